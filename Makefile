@@ -1,0 +1,52 @@
+# The verbs of this repository. Each one installs what is missing on a fresh machine first.
+# PG=17 chooses the PostgreSQL major version of the private trees; PG_CONFIG= the server of `make install`.
+
+SHELL := /bin/bash
+PG ?= 15
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PG CARGO_TARGET_DIR
+
+work := $(shell bash -c '. tests/env/common.sh; echo $$PGQ_WORK')
+ours := $(work)/pg/$(PG)/ours/usr/lib/postgresql/$(PG)
+# Builds that are not for a server of the user's are against the private tree.
+private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
+features := --no-default-features --features pg$(PG)
+
+.PHONY: help
+help:
+	@echo "make demo      see it work: builds, starts a private PostgreSQL, runs real load through a queue"
+	@echo "make test      run every test"
+	@echo "make lint      rustfmt, clippy, rustdoc; warnings are errors"
+	@echo "make bench     ratios against upstream PgQ and raw SQL"
+	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
+	@echo "make fmt       format the sources"
+
+.PHONY: needs tree peer
+needs:
+	@tests/env/needs.sh
+tree: needs
+	@tests/env/tree.sh ours
+peer: needs
+	@tests/env/tree.sh peer
+
+# The extension in the private tree, debug or release.
+.PHONY: build build-release
+build: tree
+	$(private) cargo build --locked -p pgq_ext $(features)
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/debug/libpgq.so $(CARGO_TARGET_DIR)/debug
+build-release: tree
+	$(private) cargo build --locked --release -p pgq_ext $(features)
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+
+.PHONY: test
+test: build peer
+	cargo test --locked -p pgq_core
+	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
+
+.PHONY: lint fmt
+lint: tree
+	cargo fmt --check
+	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(private) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --document-private-items
+fmt:
+	cargo fmt

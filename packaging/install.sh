@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Install the extensions, and the binaries that are built, into the server that PG_CONFIG describes.
+# Usage: install.sh LIBRARY BINDIR   (environment: PG_CONFIG, DESTDIR, EXTENSIONS)
+#   LIBRARY  the built libpgq.so
+#   BINDIR   where cargo put the binaries
+set -euo pipefail
+. "$(dirname "$0")/../tests/env/common.sh"
+
+library=${1:?usage: install.sh LIBRARY BINDIR}
+bindir=${2:?usage: install.sh LIBRARY BINDIR}
+pg_config=${PG_CONFIG:-pg_config}
+command -v "$pg_config" >/dev/null || die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
+pkglibdir=${DESTDIR:-}$("$pg_config" --pkglibdir)
+extdir=${DESTDIR:-}$("$pg_config" --sharedir)/extension
+bin=${DESTDIR:-}$("$pg_config" --bindir)
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+install -d "$pkglibdir" "$extdir" "$bin"
+for manifest in "$root"/sql/*/manifest; do
+  ext=$(basename "$(dirname "$manifest")")
+  "$root/packaging/assemble.sh" "$ext" "$scratch"
+  control=$root/sql/$ext/$ext.control
+  [ "$ext" = pgq ] && control=$root/pgq_ext/pgq.control
+  install -m 644 "$control" "$extdir/"
+done
+install -m 644 "$scratch"/*.sql "$extdir/"
+
+# Renamed into place: a server that has the old library mapped must not see it change under its feet.
+install -m 755 "$library" "$pkglibdir/.pgq.so.new"
+mv "$pkglibdir/.pgq.so.new" "$pkglibdir/pgq.so"
+for program in pgq walmgr; do
+  [ -x "$bindir/$program" ] && install -m 755 "$bindir/$program" "$bin/"
+done
+say "installed into $pkglibdir, $extdir and $bin"

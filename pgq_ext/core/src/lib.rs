@@ -1,0 +1,2 @@
+//! The pure half of PgQ: everything that can be decided or computed without a server.
+#![forbid(unsafe_code)]

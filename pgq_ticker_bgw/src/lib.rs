@@ -1,0 +1,2 @@
+//! PgQ's background worker, linked into `pgq.so`.
+#![deny(unsafe_code)]

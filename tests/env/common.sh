@@ -1,0 +1,33 @@
+# Shared by every script here and in packaging/: where things are, and who clusters run as.
+# Sourced, not executed. Settings from outside: PG (major version), PGQ_WORK, PGQ_RUN_AS.
+
+PG=${PG:-15}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+
+# PostgreSQL refuses to run as root, so as root its processes run as somebody else.
+if [ "$(id -u)" = 0 ]; then
+  PGQ_RUN_AS=${PGQ_RUN_AS:-$(id -un postgres 2>/dev/null || echo nobody)}
+  run_as() { setpriv --reuid="$PGQ_RUN_AS" --regid="$(id -gn "$PGQ_RUN_AS")" --clear-groups -- "$@"; }
+else
+  PGQ_RUN_AS=$(id -un)
+  run_as() { "$@"; }
+fi
+
+# Private trees and clusters. Under target/ unless that is out of PGQ_RUN_AS's reach (a clone in /root).
+if [ -z "${PGQ_WORK:-}" ]; then
+  mkdir -p "$target"
+  if run_as test -x "$target" -a -r "$target"; then
+    PGQ_WORK=$target
+  else
+    PGQ_WORK=/var/tmp/pgq-$(id -u)-$(printf %s "$root" | cksum | cut -d' ' -f1)
+  fi
+fi
+export PG PGQ_RUN_AS PGQ_WORK
+
+# A tree is a whole PostgreSQL under one prefix; its bin/ and pg_config find the rest by relative paths.
+tree_root() { echo "$PGQ_WORK/pg/$PG/$1"; }
+tree_bin() { echo "$(tree_root "$1")/usr/lib/postgresql/$PG/bin"; }
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Install what a fresh Debian machine lacks: a C compiler and libclang for pgrx's bindings, and the shared
+# libraries PostgreSQL links to. Says what to install, and stops, where it may not install it itself.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+command -v cargo >/dev/null || die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
+
+missing=()
+want() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed || missing+=("$1"); }
+want gcc
+want libclang-dev
+want libpq5 # brings libssl, libgssapi, libldap, which the server needs too
+want zlib1g
+want libxml2
+want libicu72
+want liblz4-1
+want libzstd1
+want libselinux1
+want libpam0g
+want libsystemd0
+want libreadline8
+want util-linux # setpriv
+
+[ ${#missing[@]} -eq 0 ] && exit 0
+[ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install ${missing[*]}"
+say "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,23 @@
+//! Harness for tests against real PostgreSQL clusters.
+//!
+//! A [`Tree`] is a private PostgreSQL installation (`tests/env/tree.sh`); a [`Cluster`] is a running server in a directory of
+//! its own that is gone when the test is, however the test ends. [`scratch_database`] gives a test its own database in a server
+//! that all tests of the process share, which is what most tests want.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test harness a failed step is a failed test, and the message is the report"
+)]
+
+mod cluster;
+mod random;
+mod shared;
+mod tree;
+mod wait;
+
+pub use cluster::{Cluster, ClusterBuilder, Stop};
+pub use random::Random;
+pub use shared::{Scratch, scratch_database, scratch_database_on};
+pub use tree::Tree;
+pub use wait::{sqlstate_of, wait_until};

@@ -1,0 +1,85 @@
+//! A server that all tests of one process share, and databases in it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use postgres::Client;
+
+use crate::cluster::Cluster;
+use crate::tree::Tree;
+
+/// A database of the test's own in the shared server. It is dropped with the value.
+#[derive(Debug)]
+pub struct Scratch {
+    cluster: &'static Cluster,
+    name: String,
+}
+
+impl Scratch {
+    /// The server the database is in. Other tests use it too: no restarts, no settings.
+    pub fn cluster(&self) -> &'static Cluster {
+        self.cluster
+    }
+
+    /// The database's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connect as superuser.
+    pub fn connect(&self) -> Client {
+        self.cluster.connect(&self.name)
+    }
+
+    /// Connect as a role.
+    pub fn connect_as(&self, user: &str) -> Client {
+        self.cluster.connect_as(&self.name, user)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let dropped = self.cluster.try_connect("postgres", "postgres").and_then(|mut client| {
+            client.batch_execute(&format!("drop database \"{}\" with (force)", self.name))
+        });
+        if let Err(error) = dropped {
+            // A panic here would hide the test's own failure; the whole server goes away with the process anyway.
+            let _ = error;
+        }
+    }
+}
+
+/// An empty database with extension `pgq` created in it, in the shared server of our own tree.
+pub fn scratch_database() -> Scratch {
+    let scratch = scratch_database_on(Tree::Ours);
+    scratch.connect().batch_execute("create extension pgq").expect("create extension pgq");
+    scratch
+}
+
+/// An empty database in the shared server of the given tree, without any extension.
+pub fn scratch_database_on(tree: Tree) -> Scratch {
+    static OURS: OnceLock<Cluster> = OnceLock::new();
+    static PEER: OnceLock<Cluster> = OnceLock::new();
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    // Two databases cannot be copied from one template at the same time.
+    static COPYING: Mutex<()> = Mutex::new(());
+
+    let server = match tree {
+        Tree::Ours => &OURS,
+        Tree::Peer => &PEER,
+    };
+    let cluster = server.get_or_init(|| {
+        Cluster::builder_on(tree)
+            .set("max_connections", 200)
+            .set("max_prepared_transactions", 10)
+            .set("fsync", "off")
+            .start()
+    });
+    let name = format!("scratch_{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+    let _copying = COPYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    cluster
+        .connect("postgres")
+        .batch_execute(&format!("create database \"{name}\" template template0"))
+        .expect("create the scratch database");
+    Scratch { cluster, name }
+}

@@ -1,0 +1,8 @@
+//! The integration suite: one binary, one module per concern.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a failed step is a failed test"
+)]
+
+mod harness;
