@@ -15,6 +15,9 @@
 //! The SQL that declares these functions is written by hand in `sql/pgq`.
 #![deny(unsafe_code)]
 
+mod batch;
+mod error;
+mod event;
 mod pg;
 
 #[cfg(not(panic = "unwind"))]

@@ -1,4 +1,22 @@
 //! The unsafe fence: every `unsafe` block of the extension is in this folder.
 //!
-//! Nothing here knows of queues. Each submodule wraps one PostgreSQL facility in a type or function that is safe to use
-//! from the rest of the crate.
+//! Nothing here knows of queues. Each submodule wraps one PostgreSQL facility in types and functions that are safe to use from
+//! the rest of the crate.
+#![expect(unsafe_code, reason = "this folder is the fence")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "operations that rest on the same SAFETY sentence share a block"
+)]
+
+pub(crate) mod call;
+pub(crate) mod catalog;
+pub(crate) mod entry;
+pub(crate) mod heap;
+pub(crate) mod index_scan;
+pub(crate) mod invalidation;
+pub(crate) mod ports;
+pub(crate) mod query;
+pub(crate) mod row_store;
+pub(crate) mod sequence;
+pub(crate) mod text;
+pub(crate) mod xact;

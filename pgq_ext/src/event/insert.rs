@@ -1,0 +1,198 @@
+//! Storing events.
+//!
+//! # Order is correctness
+//!
+//! A rotation switches the queue's current table in one transaction (step 1) and records the id of a second one (step 2).
+//! Readers look for events of transactions above step 2 in the new table only. So a writer must be sure that, with
+//! a transaction id above step 2, it knows of the switch: it assigns its transaction id *first*, then locks the event table,
+//! which processes invalidations, and then looks whether what it knew of the queue still holds. Any other order loses
+//! events, as PgQ 3.5 does under REPEATABLE READ.
+
+use std::rc::Rc;
+
+use pgrx::spi::Spi;
+
+use super::limit;
+use super::queue_cache::{self, Queue};
+use crate::error::PgqError;
+use crate::pg::heap::{Value, WritableTable};
+use crate::pg::text::Text;
+use crate::pg::{sequence, xact};
+
+/// An event to be stored.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct NewEvent {
+    /// `ev_id`; None: the next one of the queue.
+    pub(crate) id: Option<i64>,
+    /// `ev_time`; None: start of the transaction.
+    pub(crate) time: Option<i64>,
+    /// `ev_owner`: the subscription an event is redelivered to.
+    pub(crate) owner: Option<i32>,
+    /// `ev_retry`: how often it was redelivered.
+    pub(crate) retry: Option<i32>,
+    /// `ev_type`.
+    pub(crate) event_type: Option<Text>,
+    /// `ev_data`.
+    pub(crate) data: Option<Text>,
+    /// `ev_extra1` to `ev_extra4`.
+    pub(crate) extra: [Option<Text>; 4],
+}
+
+/// Store one event; its id.
+///
+/// The queue's id sequence is advanced before anything is checked, also for an event that brings its id.
+pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, PgqError> {
+    let xid = xact::assign_top_xid();
+    let queue = find(queue_name)?;
+    let next_id = sequence::nextval(queue.event_sequence);
+    let (queue, table) = lock_current_table(queue_name, queue)?;
+    check_admission(queue_name, &queue, xid, 1)?;
+    let id = event.id.unwrap_or(next_id);
+    let row = row(id, xid, event);
+    store(&queue, &table, &mut std::iter::once(row))?;
+    pgq_ticker_bgw::mark_dirty(queue.id);
+    Ok(id)
+}
+
+/// Store many events of one call; how many. All or none are stored.
+pub(crate) fn insert_events(
+    queue_name: Text,
+    count: usize,
+    events: &mut dyn Iterator<Item = NewEvent>,
+) -> Result<i64, PgqError> {
+    let xid = xact::assign_top_xid();
+    let queue = find(queue_name)?;
+    let (queue, table) = lock_current_table(queue_name, queue)?;
+    check_admission(queue_name, &queue, xid, count)?;
+    let mut stored: i64 = 0;
+    let mut rows = events.map(|event| {
+        stored += 1;
+        row(sequence::nextval(queue.event_sequence), xid, &event)
+    });
+    store(&queue, &table, &mut rows)?;
+    if stored > 0 {
+        pgq_ticker_bgw::mark_dirty(queue.id);
+    }
+    Ok(stored)
+}
+
+/// Name of the table that this transaction may write events into itself, with COPY for example.
+///
+/// The table is locked as an insertion would lock it, so the answer stays right until the transaction ends.
+pub(crate) fn current_event_table(queue_name: Option<Text>) -> Result<Text, PgqError> {
+    let not_found = || PgqError::EventQueueNotFound {
+        queue: queue_name.map_or_else(|| "NULL".to_owned(), Text::to_display),
+    };
+    let queue_name = queue_name.ok_or_else(not_found)?;
+    xact::assign_top_xid();
+    let queue = queue_cache::lookup(queue_name)?.ok_or_else(not_found)?;
+    let (queue, _table) = lock_current_table(queue_name, queue)?;
+    if queue.insert_disabled && !xact::is_replica_role() {
+        return Err(PgqError::WritingDisabled { queue: queue_name.to_display() });
+    }
+    pgq_ticker_bgw::mark_dirty(queue.id);
+    Ok(Text::new(queue.table_name.as_bytes()))
+}
+
+fn find(queue_name: Text) -> Result<Rc<Queue>, PgqError> {
+    queue_cache::lookup(queue_name)?
+        .ok_or_else(|| PgqError::NoSuchQueue { queue: queue_name.to_display() })
+}
+
+/// Lock the queue's event table and make sure that it still is the current one.
+fn lock_current_table(
+    queue_name: Text,
+    mut queue: Rc<Queue>,
+) -> Result<(Rc<Queue>, WritableTable), PgqError> {
+    loop {
+        if let Some(table) = WritableTable::open(queue.table)
+            && queue.is_fresh()
+        {
+            return Ok((queue, table));
+        }
+        queue = find(queue_name)?;
+    }
+}
+
+fn check_admission(
+    queue_name: Text,
+    queue: &Queue,
+    xid: i64,
+    events: usize,
+) -> Result<(), PgqError> {
+    if queue.insert_disabled && !xact::is_replica_role() {
+        return Err(PgqError::InsertDisabled { queue: queue_name.to_display() });
+    }
+    if !limit::admits(queue.id, queue.current_table, xid, queue.transaction_limit, events) {
+        return Err(PgqError::TransactionLimit {
+            queue: queue_name.to_display(),
+            limit: queue.transaction_limit.unwrap_or_default(),
+        });
+    }
+    Ok(())
+}
+
+/// A row in the order of [`queue_cache::EVENT_COLUMNS`].
+type Row = [Value; 11];
+
+fn row(id: i64, xid: i64, event: &NewEvent) -> Row {
+    let int4 = |value: Option<i32>| value.map_or(Value::Null, Value::Int4);
+    let text = |value: Option<Text>| value.map_or(Value::Null, Value::Text);
+    let [extra1, extra2, extra3, extra4] = event.extra.map(text);
+    [
+        Value::Int8(id),
+        Value::Int8(event.time.unwrap_or_else(xact::now)),
+        Value::Int8(xid),
+        int4(event.owner),
+        int4(event.retry),
+        text(event.event_type),
+        text(event.data),
+        extra1,
+        extra2,
+        extra3,
+        extra4,
+    ]
+}
+
+fn store(
+    queue: &Queue,
+    table: &WritableTable,
+    rows: &mut dyn Iterator<Item = Row>,
+) -> Result<(), PgqError> {
+    let Some(plain) = &queue.plain else {
+        return store_through_executor(queue, rows);
+    };
+    table.check_insert_privilege();
+    match (rows.next(), rows.size_hint()) {
+        (None, _) => {}
+        (Some(only), (_, Some(0))) => table.insert(plain, &only),
+        (Some(first), _) => table.insert_many(plain, &mut std::iter::once(first).chain(rows)),
+    }
+    Ok(())
+}
+
+/// The same through SQL, for an event table with triggers, rules, row security, constraints or unusual indexes.
+fn store_through_executor(
+    queue: &Queue,
+    rows: &mut dyn Iterator<Item = Row>,
+) -> Result<(), PgqError> {
+    let columns: Vec<_> = queue_cache::EVENT_COLUMNS.iter().map(|(name, _)| *name).collect();
+    let sql = format!(
+        "insert into {} ({}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        queue.table_name,
+        columns.join(", ")
+    );
+    let types = queue_cache::EVENT_COLUMNS.map(|(_, oid)| oid.into());
+    Spi::connect_mut(|client| {
+        let statement = client.prepare_mut(sql.as_str(), &types)?;
+        for row in rows {
+            let mut arguments = Vec::with_capacity(row.len());
+            for (value, (_, oid)) in row.iter().zip(queue_cache::EVENT_COLUMNS) {
+                arguments.push(value.argument(oid));
+            }
+            client.update(&statement, None, &arguments)?;
+        }
+        Ok::<(), pgrx::spi::Error>(())
+    })?;
+    Ok(())
+}

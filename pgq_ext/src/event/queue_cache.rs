@@ -1,0 +1,149 @@
+//! What a backend remembers of the queues it writes to.
+//!
+//! An entry is right as long as no invalidation of `pgq.queue` or of the queue's event table was processed since it was loaded.
+//! A statement trigger on `pgq.queue` ([`queue_changed`]) sends that invalidation for every change of a queue's row, also for a
+//! rotation; dropping or altering an event table or its indexes sends it by itself.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use crate::error::PgqError;
+use crate::pg::call::{Call, Returned};
+use crate::pg::heap::{Plain, WritableTable};
+use crate::pg::text::Text;
+use crate::pg::{catalog, invalidation, query};
+
+/// Columns of an event table, as `pgq.event_template` has them.
+pub(crate) const EVENT_COLUMNS: [(&str, pg_sys::Oid); 11] = [
+    ("ev_id", pg_sys::INT8OID),
+    ("ev_time", pg_sys::TIMESTAMPTZOID),
+    ("ev_txid", pg_sys::INT8OID),
+    ("ev_owner", pg_sys::INT4OID),
+    ("ev_retry", pg_sys::INT4OID),
+    ("ev_type", pg_sys::TEXTOID),
+    ("ev_data", pg_sys::TEXTOID),
+    ("ev_extra1", pg_sys::TEXTOID),
+    ("ev_extra2", pg_sys::TEXTOID),
+    ("ev_extra3", pg_sys::TEXTOID),
+    ("ev_extra4", pg_sys::TEXTOID),
+];
+
+/// One queue as of its last load.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// `queue_id`.
+    pub(crate) id: i32,
+    /// `queue_cur_table`: changes with every rotation.
+    pub(crate) current_table: i32,
+    /// Name of the current event table, as `pgq.current_event_table` gives it.
+    pub(crate) table_name: String,
+    /// The current event table.
+    pub(crate) table: pg_sys::Oid,
+    /// The event id sequence.
+    pub(crate) event_sequence: pg_sys::Oid,
+    /// `queue_disable_insert`.
+    pub(crate) insert_disabled: bool,
+    /// `queue_per_tx_limit`; None: no limit.
+    pub(crate) transaction_limit: Option<i32>,
+    /// How to store rows directly; None: the event table needs the executor.
+    pub(crate) plain: Option<Plain>,
+    generation: u64,
+}
+
+impl Queue {
+    /// False when something about the queue may have changed since it was loaded.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.generation == invalidation::generation()
+    }
+}
+
+thread_local! {
+    static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
+}
+
+/// The queue of this name, from the cache or from the latest committed row; None when there is no such queue.
+pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
+    let cached = name.with_bytes(|bytes| CACHE.with_borrow(|cache| cache.get(bytes).cloned()));
+    match cached {
+        Some(queue) if queue.is_fresh() => Ok(Some(queue)),
+        Some(_) | None => reload(name),
+    }
+}
+
+fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
+    CACHE.with_borrow_mut(|cache| {
+        // One stale entry means that all are: their generation is the same number.
+        if cache.values().any(|queue| !queue.is_fresh()) {
+            cache.clear();
+            invalidation::unwatch_all();
+        }
+    });
+    loop {
+        let Some(queue) = load(name)? else { return Ok(None) };
+        // Loading takes locks, so an invalidation may have come in the middle of it.
+        if queue.is_fresh() {
+            let queue = Rc::new(queue);
+            let key = name.with_bytes(<[u8]>::to_vec);
+            CACHE.with_borrow_mut(|cache| cache.insert(key, Rc::clone(&queue)));
+            return Ok(Some(queue));
+        }
+    }
+}
+
+fn load(name: Text) -> Result<Option<Queue>, PgqError> {
+    // Nothing may slip between the query and the watch: watch pgq.queue first, take the number, then read.
+    let sql = include_str!("queue_cache.sql");
+    watch_queue_table();
+    let generation = invalidation::generation();
+    let row = query::with_latest_snapshot(sql, &[name.into()], |rows| {
+        let rows = rows.first();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Queue {
+            id: rows.get(1)?.unwrap_or_default(),
+            current_table: rows.get(2)?.unwrap_or_default(),
+            table_name: rows.get(3)?.unwrap_or_default(),
+            table: rows.get(4)?.unwrap_or(pg_sys::InvalidOid),
+            event_sequence: rows.get(5)?.unwrap_or(pg_sys::InvalidOid),
+            insert_disabled: rows.get(6)?.unwrap_or_default(),
+            transaction_limit: rows.get(7)?,
+            plain: None,
+            generation,
+        }))
+    })?;
+    let Some(mut queue) = row else { return Ok(None) };
+    let missing = |object: &str| PgqError::Corrupt {
+        queue: name.to_display(),
+        problem: format!("its {object} does not exist"),
+    };
+    if queue.event_sequence == pg_sys::InvalidOid {
+        return Err(missing("event id sequence"));
+    }
+    let Some(table) =
+        (queue.table != pg_sys::InvalidOid).then(|| WritableTable::open(queue.table)).flatten()
+    else {
+        return Err(missing(&format!("event table {}", queue.table_name)));
+    };
+    invalidation::watch(queue.table);
+    queue.plain = table.plain(&EVENT_COLUMNS);
+    Ok(Some(queue))
+}
+
+/// Watch `pgq.queue`; an extension that was dropped and created again has another one.
+fn watch_queue_table() {
+    if let Some(oid) = catalog::relation_oid(c"pgq", c"queue") {
+        invalidation::watch(oid);
+    }
+}
+
+/// `pgq._queue_changed()`: statement trigger on `pgq.queue`, makes every backend load its queues again.
+pub(crate) fn queue_changed(call: &Call) -> Result<Returned, PgqError> {
+    if let Some(relation) = call.trigger_relation() {
+        invalidation::invalidate(relation);
+    }
+    Ok(Returned::Done)
+}

@@ -1,0 +1,24 @@
+//! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep their names.
+
+use super::call::c_functions;
+use crate::batch::{events, sql};
+use crate::event::{functions, queue_cache};
+
+c_functions! {
+    /// `pgq.insert_event(text, text, text)`
+    pgq_insert_event3, pg_finfo_pgq_insert_event3 => functions::insert_event;
+    /// `pgq.insert_event(text, text, text, text, text, text, text)`
+    pgq_insert_event7, pg_finfo_pgq_insert_event7 => functions::insert_event;
+    /// `pgq.insert_event_raw(…)`
+    pgq_insert_event_raw, pg_finfo_pgq_insert_event_raw => functions::insert_event_raw;
+    /// `pgq.insert_events(…)`
+    pgq_insert_events, pg_finfo_pgq_insert_events => functions::insert_events;
+    /// `pgq.current_event_table(text)`
+    pgq_current_event_table, pg_finfo_pgq_current_event_table => functions::current_event_table;
+    /// `pgq.get_batch_events(bigint)`
+    pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
+    /// `pgq.batch_event_sql(bigint)`
+    pgq_batch_event_sql, pg_finfo_pgq_batch_event_sql => sql::batch_event_sql;
+    /// `pgq._queue_changed()`
+    pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
+}

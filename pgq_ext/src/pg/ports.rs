@@ -1,0 +1,163 @@
+//! Differences between PostgreSQL versions, one function each.
+
+use pgrx::pg_sys;
+
+/// No random access to a sort's result: a flag set since 15, a boolean before.
+#[cfg(any(feature = "pg13", feature = "pg14"))]
+pub(super) const SORT_OPTIONS: bool = false;
+/// No random access to a sort's result: a flag set since 15, a boolean before.
+#[cfg(not(any(feature = "pg13", feature = "pg14")))]
+pub(super) const SORT_OPTIONS: std::ffi::c_int = 0;
+
+/// Privilege to insert; the type grew to 64 bits in 16.
+#[expect(clippy::as_conversions, reason = "widening or identity, by version")]
+pub(super) const INSERT: pg_sys::AclMode = pg_sys::ACL_INSERT as pg_sys::AclMode;
+/// Privilege to select.
+#[expect(clippy::as_conversions, reason = "widening or identity, by version")]
+pub(super) const SELECT: pg_sys::AclMode = pg_sys::ACL_SELECT as pg_sys::AclMode;
+
+/// True when the column list has constraints or generated columns that a plain insert would have to evaluate.
+///
+/// # Safety
+///
+/// `tupdesc` belongs to an open relation.
+pub(super) unsafe fn has_checks_or_generated_columns(tupdesc: pg_sys::TupleDesc) -> bool {
+    // SAFETY: valid by this function's contract.
+    let constraints = unsafe { (*tupdesc).constr };
+    if constraints.is_null() {
+        return false;
+    }
+    // SAFETY: not null, and owned by the descriptor.
+    let constraints = unsafe { &*constraints };
+    #[cfg(feature = "pg18")]
+    let generated = constraints.has_generated_stored || constraints.has_generated_virtual;
+    #[cfg(not(feature = "pg18"))]
+    let generated = constraints.has_generated_stored;
+    constraints.num_check > 0 || generated
+}
+
+/// An attribute of a row type, by offset.
+///
+/// # Safety
+///
+/// `desc` is a valid descriptor with more than `index` attributes.
+pub(crate) unsafe fn attribute(
+    desc: pg_sys::TupleDesc,
+    index: usize,
+) -> *mut pg_sys::FormData_pg_attribute {
+    #[cfg(feature = "pg18")]
+    // SAFETY: by this function's contract.
+    unsafe {
+        pg_sys::TupleDescAttr(desc, i32::try_from(index).unwrap_or(0))
+    }
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: by this function's contract.
+    unsafe {
+        (*desc).attrs.as_mut_ptr().add(index)
+    }
+}
+
+/// Begin a scan of a heap through an index.
+///
+/// # Safety
+///
+/// Both relations are open and locked, and the snapshot stays registered or active during the scan.
+pub(super) unsafe fn index_beginscan(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: i32,
+) -> pg_sys::IndexScanDesc {
+    #[cfg(feature = "pg18")]
+    // SAFETY: by this function's contract; no instrumentation is asked for.
+    unsafe {
+        pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), keys, 0)
+    }
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: by this function's contract.
+    unsafe {
+        pg_sys::index_beginscan(heap, index, snapshot, keys, 0)
+    }
+}
+
+/// Insert one entry into a btree index that is not unique.
+///
+/// # Safety
+///
+/// `index` is an open, locked, plain btree index of `heap`; `values` and `nulls` have an element per index column; `tid` is
+/// the address of the row in `heap`.
+pub(super) unsafe fn index_insert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+    tid: pg_sys::ItemPointer,
+    heap: pg_sys::Relation,
+) {
+    const NO_CHECK: pg_sys::IndexUniqueCheck::Type = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO;
+    // The IndexInfo argument is for access methods that keep state between insertions; btinsert() does not look at it.
+    let info = std::ptr::null_mut();
+    #[cfg(feature = "pg13")]
+    // SAFETY: by this function's contract.
+    unsafe {
+        pg_sys::index_insert(index, values, nulls, tid, heap, NO_CHECK, info);
+    }
+    #[cfg(not(feature = "pg13"))]
+    // SAFETY: by this function's contract.
+    unsafe {
+        pg_sys::index_insert(index, values, nulls, tid, heap, NO_CHECK, false, info);
+    }
+}
+
+/// Make the function's result a tuple store, filled by the function: (store, row type).
+///
+/// # Safety
+///
+/// `fcinfo` is the running call of a function declared `returns setof record` with OUT arguments.
+pub(super) unsafe fn begin_row_store(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> (*mut pg_sys::Tuplestorestate, pg_sys::TupleDesc) {
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+    {
+        // SAFETY: by this function's contract; raises an error where the caller cannot take a set.
+        unsafe { pg_sys::InitMaterializedSRF(fcinfo, 0) };
+        // SAFETY: InitMaterializedSRF succeeded, so resultinfo is a ReturnSetInfo with both fields set.
+        let info = unsafe { &*(*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>() };
+        (info.setResult, info.setDesc)
+    }
+    #[cfg(any(feature = "pg13", feature = "pg14"))]
+    {
+        use pgrx::{PgLogLevel, PgSqlErrorCode};
+        // SAFETY: by this function's contract.
+        let info = unsafe { (*fcinfo).resultinfo }.cast::<pg_sys::ReturnSetInfo>();
+        // SAFETY: not null is checked first; the node tag is the first field of every node.
+        let takes_set = !info.is_null()
+            && unsafe { (*info).type_ } == pg_sys::NodeTag::T_ReturnSetInfo
+            && unsafe { (*info).allowedModes }
+                & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
+                != 0;
+        if !takes_set {
+            pgrx::pg_sys::panic::ErrorReport::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "set-valued function called in context that cannot accept a set",
+                "pgq",
+            )
+            .report(PgLogLevel::ERROR);
+        }
+        // SAFETY: the store and its descriptor must outlive this call: they go into the per-query context.
+        unsafe {
+            let old = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let mut desc = std::ptr::null_mut();
+            pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &mut desc);
+            let desc = pg_sys::BlessTupleDesc(desc);
+            let random = (*info).allowedModes
+                & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32
+                != 0;
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = desc;
+            pg_sys::MemoryContextSwitchTo(old);
+            (store, desc)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `text` values, in the database's encoding, which need not be UTF-8.
+
+use pgrx::pg_sys;
+
+/// A `text` datum that stays where it is; handing it on to a tuple copies nothing.
+///
+/// It points into memory of the current function call and must not be kept beyond it.
+#[derive(Clone, Copy)]
+pub(crate) struct Text(pg_sys::Datum);
+
+impl Text {
+    /// Wrap a datum that PostgreSQL handed over as `text`.
+    ///
+    /// # Safety
+    ///
+    /// `datum` is a valid, non-null varlena of type text that lives as long as the current call.
+    pub(crate) unsafe fn from_datum(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    /// Make a text value in the current memory context. `bytes` are in the database's encoding.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+        // SAFETY: the pointer and length describe `bytes`; a length over the limit makes palloc raise an error.
+        Self(unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), length) }.into())
+    }
+
+    /// The datum, to be put into a tuple or an argument list.
+    pub(crate) fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+
+    /// Call `f` with the value's bytes; a compressed or out-of-line value is fetched first.
+    pub(crate) fn with_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        // SAFETY: the datum is a valid varlena (invariant of the type); detoasting gives the same or a new one.
+        let flat = unsafe { pg_sys::pg_detoast_datum_packed(self.0.cast_mut_ptr()) };
+        // SAFETY: a packed, detoasted varlena has its bytes inline; the slice does not outlive this call.
+        f(unsafe { pgrx::varlena::varlena_to_byte_slice(flat) })
+    }
+
+    /// The value as it may stand in a message.
+    pub(crate) fn to_display(self) -> String {
+        self.with_bytes(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+impl pgrx::IntoDatum for Text {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(self.0)
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
