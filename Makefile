@@ -43,6 +43,11 @@ test: build peer
 	cargo test --locked -p pgq_core
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 
+# Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.
+.PHONY: bench
+bench: build-release peer
+	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
+
 .PHONY: lint fmt
 lint: tree
 	cargo fmt --check

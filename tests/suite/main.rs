@@ -1,5 +1,5 @@
 //! The integration suite: one binary, one module per concern.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "in a test a failed step is a failed test"
