@@ -1,0 +1,51 @@
+create or replace function pgq._window_tables(i_queue_id integer, i_prev_tick bigint, i_cur_tick bigint)
+returns setof text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._window_tables(3)
+--      Event tables in which the events between two ticks can be: the previous one, the current one or both.
+-- Parameters: the queue and the two ticks
+-- Returns: names, not quoted; none if queue or ticks do not exist
+-- Tables: pgq.queue, pgq.tick
+-- ----------------------------------------------------------------------
+    select q.queue_data_pfx || '_' || n.number
+      from pgq.queue q
+      join pgq.tick p on p.tick_queue = q.queue_id and p.tick_id = i_prev_tick
+      join pgq.tick c on c.tick_queue = q.queue_id and c.tick_id = i_cur_tick,
+           lateral (
+               values (1, (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables,
+                          -- later transactions than step 2 write to the current table only
+                          q.queue_ntables > 1 and not coalesce(txid_snapshot_xmin(p.tick_snapshot) > q.queue_switch_step2, false)),
+                      (2, q.queue_cur_table,
+                          -- what a snapshot sees that was taken before step 1 is in the previous table; the
+                          -- ticker sees to it that this holds for the snapshots that it composes, too
+                          not txid_snapshot_xmax(c.tick_snapshot) < q.queue_switch_step1)
+           ) n (place, number, is_possible)
+     where q.queue_id = i_queue_id
+       and n.is_possible
+     order by n.place;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._window_tables(integer, bigint, bigint) is 'event tables in which the events between two ticks can be';
+
+create or replace function pgq.batch_event_tables(x_batch_id bigint)
+returns setof text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.batch_event_tables(1)
+--      Event tables in which the events of a batch can be, the older one first.
+-- Parameters: x_batch_id - id of the batch
+-- Returns: names, not quoted
+-- Errors: 42704 no such batch
+-- Tables: pgq.subscription, pgq.queue, pgq.tick
+-- ----------------------------------------------------------------------
+declare
+    v_sub pgq.subscription%rowtype;
+begin
+    select * into v_sub from pgq.subscription s where s.sub_batch = x_batch_id;
+    return query select t from pgq._window_tables(v_sub.sub_queue, v_sub.sub_last_tick, v_sub.sub_next_tick) t;
+    if not found then
+        raise exception 'Cannot find data for batch %', x_batch_id using errcode = '42704';
+    end if;
+end;
+$$ language plpgsql;
+
+comment on function pgq.batch_event_tables(bigint) is 'event tables in which the events of a batch can be';

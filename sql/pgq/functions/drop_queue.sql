@@ -1,0 +1,72 @@
+create or replace function pgq.drop_queue(x_queue_name text, x_force bool)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.drop_queue(2)
+--      Drop a queue with its events, ticks, tables and sequences.
+-- Parameters:
+--      x_queue_name - name of the queue
+--      x_force      - true: unregister its consumers first; false or NULL: refuse while there are any
+-- Returns: 1
+-- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event table
+-- Locks: the queue's ticker lock, then its row; access exclusive on the event tables
+-- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
+-- ----------------------------------------------------------------------
+declare
+    v_queue    pgq.queue%rowtype;
+    v_queue_id integer;
+    v_consumer text;
+begin
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    if found then
+        perform pg_advisory_xact_lock(1885827444, v_queue_id);
+    end if;
+    select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for update;
+    if not found then
+        raise exception 'No such event queue' using errcode = '42704';
+    end if;
+
+    if x_force then
+        for v_consumer in
+            select i.consumer_name from pgq.get_consumer_info(x_queue_name) i
+        loop
+            perform pgq.unregister_consumer(x_queue_name, v_consumer);
+        end loop;
+    else
+        perform 1 from pgq.subscription s where s.sub_queue = v_queue.queue_id;
+        if found then
+            raise exception 'cannot drop queue, consumers still attached' using errcode = '55000';
+        end if;
+    end if;
+
+    for i in 0 .. v_queue.queue_ntables - 1 loop
+        execute 'drop table if exists ' || pgq.quote_fqname(v_queue.queue_data_pfx || '_' || i);
+    end loop;
+    execute 'drop table if exists ' || pgq.quote_fqname(v_queue.queue_data_pfx);
+
+    delete from pgq.tick t where t.tick_queue = v_queue.queue_id;
+    delete from pgq.retry_queue r where r.ev_queue = v_queue.queue_id;
+    execute 'drop sequence if exists ' || pgq.quote_fqname(v_queue.queue_tick_seq);
+    execute 'drop sequence if exists ' || pgq.quote_fqname(v_queue.queue_event_seq);
+    delete from pgq.queue q where q.queue_id = v_queue.queue_id;
+
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.drop_queue(text, bool) is 'drop a queue; true: even if it has consumers';
+
+create or replace function pgq.drop_queue(x_queue_name text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.drop_queue(1)
+--      Drop a queue that has no consumers. See pgq.drop_queue(2).
+-- Parameters: x_queue_name - name of the queue
+-- Returns: 1
+-- Errors: 42704 no such queue; 55000 there are consumers
+-- ----------------------------------------------------------------------
+begin
+    return pgq.drop_queue(x_queue_name, false);
+end;
+$$ language plpgsql strict;
+
+comment on function pgq.drop_queue(text) is 'drop a queue that has no consumers';

@@ -1,0 +1,69 @@
+create or replace function pgq._grant_perms_from(src_schema text, src_table text, dst_schema text, dst_table text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._grant_perms_from(4)
+--      Give one table the privileges of another, the owner's own among them. Read from the access control list
+--      itself, since information_schema does not know of MAINTAIN.
+-- Parameters: schema and name of both tables
+-- Returns: 1
+-- Errors: 42P01 no such table
+-- ----------------------------------------------------------------------
+declare
+    r record;
+begin
+    for r in
+        select case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee,
+               string_agg(a.privilege_type, ', ' order by a.privilege_type) as privileges,
+               a.grantee <> 0 and (a.is_grantable or a.grantee = c.relowner) as is_grantable
+          from pg_catalog.pg_class c,
+               lateral aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+         where c.oid = format('%I.%I', src_schema, src_table)::regclass
+         group by 1, 3
+         order by 1, 3
+    loop
+        execute format('grant %s on table %I.%I to %s%s', r.privileges, dst_schema, dst_table, r.grantee,
+                       case when r.is_grantable then ' with grant option' else '' end);
+    end loop;
+    return 1;
+end;
+$$ language plpgsql strict;
+
+comment on function pgq._grant_perms_from(text, text, text, text) is 'give one table the privileges of another';
+
+create or replace function pgq.grant_perms(x_queue_name text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.grant_perms(1)
+--      Set the privileges of a queue's sequences and event tables. The tables get those of pgq.event_template.
+-- Parameters: x_queue_name - name of the queue
+-- Returns: 1
+-- Errors: 42704 no such queue
+-- Tables: pgq.queue
+-- ----------------------------------------------------------------------
+declare
+    v_queue pgq.queue%rowtype;
+    v_schema text;
+    v_table  text;
+begin
+    select * into v_queue from pgq.queue q where q.queue_name = x_queue_name;
+    if not found then
+        raise exception 'Queue not found' using errcode = '42704';
+    end if;
+
+    execute format('grant select on sequence %s to public', pgq.quote_fqname(v_queue.queue_tick_seq));
+    execute format('grant select on sequence %s to public', pgq.quote_fqname(v_queue.queue_event_seq));
+    execute format('grant usage on sequence %s to pgq_admin', pgq.quote_fqname(v_queue.queue_event_seq));
+
+    v_schema := case when strpos(v_queue.queue_data_pfx, '.') > 0
+                     then split_part(v_queue.queue_data_pfx, '.', 1) else 'public' end;
+    v_table := substr(v_queue.queue_data_pfx, strpos(v_queue.queue_data_pfx, '.') + 1);
+    perform pgq._grant_perms_from('pgq', 'event_template', v_schema, v_table);
+    for i in 0 .. v_queue.queue_ntables - 1 loop
+        perform pgq._grant_perms_from('pgq', 'event_template', v_schema, v_table || '_' || i);
+    end loop;
+
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.grant_perms(text) is 'set the privileges of a queue''s sequences and event tables';

@@ -1,0 +1,101 @@
+create or replace function pgq.maint_tables_to_vacuum()
+returns setof text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.maint_tables_to_vacuum(0)
+--      Tables that change much and have to be vacuumed by maintenance where autovacuum is off.
+-- Returns: names of tables, those of extensions only if they exist; none while autovacuum is on
+-- ----------------------------------------------------------------------
+begin
+    if current_setting('autovacuum') = 'on' then
+        return;
+    end if;
+    return query
+    select w.name
+      from unnest(array[
+               'pgq.subscription', 'pgq.consumer', 'pgq.queue', 'pgq.tick', 'pgq.retry_queue',
+               'pgq_ext.completed_tick', 'pgq_ext.completed_batch', 'pgq_ext.completed_event', 'pgq_ext.partial_batch',
+               'pgq_node.local_state', 'londiste.seq_info', 'txid.epoch', 'londiste.completed']) with ordinality w (name, place)
+     where to_regclass(w.name) is not null
+     order by w.place;
+end;
+$$ language plpgsql;
+
+comment on function pgq.maint_tables_to_vacuum() is 'tables that maintenance has to vacuum';
+
+create or replace function pgq.maint_operations(out func_name text, out func_arg text)
+returns setof record as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.maint_operations(0)
+--      What maintenance has to do now. Each row is a function with one argument or, if that is NULL, with none;
+--      run it in a transaction of its own, and again at once if its result is not 0. "vacuum" is the statement.
+-- Returns: rows in the order in which to run them
+-- Tables: pgq.queue; pgq_node.node_info and londiste.seq_info where they exist
+-- ----------------------------------------------------------------------
+declare
+    v_rotates boolean := false;
+begin
+    for func_name, func_arg in
+        select 'pgq.maint_rotate_tables_step1', q.queue_name
+          from pgq.queue q
+         where q.queue_rotation_period is not null
+           and q.queue_switch_step2 is not null
+           and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+         order by q.queue_name
+    loop
+        v_rotates := true;
+        return next;
+    end loop;
+
+    if not v_rotates then
+        perform 1 from pgq.queue q where q.queue_switch_step2 is null;
+        v_rotates := found;
+    end if;
+    if v_rotates then
+        func_name := 'pgq.maint_rotate_tables_step2';
+        func_arg := null;
+        return next;
+    end if;
+
+    return query
+    select m.name, q.queue_name
+      from pgq.queue q, unnest(q.queue_extra_maint) with ordinality m (name, place)
+     order by q.queue_name, m.place;
+
+    return query
+    select 'vacuum'::text, t from pgq.maint_tables_to_vacuum() t;
+
+    if pgq._function_exists('pgq_node', 'maint_watermark') then
+        return query execute
+            'select ''pgq_node.maint_watermark''::text, n.queue_name from pgq_node.node_info n'
+            ' where n.node_type = ''root''';
+    end if;
+    if pgq._function_exists('londiste', 'root_check_seqs') then
+        return query execute
+            'select distinct ''londiste.root_check_seqs''::text, s.queue_name from londiste.seq_info s, pgq_node.node_info n'
+            ' where s.local and s.queue_name = n.queue_name and n.node_type = ''root''';
+    end if;
+    if pgq._function_exists('londiste', 'periodic_maintenance') then
+        func_name := 'londiste.periodic_maintenance';
+        func_arg := null;
+        return next;
+    end if;
+end;
+$$ language plpgsql;
+
+comment on function pgq.maint_operations() is 'what maintenance has to do now, in order';
+
+create or replace function pgq._function_exists(i_schema text, i_name text)
+returns boolean as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._function_exists(2)
+--      True if the schema has a function of that name.
+-- ----------------------------------------------------------------------
+    select exists (
+        select 1
+          from pg_catalog.pg_proc p
+          join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+         where n.nspname = $1
+           and p.proname = $2);
+$$ language sql stable;
+
+comment on function pgq._function_exists(text, text) is 'true if the schema has a function of that name';

@@ -1,0 +1,62 @@
+create or replace function pgq.maint_retry_events()
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.maint_retry_events(0)
+--      Move due events from the retry queue back to the event tables, up to 1000 of each queue, the oldest first.
+--      Call again until the result is 0. Events of a queue that takes none now stay, and hold up no other queue.
+-- Returns: number of events moved
+-- Locks: pgq.retry_queue in share update exclusive mode: one call at a time
+-- Tables: pgq.retry_queue, pgq.queue, event tables
+-- ----------------------------------------------------------------------
+declare
+    v_queue record;
+    v_moved integer;
+    v_total integer := 0;
+begin
+    lock table pgq.retry_queue in share update exclusive mode;
+
+    for v_queue in
+        select q.queue_id, q.queue_name,
+               case when q.queue_per_tx_limit between 0 and 999 then q.queue_per_tx_limit else 1000 end as most
+          from pgq.queue q,
+               lateral (
+                   select r.ev_retry_after
+                     from pgq.retry_queue r
+                    where r.ev_queue = q.queue_id
+                    order by r.ev_retry_after
+                    limit 1) oldest
+         where oldest.ev_retry_after <= current_timestamp
+           and (not q.queue_disable_insert or current_setting('session_replication_role') = 'replica')
+         order by oldest.ev_retry_after
+    loop
+        begin
+            with due as (
+                select r.ev_owner, r.ev_id
+                  from pgq.retry_queue r
+                 where r.ev_queue = v_queue.queue_id
+                   and r.ev_retry_after <= current_timestamp
+                 order by r.ev_retry_after
+                 limit v_queue.most
+            ), taken as (
+                delete from pgq.retry_queue r
+                 using due
+                 where r.ev_owner = due.ev_owner
+                   and r.ev_id = due.ev_id
+                returning r.*
+            )
+            select count(pgq.insert_event_raw(v_queue.queue_name, t.ev_id, t.ev_time, t.ev_owner, t.ev_retry,
+                                              t.ev_type, t.ev_data, t.ev_extra1, t.ev_extra2, t.ev_extra3, t.ev_extra4))
+              into v_moved
+              from taken t;
+            v_total := v_total + v_moved;
+        exception
+            when others then
+                raise warning 'maint_retry_events: queue "%": %', v_queue.queue_name, sqlerrm;
+        end;
+    end loop;
+
+    return v_total;
+end;
+$$ language plpgsql;
+
+comment on function pgq.maint_retry_events() is 'move due events from the retry queue back; call again until 0';

@@ -1,0 +1,134 @@
+create or replace function pgq.maint_rotate_tables_step1(i_queue_name text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.maint_rotate_tables_step1(1)
+--      Switch a queue to its next event table, which is emptied first, if the time has come and no consumer needs
+--      the previous table. Must be followed by pgq.maint_rotate_tables_step2 in another transaction.
+-- Parameters: i_queue_name - name of the queue
+-- Returns: 0, always
+-- Errors: XX001 transaction ids or ticks are not those of this cluster (see pgq.rebase), or a consumer's tick is gone
+-- Locks: the queue's rotation lock (gives up if busy), row of the queue, access exclusive on the table (gives up)
+-- Tables: pgq.queue, pgq.subscription, pgq.tick, event tables
+-- ----------------------------------------------------------------------
+declare
+    v_queue_id integer;
+    v_queue    pgq.queue%rowtype;
+    v_lowest   bigint;
+    v_xmin     bigint;
+    v_next     integer;
+    v_table    text;
+begin
+    -- In a statement of its own, so that what follows sees what the last holder did.
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_queue_name;
+    if not found or not pg_try_advisory_xact_lock(1885827442, v_queue_id) then
+        return 0;
+    end if;
+
+    select *
+      into v_queue
+      from pgq.queue q
+     where q.queue_id = v_queue_id
+       and q.queue_ntables > 1
+       and q.queue_rotation_period is not null
+       and q.queue_switch_step2 is not null
+       and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+       for no key update;
+    if not found then
+        return 0;
+    end if;
+
+    if txid_current() < v_queue.queue_switch_step1 then
+        raise exception 'queue % maint failure: step1=%, current=%',
+                        i_queue_name, v_queue.queue_switch_step1, txid_current()
+            using errcode = 'XX001',
+                  hint = 'If the database was restored from a dump, call pgq.rebase().';
+    end if;
+
+    select min(s.sub_last_tick) into v_lowest from pgq.subscription s where s.sub_queue = v_queue_id;
+    if v_lowest is not null then
+        select txid_snapshot_xmin(t.tick_snapshot)
+          into v_xmin
+          from pgq.tick t
+         where t.tick_queue = v_queue_id
+           and t.tick_id = v_lowest;
+        if not found then
+            raise exception 'queue % maint failure: tick % not found', i_queue_name, v_lowest using errcode = 'XX001';
+        end if;
+        if v_xmin <= v_queue.queue_switch_step2 then
+            return 0;
+        end if;
+    end if;
+
+    v_next := (v_queue.queue_cur_table + 1) % v_queue.queue_ntables;
+    v_table := pgq.quote_fqname(v_queue.queue_data_pfx || '_' || v_next);
+    begin
+        execute format('lock table %s in access exclusive mode nowait', v_table);
+        execute format('truncate %s', v_table);
+    exception
+        when lock_not_available then
+            return 0;
+    end;
+
+    update pgq.queue
+       set queue_cur_table = v_next,
+           queue_switch_time = current_timestamp,
+           queue_switch_step1 = txid_current(),
+           queue_switch_step2 = null
+     where queue_id = v_queue_id;
+
+    -- The newest tick stays: new consumers begin there.
+    delete from pgq.tick t
+     where t.tick_queue = v_queue_id
+       and txid_snapshot_xmin(t.tick_snapshot) < v_queue.queue_switch_step2
+       and t.tick_id < (select max(n.tick_id) from pgq.tick n where n.tick_queue = v_queue_id);
+    return 0;
+end;
+$$ language plpgsql;
+
+comment on function pgq.maint_rotate_tables_step1(text) is 'switch a queue to its next event table, if it is time';
+
+create or replace function pgq.maint_rotate_tables_step2()
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.maint_rotate_tables_step2(0)
+--      For all queues that have switched: note from which transaction on nobody writes to the previous table.
+--      A writer has its transaction id before it looks where to write. So transactions that get their id after
+--      step 1 is committed, and its invalidation messages are out, write to the new table. To have seen the
+--      commit, this takes the rotation lock, and only then determines the id.
+-- Returns: 0, always
+-- Errors: 25001 called in a transaction that cannot determine the id, since its snapshot is older than the lock
+-- Locks: rotation locks (skips the busy), rows of the queues
+-- Tables: pgq.queue
+-- ----------------------------------------------------------------------
+declare
+    v_pending integer;
+    v_locked  integer[] := '{}';
+begin
+    for v_pending in
+        select q.queue_id from pgq.queue q where q.queue_switch_step2 is null order by q.queue_id
+    loop
+        if pg_try_advisory_xact_lock(1885827442, v_pending) then
+            v_locked := v_locked || v_pending;
+        end if;
+    end loop;
+    if v_locked = '{}' then
+        return 0;
+    end if;
+    if txid_current_if_assigned() is not null
+       and current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        raise exception 'pgq.maint_rotate_tables_step2 must be called in a transaction of its own'
+            using errcode = '25001';
+    end if;
+
+    -- This transaction's id may be older than the locks; the end of a new snapshot is not.
+    -- Of a switch in this very transaction nobody else knows yet.
+    update pgq.queue
+       set queue_switch_step2 = greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot()))
+     where queue_id = any (v_locked)
+       and queue_switch_step2 is null
+       and queue_switch_step1 is distinct from txid_current_if_assigned();
+    return 0;
+end;
+$$ language plpgsql;
+
+comment on function pgq.maint_rotate_tables_step2() is 'second step of a switch of event tables, in its own transaction';

@@ -1,0 +1,129 @@
+create or replace function pgq.next_batch_custom(
+    in i_queue_name text, in i_consumer_name text,
+    in i_min_lag interval, in i_min_count int4, in i_min_interval interval,
+    out batch_id int8, out cur_tick_id int8, out prev_tick_id int8,
+    out cur_tick_time timestamptz, out prev_tick_time timestamptz,
+    out cur_tick_event_seq int8, out prev_tick_event_seq int8)
+returns record as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.next_batch_custom(5)
+--      Open the next batch of a consumer, or return the one that is open. Two sessions of one consumer get the same
+--      batch under the same id.
+-- Parameters:
+--      i_queue_name    - name of the queue
+--      i_consumer_name - name of the consumer
+--      i_min_lag       - the batch must end at least this long ago
+--      i_min_count     - at least this many events, see pgq.find_tick_helper
+--      i_min_interval  - or spanning at least this time
+-- Returns: id of the batch, and the ticks at its ends; all NULL when there is nothing (yet)
+-- Errors: 42704 not subscribed; XX001 the consumer's tick is gone
+-- Locks: row of the subscription
+-- Tables: pgq.subscription, pgq.tick
+-- ----------------------------------------------------------------------
+declare
+    v_sub pgq.subscription%rowtype;
+begin
+    select s.*
+      into v_sub
+      from pgq.subscription s
+     where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue_name)
+       and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer_name)
+       for update;
+    if not found then
+        raise exception 'Not subscriber to queue: %/%', coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL')
+            using errcode = '42704';
+    end if;
+
+    -- A statement of its own: it sees the ticks that go with the row just locked.
+    select t.tick_id, t.tick_time, t.tick_event_seq
+      into prev_tick_id, prev_tick_time, prev_tick_event_seq
+      from pgq.tick t
+     where t.tick_queue = v_sub.sub_queue
+       and t.tick_id = v_sub.sub_last_tick;
+    if not found then
+        raise exception 'PgQ corruption: Consumer % on queue % does not see tick <NULL>', i_consumer_name, i_queue_name
+            using errcode = 'XX001';
+    end if;
+
+    if v_sub.sub_batch is not null then
+        batch_id := v_sub.sub_batch;
+        select t.tick_id, t.tick_time, t.tick_event_seq
+          into cur_tick_id, cur_tick_time, cur_tick_event_seq
+          from pgq.tick t
+         where t.tick_queue = v_sub.sub_queue
+           and t.tick_id = v_sub.sub_next_tick;
+        return;
+    end if;
+
+    if i_min_count is null and i_min_interval is null then
+        select t.tick_id, t.tick_time, t.tick_event_seq
+          into cur_tick_id, cur_tick_time, cur_tick_event_seq
+          from pgq.tick t
+         where t.tick_queue = v_sub.sub_queue
+           and t.tick_id > v_sub.sub_last_tick
+         order by t.tick_id
+         limit 1;
+    else
+        select h.next_tick_id, h.next_tick_time, h.next_tick_seq
+          into cur_tick_id, cur_tick_time, cur_tick_event_seq
+          from pgq.find_tick_helper(v_sub.sub_queue, prev_tick_id, prev_tick_time, prev_tick_event_seq,
+                                    i_min_count, i_min_interval) h;
+    end if;
+
+    if cur_tick_id is null or now() - cur_tick_time < i_min_lag then
+        cur_tick_id := null;
+        cur_tick_time := null;
+        cur_tick_event_seq := null;
+        prev_tick_id := null;
+        prev_tick_time := null;
+        prev_tick_event_seq := null;
+        return;
+    end if;
+
+    batch_id := nextval('pgq.batch_id_seq');
+    update pgq.subscription
+       set sub_batch = batch_id,
+           sub_next_tick = cur_tick_id,
+           sub_active = now()
+     where sub_queue = v_sub.sub_queue
+       and sub_consumer = v_sub.sub_consumer;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.next_batch_custom(text, text, interval, int4, interval)
+    is 'open the next batch of a consumer, of a wanted size';
+
+create or replace function pgq.next_batch_info(
+    in i_queue_name text, in i_consumer_name text,
+    out batch_id int8, out cur_tick_id int8, out prev_tick_id int8,
+    out cur_tick_time timestamptz, out prev_tick_time timestamptz,
+    out cur_tick_event_seq int8, out prev_tick_event_seq int8)
+returns record as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.next_batch_info(2)
+--      Open the next batch of a consumer: from its position to the next tick. See pgq.next_batch_custom(5).
+-- ----------------------------------------------------------------------
+begin
+    select f.batch_id, f.cur_tick_id, f.prev_tick_id, f.cur_tick_time, f.prev_tick_time,
+           f.cur_tick_event_seq, f.prev_tick_event_seq
+      into batch_id, cur_tick_id, prev_tick_id, cur_tick_time, prev_tick_time,
+           cur_tick_event_seq, prev_tick_event_seq
+      from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
+end;
+$$ language plpgsql;
+
+comment on function pgq.next_batch_info(text, text) is 'open the next batch of a consumer, with the ticks at its ends';
+
+create or replace function pgq.next_batch(i_queue_name text, i_consumer_name text)
+returns int8 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.next_batch(2)
+--      Open the next batch of a consumer, or return the one that is open. See pgq.next_batch_custom(5).
+-- Returns: id of the batch, NULL when there is none (yet)
+-- ----------------------------------------------------------------------
+begin
+    return f.batch_id from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
+end;
+$$ language plpgsql;
+
+comment on function pgq.next_batch(text, text) is 'open the next batch of a consumer; NULL: none yet';

@@ -1,0 +1,97 @@
+create or replace function pgq.register_consumer_at(x_queue_name text, x_consumer_name text, x_tick_pos bigint)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.register_consumer_at(3)
+--      Subscribe a consumer to a queue at a tick, or move it there; an open batch is then given up.
+-- Parameters:
+--      x_queue_name    - name of the queue
+--      x_consumer_name - name of the consumer, which need not exist yet
+--      x_tick_pos      - tick to stand on; NULL: the newest one, or where the consumer stands already
+-- Returns: 1 subscribed, 0 was subscribed already
+-- Errors: 42704 no such queue or tick; 55000 the queue has no ticks; 23502 NULL consumer
+-- Locks: the queue's rotation lock (shared, so that the tick stays), then the rows of consumer and subscription
+-- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
+-- ----------------------------------------------------------------------
+declare
+    v_queue_id    integer;
+    v_consumer_id integer;
+    v_last_tick   bigint;
+begin
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    if not found then
+        raise exception 'Event queue not created yet' using errcode = '42704';
+    end if;
+    perform pg_advisory_xact_lock_shared(1885827442, v_queue_id);
+
+    -- Whoever has the row of the consumer decides on its subscriptions.
+    loop
+        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for update;
+        exit when found;
+        insert into pgq.consumer (co_id, co_name)
+        values (pgq._next_id('consumer'), x_consumer_name)
+            on conflict (co_name) do nothing;
+    end loop;
+
+    if x_tick_pos is not null then
+        perform 1 from pgq.tick t where t.tick_queue = v_queue_id and t.tick_id = x_tick_pos;
+        if not found then
+            raise exception 'cannot reposition, tick not found: %', x_tick_pos using errcode = '42704';
+        end if;
+    end if;
+
+    perform 1
+       from pgq.subscription s
+      where s.sub_queue = v_queue_id
+        and s.sub_consumer = v_consumer_id
+        for update;
+    if found then
+        if x_tick_pos is not null then
+            update pgq.subscription
+               set sub_last_tick = x_tick_pos,
+                   sub_batch = null,
+                   sub_next_tick = null,
+                   sub_active = now()
+             where sub_queue = v_queue_id
+               and sub_consumer = v_consumer_id;
+        end if;
+        return 0;
+    end if;
+
+    v_last_tick := x_tick_pos;
+    if v_last_tick is null then
+        select t.tick_id
+          into v_last_tick
+          from pgq.tick t
+         where t.tick_queue = v_queue_id
+         order by t.tick_id desc
+         limit 1;
+        if not found then
+            raise exception 'No ticks for this queue.  Please run ticker on database.' using errcode = '55000';
+        end if;
+    end if;
+
+    insert into pgq.subscription (sub_id, sub_queue, sub_consumer, sub_last_tick)
+    values (pgq._next_id('subscription'), v_queue_id, v_consumer_id, v_last_tick);
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.register_consumer_at(text, text, bigint) is 'subscribe a consumer at a tick, or move it there';
+
+create or replace function pgq.register_consumer(x_queue_name text, x_consumer_id text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.register_consumer(2)
+--      Subscribe a consumer to a queue: it gets what is committed after the newest tick.
+-- Parameters:
+--      x_queue_name  - name of the queue
+--      x_consumer_id - name of the consumer
+-- Returns: 1 subscribed, 0 was subscribed already
+-- Errors: as pgq.register_consumer_at(3)
+-- ----------------------------------------------------------------------
+begin
+    return pgq.register_consumer_at(x_queue_name, x_consumer_id, null);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.register_consumer(text, text) is 'subscribe a consumer: 1 subscribed, 0 was already';

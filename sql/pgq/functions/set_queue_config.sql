@@ -1,0 +1,64 @@
+create or replace function pgq.set_queue_config(x_queue_name text, x_param_name text, x_param_value text)
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.set_queue_config(3)
+--      Change a setting of a queue.
+-- Parameters:
+--      x_queue_name  - name of the queue
+--      x_param_name  - ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused, rotation_period,
+--                      external_ticker or batch_max_count
+--      x_param_value - the value as text
+-- Returns: 1
+-- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range; 22P02, 22007, 22003
+--      value is not of the setting's type
+-- Locks: row of the queue
+-- Tables: pgq.queue
+-- ----------------------------------------------------------------------
+declare
+    v_queue_id integer;
+    v_type     text;
+    v_valid    boolean;
+begin
+    if x_queue_name is null or x_param_name is null then
+        raise exception 'Invalid NULL value' using errcode = '22004';
+    end if;
+
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    if not found then
+        raise exception 'No such event queue' using errcode = '42704';
+    end if;
+
+    v_type := case
+        when x_param_name in ('ticker_max_count', 'batch_max_count') then 'integer'
+        when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period') then 'interval'
+        when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
+    end;
+    if v_type is null then
+        -- The stray "s" is PgQ's.
+        raise exception 'cannot change parameter "%s"', x_param_name using errcode = '22023';
+    end if;
+    if x_param_value is null then
+        raise exception 'query string argument of EXECUTE is null' using errcode = '22004';
+    end if;
+
+    v_valid := case v_type
+        when 'integer' then x_param_value::integer > 0
+        when 'interval' then x_param_value::interval >= '0'
+        else x_param_value::boolean is not null
+    end;
+    if not v_valid then
+        raise exception 'invalid value for parameter "%": "%"', x_param_name, x_param_value
+            using errcode = '22023',
+                  hint = case v_type
+                      when 'integer' then 'The value must be at least 1.'
+                      else 'The value must not be negative.'
+                  end;
+    end if;
+
+    execute format('update pgq.queue set %I = $1::%s where queue_id = $2', 'queue_' || x_param_name, v_type)
+      using x_param_value, v_queue_id;
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.set_queue_config(text, text, text) is 'change a setting of a queue';

@@ -1,0 +1,219 @@
+create or replace function pgq._due_queues()
+returns setof integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._due_queues(0)
+--      Queues in which a tick may be due: the rules of pgq._tick for all queues at once. It says yes where only
+--      a look into the event tables can tell, or where something looks wrong.
+-- Returns: ids of queues
+-- Tables: pgq.queue, pgq.tick, event sequences
+-- ----------------------------------------------------------------------
+    select q.queue_id
+      from pgq.queue q
+      left join lateral (
+               select t.tick_id, t.tick_event_seq, t.tick_snapshot, now() - t.tick_time as lag, t.tick_time
+                 from pgq.tick t
+                where t.tick_queue = q.queue_id
+                order by t.tick_id desc
+                limit 1) l on true,
+           lateral (select pg_sequence_last_value(to_regclass(q.queue_event_seq)) as value offset 0) s
+     where not q.queue_external_ticker
+       and not q.queue_ticker_paused
+       and case
+               when l.tick_id is null or l.tick_event_seq is null or to_regclass(q.queue_event_seq) is null
+                   then true
+               when coalesce(s.value, 1) > l.tick_event_seq
+                   then coalesce(s.value, 1) - l.tick_event_seq >= q.queue_ticker_max_count
+                        or l.lag >= q.queue_ticker_max_lag
+               when coalesce(s.value, 1) < l.tick_event_seq
+                   then true
+               when (l.lag >= q.queue_ticker_max_lag or q.queue_ticker_max_count <= 1)
+                    and (s.value = 1 or pgq._has_ended(l.tick_snapshot))
+                   then true
+               when l.lag < q.queue_ticker_max_lag / 2
+                   then not exists (
+                            select 1 from pgq.tick p where p.tick_queue = q.queue_id and p.tick_id < l.tick_id)
+               else coalesce(
+                        l.lag >= q.queue_ticker_idle_period
+                        or l.lag >= 2 * (l.tick_time - (
+                               select p.tick_time
+                                 from pgq.tick p
+                                where p.tick_queue = q.queue_id
+                                  and p.tick_id < l.tick_id
+                                order by p.tick_id desc
+                                limit 1)),
+                        true)
+           end;
+$$ language sql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._due_queues() is 'queues in which a tick may be due';
+
+create or replace function pgq._has_ended(i_snapshot txid_snapshot)
+returns boolean as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._has_ended(1)
+--      True if a transaction has ended that was in progress in the snapshot.
+-- ----------------------------------------------------------------------
+    select exists (
+        select 1
+          from pg_catalog.txid_snapshot_xip($1) x
+         where pg_catalog.txid_visible_in_snapshot(x, pg_catalog.txid_current_snapshot()));
+$$ language sql stable;
+
+comment on function pgq._has_ended(txid_snapshot) is 'true if a transaction has ended that was in progress in the snapshot';
+
+create or replace function pgq._tick(i_queue_id integer, i_demand boolean)
+returns bigint as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._tick(2)
+--      Decide whether a queue gets a tick now, and lay it. The caller has the queue's ticker lock, taken in an
+--      earlier statement.
+--
+--      By rule: the first and second tick at once; with new events, when there are ticker_max_count of them or the
+--      newest tick is ticker_max_lag old; without, in doubling intervals up to ticker_idle_period.
+--      The distance of sequence values tells how many events are new, except in two cases, where it looks for one:
+--      events that got their ids before the last tick and were committed after it, and the first event ever, since
+--      the sequence says 1 before it and after it.
+-- Parameters:
+--      i_queue_id - id of the queue
+--      i_demand   - true: not by rule, but exactly if a committed event waits for a tick
+-- Returns: id of the newest tick laid, or NULL
+-- Errors: XX001 the newest tick is of another cluster
+-- ----------------------------------------------------------------------
+declare
+    v_queue record;
+    v_last  record;
+    v_seq   bigint;
+    v_new   bigint;
+    v_lag   interval;
+    v_due   boolean;
+begin
+    -- The sequence first: events that it counts and the snapshot does not see yet are counted in vain, not missed.
+    select q.*, pg_sequence_last_value(pgq.quote_fqname(q.queue_event_seq)::regclass) as seq
+      into v_queue
+      from pgq.queue q
+     where q.queue_id = i_queue_id;
+    if not found then
+        return null;
+    end if;
+    v_seq := coalesce(v_queue.seq, 1);
+
+    -- The snapshot that the tick gets is the one that sees the newest tick.
+    select s.snapshot, l.tick_id, l.tick_time, l.tick_snapshot, l.tick_event_seq,
+           (select p.tick_time
+              from pgq.tick p
+             where p.tick_queue = i_queue_id
+               and p.tick_id < l.tick_id
+             order by p.tick_id desc
+             limit 1) as before
+      into v_last
+      from (select txid_current_snapshot() as snapshot) s
+      left join lateral (
+               select *
+                 from pgq.tick t
+                where t.tick_queue = i_queue_id
+                order by t.tick_id desc
+                limit 1) l on true;
+
+    if v_last.tick_id is null then
+        return pgq._add_tick(v_queue.queue_id, v_queue.queue_tick_seq, v_last.snapshot, v_seq);
+    end if;
+
+    if txid_snapshot_xmax(v_last.tick_snapshot) > txid_snapshot_xmax(v_last.snapshot) then
+        if txid_snapshot_xmin(v_last.tick_snapshot) > txid_current() then
+            raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
+                            txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+                using errcode = 'XX001',
+                      hint = 'If the database was restored from a dump, call pgq.rebase().';
+        end if;
+        -- A tick now would skip events of transactions that the newest tick takes for finished.
+        raise warning 'Dubious PgQ state: old xmax=%, cur txid=%', txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+            using hint = 'If the database was restored from a dump, call pgq.rebase().';
+        return null;
+    end if;
+
+    -- In these transactions the snapshot is older than the lock.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+       and pgq._has_unseen_tick(v_queue.queue_id, v_queue.queue_tick_seq, v_last.tick_id) then
+        return null;
+    end if;
+
+    v_new := v_seq - v_last.tick_event_seq;
+    if v_new < 0 then
+        raise warning 'Negative new_events?  old=% cur=%', v_last.tick_event_seq, v_seq;
+    end if;
+    v_lag := now() - v_last.tick_time;
+
+    if i_demand then
+        v_due := pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot);
+    else
+        if v_new = 0
+           and (v_lag >= v_queue.queue_ticker_max_lag or v_queue.queue_ticker_max_count <= 1)
+           and (v_queue.seq = 1 or pgq._has_ended(v_last.tick_snapshot))
+           and pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot) then
+            v_new := 1;
+        end if;
+        if v_new > 0 then
+            v_due := v_new >= v_queue.queue_ticker_max_count or v_lag >= v_queue.queue_ticker_max_lag;
+        elsif v_last.before is null then
+            v_due := true;
+        else
+            v_due := not (v_lag < v_queue.queue_ticker_max_lag / 2
+                          or (v_lag < 2 * (v_last.tick_time - v_last.before) and v_lag < v_queue.queue_ticker_idle_period));
+        end if;
+    end if;
+
+    if not v_due then
+        return null;
+    end if;
+    return pgq._lay_ticks(i_queue_id, v_last.tick_id, v_last.snapshot, v_seq);
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._tick(integer, boolean) is 'decide whether a queue gets a tick now, and lay it';
+
+create or replace function pgq._add_tick(i_queue_id integer, i_tick_seq text, i_snapshot txid_snapshot, i_event_seq bigint)
+returns bigint as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._add_tick(4)
+--      Add a row to pgq.tick, with the next tick id.
+-- Returns: id of the tick
+-- ----------------------------------------------------------------------
+    insert into pgq.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
+    values (i_queue_id, nextval(pgq.quote_fqname(i_tick_seq)::regclass), now(), i_snapshot, i_event_seq)
+    returning tick_id;
+$$ language sql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._add_tick(integer, text, txid_snapshot, bigint) is 'add a row to pgq.tick';
+
+create or replace function pgq._has_unseen_tick(i_queue_id integer, i_tick_seq text, i_last_tick bigint)
+returns boolean as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._has_unseen_tick(3)
+--      True if a newer tick is committed than this transaction's snapshot shows. Ids above the newest tick that is
+--      visible are either lost to a rollback or taken by such ticks; the primary key knows.
+-- Parameters: the queue, its tick sequence, newest visible tick
+-- Returns: true if there is one, or if there may be one
+-- ----------------------------------------------------------------------
+declare
+    v_value bigint := pg_sequence_last_value(pgq.quote_fqname(i_tick_seq)::regclass);
+begin
+    if v_value <= i_last_tick then
+        return false;
+    end if;
+    if v_value > i_last_tick + 1000 then
+        return true;
+    end if;
+    begin
+        insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
+        select i_queue_id, n, 0 from generate_series(i_last_tick + 1, v_value) n;
+        raise exception using errcode = 'PQ001';
+    exception
+        when sqlstate 'PQ001' then
+            return false;
+        when unique_violation then
+            return true;
+    end;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._has_unseen_tick(integer, text, bigint) is 'true if a newer tick is committed than the snapshot shows';

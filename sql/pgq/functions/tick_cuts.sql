@@ -1,0 +1,160 @@
+create or replace function pgq._waiting_sql(i_queue_id integer, i_prev txid_snapshot)
+returns text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._waiting_sql(2)
+--      Query for the events that are committed and not covered by a tick.
+-- Parameters:
+--      i_queue_id - id of the queue
+--      i_prev     - snapshot of the newest tick
+-- Returns: text of a query with the columns ev_txid, ev_id and is_current (in the current table); its parameter $1
+--      is the present snapshot, $2 the end of i_prev and $3 the transactions in progress in i_prev
+-- ----------------------------------------------------------------------
+    select string_agg(
+               format('select e.ev_txid, e.ev_id, %s as is_current from %s e'
+                      ' where e.ev_txid %s and pg_catalog.txid_visible_in_snapshot(e.ev_txid, $1)',
+                      t.is_current::text, pgq.quote_fqname(q.queue_data_pfx || '_' || t.number), r.condition),
+               E'\nunion all\n')
+      from pgq.queue q,
+           lateral (
+               select q.queue_cur_table as number, true as is_current
+                union all
+               select (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables, false
+                where q.queue_ntables > 1
+                  and not coalesce(txid_snapshot_xmin(i_prev) > q.queue_switch_step2, false)) t,
+           lateral (
+               select '>= $2' as condition
+                union all
+               select '= any ($3)'
+                where txid_snapshot_xmin(i_prev) < txid_snapshot_xmax(i_prev)) r
+     where q.queue_id = i_queue_id;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._waiting_sql(integer, txid_snapshot) is 'query for the events that no tick covers';
+
+create or replace function pgq._has_waiting(i_queue_id integer, i_prev txid_snapshot, i_now txid_snapshot)
+returns boolean as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._has_waiting(3)
+--      True if there is an event that the snapshot i_now sees and i_prev does not.
+-- ----------------------------------------------------------------------
+declare
+    v_result boolean;
+begin
+    execute 'select exists (' || pgq._waiting_sql(i_queue_id, i_prev) || ')'
+       into v_result
+      using i_now, txid_snapshot_xmax(i_prev), array(select txid_snapshot_xip(i_prev));
+    return v_result;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._has_waiting(integer, txid_snapshot, txid_snapshot) is 'true if an event waits for a tick';
+
+create or replace function pgq._lay_ticks(i_queue_id integer, i_prev_tick bigint, i_now txid_snapshot, i_event_seq bigint)
+returns bigint as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._lay_ticks(4)
+--      Lay a tick with the snapshot i_now, and before it as many as are needed so that no two neighbours have
+--      more than batch_max_count events between them, unless one transaction alone has more.
+--
+--      A tick in between needs no snapshot of the past. Waiting transactions are taken in the order of their ids;
+--      the snapshot that sees those up to a transaction T, and none after it, is: end at T + 1, but not before the
+--      end of the newest tick's snapshot; in progress below that is what is so now, and what comes after T in the
+--      order. Each such snapshot sees all that the one before it sees.
+--
+--      Readers take it that a snapshot that ends before step 1 of the last rotation sees nothing of the current
+--      table. That is true of snapshots that were taken, so it must be of these: a transaction that is older than
+--      step 1 and has written to the current table comes as late in the order as step 1.
+-- Parameters:
+--      i_queue_id  - id of the queue
+--      i_prev_tick - id of the newest tick
+--      i_now       - present snapshot
+--      i_event_seq - value of the event sequence for the last tick
+-- Returns: id of the last tick
+-- ----------------------------------------------------------------------
+declare
+    v_queue    pgq.queue%rowtype;
+    v_prev     pgq.tick%rowtype;
+    v_known    bigint;
+    v_end      bigint;
+    v_running  bigint[];
+    v_waiting  text;
+    v_late     bigint[] := '{}';
+    v_tx       record;
+    v_last_pos bigint;
+    v_last_tx  bigint;
+    v_fill     bigint := 0;
+    v_seq      bigint;
+begin
+    select * into v_queue from pgq.queue q where q.queue_id = i_queue_id;
+    select * into v_prev from pgq.tick t where t.tick_queue = i_queue_id and t.tick_id = i_prev_tick;
+
+    -- Mostly sequence values prove that there is nothing to divide: transactions that the newest tick does not see
+    -- began after a tick that ends below them all, so their events have ids above its value.
+    select k.tick_event_seq
+      into v_known
+      from (select *
+              from pgq.tick t
+             where t.tick_queue = i_queue_id
+               and t.tick_id <= i_prev_tick
+             order by t.tick_id desc
+             limit 20) k
+     where txid_snapshot_xmax(k.tick_snapshot) <= txid_snapshot_xmin(v_prev.tick_snapshot)
+     order by k.tick_id desc
+     limit 1;
+
+    if i_event_seq - v_known + 1 > v_queue.queue_batch_max_count or v_known is null then
+        v_waiting := pgq._waiting_sql(i_queue_id, v_prev.tick_snapshot);
+        v_end := txid_snapshot_xmax(v_prev.tick_snapshot);
+        v_running := array(select txid_snapshot_xip(v_prev.tick_snapshot));
+        if v_end <= v_queue.queue_switch_step1 then
+            execute 'select coalesce(array_agg(distinct w.ev_txid), ''{}'') from (' || v_waiting || ') w'
+                    ' where w.is_current and w.ev_txid <= $4'
+               into v_late
+              using i_now, v_end, v_running, v_queue.queue_switch_step1;
+        end if;
+
+        v_seq := v_prev.tick_event_seq;
+        for v_tx in
+            execute 'select case when w.ev_txid = any ($4) then $5 else w.ev_txid end as pos, w.ev_txid,'
+                    ' count(*) as events, max(w.ev_id) as last_id from (' || v_waiting || ') w'
+                    ' group by 1, 2 order by 1, 2'
+              using i_now, v_end, v_running, v_late, v_queue.queue_switch_step1
+        loop
+            if v_fill > 0 and v_fill + v_tx.events > v_queue.queue_batch_max_count then
+                perform pgq._add_tick(
+                    i_queue_id, v_queue.queue_tick_seq,
+                    pgq._cut_snapshot(
+                        i_now, greatest(v_end, v_last_pos + 1),
+                        array(select x from unnest(v_running) x where x > v_last_pos)
+                        || array(select x
+                                   from unnest(v_late) x
+                                  where (v_queue.queue_switch_step1, x) > (v_last_pos, v_last_tx))),
+                    least(v_seq, i_event_seq));
+                v_fill := 0;
+            end if;
+            v_fill := v_fill + v_tx.events;
+            v_seq := greatest(v_seq, v_tx.last_id);
+            v_last_pos := v_tx.pos;
+            v_last_tx := v_tx.ev_txid;
+        end loop;
+    end if;
+
+    return pgq._add_tick(i_queue_id, v_queue.queue_tick_seq, i_now, i_event_seq);
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._lay_ticks(integer, bigint, txid_snapshot, bigint) is 'lay a tick, and those before it that batch_max_count needs';
+
+create or replace function pgq._cut_snapshot(i_now txid_snapshot, i_end bigint, i_later bigint[])
+returns txid_snapshot as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._cut_snapshot(3)
+--      Snapshot that ends at i_end and sees what i_now sees below it, without the transactions i_later.
+-- ----------------------------------------------------------------------
+    select (coalesce(min(p.x), i_end) || ':' || i_end || ':' || coalesce(string_agg(p.x::text, ',' order by p.x), ''))::txid_snapshot
+      from (select x from txid_snapshot_xip(i_now) x where x < i_end
+             union
+            select x from unnest(i_later) x where x < i_end) p;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._cut_snapshot(txid_snapshot, bigint, bigint[]) is 'snapshot that ends earlier and sees less';

@@ -1,0 +1,83 @@
+-- Who may do what. A function of schema pgq that is not named here belongs to its owner alone.
+
+revoke all on all functions in schema pgq from public, pgq_reader, pgq_writer, pgq_admin;
+
+-- everybody
+grant execute on function
+    pgq.seq_getval(text),
+    pgq.get_queue_info(),
+    pgq.get_queue_info(text),
+    pgq.get_consumer_info(),
+    pgq.get_consumer_info(text),
+    pgq.get_consumer_info(text, text),
+    pgq.quote_fqname(text),
+    pgq.version()
+to public;
+
+-- consumers
+grant execute on function
+    pgq.batch_event_sql(bigint),
+    pgq.batch_event_tables(bigint),
+    pgq.find_tick_helper(int4, int8, timestamptz, int8, int8, interval),
+    pgq.register_consumer(text, text),
+    pgq.register_consumer_at(text, text, bigint),
+    pgq.unregister_consumer(text, text),
+    pgq.next_batch_info(text, text),
+    pgq.next_batch(text, text),
+    pgq.next_batch_custom(text, text, interval, int4, interval),
+    pgq.get_batch_events(bigint),
+    pgq.get_batch_info(bigint),
+    pgq.get_batch_cursor(bigint, text, int4, text),
+    pgq.get_batch_cursor(bigint, text, int4),
+    pgq.event_retry(bigint, bigint, timestamptz),
+    pgq.event_retry(bigint, bigint, integer),
+    pgq.batch_retry(bigint, integer),
+    pgq.force_tick(text),
+    pgq.finish_batch(bigint),
+    pgq._window_sql(integer, integer, bigint, bigint, text),
+    pgq._window_tables(integer, bigint, bigint)
+to pgq_reader;
+
+-- producers
+grant execute on function
+    pgq.insert_event(text, text, text),
+    pgq.insert_event(text, text, text, text, text, text, text),
+    pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
+    pgq.current_event_table(text),
+    pgq.jsontriga(),
+    pgq.sqltriga(),
+    pgq.logutriga()
+to pgq_writer;
+
+-- operators
+grant execute on function
+    pgq.ticker(text, bigint, timestamptz, bigint),
+    pgq.ticker(text),
+    pgq.ticker(),
+    pgq._tick_on_demand(text),
+    pgq.maint_retry_events(),
+    pgq.maint_rotate_tables_step1(text),
+    pgq.maint_rotate_tables_step2(),
+    pgq.maint_tables_to_vacuum(),
+    pgq.maint_operations(),
+    pgq._function_exists(text, text),
+    pgq.upgrade_schema(),
+    pgq.grant_perms(text),
+    pgq._grant_perms_from(text, text, text, text),
+    pgq.tune_storage(text),
+    pgq.seq_setval(text, int8),
+    pgq.create_queue(text),
+    pgq.drop_queue(text, bool),
+    pgq.drop_queue(text),
+    pgq.set_queue_config(text, text, text),
+    pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
+    pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text)
+to pgq_admin;
+
+revoke all on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue
+    from public, pgq_reader, pgq_writer, pgq_admin;
+grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
+grant select, insert, update, delete on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to pgq_admin;
+grant select on pgq.event_template to pgq_reader;
+grant select, insert, truncate on pgq.event_template to pgq_admin;
+grant select, insert, update, delete on pgq.retry_queue to pgq_admin;

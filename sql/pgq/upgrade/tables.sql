@@ -1,0 +1,34 @@
+-- From PgQ 3.x: what tables lack. Every step may find its work done, since 3.x databases differ in age.
+
+alter table pgq.subscription alter column sub_last_tick drop not null;
+alter table pgq.queue add column if not exists queue_extra_maint text[];
+alter table pgq.queue add column if not exists queue_batch_max_count integer not null default 10000;
+create index if not exists rq_queue_idx on pgq.retry_queue (ev_queue, ev_retry_after);
+
+-- Databases that began as PgQ 2 may have ticks without a sequence value.
+do $$
+begin
+    perform 1 from pgq.tick t where t.tick_event_seq is null limit 1;
+    if not found then
+        alter table pgq.tick alter column tick_event_seq set not null;
+    end if;
+end;
+$$;
+
+-- Result columns of these differ between 3.x releases, and "create or replace" cannot change them. Views that use
+-- them stay alive where nothing has changed.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid
+          from pg_catalog.pg_proc p
+         where p.pronamespace = 'pgq'::regnamespace
+           and p.proname = 'get_queue_info'
+           and not p.proargnames @> array['queue_switch_time', 'ticker_lag', 'ev_per_sec', 'ev_new', 'last_tick_id']
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end;
+$$;
