@@ -5,4 +5,5 @@
     reason = "in a test a failed step is a failed test"
 )]
 
+mod delivery;
 mod harness;

@@ -46,6 +46,13 @@ impl Snapshot {
     }
 }
 
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<_> = self.xip.iter().map(i64::to_string).collect();
+        write!(f, "{}:{}:{}", self.xmin, self.xmax, list.join(","))
+    }
+}
+
 impl FromStr for Snapshot {
     type Err = InvalidSnapshot;
 
@@ -77,6 +84,10 @@ mod tests {
         assert!(!snapshot.sees(10) && !snapshot.sees(14) && !snapshot.sees(20));
         let empty: Snapshot = "10:10:".parse().unwrap();
         assert!(empty.sees(9) && !empty.sees(10));
+        assert_eq!(
+            (snapshot.to_string(), empty.to_string()),
+            ("10:20:10,14,15".into(), "10:10:".into())
+        );
     }
 
     #[test]

@@ -38,6 +38,16 @@ impl Window {
         Self { low, high: current.xmax(), old, previous, current }
     }
 
+    /// Snapshot of the tick before the batch.
+    pub fn previous(&self) -> &Snapshot {
+        &self.previous
+    }
+
+    /// Snapshot of the tick at its end.
+    pub fn current(&self) -> &Snapshot {
+        &self.current
+    }
+
     /// True when events of this transaction belong to the batch.
     pub fn contains(&self, xid: i64) -> bool {
         self.current.sees(xid) && !self.previous.sees(xid)

@@ -1,8 +1,9 @@
 //! `pgq.get_batch_events`: the events of a batch, straight from the event tables' indexes.
 
-use pgq_core::batch_sql::batch_sql;
+use pgq_core::window_sql::window_sql;
+use pgrx::spi::Spi;
 
-use super::open_batch::OpenBatch;
+use super::span::{Span, TickPair};
 use crate::error::PgqError;
 use crate::event::queue_cache::EVENT_COLUMNS;
 use crate::pg::call::{Call, Returned};
@@ -18,24 +19,44 @@ const RESULT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10];
 
 /// `pgq.get_batch_events(x_batch_id)`.
 pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
-    let batch = OpenBatch::load(call.int8(0))?;
+    let batch = call.int8(0);
+    let (ticks, subscription) = find_batch(batch)?;
+    let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
+    let span = Span::load(ticks)?.ok_or_else(damaged)?;
     let mut rows = RowStore::begin(call);
-    let tables: Option<Vec<_>> = batch.tables.iter().map(|name| open(name)).collect();
+    let tables: Option<Vec<_>> = span.tables.iter().map(|name| open(name)).collect();
     match tables {
         Some(tables) => {
             for table in &tables {
-                scan(&batch, table, &mut rows);
+                scan(&span, subscription, table, &mut rows);
             }
         }
         // An event table that somebody changed: ask the planner instead.
         None => {
-            let sql = batch_sql(batch.reference, &batch.window, &batch.tables)
-                .ok_or(PgqError::NoBatchSql { batch: call.int8(0).unwrap_or_default() })?;
+            let sql =
+                window_sql(&span.window, &span.tables, subscription, None).ok_or_else(damaged)?;
             rows.fill_from_query::<{ RESULT.len() }>(&sql)?;
         }
     }
     rows.finish();
     Ok(Returned::Done)
+}
+
+/// The ticks and the subscription of an open batch.
+fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
+    let row = Spi::connect(|client| {
+        let rows = client.select(include_str!("open_batch.sql"), Some(1), &[batch.into()])?.first();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let ticks = TickPair {
+            queue: rows.get(1)?.unwrap_or_default(),
+            previous: rows.get(2)?.unwrap_or_default(),
+            current: rows.get(3)?.unwrap_or_default(),
+        };
+        Ok::<_, pgrx::spi::Error>(Some((ticks, rows.get(4)?.unwrap_or_default())))
+    })?;
+    row.ok_or(PgqError::NoSuchBatch { batch })
 }
 
 /// The event table with its index on `ev_txid`; None when it is not as `pgq.create_queue` made it.
@@ -44,21 +65,20 @@ fn open(name: &str) -> Option<IndexedTable> {
     IndexedTable::open(oid, &EVENT_COLUMNS, TXID)
 }
 
-fn scan(batch: &OpenBatch, table: &IndexedTable, rows: &mut RowStore) {
-    let subscription = batch.reference.subscription;
+fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
     let is_for_us = |row: &ScannedRow| row.int4(OWNER).is_none_or(|owner| owner == subscription);
     // Events of one transaction lie together: its visibility is worked out once.
     let (mut last_xid, mut last_contained) = (None, false);
-    table.for_each_in_range(batch.window.low, batch.window.high, |row| {
+    table.for_each_in_range(span.window.low, span.window.high, |row| {
         let Some(xid) = row.int8(TXID) else { return };
         if last_xid != Some(xid) {
-            (last_xid, last_contained) = (Some(xid), batch.window.contains(xid));
+            (last_xid, last_contained) = (Some(xid), span.window.contains(xid));
         }
         if last_contained && is_for_us(row) {
             rows.push(row, &RESULT);
         }
     });
-    for &xid in &batch.window.old {
+    for &xid in &span.window.old {
         table.for_each_in_range(xid, xid, |row| {
             if is_for_us(row) {
                 rows.push(row, &RESULT);

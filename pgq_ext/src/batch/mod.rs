@@ -1,5 +1,5 @@
 //! Batches: the events between two ticks.
 
 pub(crate) mod events;
-pub(crate) mod open_batch;
+mod span;
 pub(crate) mod sql;

@@ -1,17 +1,23 @@
-//! `pgq.batch_event_sql`: the batch query as text.
+//! `pgq._window_sql`: the query for the events between two ticks, as text.
 
-use pgq_core::batch_sql::batch_sql;
+use pgq_core::window_sql::window_sql;
 
-use super::open_batch::OpenBatch;
+use super::span::{Span, TickPair};
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
 use crate::pg::text::Text;
 
-/// `pgq.batch_event_sql(x_batch_id)`.
-pub(crate) fn batch_event_sql(call: &Call) -> Result<Returned, PgqError> {
-    let id = call.int8(0);
-    let batch = OpenBatch::load(id)?;
-    let text = batch_sql(batch.reference, &batch.window, &batch.tables)
-        .ok_or(PgqError::NoBatchSql { batch: id.unwrap_or_default() })?;
-    Ok(Returned::Text(Text::new(text.as_bytes())))
+/// `pgq._window_sql(i_queue_id, i_sub_id, i_prev_tick, i_cur_tick, i_filter)`.
+pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {
+    let (Some(queue), Some(subscription), Some(previous), Some(current)) =
+        (call.int4(0), call.int4(1), call.int8(2), call.int8(3))
+    else {
+        return Ok(Returned::Null);
+    };
+    let Some(span) = Span::load(TickPair { queue, previous, current })? else {
+        return Ok(Returned::Null);
+    };
+    let filter = call.text(4).map(Text::to_display);
+    let sql = window_sql(&span.window, &span.tables, subscription, filter.as_deref());
+    Ok(sql.map_or(Returned::Null, |sql| Returned::Text(Text::new(sql.as_bytes()))))
 }

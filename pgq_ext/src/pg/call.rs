@@ -11,6 +11,8 @@ pub(crate) struct Call(pg_sys::FunctionCallInfo);
 
 /// What a function returns.
 pub(crate) enum Returned {
+    /// SQL NULL.
+    Null,
     /// `bigint`.
     Int8(i64),
     /// `text`.
@@ -122,6 +124,11 @@ impl Call {
             Ok(Returned::Int8(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Text(text)) => text.datum(),
             Ok(Returned::Done) => pg_sys::Datum::null(),
+            Ok(Returned::Null) => {
+                // SAFETY: the pointer is valid during the call (contract of `new`).
+                unsafe { (*self.0).isnull = true };
+                pg_sys::Datum::null()
+            }
             Err(error) => error.into().raise(),
         }
     }

@@ -17,8 +17,8 @@ c_functions! {
     pgq_current_event_table, pg_finfo_pgq_current_event_table => functions::current_event_table;
     /// `pgq.get_batch_events(bigint)`
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
-    /// `pgq.batch_event_sql(bigint)`
-    pgq_batch_event_sql, pg_finfo_pgq_batch_event_sql => sql::batch_event_sql;
+    /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
+    pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
     /// `pgq._queue_changed()`
     pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
 }

@@ -1,6 +1,6 @@
 create or replace function pgq._window_sql(
     i_queue_id integer, i_sub_id integer, i_prev_tick bigint, i_cur_tick bigint, i_filter text)
-returns text as $$
+returns text as 'MODULE_PATHNAME', 'pgq_window_sql'
 -- ----------------------------------------------------------------------
 -- Function: pgq._window_sql(5)
 --      Query for the events that a subscription gets between two ticks: those of transactions that the second
@@ -15,64 +15,7 @@ returns text as $$
 -- Returns: text of the query without "order by", NULL if queue or ticks do not exist
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
-declare
-    v_prev   txid_snapshot;
-    v_cur    txid_snapshot;
-    v_low    bigint;
-    v_high   bigint;
-    v_older  bigint[] := '{}';
-    v_xid    bigint;
-    v_select text;
-    v_owner  text;
-    v_table  text;
-    v_parts  text[] := '{}';
-begin
-    select p.tick_snapshot, c.tick_snapshot
-      into v_prev, v_cur
-      from pgq.tick p, pgq.tick c
-     where p.tick_queue = i_queue_id
-       and p.tick_id = i_prev_tick
-       and c.tick_queue = i_queue_id
-       and c.tick_id = i_cur_tick;
-    if not found then
-        return null;
-    end if;
-
-    v_low := txid_snapshot_xmax(v_prev);
-    v_high := txid_snapshot_xmax(v_cur);
-    for v_xid in
-        select x
-          from txid_snapshot_xip(v_prev) x
-         where txid_visible_in_snapshot(x, v_cur)
-         order by x desc
-    loop
-        if v_low - 100 <= v_xid then
-            v_low := v_xid;
-        else
-            v_older := v_older || v_xid;
-        end if;
-    end loop;
-
-    v_owner := format(' and (e.ev_owner is null or e.ev_owner = %s)', i_sub_id) || coalesce(' and ' || i_filter, '');
-    for v_table in
-        select t from pgq._window_tables(i_queue_id, i_prev_tick, i_cur_tick) t
-    loop
-        v_select := 'select e.ev_id, e.ev_time, e.ev_txid, e.ev_retry, e.ev_type, e.ev_data,'
-                    ' e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4 from ' || pgq.quote_fqname(v_table) || ' e';
-        v_parts := v_parts || (
-            v_select
-            || format(' where e.ev_txid >= %s and e.ev_txid <= %s', v_low, v_high)
-            || format(' and pg_catalog.txid_visible_in_snapshot(e.ev_txid, %L::pg_catalog.txid_snapshot)', v_cur)
-            || format(' and not pg_catalog.txid_visible_in_snapshot(e.ev_txid, %L::pg_catalog.txid_snapshot)', v_prev)
-            || v_owner);
-        if v_older <> '{}' then
-            v_parts := v_parts || (
-                v_select || format(' where e.ev_txid in (%s)', array_to_string(v_older, ', ')) || v_owner);
-        end if;
-    end loop;
-    return array_to_string(v_parts, E'\nunion all\n');
-end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+language c stable set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._window_sql(integer, integer, bigint, bigint, text)
     is 'query for the events that a subscription gets between two ticks';
