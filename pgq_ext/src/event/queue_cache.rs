@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -60,6 +61,17 @@ impl Queue {
     }
 }
 
+const QUEUE_ROW: &CStr = cr"
+    select q.queue_id
+         , q.queue_cur_table
+         , q.queue_data_pfx || '_' || q.queue_cur_table::pg_catalog.text
+         , pg_catalog.to_regclass(q.queue_data_pfx || '_' || q.queue_cur_table::pg_catalog.text)::pg_catalog.oid
+         , pg_catalog.to_regclass(q.queue_event_seq)::pg_catalog.oid
+         , q.queue_disable_insert
+         , q.queue_per_tx_limit
+      from pgq.queue q
+     where q.queue_name operator(pg_catalog.=) $1";
+
 thread_local! {
     static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
 }
@@ -95,26 +107,19 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
 
 fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     // Nothing may slip between the query and the watch: watch pgq.queue first, take the number, then read.
-    let sql = include_str!("queue_cache.sql");
     watch_queue_table();
     let generation = invalidation::generation();
-    let row = query::with_latest_snapshot(sql, &[name.into()], |rows| {
-        let rows = rows.first();
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Queue {
-            id: rows.get(1)?.unwrap_or_default(),
-            current_table: rows.get(2)?.unwrap_or_default(),
-            table_name: rows.get(3)?.unwrap_or_default(),
-            table: rows.get(4)?.unwrap_or(pg_sys::InvalidOid),
-            event_sequence: rows.get(5)?.unwrap_or(pg_sys::InvalidOid),
-            insert_disabled: rows.get(6)?.unwrap_or_default(),
-            transaction_limit: rows.get(7)?,
-            plain: None,
-            generation,
-        }))
-    })?;
+    let row = query::first_row_now(QUEUE_ROW, name, |row| Queue {
+        id: row.get(1).unwrap_or_default(),
+        current_table: row.get(2).unwrap_or_default(),
+        table_name: row.get(3).unwrap_or_default(),
+        table: row.get(4).unwrap_or(pg_sys::InvalidOid),
+        event_sequence: row.get(5).unwrap_or(pg_sys::InvalidOid),
+        insert_disabled: row.get(6).unwrap_or_default(),
+        transaction_limit: row.get(7),
+        plain: None,
+        generation,
+    });
     let Some(mut queue) = row else { return Ok(None) };
     let missing = |object: &str| PgqError::Corrupt {
         queue: name.to_display(),

@@ -1,20 +1,71 @@
-//! SQL from Rust, for what is not hot.
+//! A query under a snapshot of this moment, whatever the transaction's isolation level.
+//!
+//! pgrx's own SPI functions do not fit: once the transaction has an id they let SPI take the transaction's snapshot, which is the
+//! old one under REPEATABLE READ. A read-only SPI query uses the active snapshot.
 
-use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys;
-use pgrx::spi::{Spi, SpiTupleTable};
+use std::ffi::CStr;
 
-/// Run a query under a snapshot taken now, whatever the transaction's isolation level, and give its rows to `read`.
-pub(crate) fn with_latest_snapshot<R>(
-    sql: &str,
-    args: &[DatumWithOid<'_>],
-    read: impl FnOnce(SpiTupleTable<'_>) -> Result<R, pgrx::spi::Error>,
-) -> Result<R, pgrx::spi::Error> {
-    // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies.
-    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
-    // A read-only SPI query uses the active snapshot. An error aborts the (sub)transaction, which pops it.
-    let result = Spi::connect(|client| read(client.select(sql, None, args)?));
-    // SAFETY: pops what was pushed above; the query has ended.
-    unsafe { pg_sys::PopActiveSnapshot() };
+use pgrx::{FromDatum, pg_sys};
+
+use super::text::Text;
+
+/// The first row of a query's result, while the query is open.
+pub(crate) struct FirstRow {
+    tuple: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+}
+
+impl FirstRow {
+    /// Value of a column, counted from 1; None for NULL. By-reference values are copied by their conversion.
+    pub(crate) fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+        let mut is_null = false;
+        // SAFETY: a row of SPI's result and its type, both alive until SPI_finish; a column that is not there is NULL.
+        let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.desc, column, &mut is_null) };
+        // SAFETY: the caller names the column's type, as it names it in the query next to it.
+        unsafe { T::from_datum(datum, is_null) }
+    }
+}
+
+/// Run a query with one text argument under the latest snapshot, and give its first row, if any, to `read`.
+pub(crate) fn first_row_now<R>(
+    sql: &CStr,
+    argument: Text,
+    read: impl FnOnce(&FirstRow) -> R,
+) -> Option<R> {
+    let mut types = [pg_sys::TEXTOID];
+    let mut values = [argument.datum()];
+    // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies. An error below aborts the
+    // (sub)transaction, which pops it and closes SPI.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+        pg_sys::SPI_connect();
+    }
+    // SAFETY: a C string, one argument with its type, no nulls; read-only, so under the snapshot pushed above.
+    let status = unsafe {
+        pg_sys::SPI_execute_with_args(
+            sql.as_ptr(),
+            1,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            std::ptr::null(),
+            true,
+            1,
+        )
+    };
+    // SAFETY: SPI's globals describe the query just run.
+    let row = unsafe {
+        let has_row =
+            u32::try_from(status) == Ok(pg_sys::SPI_OK_SELECT) && pg_sys::SPI_processed > 0;
+        has_row.then(|| FirstRow {
+            tuple: *(*pg_sys::SPI_tuptable).vals,
+            desc: (*pg_sys::SPI_tuptable).tupdesc,
+        })
+    };
+    let result = row.map(|row| read(&row));
+    // SAFETY: connected and pushed above; nothing of SPI's memory is used any more.
+    unsafe {
+        pg_sys::SPI_finish();
+        pg_sys::PopActiveSnapshot();
+    }
     result
 }

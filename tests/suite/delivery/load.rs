@@ -60,7 +60,7 @@ impl Load {
                 "create extension pgq;
                  select pgq.create_queue('load');
                  update pgq.queue set queue_rotation_period = '1 ms', queue_ticker_max_lag = '0',
-                        queue_ticker_idle_period = '0', queue_batch_max_count = 50;",
+                        queue_ticker_idle_period = '0', queue_batch_max_count = 200;",
             )
             .unwrap();
         for consumer in CONSUMERS {
@@ -192,6 +192,8 @@ fn produce(shared: &Shared, number: usize, mut random: Random) {
         let mut kept: Vec<String> = Vec::new();
         let level = if random.one_in(2) { "repeatable read" } else { "read committed" };
         client.batch_execute(&format!("begin isolation level {level}"))?;
+        // Consumers must keep up: a queue whose readers lag does not rotate.
+        client.batch_execute(&format!("select pg_sleep(0.0{:02})", random.below(30)))?;
         if random.one_in(2) {
             // A snapshot without a transaction id, held while the queue may rotate.
             client
@@ -244,7 +246,11 @@ fn insert(client: &mut Client, random: &mut Random, event: &str) -> Result<(), p
 
 fn tick(shared: &Shared) {
     with_connection(shared, &shared.stop_all, |client| {
-        client.batch_execute("select pgq.ticker('load')")
+        // Readers that lag hold rotation back: ticks wait for them, so that both go on.
+        client.batch_execute(
+            "select case when (select max(tick_id) from pgq.tick) - (select min(sub_last_tick) from pgq.subscription) < 10
+                         then pgq.ticker('load') end, pg_sleep(0.002)",
+        )
     });
 }
 

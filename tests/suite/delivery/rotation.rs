@@ -1,6 +1,8 @@
 //! A transaction whose snapshot is older than a rotation.
 
-use pgq_tests::scratch_database;
+use std::time::Duration;
+
+use pgq_tests::{scratch_database, wait_until};
 use postgres::Client;
 
 /// A REPEATABLE READ transaction takes its snapshot, the queue rotates, and only then the transaction inserts.
@@ -19,20 +21,30 @@ fn insert_under_an_old_snapshot(prepare: &str, insert: &str) -> Vec<String> {
     old.batch_execute("begin isolation level repeatable read; select count(*) from pgq.queue")
         .unwrap();
 
-    catch_up(&mut admin);
-    let table_before: i32 =
-        admin.query_one("select queue_cur_table from pgq.queue", &[]).unwrap().get(0);
-    admin.batch_execute("select pgq.maint_rotate_tables_step1('q')").unwrap();
-    admin.batch_execute("select pgq.maint_rotate_tables_step2()").unwrap();
-    let table_after: i32 =
-        admin.query_one("select queue_cur_table from pgq.queue", &[]).unwrap().get(0);
-    assert_ne!(table_before, table_after, "the queue did not rotate");
+    rotate(&mut admin);
     // The consumer is past the rotation: from here on only the new table is read.
     catch_up(&mut admin);
 
     old.batch_execute(insert).unwrap();
     old.batch_execute("commit").unwrap();
-    catch_up(&mut admin)
+    let mut seen = Vec::new();
+    wait_until(Duration::from_secs(10), || {
+        seen.extend(catch_up(&mut admin));
+        !seen.is_empty()
+    });
+    seen.extend(catch_up(&mut admin));
+    seen
+}
+
+/// Rotate once. Transactions of other tests in the same server may be in the way for a while.
+fn rotate(client: &mut Client) {
+    let rotated = wait_until(Duration::from_secs(60), || {
+        catch_up(client);
+        client.batch_execute("select pgq.maint_rotate_tables_step1('q')").unwrap();
+        client.query_one("select queue_cur_table = 1 from pgq.queue", &[]).unwrap().get(0)
+    });
+    assert!(rotated, "the queue did not rotate");
+    client.batch_execute("select pgq.maint_rotate_tables_step2()").unwrap();
 }
 
 /// Tick twice and consume what there is.
