@@ -21,7 +21,7 @@ returns bigint as 'MODULE_PATHNAME', 'pgq_insert_event3'
 -- Function: pgq.insert_event(3)
 --      Insert an event. See pgq.insert_event(7).
 -- ----------------------------------------------------------------------
-language c;
+language c security definer;
 
 comment on function pgq.insert_event(text, text, text) is 'insert an event; returns its id';
 
