@@ -7,43 +7,52 @@ returns setof integer as $$
 -- Returns: ids of queues
 -- Tables: pgq.queue, pgq.tick, event sequences
 -- ----------------------------------------------------------------------
-    select q.queue_id
-      from pgq.queue q
-      left join lateral (
-               select t.tick_id, t.tick_event_seq, t.tick_snapshot, now() - t.tick_time as lag, t.tick_time
-                 from pgq.tick t
-                where t.tick_queue = q.queue_id
-                order by t.tick_id desc
-                limit 1) l on true,
-           lateral (select pg_sequence_last_value(to_regclass(q.queue_event_seq)) as value offset 0) s
-     where not q.queue_external_ticker
-       and not q.queue_ticker_paused
-       and case
-               when l.tick_id is null or l.tick_event_seq is null or to_regclass(q.queue_event_seq) is null
+begin
+    return query
+    select x.queue_id
+      from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
+                   pg_sequence_last_value(to_regclass(q.queue_event_seq)) as value,
+                   now() - l.tick_time as lag,
+                   l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot
+              from pgq.queue q
+              left join lateral (
+                       select *
+                         from pgq.tick t
+                        where t.tick_queue = q.queue_id
+                        order by t.tick_id desc
+                        limit 1) l on true
+             where not q.queue_external_ticker
+               and not q.queue_ticker_paused
+            -- the sequence is read once, not wherever its value is used
+            offset 0) x
+     where case
+               when x.lag < x.queue_ticker_max_lag / 2
+                    and coalesce(x.value, 1) = x.tick_event_seq
+                    and x.queue_ticker_max_count > 1
+                   then x.tick_id = 1
+               when x.tick_event_seq is null or coalesce(x.value, 1) < x.tick_event_seq
                    then true
-               when coalesce(s.value, 1) > l.tick_event_seq
-                   then coalesce(s.value, 1) - l.tick_event_seq >= q.queue_ticker_max_count
-                        or l.lag >= q.queue_ticker_max_lag
-               when coalesce(s.value, 1) < l.tick_event_seq
+               when coalesce(x.value, 1) > x.tick_event_seq
+                   then coalesce(x.value, 1) - x.tick_event_seq >= x.queue_ticker_max_count
+                        or x.lag >= x.queue_ticker_max_lag
+               when (x.lag >= x.queue_ticker_max_lag or x.queue_ticker_max_count <= 1)
+                    and (x.value = 1 or pgq._has_ended(x.tick_snapshot))
                    then true
-               when (l.lag >= q.queue_ticker_max_lag or q.queue_ticker_max_count <= 1)
-                    and (s.value = 1 or pgq._has_ended(l.tick_snapshot))
-                   then true
-               when l.lag < q.queue_ticker_max_lag / 2
-                   then not exists (
-                            select 1 from pgq.tick p where p.tick_queue = q.queue_id and p.tick_id < l.tick_id)
+               when x.lag < x.queue_ticker_max_lag / 2
+                   then x.tick_id = 1
                else coalesce(
-                        l.lag >= q.queue_ticker_idle_period
-                        or l.lag >= 2 * (l.tick_time - (
+                        x.lag >= x.queue_ticker_idle_period
+                        or x.lag >= 2 * (x.tick_time - (
                                select p.tick_time
                                  from pgq.tick p
-                                where p.tick_queue = q.queue_id
-                                  and p.tick_id < l.tick_id
+                                where p.tick_queue = x.queue_id
+                                  and p.tick_id < x.tick_id
                                 order by p.tick_id desc
                                 limit 1)),
                         true)
            end;
-$$ language sql set search_path = pg_catalog, pg_temp;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._due_queues() is 'queues in which a tick may be due';
 
