@@ -1,6 +1,8 @@
 //! The pure half of PgQ: everything that can be decided or computed without a server.
 #![forbid(unsafe_code)]
 
+pub mod capture;
+pub mod encode;
 pub mod snapshot;
 pub mod window;
 pub mod window_sql;
