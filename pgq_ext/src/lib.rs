@@ -19,6 +19,7 @@ mod batch;
 mod error;
 mod event;
 mod pg;
+mod trigger;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("PostgreSQL errors cross Rust frames as panics: build with panic = \"unwind\"");

@@ -5,6 +5,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
 use super::text::Text;
+use super::trigger::ResultRow;
 
 /// One call of an exported function.
 pub(crate) struct Call(pg_sys::FunctionCallInfo);
@@ -17,6 +18,8 @@ pub(crate) enum Returned {
     Int8(i64),
     /// `text`.
     Text(Text),
+    /// The row that a trigger gives back.
+    Row(ResultRow),
     /// Nothing more: a set-returning function has filled its row store, a trigger has no row to give.
     Done,
 }
@@ -123,6 +126,7 @@ impl Call {
         match result {
             Ok(Returned::Int8(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Text(text)) => text.datum(),
+            Ok(Returned::Row(row)) => row.datum(),
             Ok(Returned::Done) => pg_sys::Datum::null(),
             Ok(Returned::Null) => {
                 // SAFETY: the pointer is valid during the call (contract of `new`).

@@ -3,6 +3,7 @@
 use super::call::c_functions;
 use crate::batch::{events, sql};
 use crate::event::{functions, queue_cache};
+use crate::trigger::functions as trigger;
 
 c_functions! {
     /// `pgq.insert_event(text, text, text)`
@@ -21,4 +22,12 @@ c_functions! {
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
     /// `pgq._queue_changed()`
     pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
+    /// `pgq.logutriga()`
+    pgq_logutriga, pg_finfo_pgq_logutriga => trigger::logutriga;
+    /// `pgq.jsontriga()`
+    pgq_jsontriga, pg_finfo_pgq_jsontriga => trigger::jsontriga;
+    /// `pgq.sqltriga()`
+    pgq_sqltriga, pg_finfo_pgq_sqltriga => trigger::sqltriga;
+    /// `logtriga()` of databases that Skytools 2 has set up
+    pgq_logtriga, pg_finfo_pgq_logtriga => trigger::logtriga;
 }

@@ -1,5 +1,7 @@
 //! Differences between PostgreSQL versions, one function each.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 /// No random access to a sort's result: a flag set since 15, a boolean before.
@@ -159,5 +161,44 @@ pub(super) unsafe fn begin_row_store(
             pg_sys::MemoryContextSwitchTo(old);
             (store, desc)
         }
+    }
+}
+
+/// Number of a system cache, as the cache functions take it.
+pub(super) fn cache_id(cache: pg_sys::SysCacheIdentifier::Type) -> i32 {
+    i32::try_from(cache).unwrap_or(-1)
+}
+
+/// Raise 42501 unless `user` may use the schema.
+pub(super) fn check_schema_usage(schema: pg_sys::Oid, user: pg_sys::Oid, name: &CStr) {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+    // SAFETY: looks a row of pg_namespace up; an error if there is none.
+    let result = unsafe { pg_sys::pg_namespace_aclcheck(schema, user, mode) };
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+    // SAFETY: as above.
+    let result =
+        unsafe { pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user, mode) };
+    if result != pg_sys::AclResult::ACLCHECK_OK {
+        // SAFETY: raises the error; the name is a C string.
+        unsafe { pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_SCHEMA, name.as_ptr()) };
+    }
+}
+
+/// Raise 42501 unless `user` may call the function.
+pub(super) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CStr) {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+    // SAFETY: looks a row of pg_proc up; an error if there is none.
+    let result = unsafe { pg_sys::pg_proc_aclcheck(function, user, mode) };
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+    // SAFETY: as above.
+    let result =
+        unsafe { pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, user, mode) };
+    if result != pg_sys::AclResult::ACLCHECK_OK {
+        // SAFETY: raises the error; the name is a C string.
+        unsafe {
+            pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_FUNCTION, name.as_ptr())
+        };
     }
 }

@@ -4,6 +4,7 @@
 //! ASCII, and in every server encoding of PostgreSQL bytes below 128 stand for ASCII characters only.
 
 pub mod buffer;
+pub mod decimal;
 pub mod json;
 pub mod sql;
 pub mod url;

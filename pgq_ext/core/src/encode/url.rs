@@ -71,13 +71,6 @@ impl<'a> RowWriter<'a> {
         self.out.push(b'=');
         append(self.out, value);
     }
-
-    /// A column whose value needs no encoding: digits, say.
-    pub fn plain_value(&mut self, label: &[u8], value: &[u8]) {
-        self.null(label);
-        self.out.push(b'=');
-        self.out.extend(value);
-    }
 }
 
 /// The text is not urlencoded.
@@ -152,7 +145,7 @@ mod tests {
     fn null_is_a_name_without_equals_sign() {
         let mut out = Buffer::new(0, 100);
         let mut row = RowWriter::new(&mut out);
-        row.plain_value(b"id", b"1");
+        row.value(b"id", b"1");
         row.value(b"txt", b"a b");
         row.null(b"val");
         assert_eq!(out.contents(), Ok(&b"id=1&txt=a+b&val"[..]));

@@ -1,0 +1,152 @@
+//! Finding out whether an SQL function is one of ours, so that it can be called without SQL.
+
+use std::ffi::{CStr, c_void};
+
+use pgrx::pg_sys;
+
+use super::ports;
+
+/// An SQL function that is bound to a C function of this library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnFunction {
+    oid: pg_sys::Oid,
+    schema: pg_sys::Oid,
+    owner: pg_sys::Oid,
+    is_security_definer: bool,
+}
+
+/// Oid of language c in pg_language.
+const LANGUAGE_C: u32 = 13;
+
+/// The address of an exported C function.
+pub(crate) type Entry = unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+
+/// The function `schema.name` with `arguments` text arguments, if it is bound to `entry`. None when there is no such
+/// function, or somebody replaced it.
+pub(crate) fn find_own(
+    schema: &CStr,
+    name: &CStr,
+    arguments: usize,
+    entry: Entry,
+) -> Option<OwnFunction> {
+    // SAFETY: a C string; a missing schema gives InvalidOid.
+    let namespace = unsafe { pg_sys::get_namespace_oid(schema.as_ptr(), true) };
+    let types = vec![pg_sys::TEXTOID; arguments];
+    let count = i32::try_from(arguments).unwrap_or(0);
+    // SAFETY: as many types as the count says; the result is in the current memory context.
+    let types = unsafe { pg_sys::buildoidvector(types.as_ptr(), count) };
+    // SAFETY: the keys of this cache are name, argument types and schema.
+    let tuple = unsafe {
+        pg_sys::SearchSysCache3(
+            ports::cache_id(pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP),
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(types),
+            pg_sys::Datum::from(namespace),
+        )
+    };
+    if tuple.is_null() {
+        return None;
+    }
+    // SAFETY: a row of pg_proc, pinned until it is released below.
+    let form = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>() };
+    let found = OwnFunction {
+        oid: form.oid,
+        schema: namespace,
+        owner: form.proowner,
+        is_security_definer: form.prosecdef,
+    };
+    // A function of another language, or with settings of its own, is called through SQL.
+    let is_plain_c = form.prolang == pg_sys::Oid::from(LANGUAGE_C)
+        // SAFETY: the pinned row of pg_proc.
+        && unsafe { attribute(tuple, pg_sys::Anum_pg_proc_proconfig) }.is_none_or(only_search_path);
+    // SAFETY: as above.
+    let symbol = unsafe { attribute(tuple, pg_sys::Anum_pg_proc_prosrc) };
+    // SAFETY: as above.
+    let library = unsafe { attribute(tuple, pg_sys::Anum_pg_proc_probin) };
+    let is_ours = is_plain_c
+        && symbol
+            .zip(library)
+            .is_some_and(|(symbol, library)| load(library, symbol) == address(entry));
+    // SAFETY: found above.
+    unsafe { pg_sys::ReleaseSysCache(tuple) };
+    is_ours.then_some(found)
+}
+
+impl OwnFunction {
+    /// The user who calls.
+    pub(crate) fn current_user() -> pg_sys::Oid {
+        // SAFETY: reads backend-local state.
+        unsafe { pg_sys::GetUserId() }
+    }
+
+    /// Raise 42501, as an SQL call would, unless the current user may call the function.
+    pub(crate) fn check_permission(&self, schema: &CStr, name: &CStr) {
+        let user = Self::current_user();
+        ports::check_schema_usage(self.schema, user, schema);
+        ports::check_execute(self.oid, user, name);
+    }
+
+    /// Run `f` as the user that an SQL call would run the function as.
+    pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        if !self.is_security_definer {
+            return f();
+        }
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the output pointers are ours.
+        unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+        let local = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE.cast_signed();
+        // SAFETY: as PostgreSQL's fmgr_security_definer does; the end of a failed (sub)transaction restores the user.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.owner, local) };
+        let result = f();
+        // SAFETY: what it was before.
+        unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+        result
+    }
+}
+
+/// A column of a pinned pg_proc row; None for NULL.
+///
+/// # Safety
+///
+/// `tuple` is a pinned row of pg_proc and `number` one of its columns.
+unsafe fn attribute(tuple: pg_sys::HeapTuple, number: u32) -> Option<pg_sys::Datum> {
+    let mut is_null = true;
+    // SAFETY: by this function's contract.
+    let value = unsafe {
+        pg_sys::SysCacheGetAttr(
+            ports::cache_id(pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP),
+            tuple,
+            i16::try_from(number).unwrap_or(0),
+            &mut is_null,
+        )
+    };
+    (!is_null).then_some(value)
+}
+
+/// True when a function's settings are about `search_path` alone, which means nothing to a C function that resolves no names.
+fn only_search_path(settings: pg_sys::Datum) -> bool {
+    // SAFETY: proconfig is text[], given by the catalog.
+    let settings: Option<Vec<Option<String>>> =
+        unsafe { pgrx::FromDatum::from_datum(settings, false) };
+    settings.is_some_and(|settings| {
+        settings.iter().flatten().all(|setting| setting.starts_with("search_path="))
+    })
+}
+
+/// Address of `symbol` in `library`, both text; null when it has no such symbol. Raises an error when there is no such library.
+fn load(library: pg_sys::Datum, symbol: pg_sys::Datum) -> *mut c_void {
+    // SAFETY: text columns of pg_proc; the results are C strings in the current memory context.
+    let (library, symbol) = unsafe {
+        (
+            pg_sys::text_to_cstring(library.cast_mut_ptr()),
+            pg_sys::text_to_cstring(symbol.cast_mut_ptr()),
+        )
+    };
+    // SAFETY: both are C strings; no handle is asked for.
+    unsafe { pg_sys::load_external_function(library, symbol, false, std::ptr::null_mut()) }
+}
+
+#[expect(clippy::as_conversions, reason = "the only way from a function to its address")]
+fn address(entry: Entry) -> *mut c_void {
+    entry as *mut c_void
+}

@@ -1,0 +1,140 @@
+//! `ev_…=` and `when=` expressions, evaluated for the current row.
+
+use std::cell::OnceCell;
+
+use pgq_core::capture::expression;
+use pgq_core::capture::options::{Field, Options};
+
+use super::error::TriggerError;
+use crate::pg::plan::{self, Connection, Plan, Refused};
+use crate::pg::row::{Row, Shape};
+use crate::pg::session;
+use crate::pg::text::Text;
+
+/// An expression, prepared when it is first needed.
+struct Expression {
+    source: Vec<u8>,
+    prepared: OnceCell<Prepared>,
+}
+
+struct Prepared {
+    plan: Plan,
+    columns: Vec<usize>,
+}
+
+/// All expressions of a trigger.
+pub(crate) struct Expressions {
+    fields: Vec<(Field, Expression)>,
+    when: Option<Expression>,
+}
+
+impl Expressions {
+    /// Those among the options.
+    pub(crate) fn new(options: &Options) -> Self {
+        let new =
+            |source: &Vec<u8>| Expression { source: source.clone(), prepared: OnceCell::new() };
+        Self {
+            fields: options.fields.iter().map(|(field, source)| (*field, new(source))).collect(),
+            when: options.when.as_ref().map(new),
+        }
+    }
+
+    /// True when there are none.
+    pub(crate) fn are_none(&self) -> bool {
+        self.when.is_none() && self.fields.is_empty()
+    }
+
+    /// Evaluate all of them: `set` gets the value of each field that has an expression. False when the condition is false,
+    /// which is looked at last.
+    pub(crate) fn evaluate(
+        &self,
+        shape: &Shape,
+        row: &Row<'_>,
+        mut set: impl FnMut(Field, Option<Text>),
+    ) -> Result<bool, TriggerError> {
+        let values = plan::connected(|connection| {
+            let mut values = Vec::with_capacity(self.fields.len());
+            for (field, expression) in &self.fields {
+                values.push((*field, expression.text(connection, shape, row)?));
+            }
+            let holds = match &self.when {
+                Some(when) => when.condition(connection, shape, row)?,
+                None => true,
+            };
+            Ok::<_, TriggerError>((values, holds))
+        });
+        let (values, holds) = values?;
+        // Made only now: memory from inside the connection is gone.
+        for (field, value) in values {
+            set(field, value.map(|bytes| Text::new(&bytes)));
+        }
+        Ok(holds)
+    }
+}
+
+impl Expression {
+    fn text(
+        &self,
+        connection: &Connection,
+        shape: &Shape,
+        row: &Row<'_>,
+    ) -> Result<Option<Vec<u8>>, TriggerError> {
+        self.answer(connection, shape, row, |answer| Ok(answer.first_text()))
+    }
+
+    fn condition(
+        &self,
+        connection: &Connection,
+        shape: &Shape,
+        row: &Row<'_>,
+    ) -> Result<bool, TriggerError> {
+        self.answer(connection, shape, row, |answer| {
+            let type_oid = answer.first_type();
+            if type_oid != pgrx::pg_sys::BOOLOID {
+                return Err(TriggerError::ConditionType(type_oid.to_u32()));
+            }
+            let value = answer.first_text().ok_or(TriggerError::ConditionNull)?;
+            Ok(value == b"t")
+        })
+    }
+
+    fn answer<R>(
+        &self,
+        connection: &Connection,
+        shape: &Shape,
+        row: &Row<'_>,
+        read: impl FnOnce(&plan::Answer<'_>) -> Result<R, TriggerError>,
+    ) -> Result<R, TriggerError> {
+        let prepared = match self.prepared.get() {
+            Some(prepared) => prepared,
+            None => {
+                let prepared = self.prepare(connection, shape)?;
+                self.prepared.get_or_init(|| prepared)
+            }
+        };
+        let answer =
+            prepared.plan.read(connection, Some(row), &prepared.columns).map_err(failed)?;
+        if answer.rows() != 1 {
+            return Err(TriggerError::ExpressionRows(answer.rows()));
+        }
+        read(&answer)
+    }
+
+    fn prepare(&self, connection: &Connection, shape: &Shape) -> Result<Prepared, TriggerError> {
+        let column = |name: &[u8]| {
+            shape.columns().position(|column| column.has_value && column.name == name)
+        };
+        let query = expression::parse(&self.source, session::has_standard_strings(), column)?;
+        let types: Vec<_> = query
+            .parameters
+            .iter()
+            .filter_map(|&index| Some(shape.column(index)?.type_oid))
+            .collect();
+        let plan = Plan::prepare(connection, &query.sql, &types).map_err(failed)?;
+        Ok(Prepared { plan, columns: query.parameters })
+    }
+}
+
+fn failed(refused: Refused) -> TriggerError {
+    TriggerError::ExpressionFailed(refused.0)
+}

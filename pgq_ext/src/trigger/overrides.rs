@@ -1,0 +1,48 @@
+//! Fields of an event that magic columns or expressions replace.
+
+use pgq_core::capture::options::Field;
+
+use super::capture::Capture;
+use super::error::TriggerError;
+use crate::pg::row::Row;
+use crate::pg::session;
+use crate::pg::text::Text;
+
+/// The fields of an event, in the order of `pgq.insert_event`'s arguments.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fields([Option<Text>; 6]);
+
+impl Fields {
+    /// Set one field.
+    pub(crate) fn set(&mut self, field: Field, value: Option<Text>) {
+        if let Some(at) = Field::ALL.iter().position(|candidate| *candidate == field)
+            && let Some(place) = self.0.get_mut(at)
+        {
+            *place = value;
+        }
+    }
+
+    /// All of them in order.
+    pub(crate) fn values(self) -> [Option<Text>; 6] {
+        self.0
+    }
+}
+
+/// Apply the magic columns, then the expressions. False when `when=` is false.
+pub(crate) fn apply(
+    capture: &Capture,
+    row: &Row<'_>,
+    fields: &mut Fields,
+) -> Result<bool, TriggerError> {
+    for column in &capture.magic {
+        let field = column
+            .field
+            .ok_or_else(|| TriggerError::UnknownMagic(session::for_message(&column.name)))?;
+        let value = row.with_text(column.index, |text| text.map(Text::new));
+        fields.set(field, value);
+    }
+    if capture.expressions.are_none() {
+        return Ok(true);
+    }
+    capture.expressions.evaluate(&capture.shape, row, |field, value| fields.set(field, value))
+}

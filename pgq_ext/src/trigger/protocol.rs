@@ -1,0 +1,130 @@
+//! One firing, from the checks to the event, in the order that users of PgQ see errors in.
+
+use std::rc::Rc;
+
+use pgq_core::capture::options::Field;
+
+use super::capture::Capture;
+use super::data::{self, Change};
+use super::error::TriggerError;
+use super::format::{Format, word};
+use super::overrides::{self, Fields};
+use super::scratch::{self, Scratch};
+use super::{cache, publish};
+use crate::pg::call::{Call, Returned};
+use crate::pg::session;
+use crate::pg::trigger::{Operation, TriggerCall, Version};
+
+/// A trigger has fired.
+pub(crate) fn fire(format: Format, call: &Call) -> Result<Returned, TriggerError> {
+    let call = TriggerCall::of(call).ok_or(TriggerError::NotATrigger(format.function()))?;
+    if session::is_local_role() {
+        return Ok(go_on(&call, false));
+    }
+    let operation = check_call(format, &call)?;
+    let capture = cache::lookup(format, &call)?;
+    check_options(&capture, &call, operation)?;
+    scratch::with(|scratch| capture_change(&capture, &call, operation, scratch))?;
+    Ok(go_on(&call, capture.options.skip))
+}
+
+/// What the executor gets: after the fact nothing; before it the row, or nothing to suppress the operation.
+fn go_on(call: &TriggerCall<'_>, skip: bool) -> Returned {
+    if call.is_after() || skip { Returned::Done } else { Returned::Row(call.result_row()) }
+}
+
+fn check_call(format: Format, call: &TriggerCall<'_>) -> Result<Operation, TriggerError> {
+    let operation = call.operation();
+    match (operation == Some(Operation::Truncate), call.is_row_level()) {
+        (true, true) => return Err(TriggerError::TruncatePerRow),
+        (false, false) => return Err(TriggerError::ChangePerStatement),
+        _ => {}
+    }
+    let arguments = call.arguments().len();
+    if arguments == 0 {
+        return Err(TriggerError::NoQueue);
+    }
+    let operation = operation.ok_or(TriggerError::UnknownEvent)?;
+    if format == Format::Kinds {
+        if !(2..=3).contains(&arguments) {
+            return Err(TriggerError::KindArguments);
+        }
+        if !call.is_after() {
+            return Err(TriggerError::KindsNotAfter);
+        }
+    }
+    Ok(operation)
+}
+
+fn check_options(
+    capture: &Rc<Capture>,
+    call: &TriggerCall<'_>,
+    operation: Operation,
+) -> Result<(), TriggerError> {
+    let options = &capture.options;
+    match operation {
+        Operation::Truncate if options.ignore.is_some() => {
+            return Err(TriggerError::TruncateIgnore);
+        }
+        Operation::Truncate if options.key.is_some() => return Err(TriggerError::TruncateKey),
+        Operation::Truncate if options.backup => return Err(TriggerError::TruncateBackup),
+        Operation::Truncate if options.has_expressions() => {
+            return Err(TriggerError::TruncateExpression);
+        }
+        Operation::Update | Operation::Delete if !capture.has_key => {
+            return Err(TriggerError::NoKey);
+        }
+        _ => {}
+    }
+    if options.skip && call.is_after() {
+        return Err(TriggerError::SkipAfter);
+    }
+    if options.deny {
+        return Err(TriggerError::Denied {
+            table: capture.table_name(),
+            queue: session::for_message(capture.queue.bytes()),
+            operation: word(operation),
+        });
+    }
+    Ok(())
+}
+
+/// Build the event and store it, unless nothing of interest has changed.
+fn capture_change(
+    capture: &Capture,
+    call: &TriggerCall<'_>,
+    operation: Operation,
+    scratch: &mut Scratch,
+) -> Result<(), TriggerError> {
+    let mut fields = Fields::default();
+    fields.set(Field::Type, Some(capture.event_type(operation).text()));
+    fields.set(Field::Extra1, Some(capture.table.text()));
+    let Scratch { new, old, data, backup } = scratch;
+    let too_large = |problem| capture.too_large(problem);
+
+    let old = call.row(Version::Old, &capture.shape, old);
+    let new = call.row(Version::New, &capture.shape, new);
+    let change = match (old, new) {
+        (None, Some(new)) => Change::Insert { new },
+        (Some(old), Some(new)) => Change::Update { old, new },
+        (Some(old), None) => Change::Delete { old },
+        (None, None) => {
+            fields.set(Field::Data, Some(capture.truncate_data.text()));
+            return publish::publish(capture, &fields);
+        }
+    };
+    if !data::write(capture, &change, data.begin())? {
+        return Ok(());
+    }
+    fields.set(Field::Data, Some(data.text().map_err(too_large)?));
+    if let Change::Update { old, .. } = &change
+        && capture.options.backup
+    {
+        data::write_backup(capture, old, backup.begin());
+        fields.set(Field::Extra2, Some(backup.text().map_err(too_large)?));
+    }
+    if overrides::apply(capture, &change.row(), &mut fields)? {
+        publish::publish(capture, &fields)?;
+    }
+    Ok(())
+}

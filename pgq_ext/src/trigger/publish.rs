@@ -1,0 +1,90 @@
+//! Handing an event to `pgq.insert_event`.
+//!
+//! That function may be replaced at any time, by a user or a test, and then the replacement is called by its SQL name. As
+//! long as it is our own, what it would do is done without going through SQL: the same permission is required, and the event is
+//! stored by the same user.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use super::capture::Capture;
+use super::error::TriggerError;
+use super::overrides::Fields;
+use crate::event::insert::{self, NewEvent};
+use crate::pg::function::{self, OwnFunction};
+use crate::pg::plan::{self, Connection, Plan, Refused};
+use crate::pg::{entry, freshness};
+
+const SCHEMA: &CStr = c"pgq";
+const FUNCTION: &CStr = c"insert_event";
+const ARGUMENTS: usize = 7;
+const CALL: &[u8] = b"select pgq.insert_event($1, $2, $3, $4, $5, $6, $7)";
+
+/// How to reach the function: for which user this was found out, and under which number of [`freshness::of_functions`].
+#[derive(Clone, Copy)]
+struct Route {
+    own: Option<OwnFunction>,
+    user: pg_sys::Oid,
+    version: u64,
+}
+
+thread_local! {
+    static ROUTE: Cell<Option<Route>> = const { Cell::new(None) };
+    static PLAN: RefCell<Option<Rc<Plan>>> = const { RefCell::new(None) };
+}
+
+/// Store an event.
+pub(crate) fn publish(capture: &Capture, fields: &Fields) -> Result<(), TriggerError> {
+    let Some(function) = route() else { return publish_through_sql(capture, fields) };
+    let [event_type, data, extra1, extra2, extra3, extra4] = fields.values();
+    let event = NewEvent {
+        event_type,
+        data,
+        extra: [extra1, extra2, extra3, extra4],
+        ..NewEvent::default()
+    };
+    function.run(|| insert::insert_event(capture.queue.text(), &event))?;
+    Ok(())
+}
+
+/// Our own function, if `pgq.insert_event` is it and the user may call it; an error if he may not.
+fn route() -> Option<OwnFunction> {
+    let user = OwnFunction::current_user();
+    let version = freshness::of_functions();
+    if let Some(route) = ROUTE.get()
+        && route.user == user
+        && route.version == version
+    {
+        return route.own;
+    }
+    let own = function::find_own(SCHEMA, FUNCTION, ARGUMENTS, entry::pgq_insert_event7);
+    if let Some(function) = own {
+        function.check_permission(SCHEMA, FUNCTION);
+    }
+    ROUTE.set(Some(Route { own, user, version }));
+    own
+}
+
+fn publish_through_sql(capture: &Capture, fields: &Fields) -> Result<(), TriggerError> {
+    let [event_type, data, extra1, extra2, extra3, extra4] = fields.values();
+    let queue = Some(capture.queue.text());
+    let arguments = [queue, event_type, data, extra1, extra2, extra3, extra4];
+    plan::connected(|connection| {
+        let plan = sql_plan(connection)?;
+        plan.call(connection, &arguments).map(|_| ())
+    })
+    .map_err(|refused: Refused| TriggerError::InsertFailed(refused.0))
+}
+
+/// The call's plan. PostgreSQL plans it anew when the function is dropped and created.
+fn sql_plan(connection: &Connection) -> Result<Rc<Plan>, Refused> {
+    if let Some(plan) = PLAN.with_borrow(Clone::clone) {
+        return Ok(plan);
+    }
+    let plan = Rc::new(Plan::prepare(connection, CALL, &[pg_sys::TEXTOID; ARGUMENTS])?);
+    PLAN.with_borrow_mut(|slot| *slot = Some(Rc::clone(&plan)));
+    Ok(plan)
+}
