@@ -1,0 +1,14 @@
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop.version(0)
+--      Version of the extension.
+-- Returns: extversion, or null when pgq_coop is not installed as an extension
+-- Locks: none
+-- Tables: pg_catalog.pg_extension (read)
+-- ----------------------------------------------------------------------
+create or replace function pgq_coop.version()
+returns text
+language sql
+as $$
+    select extversion from pg_catalog.pg_extension where extname = 'pgq_coop'
+$$;
+comment on function pgq_coop.version() is 'version of extension pgq_coop';
