@@ -5,5 +5,7 @@
     reason = "in a test a failed step is a failed test"
 )]
 
+mod coop;
 mod delivery;
 mod harness;
+mod query;

@@ -1,11 +1,17 @@
--- Cooperative groups inside pgq: who is a member, and how a member leaves without losing its batch. Used by finish_batch and
+-- Cooperative groups inside pgq: who is a member, and how one leaves without losing its batch. Used by finish_batch and
 -- unregister_consumer here, and by extension pgq_coop. Internal: no grants.
 
+create or replace function pgq._group_main(i_queue_id int4, i_consumer_id int4)
+returns int4
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._group_main(2)
 --      The main consumer of the cooperative group that a subscription is a member of.
 --      Members share the main consumer's sub_id and are named MAIN.MEMBER. The name is part of the test: after a logical
---      restore of an old database unrelated subscriptions may share a sub_id.
+--      restore of a 3.x database unrelated subscriptions may share a sub_id.
 -- Parameters:
 --      i_queue_id      pgq.queue.queue_id
 --      i_consumer_id   pgq.consumer.co_id of the subscription
@@ -13,12 +19,6 @@
 -- Locks: none
 -- Tables: pgq.subscription, pgq.consumer (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq._group_main(i_queue_id int4, i_consumer_id int4)
-returns int4
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
     select m.sub_consumer
       from pgq.subscription s
       join pgq.subscription m
@@ -36,6 +36,11 @@ $$;
 comment on function pgq._group_main(int4, int4) is
     'internal: main consumer of the cooperative group that a subscription is a member of, or null';
 
+create or replace function pgq._drop_member(i_queue_id int4, i_consumer_id int4)
+returns int4
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._drop_member(2)
 --      Take a member out of its cooperative group. An open batch goes back to the group first:
@@ -48,22 +53,16 @@ comment on function pgq._group_main(int4, int4) is
 --      i_queue_id      pgq.queue.queue_id
 --      i_consumer_id   pgq.consumer.co_id of the member
 -- Returns: 1 when the member is gone, 0 when there was no such member (any more)
--- Errors: 55000 when the isolation level is above READ COMMITTED and rows have changed (40001, the server's own)
--- Locks: main subscription, then the member's, then its consumer row
+-- Locks: main subscription, the member's consumer row, its subscription, in this order
 -- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer
 -- ----------------------------------------------------------------------
-create or replace function pgq._drop_member(i_queue_id int4, i_consumer_id int4)
-returns int4
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
-    main    pgq.subscription;
-    member  pgq.subscription;
+    v_main      pgq.subscription;
+    v_member    pgq.subscription;
 begin
     -- The main row is the group's lock: next_batch takes it too, so the position cannot move meanwhile.
     select m.*
-      into main
+      into v_main
       from pgq.subscription m
      where m.sub_queue = i_queue_id
        and m.sub_consumer = pgq._group_main(i_queue_id, i_consumer_id)
@@ -71,31 +70,31 @@ begin
     if not found then
         return 0;
     end if;
-
+    perform 1 from pgq.consumer c where c.co_id = i_consumer_id for update;
     select s.*
-      into member
+      into v_member
       from pgq.subscription s
      where s.sub_queue = i_queue_id
        and s.sub_consumer = i_consumer_id
-       and s.sub_id = main.sub_id
+       and s.sub_id = v_main.sub_id
        for update;
     if not found then
         return 0;
     end if;
 
-    if member.sub_batch is not null then
-        if main.sub_batch is null and main.sub_last_tick = member.sub_next_tick then
+    if v_member.sub_batch is not null then
+        if v_main.sub_batch is null and v_main.sub_last_tick = v_member.sub_next_tick then
             update pgq.subscription
-               set sub_last_tick = member.sub_last_tick
-             where sub_queue = main.sub_queue
-               and sub_consumer = main.sub_consumer;
+               set sub_last_tick = v_member.sub_last_tick
+             where sub_queue = i_queue_id
+               and sub_consumer = v_main.sub_consumer;
         else
             insert into pgq.retry_queue
                    (ev_retry_after, ev_queue, ev_id, ev_time, ev_txid, ev_owner, ev_retry,
                     ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
-            select current_timestamp, i_queue_id, e.ev_id, e.ev_time, null, member.sub_id, e.ev_retry,
+            select current_timestamp, i_queue_id, e.ev_id, e.ev_time, null, v_member.sub_id, e.ev_retry,
                    e.ev_type, e.ev_data, e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4
-              from pgq.get_batch_events(member.sub_batch) e
+              from pgq.get_batch_events(v_member.sub_batch) e
                 on conflict do nothing;
         end if;
     end if;
@@ -103,11 +102,6 @@ begin
     delete from pgq.subscription
      where sub_queue = i_queue_id
        and sub_consumer = i_consumer_id;
-
-    perform 1
-       from pgq.consumer c
-      where c.co_id = i_consumer_id
-        for update;
     delete from pgq.consumer c
      where c.co_id = i_consumer_id
        and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);

@@ -1,9 +1,5 @@
 -- Members take batches, one at a time each, and finish them.
 
--- ----------------------------------------------------------------------
--- Function: pgq_coop.next_batch(3)
---      Next batch for a member of a group; see pgq_coop.next_batch_custom(7).
--- ----------------------------------------------------------------------
 create or replace function pgq_coop.next_batch(
     i_queue_name        text,
     i_consumer_name     text,
@@ -12,15 +8,15 @@ returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop.next_batch(3)
+--      Next batch for a member of a group; see pgq_coop.next_batch_custom(7).
+-- ----------------------------------------------------------------------
     select pgq_coop.next_batch_custom($1, $2, $3, null, null, null, null)
 $$;
 comment on function pgq_coop.next_batch(text, text, text) is
     'next batch for a member of a cooperative group, or null';
 
--- ----------------------------------------------------------------------
--- Function: pgq_coop.next_batch(4)
---      Next batch for a member of a group, taking over from dead members; see pgq_coop.next_batch_custom(7).
--- ----------------------------------------------------------------------
 create or replace function pgq_coop.next_batch(
     i_queue_name        text,
     i_consumer_name     text,
@@ -30,15 +26,15 @@ returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop.next_batch(4)
+--      Next batch for a member of a group, taking over from dead members; see pgq_coop.next_batch_custom(7).
+-- ----------------------------------------------------------------------
     select pgq_coop.next_batch_custom($1, $2, $3, null, null, null, $4)
 $$;
 comment on function pgq_coop.next_batch(text, text, text, interval) is
     'next batch for a member of a cooperative group, or null; takes over the batch of a member silent for i_dead_interval';
 
--- ----------------------------------------------------------------------
--- Function: pgq_coop.next_batch_custom(6)
---      Next batch for a member of a group, merging ticks; see pgq_coop.next_batch_custom(7).
--- ----------------------------------------------------------------------
 create or replace function pgq_coop.next_batch_custom(
     i_queue_name        text,
     i_consumer_name     text,
@@ -50,11 +46,28 @@ returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop.next_batch_custom(6)
+--      Next batch for a member of a group, merging ticks; see pgq_coop.next_batch_custom(7).
+-- ----------------------------------------------------------------------
     select pgq_coop.next_batch_custom($1, $2, $3, $4, $5, $6, null)
 $$;
 comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4, interval) is
     'next batch for a member of a cooperative group, or null; conditions as in pgq.next_batch_custom';
 
+create or replace function pgq_coop.next_batch_custom(
+    i_queue_name        text,
+    i_consumer_name     text,
+    i_subconsumer_name  text,
+    i_min_lag           interval,
+    i_min_count         int4,
+    i_min_interval      interval,
+    i_dead_interval     interval)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch_custom(7)
 --      Next batch for a member of a cooperative group. In this order: the batch the member has open already; one that a
@@ -79,19 +92,6 @@ comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4,
 --        before handling the batch
 -- Tables: pgq.subscription, pgq.consumer, pgq.tick (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop.next_batch_custom(
-    i_queue_name        text,
-    i_consumer_name     text,
-    i_subconsumer_name  text,
-    i_min_lag           interval,
-    i_min_count         int4,
-    i_min_interval      interval,
-    i_dead_interval     interval)
-returns bigint
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     main    pgq.subscription;
     member  pgq.subscription;
@@ -166,6 +166,12 @@ $$;
 comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4, interval, interval) is
     'next batch for a member of a cooperative group, or null; takes over the batch of a member silent for i_dead_interval';
 
+create or replace function pgq_coop.finish_batch(i_batch_id bigint)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.finish_batch(1)
 --      A member has handled its batch. A batch of an ordinary consumer is finished as pgq.finish_batch does it.
@@ -177,12 +183,6 @@ comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4,
 -- Locks: the member's subscription
 -- Tables: pgq.subscription
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop.finish_batch(i_batch_id bigint)
-returns integer
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     update pgq.subscription
        set sub_active = current_timestamp,

@@ -1,5 +1,14 @@
 -- Members of a cooperative group come and go.
 
+create or replace function pgq_coop.register_subconsumer(
+    i_queue_name        text,
+    i_consumer_name     text,
+    i_subconsumer_name  text)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.register_subconsumer(3)
 --      Add a member to a cooperative group; the group's main consumer is registered first when it is missing.
@@ -15,15 +24,6 @@
 -- Locks: the main subscription, for update; it is the lock of the group
 -- Tables: pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop.register_subconsumer(
-    i_queue_name        text,
-    i_consumer_name     text,
-    i_subconsumer_name  text)
-returns integer
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     main        pgq.subscription;
     member      pgq.subscription;
@@ -72,6 +72,16 @@ $$;
 comment on function pgq_coop.register_subconsumer(text, text, text) is
     'add a member to a cooperative group: 1 new, 0 was one already';
 
+create or replace function pgq_coop.unregister_subconsumer(
+    i_queue_name        text,
+    i_consumer_name     text,
+    i_subconsumer_name  text,
+    i_batch_handling    integer)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.unregister_subconsumer(4)
 --      Take a member out of a cooperative group.
@@ -84,19 +94,9 @@ comment on function pgq_coop.register_subconsumer(text, text, text) is
 -- Returns: 1 gone, 0 there was no such member
 -- Errors:
 --      55000   the member has an open batch and i_batch_handling is not 1
--- Locks: the main subscription, then the member's, for update
+-- Locks: the main subscription, the member's consumer row, its subscription, in this order
 -- Tables: pgq.subscription, pgq.consumer, pgq.retry_queue
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop.unregister_subconsumer(
-    i_queue_name        text,
-    i_consumer_name     text,
-    i_subconsumer_name  text,
-    i_batch_handling    integer)
-returns integer
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     main    pgq.subscription;
     member  pgq.subscription;
@@ -106,14 +106,14 @@ begin
         return 0;
     end if;
 
+    -- Not locked yet: _drop_member has an order to keep. The member cannot take a batch meanwhile.
     select s.*
       into member
       from pgq.subscription s
       join pgq.consumer c on c.co_id = s.sub_consumer
      where s.sub_queue = main.sub_queue
        and s.sub_id = main.sub_id
-       and c.co_name = i_consumer_name || '.' || i_subconsumer_name
-       for update of s;
+       and c.co_name = i_consumer_name || '.' || i_subconsumer_name;
     if not found then
         return 0;
     end if;
@@ -129,6 +129,11 @@ $$;
 comment on function pgq_coop.unregister_subconsumer(text, text, text, integer) is
     'take a member out of a cooperative group; with i_batch_handling 1 an open batch goes back to the group';
 
+create or replace function pgq_coop._lock_main(i_queue_name text, i_consumer_name text)
+returns pgq.subscription
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop._lock_main(2)
 --      Lock and return the main subscription of a group.
@@ -139,11 +144,6 @@ comment on function pgq_coop.unregister_subconsumer(text, text, text, integer) i
 -- Locks: the row, for update, until the end of the transaction
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop._lock_main(i_queue_name text, i_consumer_name text)
-returns pgq.subscription
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
     select s.*
       from pgq.subscription s
       join pgq.queue q on q.queue_id = s.sub_queue

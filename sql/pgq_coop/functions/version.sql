@@ -1,3 +1,7 @@
+create or replace function pgq_coop.version()
+returns text
+language sql
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.version(0)
 --      Version of the extension.
@@ -5,10 +9,6 @@
 -- Locks: none
 -- Tables: pg_catalog.pg_extension (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_coop.version()
-returns text
-language sql
-as $$
     select extversion from pg_catalog.pg_extension where extname = 'pgq_coop'
 $$;
 comment on function pgq_coop.version() is 'version of extension pgq_coop';

@@ -1,5 +1,14 @@
 -- Batches applied in this database. Only the last one of each consumer is remembered: it is the only one that can come again.
 
+create or replace function pgq_ext.is_batch_done(
+    a_consumer      text,
+    a_subconsumer   text,
+    a_batch_id      bigint)
+returns boolean
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_batch_done(3)
 --      Has the consumer applied this batch here? Ask before applying.
@@ -11,15 +20,6 @@
 -- Locks: none
 -- Tables: pgq_ext.completed_batch (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.is_batch_done(
-    a_consumer      text,
-    a_subconsumer   text,
-    a_batch_id      bigint)
-returns boolean
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
     select exists (
         select 1
           from pgq_ext.completed_batch
@@ -29,10 +29,6 @@ as $$
 $$;
 comment on function pgq_ext.is_batch_done(text, text, bigint) is 'has the consumer applied this batch here?';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.is_batch_done(2)
---      As is_batch_done(3) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.is_batch_done(
     a_consumer  text,
     a_batch_id  bigint)
@@ -40,10 +36,23 @@ returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.is_batch_done(2)
+--      As is_batch_done(3) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.is_batch_done(a_consumer, '', a_batch_id)
 $$;
 comment on function pgq_ext.is_batch_done(text, bigint) is 'has the consumer applied this batch here?';
 
+create or replace function pgq_ext.set_batch_done(
+    a_consumer      text,
+    a_subconsumer   text,
+    a_batch_id      bigint)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_batch_done(3)
 --      Remember the batch as applied, in the transaction that applies it.
@@ -60,15 +69,6 @@ comment on function pgq_ext.is_batch_done(text, bigint) is 'has the consumer app
 -- Locks: the consumer's row, until the end of the transaction
 -- Tables: pgq_ext.completed_batch
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.set_batch_done(
-    a_consumer      text,
-    a_subconsumer   text,
-    a_batch_id      bigint)
-returns boolean
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     if a_batch_id is null then
         raise exception 'batch id must not be null'
@@ -88,10 +88,6 @@ $$;
 comment on function pgq_ext.set_batch_done(text, text, bigint) is
     'remember the batch as applied, in the transaction that applies it; false when it was already';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.set_batch_done(2)
---      As set_batch_done(3) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.set_batch_done(
     a_consumer  text,
     a_batch_id  bigint)
@@ -99,6 +95,10 @@ returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.set_batch_done(2)
+--      As set_batch_done(3) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.set_batch_done(a_consumer, '', a_batch_id)
 $$;
 comment on function pgq_ext.set_batch_done(text, bigint) is

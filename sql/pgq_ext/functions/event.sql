@@ -2,6 +2,16 @@
 -- the first event of another batch makes the consumer forget them. Not for events from the retry queue, which come in other
 -- batches.
 
+create or replace function pgq_ext.is_event_done(
+    a_consumer      text,
+    a_subconsumer   text,
+    a_batch_id      bigint,
+    a_event_id      bigint)
+returns boolean
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_event_done(4)
 --      Has the consumer applied this event of this batch here?
@@ -14,16 +24,6 @@
 -- Locks: none
 -- Tables: pgq_ext.completed_event (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.is_event_done(
-    a_consumer      text,
-    a_subconsumer   text,
-    a_batch_id      bigint,
-    a_event_id      bigint)
-returns boolean
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
     select exists (
         select 1
           from pgq_ext.completed_event
@@ -35,10 +35,6 @@ $$;
 comment on function pgq_ext.is_event_done(text, text, bigint, bigint) is
     'has the consumer applied this event of this batch here?';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.is_event_done(3)
---      As is_event_done(4) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.is_event_done(
     a_consumer  text,
     a_batch_id  bigint,
@@ -47,11 +43,25 @@ returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.is_event_done(3)
+--      As is_event_done(4) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.is_event_done(a_consumer, '', a_batch_id, a_event_id)
 $$;
 comment on function pgq_ext.is_event_done(text, bigint, bigint) is
     'has the consumer applied this event of this batch here?';
 
+create or replace function pgq_ext.set_event_done(
+    a_consumer      text,
+    a_subconsumer   text,
+    a_batch_id      bigint,
+    a_event_id      bigint)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_event_done(4)
 --      Remember the event as applied, in the transaction that applies it. Two transactions that apply the same event meet
@@ -67,16 +77,6 @@ comment on function pgq_ext.is_event_done(text, bigint, bigint) is
 -- Locks: the consumer's row in partial_batch, until the end of the transaction
 -- Tables: pgq_ext.completed_event, pgq_ext.partial_batch
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.set_event_done(
-    a_consumer      text,
-    a_subconsumer   text,
-    a_batch_id      bigint,
-    a_event_id      bigint)
-returns boolean
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     old_batch_id bigint;
 begin
@@ -114,10 +114,6 @@ $$;
 comment on function pgq_ext.set_event_done(text, text, bigint, bigint) is
     'remember the event as applied, in the transaction that applies it; false when it was already';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.set_event_done(3)
---      As set_event_done(4) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.set_event_done(
     a_consumer  text,
     a_batch_id  bigint,
@@ -126,6 +122,10 @@ returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.set_event_done(3)
+--      As set_event_done(4) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.set_event_done(a_consumer, '', a_batch_id, a_event_id)
 $$;
 comment on function pgq_ext.set_event_done(text, bigint, bigint) is

@@ -1,5 +1,13 @@
 -- Position of a consumer by tick, for consumers that keep their position here rather than on the queue's side.
 
+create or replace function pgq_ext.get_last_tick(
+    a_consumer      text,
+    a_subconsumer   text)
+returns int8
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.get_last_tick(2)
 --      Last tick that the consumer has applied here.
@@ -10,14 +18,6 @@
 -- Locks: none
 -- Tables: pgq_ext.completed_tick (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.get_last_tick(
-    a_consumer      text,
-    a_subconsumer   text)
-returns int8
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
     select last_tick_id
       from pgq_ext.completed_tick
      where consumer_id = a_consumer
@@ -25,19 +25,28 @@ as $$
 $$;
 comment on function pgq_ext.get_last_tick(text, text) is 'last tick that the consumer has applied here, or null';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.get_last_tick(1)
---      As get_last_tick(2) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.get_last_tick(a_consumer text)
 returns int8
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.get_last_tick(1)
+--      As get_last_tick(2) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.get_last_tick(a_consumer, '')
 $$;
 comment on function pgq_ext.get_last_tick(text) is 'last tick that the consumer has applied here, or null';
 
+create or replace function pgq_ext.set_last_tick(
+    a_consumer      text,
+    a_subconsumer   text,
+    a_tick_id       bigint)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_last_tick(3)
 --      Remember the tick as applied, in the transaction that applies it.
@@ -51,15 +60,6 @@ comment on function pgq_ext.get_last_tick(text) is 'last tick that the consumer 
 -- Locks: the consumer's row, until the end of the transaction
 -- Tables: pgq_ext.completed_tick
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.set_last_tick(
-    a_consumer      text,
-    a_subconsumer   text,
-    a_tick_id       bigint)
-returns integer
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     if a_tick_id is null then
         delete from pgq_ext.completed_tick
@@ -77,10 +77,6 @@ $$;
 comment on function pgq_ext.set_last_tick(text, text, bigint) is
     'remember the tick as applied, in the transaction that applies it; null forgets the consumer';
 
--- ----------------------------------------------------------------------
--- Function: pgq_ext.set_last_tick(2)
---      As set_last_tick(3) with subconsumer ''.
--- ----------------------------------------------------------------------
 create or replace function pgq_ext.set_last_tick(
     a_consumer  text,
     a_tick_id   bigint)
@@ -88,6 +84,10 @@ returns integer
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_ext.set_last_tick(2)
+--      As set_last_tick(3) with subconsumer ''.
+-- ----------------------------------------------------------------------
     select pgq_ext.set_last_tick(a_consumer, '', a_tick_id)
 $$;
 comment on function pgq_ext.set_last_tick(text, bigint) is

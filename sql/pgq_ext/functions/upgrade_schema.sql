@@ -1,3 +1,8 @@
+create or replace function pgq_ext.upgrade_schema()
+returns int4
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.upgrade_schema(0)
 --      Bring tables of older versions to the present form: subconsumer_id in each table and its primary key, with '' as its
@@ -7,11 +12,6 @@
 -- Locks: access exclusive on a table that changes
 -- Tables: the four tables of pgq_ext
 -- ----------------------------------------------------------------------
-create or replace function pgq_ext.upgrade_schema()
-returns int4
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     changes int4 := 0;
     tab     record;

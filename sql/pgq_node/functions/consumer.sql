@@ -1,5 +1,17 @@
 -- Cascaded consumers: they read from a provider node and keep their position in local_state of their own node.
 
+create or replace function pgq_node.register_consumer(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_provider_node  text,
+    in i_custom_tick_id int8,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_consumer(4)
 --      Add a cascaded consumer to this node, or give it another provider and position.
@@ -18,18 +30,6 @@
 -- Locks: the node's row in node_info (shared), the consumer's row in local_state
 -- Tables: pgq_node.node_info (read), local_state
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.register_consumer(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_provider_node  text,
-    in i_custom_tick_id int8,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     is_new boolean;
 begin
@@ -56,6 +56,16 @@ end;
 $$;
 comment on function pgq_node.register_consumer(text, text, text, int8) is 'add a cascaded consumer to this node';
 
+create or replace function pgq_node.unregister_consumer(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_consumer(2)
 --      Remove a cascaded consumer from this node. Its subscription on the provider is not touched.
@@ -68,16 +78,6 @@ comment on function pgq_node.register_consumer(text, text, text, int8) is 'add a
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.node_info (read), local_state, consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.unregister_consumer(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     if not exists (select 1 from pgq_node.node_info n where n.queue_name = i_queue_name) then
         ret_code := 404;
@@ -97,6 +97,17 @@ end;
 $$;
 comment on function pgq_node.unregister_consumer(text, text) is 'remove a cascaded consumer from this node';
 
+create or replace function pgq_node.change_consumer_provider(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_new_provider   text,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.change_consumer_provider(3)
 --      Make a cascaded consumer read from another node. It must be subscribed there at its present position.
@@ -111,17 +122,6 @@ comment on function pgq_node.unregister_consumer(text, text) is 'remove a cascad
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.node_location (read), local_state
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.change_consumer_provider(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_new_provider   text,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     ret_code := 404;
     if not exists (
@@ -149,15 +149,6 @@ end;
 $$;
 comment on function pgq_node.change_consumer_provider(text, text, text) is 'make a cascaded consumer read from another node';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_consumer_info(1)
---      Cascaded consumers of this node, by name.
--- Parameters:
---      i_queue_name    queue
--- Returns: a row a consumer
--- Locks: none
--- Tables: pgq_node.local_state (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_consumer_info(
     in i_queue_name     text,
     out consumer_name   text,
@@ -171,6 +162,15 @@ language sql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_consumer_info(1)
+--      Cascaded consumers of this node, by name.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns: a row a consumer
+-- Locks: none
+-- Tables: pgq_node.local_state (read)
+-- ----------------------------------------------------------------------
     select s.consumer_name, s.provider_node, s.last_tick_id, s.paused, s.uptodate, s.cur_error
       from pgq_node.local_state s
      where s.queue_name = i_queue_name
@@ -178,20 +178,6 @@ as $$
 $$;
 comment on function pgq_node.get_consumer_info(text) is 'cascaded consumers of this node';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_consumer_state(2)
---      One cascaded consumer of this node, and where its provider is.
--- Parameters:
---      i_queue_name        queue
---      i_consumer_name     consumer
--- Returns:
---      100     Ok
---      404     Unknown queue: QUEUE
---      404     Unknown consumer: QUEUE/CONSUMER (node_type and node_name are filled)
---      404     Unknown provider node: QUEUE/NODE
--- Locks: none
--- Tables: pgq_node.node_info, local_state, node_location (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_consumer_state(
     in i_queue_name         text,
     in i_consumer_name      text,
@@ -210,6 +196,20 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_consumer_state(2)
+--      One cascaded consumer of this node, and where its provider is.
+-- Parameters:
+--      i_queue_name        queue
+--      i_consumer_name     consumer
+-- Returns:
+--      100     Ok
+--      404     Unknown queue: QUEUE
+--      404     Unknown consumer: QUEUE/CONSUMER (node_type and node_name are filled)
+--      404     Unknown provider node: QUEUE/NODE
+-- Locks: none
+-- Tables: pgq_node.node_info, local_state, node_location (read)
+-- ----------------------------------------------------------------------
 declare
     state pgq_node.local_state;
 begin

@@ -1,6 +1,17 @@
 -- Handshake between a cascaded consumer and whoever administers it, and what the consumer reports.
 -- A change by the administrator (pause, resume, other provider) clears "uptodate"; the consumer sets it when it has seen the change.
 
+create or replace function pgq_node.set_consumer_uptodate(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_uptodate       boolean,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_uptodate(3)
 --      The consumer has seen the latest change to its state.
@@ -15,17 +26,6 @@
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.local_state, consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_consumer_uptodate(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_uptodate       boolean,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     update pgq_node.local_state s
        set uptodate = i_uptodate
@@ -46,6 +46,17 @@ end;
 $$;
 comment on function pgq_node.set_consumer_uptodate(text, text, boolean) is 'the consumer has seen the latest change to its state';
 
+create or replace function pgq_node.set_consumer_paused(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_paused         boolean,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_paused(3)
 --      Ask a consumer to pause or to go on. It has done so when it is uptodate again.
@@ -61,17 +72,6 @@ comment on function pgq_node.set_consumer_uptodate(text, text, boolean) is 'the 
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.local_state
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_consumer_paused(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_paused         boolean,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     was_paused  boolean;
     word        text := case when i_paused then 'paused' else 'resumed' end;
@@ -101,6 +101,17 @@ end;
 $$;
 comment on function pgq_node.set_consumer_paused(text, text, boolean) is 'ask a consumer to pause or to go on';
 
+create or replace function pgq_node.set_consumer_completed(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_tick_id        int8,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_completed(3)
 --      The consumer has applied a batch. Called in the transaction that applies it, so that batch and position commit
@@ -120,17 +131,6 @@ comment on function pgq_node.set_consumer_paused(text, text, boolean) is 'ask a 
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.node_info (read), local_state, consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_consumer_completed(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_tick_id        int8,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     update pgq_node.local_state s
        set last_tick_id = i_tick_id,
@@ -164,6 +164,17 @@ $$;
 comment on function pgq_node.set_consumer_completed(text, text, int8) is
     'the consumer has applied a batch; in the transaction that applies it';
 
+create or replace function pgq_node.set_consumer_error(
+    in i_queue_name     text,
+    in i_consumer_name  text,
+    in i_error_msg      text,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_error(3)
 --      The consumer has failed, or not any more.
@@ -177,17 +188,6 @@ comment on function pgq_node.set_consumer_completed(text, text, int8) is
 -- Locks: the consumer's row in local_state
 -- Tables: pgq_node.local_state, consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_consumer_error(
-    in i_queue_name     text,
-    in i_consumer_name  text,
-    in i_error_msg      text,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     update pgq_node.local_state s
        set cur_error = i_error_msg
@@ -206,6 +206,11 @@ end;
 $$;
 comment on function pgq_node.set_consumer_error(text, text, text) is 'the consumer has failed, or not any more';
 
+create or replace function pgq_node._see_consumer(i_queue_name text, i_consumer_name text)
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._see_consumer(2)
 --      Note that a consumer has reported now, for node_health().
@@ -215,11 +220,6 @@ comment on function pgq_node.set_consumer_error(text, text, text) is 'the consum
 -- Locks: the consumer's row in consumer_seen; callers hold its row in local_state, so nobody waits
 -- Tables: pgq_node.consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node._see_consumer(i_queue_name text, i_consumer_name text)
-returns void
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
     insert into pgq_node.consumer_seen (queue_name, consumer_name, seen)
     values (i_queue_name, i_consumer_name, current_timestamp)
         on conflict (queue_name, consumer_name) do update

@@ -1,20 +1,5 @@
 -- What is wrong with this database's nodes, and what to do about it.
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.node_health(2)
---      Problems of the nodes that this database is: a row a problem, or one row with severity "ok".
--- Parameters:
---      i_queue_name    queue, or null for all
---      i_max_lag       what may take this long is in order
--- Returns:
---      severity        ok, warning (it will not get better by itself) or error (the set does not work)
---      problem         queue missing, half demoted, branch is writable, provider is dead, combined queue missing, error,
---                      paused, unsynchronised, no worker seen, lag, tick missing, watermark not published,
---                      watermark stuck, subscriber silent
---      detail, hint    who or how much; what to do
--- Locks: none
--- Tables: all of pgq_node; pgq.queue, tick, subscription, consumer (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.node_health(
     in i_queue_name text default null,
     in i_max_lag    interval default '5 minutes',
@@ -31,6 +16,21 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.node_health(2)
+--      Problems of the nodes that this database is: a row a problem, or one row with severity "ok".
+-- Parameters:
+--      i_queue_name    queue, or null for all
+--      i_max_lag       what may take this long is in order
+-- Returns:
+--      severity        ok, warning (it will not get better by itself) or error (the set does not work)
+--      problem         queue missing, half demoted, branch is writable, provider is dead, combined queue missing, error,
+--                      paused, unsynchronised, no worker seen, lag, tick missing, watermark not published,
+--                      watermark stuck, subscriber silent
+--      detail, hint    who or how much; what to do
+-- Locks: none
+-- Tables: all of pgq_node; pgq.queue, tick, subscription, consumer (read)
+-- ----------------------------------------------------------------------
     with problems as (
         select * from pgq_node._state_problems()
          union all
@@ -47,13 +47,6 @@ as $$
 $$;
 comment on function pgq_node.node_health(text, interval) is 'what is wrong with this database''s nodes, and what to do about it';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node._state_problems(0)
---      Nodes whose parts do not fit together, such as one that was left in the middle of a switchover.
--- Returns: as node_health
--- Locks: none
--- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node._state_problems(
     out queue_name  text,
     out severity    text,
@@ -65,6 +58,13 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node._state_problems(0)
+--      Nodes whose parts do not fit together, such as one that was left in the middle of a switchover.
+-- Returns: as node_health
+-- Locks: none
+-- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick (read)
+-- ----------------------------------------------------------------------
     select n.queue_name, 'error', p.problem, p.detail, p.hint
       from pgq_node.node_info n
       left join pgq.queue q on q.queue_name = n.queue_name
@@ -103,15 +103,6 @@ as $$
 $$;
 comment on function pgq_node._state_problems() is 'internal: nodes whose parts do not fit together';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node._consumer_problems(1)
---      Consumers of this database's nodes that do not work.
--- Parameters:
---      i_max_lag   silence that is in order
--- Returns: as node_health
--- Locks: none
--- Tables: pgq_node.node_info, local_state, consumer_seen (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node._consumer_problems(
     in i_max_lag    interval,
     out queue_name  text,
@@ -124,6 +115,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node._consumer_problems(1)
+--      Consumers of this database's nodes that do not work.
+-- Parameters:
+--      i_max_lag   silence that is in order
+-- Returns: as node_health
+-- Locks: none
+-- Tables: pgq_node.node_info, local_state, consumer_seen (read)
+-- ----------------------------------------------------------------------
     select s.queue_name, p.severity, p.problem, p.detail, p.hint
       from pgq_node.local_state s
       join pgq_node.node_info n on n.queue_name = s.queue_name
@@ -160,15 +160,6 @@ as $$
 $$;
 comment on function pgq_node._consumer_problems(interval) is 'internal: consumers of this database''s nodes that do not work';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node._flow_problems(1)
---      Ticks, watermarks and subscribers of this database's nodes that do not move.
--- Parameters:
---      i_max_lag   standstill that is in order
--- Returns: as node_health
--- Locks: none
--- Tables: pgq_node.node_info, subscriber_info; pgq.queue, tick, subscription, consumer (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node._flow_problems(
     in i_max_lag    interval,
     out queue_name  text,
@@ -181,6 +172,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node._flow_problems(1)
+--      Ticks, watermarks and subscribers of this database's nodes that do not move.
+-- Parameters:
+--      i_max_lag   standstill that is in order
+-- Returns: as node_health
+-- Locks: none
+-- Tables: pgq_node.node_info, subscriber_info; pgq.queue, tick, subscription, consumer (read)
+-- ----------------------------------------------------------------------
     with nodes as (
         select n.queue_name, n.node_type, q.queue_id, top.tick_time as top_time,
                w.sub_last_tick as watermark, w.sub_active as published, t.tick_time as watermark_time,

@@ -1,5 +1,17 @@
 -- The map of a set: its nodes and how to connect to them. The root publishes changes as events; other nodes apply them.
 
+create or replace function pgq_node.register_location(
+    in i_queue_name     text,
+    in i_node_name      text,
+    in i_node_location  text,
+    in i_dead           boolean,
+    out ret_code        int4,
+    out ret_note        text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_location(4)
 --      Add a node to the map, or change its connect string or dead flag. On the root the change is published.
@@ -15,18 +27,6 @@
 -- Locks: this node's row in node_info
 -- Tables: pgq_node.node_info, pgq_node.node_location; the queue's event table
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.register_location(
-    in i_queue_name     text,
-    in i_node_name      text,
-    in i_node_location  text,
-    in i_dead           boolean,
-    out ret_code        int4,
-    out ret_note        text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node pgq_node.node_info;
 begin
@@ -57,6 +57,16 @@ $$;
 comment on function pgq_node.register_location(text, text, text, boolean) is
     'add a node to the map of a set, or change how to connect to it';
 
+create or replace function pgq_node.unregister_location(
+    in i_queue_name text,
+    in i_node_name  text,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_location(2)
 --      Remove a node from the map, and its subscription here if it has one. On the root the removal is published.
@@ -73,16 +83,6 @@ comment on function pgq_node.register_location(text, text, text, boolean) is
 -- Locks: this node's row in node_info
 -- Tables: all of pgq_node; the queue's event table
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.unregister_location(
-    in i_queue_name text,
-    in i_node_name  text,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node pgq_node.node_info;
 begin
@@ -124,15 +124,6 @@ end;
 $$;
 comment on function pgq_node.unregister_location(text, text) is 'remove a node from the map of a set';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_queue_locations(1)
---      The map of a set.
--- Parameters:
---      i_queue_name    queue
--- Returns: a row a node
--- Locks: none
--- Tables: pgq_node.node_location (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_queue_locations(
     in i_queue_name     text,
     out node_name       text,
@@ -143,6 +134,15 @@ language sql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_queue_locations(1)
+--      The map of a set.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns: a row a node
+-- Locks: none
+-- Tables: pgq_node.node_location (read)
+-- ----------------------------------------------------------------------
     select l.node_name, l.node_location, l.dead
       from pgq_node.node_location l
      where l.queue_name = i_queue_name

@@ -1,5 +1,20 @@
 -- A node comes into being, goes away, and says what kind it is.
 
+create or replace function pgq_node.create_node(
+    in i_queue_name         text,
+    in i_node_type          text,
+    in i_node_name          text,
+    in i_worker_name        text,
+    in i_provider_name      text,
+    in i_global_watermark   bigint,
+    in i_combined_queue     text,
+    out ret_code            int4,
+    out ret_note            text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.create_node(7)
 --      Make this database a node of a set. The locations of the node and of its provider must be registered before.
@@ -25,21 +40,6 @@
 -- Locks: the new rows
 -- Tables: pgq_node.node_info, pgq_node.local_state; pgq's own, through its functions
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.create_node(
-    in i_queue_name         text,
-    in i_node_type          text,
-    in i_node_name          text,
-    in i_worker_name        text,
-    in i_provider_name      text,
-    in i_global_watermark   bigint,
-    in i_combined_queue     text,
-    out ret_code            int4,
-    out ret_note            text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     position bigint;
 begin
@@ -107,6 +107,16 @@ end;
 $$;
 comment on function pgq_node.create_node(text, text, text, text, text, bigint, text) is 'make this database a node of a set';
 
+create or replace function pgq_node.drop_node(
+    in i_queue_name text,
+    in i_node_name  text,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.drop_node(2)
 --      Drop this database's own node with its queue and events, or forget another node. Can be run again.
@@ -119,16 +129,6 @@ comment on function pgq_node.create_node(text, text, text, text, text, bigint, t
 -- Locks: the node's row in node_info; what pgq.drop_queue locks
 -- Tables: all of pgq_node; pgq's own, through its functions
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.drop_node(
-    in i_queue_name text,
-    in i_node_name  text,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node    pgq_node.node_info;
     is_node boolean;
@@ -169,6 +169,16 @@ end;
 $$;
 comment on function pgq_node.drop_node(text, text) is 'drop this database''s own node with its queue, or forget another node';
 
+create or replace function pgq_node.set_node_attrs(
+    in i_queue_name text,
+    in i_node_attrs text,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_node_attrs(2)
 --      Set the node's attributes, which are for its worker.
@@ -181,16 +191,6 @@ comment on function pgq_node.drop_node(text, text) is 'drop this database''s own
 -- Locks: the node's row in node_info
 -- Tables: pgq_node.node_info
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_node_attrs(
-    in i_queue_name text,
-    in i_node_attrs text,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     update pgq_node.node_info n
        set node_attrs = i_node_attrs
@@ -206,6 +206,11 @@ end;
 $$;
 comment on function pgq_node.set_node_attrs(text, text) is 'set the attributes that the node''s worker reads';
 
+create or replace function pgq_node.is_root_node(i_queue_name text)
+returns bool
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.is_root_node(1)
 --      Is this database the root of the set?
@@ -216,11 +221,6 @@ comment on function pgq_node.set_node_attrs(text, text) is 'set the attributes t
 -- Locks: none
 -- Tables: pgq_node.node_info (read, with the caller's rights)
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.is_root_node(i_queue_name text)
-returns bool
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     answer bool;
 begin
@@ -237,16 +237,16 @@ end;
 $$;
 comment on function pgq_node.is_root_node(text) is 'is this database the root of the set?';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.is_leaf_node(1)
---      Is this database a leaf of the set?
--- Parameters, Returns, Errors, Locks, Tables: as is_root_node
--- ----------------------------------------------------------------------
 create or replace function pgq_node.is_leaf_node(i_queue_name text)
 returns bool
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.is_leaf_node(1)
+--      Is this database a leaf of the set?
+-- Parameters, Returns, Errors, Locks, Tables: as is_root_node
+-- ----------------------------------------------------------------------
 declare
     answer bool;
 begin

@@ -1,19 +1,5 @@
 -- What the node looks like to its worker and to administrators.
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_node_info(1)
---      The node, its worker and its watermarks.
---      local_watermark is the lowest position of anybody who reads here, but for '.global_watermark'; on a leaf it is the
---      worker's position. worker_last_tick of a root is its newest tick. target_for names the queues that are merged into
---      this one.
--- Parameters:
---      i_queue_name    queue
--- Returns:
---      100     Ok
---      404     Unknown queue: QUEUE (the rest is null)
--- Locks: none
--- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_node_info(
     in i_queue_name         text,
     out ret_code            int4,
@@ -37,6 +23,20 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_node_info(1)
+--      The node, its worker and its watermarks.
+--      local_watermark is the lowest position of anybody who reads here, but for '.global_watermark'; on a leaf it is the
+--      worker's position. worker_last_tick of a root is its newest tick. target_for names the queues that are merged into
+--      this one.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns:
+--      100     Ok
+--      404     Unknown queue: QUEUE (the rest is null)
+-- Locks: none
+-- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
+-- ----------------------------------------------------------------------
 declare
     top_tick bigint;
 begin
@@ -75,15 +75,6 @@ end;
 $$;
 comment on function pgq_node.get_node_info(text) is 'the node that this database is in a set: type, provider, worker, watermarks';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node._watermarks(1)
---      Watermarks and newest tick of a root's or branch's queue.
--- Parameters:
---      i_queue_name    queue
--- Returns: one row; null where there is no such queue, consumer or tick
--- Locks: none
--- Tables: pgq.queue, tick, subscription, consumer (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node._watermarks(
     in i_queue_name         text,
     out global_watermark    bigint,
@@ -94,6 +85,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node._watermarks(1)
+--      Watermarks and newest tick of a root's or branch's queue.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns: one row; null where there is no such queue, consumer or tick
+-- Locks: none
+-- Tables: pgq.queue, tick, subscription, consumer (read)
+-- ----------------------------------------------------------------------
     with readers as (
         select c.co_name, s.sub_last_tick
           from pgq.queue q
@@ -112,20 +112,6 @@ as $$
 $$;
 comment on function pgq_node._watermarks(text) is 'internal: watermarks and newest tick of a queue';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_worker_state(1)
---      The node as its worker needs it at the start of each loop.
--- Parameters:
---      i_queue_name    queue
--- Returns:
---      100     Ok
---      404     Unknown queue: QUEUE
---      404     Unknown consumer: QUEUE/WORKER (node and worker names are filled)
---      404     Unknown provider node: QUEUE/NODE
---      404     Combinde queue node not found: QUEUE
--- Locks: none
--- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_worker_state(
     in i_queue_name         text,
     out ret_code            int4,
@@ -149,6 +135,20 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_worker_state(1)
+--      The node as its worker needs it at the start of each loop.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns:
+--      100     Ok
+--      404     Unknown queue: QUEUE
+--      404     Unknown consumer: QUEUE/WORKER (node and worker names are filled)
+--      404     Unknown provider node: QUEUE/NODE
+--      404     Combinde queue node not found: QUEUE
+-- Locks: none
+-- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
+-- ----------------------------------------------------------------------
 declare
     node    pgq_node.node_info;
     state   pgq_node.local_state;

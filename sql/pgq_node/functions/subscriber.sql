@@ -1,6 +1,19 @@
 -- Nodes that read from this one. Each is two consumers of the queue here: its worker, which reads, and '.NODE.watermark', whose
 -- position is what the node's own subtree still needs.
 
+create or replace function pgq_node.register_subscriber(
+    in i_queue_name         text,
+    in i_remote_node_name   text,
+    in i_remote_worker_name text,
+    in i_custom_tick_id     int8,
+    out ret_code            int4,
+    out ret_note            text,
+    out global_watermark    bigint)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_subscriber(4)
 --      Let another node read from this one. The node's location must be registered before.
@@ -21,19 +34,6 @@
 -- Locks: this node's row in node_info
 -- Tables: pgq_node.node_info, subscriber_info; pgq.subscription, consumer
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.register_subscriber(
-    in i_queue_name         text,
-    in i_remote_node_name   text,
-    in i_remote_worker_name text,
-    in i_custom_tick_id     int8,
-    out ret_code            int4,
-    out ret_note            text,
-    out global_watermark    bigint)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node            pgq_node.node_info;
     watermark_name  text := '.' || i_remote_node_name || '.watermark';
@@ -73,6 +73,16 @@ end;
 $$;
 comment on function pgq_node.register_subscriber(text, text, text, int8) is 'let another node read from this one';
 
+create or replace function pgq_node.unregister_subscriber(
+    in i_queue_name         text,
+    in i_remote_node_name   text,
+    out ret_code            int4,
+    out ret_note            text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_subscriber(2)
 --      Another node reads from this one no more. What it has not read stays only as long as others need it.
@@ -85,16 +95,6 @@ comment on function pgq_node.register_subscriber(text, text, text, int8) is 'let
 -- Locks: this node's row in node_info
 -- Tables: pgq_node.node_info, subscriber_info; pgq.subscription, consumer
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.unregister_subscriber(
-    in i_queue_name         text,
-    in i_remote_node_name   text,
-    out ret_code            int4,
-    out ret_note            text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     subscriber pgq_node.subscriber_info;
 begin
@@ -118,15 +118,6 @@ end;
 $$;
 comment on function pgq_node.unregister_subscriber(text, text) is 'another node reads from this one no more';
 
--- ----------------------------------------------------------------------
--- Function: pgq_node.get_subscriber_info(1)
---      Nodes that read from this one, by name.
--- Parameters:
---      i_queue_name    queue
--- Returns: a row a subscriber; node_watermark is what its subtree still needs
--- Locks: none
--- Tables: pgq_node.subscriber_info; pgq.queue, consumer, subscription (read)
--- ----------------------------------------------------------------------
 create or replace function pgq_node.get_subscriber_info(
     in i_queue_name     text,
     out node_name       text,
@@ -137,6 +128,15 @@ language sql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_node.get_subscriber_info(1)
+--      Nodes that read from this one, by name.
+-- Parameters:
+--      i_queue_name    queue
+-- Returns: a row a subscriber; node_watermark is what its subtree still needs
+-- Locks: none
+-- Tables: pgq_node.subscriber_info; pgq.queue, consumer, subscription (read)
+-- ----------------------------------------------------------------------
     select s.subscriber_node, s.worker_name, w.sub_last_tick
       from pgq_node.subscriber_info s
       left join pgq.queue q on q.queue_name = s.queue_name
@@ -147,6 +147,17 @@ as $$
 $$;
 comment on function pgq_node.get_subscriber_info(text) is 'nodes that read from this one, and what they still need';
 
+create or replace function pgq_node.set_subscriber_watermark(
+    in i_queue_name text,
+    in i_node_name  text,
+    in i_watermark  bigint,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_subscriber_watermark(3)
 --      A subscriber says what its subtree still needs.
@@ -165,17 +176,6 @@ comment on function pgq_node.get_subscriber_info(text) is 'nodes that read from 
 -- Locks: the subscriber's row in subscriber_info
 -- Tables: pgq_node.subscriber_info; pgq.subscription
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_subscriber_watermark(
-    in i_queue_name text,
-    in i_node_name  text,
-    in i_watermark  bigint,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     subscriber      pgq_node.subscriber_info;
     old_watermark   bigint;

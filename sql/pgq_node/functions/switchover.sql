@@ -1,6 +1,18 @@
 -- The root moves to another node. docs/cascades.md has the whole procedure; every step here is one transaction and can be run
 -- again, and node_health() names a step that is missing.
 
+create or replace function pgq_node.demote_root(
+    in i_queue_name     text,
+    in i_step           int4,
+    in i_new_provider   text,
+    out ret_code        int4,
+    out ret_note        text,
+    out last_tick       int8)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.demote_root(3)
 --      Make the root a branch of another node, in three steps:
@@ -28,18 +40,6 @@
 -- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits for writers
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.demote_root(
-    in i_queue_name     text,
-    in i_step           int4,
-    in i_new_provider   text,
-    out ret_code        int4,
-    out ret_note        text,
-    out last_tick       int8)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node    pgq_node.node_info;
     queue   pgq.queue;
@@ -106,6 +106,15 @@ end;
 $$;
 comment on function pgq_node.demote_root(text, int4, text) is 'make the root a branch of another node, in three steps';
 
+create or replace function pgq_node.cancel_demote(
+    in i_queue_name text,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.cancel_demote(1)
 --      Undo steps 1 and 2 of demote_root: the node stays root and its queue takes events and ticks again. Not once another
@@ -120,15 +129,6 @@ comment on function pgq_node.demote_root(text, int4, text) is 'make the root a b
 -- Locks: the node's row in node_info
 -- Tables: pgq_node.node_info (read), pgq.queue
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.cancel_demote(
-    in i_queue_name text,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node pgq_node.node_info;
 begin
@@ -159,6 +159,15 @@ end;
 $$;
 comment on function pgq_node.cancel_demote(text) is 'undo steps 1 and 2 of demote_root';
 
+create or replace function pgq_node.promote_branch(
+    in i_queue_name text,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.promote_branch(1)
 --      Make a branch the root: its queue takes events and lays ticks, following those it has. Waits for a worker in the middle
@@ -173,15 +182,6 @@ comment on function pgq_node.cancel_demote(text) is 'undo steps 1 and 2 of demot
 -- Locks: the node's row in node_info; the queue's event tables, exclusive; the worker's row in local_state
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.promote_branch(
-    in i_queue_name text,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node        pgq_node.node_info;
     queue       pgq.queue;
@@ -239,6 +239,11 @@ end;
 $$;
 comment on function pgq_node.promote_branch(text) is 'make a branch the root of its set';
 
+create or replace function pgq_node._lock_events(i_queue_name text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._lock_events(1)
 --      Keep writers out of a queue's event tables until the end of the transaction, and wait for those that are in.
@@ -247,11 +252,6 @@ comment on function pgq_node.promote_branch(text) is 'make a branch the root of 
 -- Locks: the event tables of the queue, exclusive: it can be read meanwhile
 -- Tables: pgq.queue (read), the event tables
 -- ----------------------------------------------------------------------
-create or replace function pgq_node._lock_events(i_queue_name text)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     prefix text;
 begin
@@ -261,6 +261,11 @@ end;
 $$;
 comment on function pgq_node._lock_events(text) is 'internal: keep writers out of a queue''s event tables';
 
+create or replace function pgq_node._last_event_id(i_queue_name text)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._last_event_id(1)
 --      Highest event id of a queue, from its sequence and its tables. Reads whole tables: for repairs only.
@@ -270,11 +275,6 @@ comment on function pgq_node._lock_events(text) is 'internal: keep writers out o
 -- Locks: none
 -- Tables: pgq.queue (read), the event tables
 -- ----------------------------------------------------------------------
-create or replace function pgq_node._last_event_id(i_queue_name text)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     queue   pgq.queue;
     last_id bigint;

@@ -1,3 +1,8 @@
+create or replace function pgq_node.upgrade_schema()
+returns int4
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.upgrade_schema(0)
 --      Bring tables of older versions to the present form.
@@ -6,11 +11,6 @@
 -- Locks: access exclusive on a table that changes
 -- Tables: pgq_node.node_info, pgq_node.consumer_seen
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.upgrade_schema()
-returns int4
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     changes int4 := 0;
 begin

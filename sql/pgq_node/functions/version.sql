@@ -1,3 +1,7 @@
+create or replace function pgq_node.version()
+returns text
+language sql
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.version(0)
 --      Version of the extension.
@@ -5,10 +9,6 @@
 -- Locks: none
 -- Tables: pg_catalog.pg_extension (read)
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.version()
-returns text
-language sql
-as $$
     select extversion from pg_catalog.pg_extension where extname = 'pgq_node'
 $$;
 comment on function pgq_node.version() is 'version of extension pgq_node';

@@ -1,5 +1,15 @@
 -- Watermarks: ticks below the global one have been passed by every node of the set, and need not be kept.
 
+create or replace function pgq_node.set_global_watermark(
+    in i_queue_name text,
+    in i_watermark  bigint,
+    out ret_code    int4,
+    out ret_note    text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_global_watermark(2)
 --      Move the global watermark. The root publishes it; branches move theirs when the event arrives.
@@ -19,16 +29,6 @@
 -- Locks: this node's row in node_info
 -- Tables: pgq_node.node_info, local_state; pgq.subscription, tick; the queue's event table
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_global_watermark(
-    in i_queue_name text,
-    in i_watermark  bigint,
-    out ret_code    int4,
-    out ret_note    text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     node        pgq_node.node_info;
     watermark   bigint := i_watermark;
@@ -85,6 +85,17 @@ end;
 $$;
 comment on function pgq_node.set_global_watermark(text, bigint) is 'move the global watermark; on the root also publish it';
 
+create or replace function pgq_node.set_partition_watermark(
+    in i_combined_queue_name    text,
+    in i_part_queue_name        text,
+    in i_watermark              bigint,
+    out ret_code                int4,
+    out ret_note                text)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_partition_watermark(3)
 --      On a node with a combined branch: move the position of a partition's leaf to where the combined queue's events, which
@@ -101,17 +112,6 @@ comment on function pgq_node.set_global_watermark(text, bigint) is 'move the glo
 -- Locks: the leaf's row in local_state
 -- Tables: pgq_node.node_info (read), local_state
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.set_partition_watermark(
-    in i_combined_queue_name    text,
-    in i_part_queue_name        text,
-    in i_watermark              bigint,
-    out ret_code                int4,
-    out ret_note                text)
-returns record
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
 declare
     worker text;
 begin
@@ -145,6 +145,11 @@ $$;
 comment on function pgq_node.set_partition_watermark(text, text, bigint) is
     'move the position of a partition''s leaf that is merged into a combined branch';
 
+create or replace function pgq_node.maint_watermark(i_queue_name text)
+returns int4
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.maint_watermark(1)
 --      Publish the watermark of a root that nobody else publishes: when the one published last is 5 minutes old. Listed by
@@ -155,11 +160,6 @@ comment on function pgq_node.set_partition_watermark(text, text, bigint) is
 -- Locks: what set_global_watermark locks
 -- Tables: pgq_node.node_info, pgq.queue, tick, subscription, consumer
 -- ----------------------------------------------------------------------
-create or replace function pgq_node.maint_watermark(i_queue_name text)
-returns int4
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 begin
     if exists (
         select 1
