@@ -83,7 +83,10 @@ fn members_share_the_batches_of_their_main_consumer() {
     assert_eq!(outcome(&mut client, unregister), "ERROR 55000: subconsumer has active batch");
 
     // One session takes over from itself: the id stays, as upstream's clients saw it.
-    run(&mut client, "update pgq.subscription set sub_active = sub_active - interval '1 hour' where sub_batch = 1");
+    run(
+        &mut client,
+        "update pgq.subscription set sub_active = sub_active - interval '1 hour' where sub_batch = 1",
+    );
     assert_eq!(row(&mut client, "select pgq_coop.next_batch('q', 'main', 'three', '1 hour')"), "1");
     assert_eq!(positions(&mut client), ["main|3|∅|∅", "main.three|1|1|2", "main.two|2|2|3"]);
     assert_eq!(row(&mut client, "select pgq_coop.finish_batch(1)"), "1");
@@ -131,7 +134,10 @@ fn misuse_is_refused_with_a_reason() {
         outcome(&mut client, "select pgq_coop.next_batch('none', 'main', 'one')")
             .ends_with(": Event queue not created yet")
     );
-    assert_eq!(row(&mut client, "select pgq_coop.unregister_subconsumer('none', 'a', 'b', 0)"), "0");
+    assert_eq!(
+        row(&mut client, "select pgq_coop.unregister_subconsumer('none', 'a', 'b', 0)"),
+        "0"
+    );
 
     run(&mut client, "select pgq.register_consumer('q', 'main.plain')");
     assert_eq!(
@@ -221,12 +227,18 @@ fn older_batch_that_is_handed_back_comes_again_through_the_retry_queue() {
     let later = row(&mut client, "select pgq_coop.next_batch('q', 'main', 'two')");
     // One of the events waits in the retry queue already: it comes again once, not twice.
     run(&mut client, &format!("select pgq.event_retry({batch}, 1, 0)"));
-    assert_eq!(row(&mut client, "select pgq_coop.unregister_subconsumer('q', 'main', 'one', 1)"), "1");
+    assert_eq!(
+        row(&mut client, "select pgq_coop.unregister_subconsumer('q', 'main', 'one', 1)"),
+        "1"
+    );
     assert_eq!(events(&mut client, &later), ["c"]);
     assert_eq!(row(&mut client, &format!("select pgq_coop.finish_batch({later})")), "1");
     retried(&mut client);
     assert_eq!(
-        rows(&mut client, "select ev_data, ev_retry from pgq.event_template where ev_owner is not null order by 1"),
+        rows(
+            &mut client,
+            "select ev_data, ev_retry from pgq.event_template where ev_owner is not null order by 1"
+        ),
         ["a|1", "b|∅"]
     );
     assert_eq!(drain(&mut client, "two"), ["a", "b"]);
@@ -251,7 +263,10 @@ fn late_member_cannot_touch_a_batch_that_was_taken_over() {
     run(&mut late, "select pgq_coop.register_subconsumer('q', 'main', 'late')");
     ticked(&mut late, &["a"]);
     let old = row(&mut late, "select pgq_coop.next_batch('q', 'main', 'late')");
-    run(&mut heir, "update pgq.subscription set sub_active = now() - interval '2 hours' where sub_batch is not null");
+    run(
+        &mut heir,
+        "update pgq.subscription set sub_active = now() - interval '2 hours' where sub_batch is not null",
+    );
     let new = row(&mut heir, "select pgq_coop.next_batch('q', 'main', 'heir', '1 hour')");
     assert_ne!(old, new);
     assert_eq!(row(&mut heir, "select pgq_coop.next_batch('q', 'main', 'heir')"), new);
@@ -259,8 +274,13 @@ fn late_member_cannot_touch_a_batch_that_was_taken_over() {
     for finish in ["pgq_coop.finish_batch", "pgq.finish_batch"] {
         assert_eq!(row(&mut late, &format!("select {finish}({old})")), "0");
     }
-    assert!(outcome(&mut late, &format!("select * from pgq.get_batch_events({old})")).starts_with("ERROR"));
-    assert!(outcome(&mut late, &format!("select pgq.event_retry({old}, 1, 0)")).starts_with("ERROR"));
+    assert!(
+        outcome(&mut late, &format!("select * from pgq.get_batch_events({old})"))
+            .starts_with("ERROR")
+    );
+    assert!(
+        outcome(&mut late, &format!("select pgq.event_retry({old}, 1, 0)")).starts_with("ERROR")
+    );
     // It is no member any more; when it asks for work it becomes one again.
     assert_eq!(row(&mut late, "select pgq_coop.next_batch('q', 'main', 'late', '1 hour')"), "∅");
     assert_eq!(events(&mut heir, &new), ["a"]);
@@ -301,7 +321,10 @@ fn idle_members_and_the_living_are_not_taken_over_from() {
 fn subscriptions_that_only_share_a_number_are_no_group() {
     // A logical restore of a 3.x database can leave unrelated subscriptions with one sub_id.
     let (_database, mut client) = group();
-    run(&mut client, "select pgq.register_consumer('q', 'alpha'), pgq.register_consumer('q', 'beta')");
+    run(
+        &mut client,
+        "select pgq.register_consumer('q', 'alpha'), pgq.register_consumer('q', 'beta')",
+    );
     run(&mut client, "update pgq.subscription set sub_id = 1");
     ticked(&mut client, &["a"]);
     let batch = row(&mut client, "select pgq.next_batch('q', 'beta')");

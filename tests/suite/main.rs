@@ -6,6 +6,10 @@
 )]
 
 mod coop;
+
+mod coop;
+mod coop_processes;
 mod delivery;
+mod ext;
 mod harness;
 mod query;
