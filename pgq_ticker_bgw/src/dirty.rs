@@ -1,14 +1,18 @@
-//! Which queues the current transaction has put events into.
+//! What the current transaction has to tell the worker when it commits.
 //!
-//! The marks are the session's own until the transaction commits. Rolling back to a savepoint keeps them, so a wake-up may be
-//! spurious; it is never lost.
+//! The marks are the session's own until then. Rolling back to a savepoint keeps them, so a wake-up may be spurious; it is never lost.
+//! A prepared transaction keeps nothing: whoever commits it makes the worker look at every queue somebody waits for
+//! ([`after_commit_prepared`]), which also holds after a restart of the server in between.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
+use crate::pg::process;
 use crate::pg::xact::{self, AtEnd};
+use crate::shared::Shared;
 
 thread_local! {
     static MARKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+    static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Note that the current transaction has put an event into a queue; the worker hears of it when the transaction commits.
@@ -27,18 +31,65 @@ pub fn mark_dirty(queue_id: i32) {
     });
 }
 
+/// Note that the current transaction has created the extension in this database.
+pub(crate) fn announce() {
+    xact::register(&Marks);
+    ANNOUNCED.set(true);
+}
+
+/// A prepared transaction was committed by this session. What it had put where is not known here: any queue may have events.
+pub(crate) fn after_commit_prepared() {
+    let own = process::my_database();
+    if let Some(database) = Shared::get().and_then(|shared| shared.database(own)) {
+        database.mark_all_dirty();
+        database.wake_worker();
+    }
+}
+
 struct Marks;
 
 impl AtEnd for Marks {
     fn committed(&self) {
-        MARKED.with_borrow_mut(Vec::clear);
+        let marked = MARKED.with_borrow(|marked| !marked.is_empty());
+        let announced = ANNOUNCED.take();
+        if !marked && !announced {
+            return;
+        }
+        if let Some(shared) = Shared::get() {
+            let own = process::my_database();
+            if announced {
+                shared.announce(own);
+            }
+            if let Some(database) = shared.database(own) {
+                publish(database);
+            }
+        }
+        forget();
     }
 
     fn aborted(&self) {
-        MARKED.with_borrow_mut(Vec::clear);
+        forget();
     }
 
     fn prepared(&self) {
-        MARKED.with_borrow_mut(Vec::clear);
+        forget();
     }
+}
+
+// The worker keeps a queue's bit until it ticks the queue. So only the first commit after a tick has to wake it.
+fn publish(database: &crate::shared::Database) {
+    let mut news = false;
+    MARKED.with_borrow(|marked| {
+        for &queue in marked {
+            news |= database.mark_dirty(queue);
+        }
+    });
+    if news {
+        database.wake_worker();
+    }
+}
+
+fn forget() {
+    MARKED.with_borrow_mut(Vec::clear);
+    ANNOUNCED.set(false);
 }

@@ -1,11 +1,41 @@
 //! PgQ's background worker, linked into `pgq.so`.
+//!
+//! * With the library in `shared_preload_libraries` the server runs one *launcher* ([`launcher`]), which finds the databases that
+//!   have the extension and keeps one *worker* ([`worker`]) running in each.
+//! * A backend that commits events marks their queues in shared memory ([`dirty`], [`shared`]) and wakes the worker.
+//! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and waited for is ticked at
+//!   once; every other queue by PgQ's classic rules.
+//! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through [`state`].
+//!
+//! What is done in a database is SQL of the extension's own; the worker decides when.
 #![deny(unsafe_code)]
 
 mod dirty;
-#[expect(unsafe_code, reason = "the fence")]
+mod launcher;
 mod pg;
+mod problems;
+mod settings;
+mod shared;
+mod state;
+mod wait;
+mod worker;
 
 pub use dirty::mark_dirty;
 
 /// Set up the library in this process. To be called from `_PG_init`.
-pub fn init() {}
+///
+/// While the server preloads its libraries this also asks for shared memory and registers the launcher.
+pub fn init() {
+    if pg::shmem::is_binary_upgrade() {
+        return;
+    }
+    settings::define();
+    if !pg::shmem::is_preloading() {
+        return;
+    }
+    pg::shmem::request(pg::segment::size);
+    pg::utility::after_commit_prepared(dirty::after_commit_prepared);
+    if settings::max_workers() > 0 {
+        pg::process::register(launcher::KIND);
+    }
+}

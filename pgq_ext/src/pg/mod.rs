@@ -18,6 +18,7 @@ pub(crate) mod index_scan;
 pub(crate) mod invalidation;
 pub(crate) mod memory;
 pub(crate) mod plan;
+pub(crate) mod load;
 pub(crate) mod ports;
 pub(crate) mod query;
 pub(crate) mod relation;

@@ -1,0 +1,31 @@
+//! What `pg_stat_activity` shows of this process.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+
+/// Show a name for the whole life of the process.
+pub(crate) fn name(text: &str) {
+    if let Ok(text) = CString::new(text) {
+        // SAFETY: the server copies the string.
+        unsafe { pg_sys::pgstat_report_appname(text.as_ptr()) }
+    }
+}
+
+/// Show that the process works on something.
+pub(crate) fn busy(text: &str) {
+    report(pg_sys::BackendState::STATE_RUNNING, text);
+}
+
+/// Show that the process waits for something to do.
+pub(crate) fn idle() {
+    // SAFETY: no text: the last one stays, as in an idle session.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) }
+}
+
+fn report(state: pg_sys::BackendState::Type, text: &str) {
+    if let Ok(text) = CString::new(text) {
+        // SAFETY: the server copies the string.
+        unsafe { pg_sys::pgstat_report_activity(state, text.as_ptr()) }
+    }
+}

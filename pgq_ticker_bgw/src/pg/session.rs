@@ -1,0 +1,216 @@
+//! Transactions of a background worker, and queries in them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::panic::AssertUnwindSafe;
+
+use core::ffi::{c_char, c_int};
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{IntoDatum, PgSqlErrorCode, PgTryBuilder};
+
+use super::ports;
+
+/// Why a transaction was rolled back.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// Five characters.
+    pub(crate) sqlstate: String,
+    /// The primary message.
+    pub(crate) message: String,
+}
+
+/// An argument of a query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value<'a> {
+    /// `integer`
+    Int4(i32),
+    /// `bigint`
+    Int8(i64),
+    /// `text`
+    Text(&'a str),
+}
+
+/// A row, each column in its text form.
+pub(crate) type Row = Vec<Option<String>>;
+
+/// Run `body` in a transaction of its own and commit; roll back and say why when an error is raised in it or by the commit.
+///
+/// With `role`, the body runs with that role's rights. The transaction begins now: `now()` is this moment.
+pub(crate) fn transaction<T>(role: Option<u32>, body: impl FnOnce() -> T) -> Result<T, Failure> {
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+        begin();
+        let own = role.map(become_role);
+        let value = body();
+        if let Some((user, context)) = own {
+            // SAFETY: what was in force before. After an error the rollback restores it.
+            unsafe { pg_sys::SetUserIdAndSecContext(user, context) }
+        }
+        commit();
+        Ok(value)
+    }))
+    .catch_others(|cause| Err(failure(&cause)))
+    .catch_rust_panic(|cause| Err(failure(&cause)))
+    .execute();
+    if result.is_err() {
+        rollback();
+    }
+    ports::report_statistics();
+    result
+}
+
+/// Begin a transaction, as a client's statement would.
+pub(crate) fn begin() {
+    // SAFETY: no transaction is open; `now()` comes from the statement's start.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+    }
+}
+
+/// Commit it.
+pub(crate) fn commit() {
+    // SAFETY: a transaction is open and no SPI connection is.
+    unsafe { pg_sys::CommitTransactionCommand() }
+}
+
+fn rollback() {
+    // SAFETY: the error has been taken out of the server's error stack by the guard that turned it into a panic, and
+    // nothing of ours lives in the transaction's memory.
+    unsafe { pg_sys::AbortCurrentTransaction() }
+}
+
+fn become_role(role: u32) -> (pg_sys::Oid, c_int) {
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    let restricted = c_int::try_from(pg_sys::SECURITY_LOCAL_USERID_CHANGE).unwrap_or(0);
+    // SAFETY: inside a transaction. The context forbids to change the role back from SQL.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(role), context | restricted);
+    }
+    (user, context)
+}
+
+fn failure(cause: &CaughtError) -> Failure {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic { ereport: report, .. }) = cause;
+    Failure { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
+}
+
+// Five characters of six bits each (MAKE_SQLSTATE).
+#[expect(clippy::as_conversions, reason = "the number behind a C-like enum")]
+fn sqlstate(code: PgSqlErrorCode) -> String {
+    let code = code as isize;
+    (0..5)
+        .filter_map(|position| {
+            let bits = u8::try_from((code >> (6 * position)) & 0x3f).ok()?;
+            Some(char::from(bits + b'0'))
+        })
+        .collect()
+}
+
+thread_local! {
+    static PLANS: RefCell<HashMap<&'static str, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+}
+
+/// Run a statement that this process will run again and again; its plan is kept.
+///
+/// Errors are raised, to be caught by [`transaction`] or by the server.
+pub(crate) fn query(sql: &'static str, arguments: &[Value<'_>]) -> Vec<Row> {
+    connected(|| {
+        let known = PLANS.with_borrow(|plans| plans.get(sql).copied());
+        let plan = known.unwrap_or_else(|| {
+            let plan = prepare(sql, arguments);
+            // SAFETY: a plan of this connection; kept, it lives as long as the process.
+            unsafe { pg_sys::SPI_keepplan(plan) };
+            PLANS.with_borrow_mut(|plans| plans.insert(sql, plan));
+            plan
+        });
+        execute(plan, arguments)
+    })
+}
+
+/// Run a statement once.
+pub(crate) fn query_once(sql: &str, arguments: &[Value<'_>]) -> Vec<Row> {
+    connected(|| execute(prepare(sql, arguments), arguments))
+}
+
+fn connected<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: a transaction is open. An error leaves the connection to the rollback.
+    unsafe { pg_sys::SPI_connect() };
+    let value = body();
+    // SAFETY: closes the connection of above. Results have been copied.
+    unsafe { pg_sys::SPI_finish() };
+    value
+}
+
+fn prepare(sql: &str, arguments: &[Value<'_>]) -> pg_sys::SPIPlanPtr {
+    let text = CString::new(sql).unwrap_or_default();
+    let mut types: Vec<pg_sys::Oid> = arguments
+        .iter()
+        .map(|argument| match argument {
+            Value::Int4(_) => pg_sys::INT4OID,
+            Value::Int8(_) => pg_sys::INT8OID,
+            Value::Text(_) => pg_sys::TEXTOID,
+        })
+        .collect();
+    let count = c_int::try_from(types.len()).unwrap_or(0);
+    // SAFETY: connected; the server copies text and types.
+    let plan = unsafe { pg_sys::SPI_prepare(text.as_ptr(), count, types.as_mut_ptr()) };
+    if plan.is_null() {
+        // SAFETY: a variable of this process.
+        let code = unsafe { pg_sys::SPI_result };
+        pgrx::error!("SPI_prepare failed with code {code}: {sql}");
+    }
+    plan
+}
+
+fn execute(plan: pg_sys::SPIPlanPtr, arguments: &[Value<'_>]) -> Vec<Row> {
+    let mut values: Vec<pg_sys::Datum> = arguments
+        .iter()
+        .map(|argument| {
+            match argument {
+                Value::Int4(number) => number.into_datum(),
+                Value::Int8(number) => number.into_datum(),
+                Value::Text(text) => text.into_datum(),
+            }
+            .unwrap_or(pg_sys::Datum::from(0))
+        })
+        .collect();
+    // SAFETY: the values have the types the plan was made for; none is null. Read-write: each statement of a function
+    // it calls gets a snapshot of its own.
+    let code = unsafe {
+        pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null::<c_char>(), false, 0)
+    };
+    if code < 0 {
+        pgrx::error!("SPI_execute_plan failed with code {code}");
+    }
+    rows()
+}
+
+fn rows() -> Vec<Row> {
+    // SAFETY: set by the statement that has just run; null when it returns no rows.
+    let Some(table) = (unsafe { pg_sys::SPI_tuptable.as_ref() }) else { return Vec::new() };
+    // SAFETY: as above.
+    let count = usize::try_from(unsafe { pg_sys::SPI_processed }).unwrap_or(0);
+    // SAFETY: the descriptor of the result.
+    let columns = unsafe { (*table.tupdesc).natts };
+    (0..count)
+        .map(|row| {
+            (1..=columns)
+                .map(|column| {
+                    // SAFETY: row and column exist; the text is a C string in SPI's memory, copied at once.
+                    unsafe {
+                        let tuple = *table.vals.add(row);
+                        let text = pg_sys::SPI_getvalue(tuple, table.tupdesc, column);
+                        (!text.is_null())
+                            .then(|| std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned())
+                    }
+                })
+                .collect()
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! The settings `pgq.*`. `docs/worker.md` has the same table for users.
+
+use std::time::Duration;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use crate::pg;
+
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
+static TICKER_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static RETRY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static MAINT_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static DISCOVERY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static WORKER_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static VACUUM_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static HEALTH_CONSUMER_LAG: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+
+/// Define all settings; `pgq.max_workers` only where it can have an effect.
+pub(crate) fn define() {
+    if pg::shmem::is_preloading() {
+        GucRegistry::define_int_guc(
+            c"pgq.max_workers",
+            c"Sets how many databases can have a PgQ worker.",
+            c"Each takes one of max_worker_processes. Zero: no launcher and no workers.",
+            &MAX_WORKERS,
+            0,
+            1024,
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"pgq.min_tick_interval",
+        c"Sets the least time between two ticks of one queue that waiting consumers cause.",
+        c"Shorter means lower latency and smaller batches under load.",
+        &MIN_TICK_INTERVAL,
+        0,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.ticker_period",
+        c"Sets the time between checks of all queues against their ticker_* limits.",
+        c"The worker's counterpart of pgqd's ticker_period.",
+        &TICKER_PERIOD,
+        10,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.retry_period",
+        c"Sets the time between looks for events that are due for another delivery.",
+        c"A look that finds some goes on until none is left.",
+        &RETRY_PERIOD,
+        10,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.maint_period",
+        c"Sets the time between rounds of table rotation and other maintenance.",
+        c"The worker's counterpart of pgqd's maint_period.",
+        &MAINT_PERIOD,
+        10,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.discovery_period",
+        c"Sets the time between looks for new databases.",
+        c"CREATE EXTENSION pgq is noticed at once; this is for databases that are copied from one that has it.",
+        &DISCOVERY_PERIOD,
+        100,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.worker_lock_timeout",
+        c"Sets how long the worker waits for a lock before it turns to something else.",
+        c"What it could not do is tried again, and pgq.queue_health() tells of it.",
+        &WORKER_LOCK_TIMEOUT,
+        1,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.vacuum_threshold",
+        c"Sets how many dead rows in a table of PgQ's own make the worker vacuum it.",
+        c"-1: leave it to autovacuum.",
+        &VACUUM_THRESHOLD,
+        -1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.health_consumer_lag",
+        c"Sets the lag from which pgq.queue_health() reports a consumer.",
+        c"The age of the oldest tick that the consumer has not finished.",
+        &HEALTH_CONSUMER_LAG,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.health_retry_backlog",
+        c"Sets the number of overdue retry events from which pgq.queue_health() reports them.",
+        c"Counted per queue.",
+        &HEALTH_RETRY_BACKLOG,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    pg::guc::reserve_prefix(c"pgq");
+}
+
+/// `pgq.max_workers`.
+pub(crate) fn max_workers() -> usize {
+    usize::try_from(MAX_WORKERS.get()).unwrap_or(0)
+}
+
+/// `pgq.min_tick_interval`.
+pub(crate) fn min_tick_interval() -> Duration {
+    milliseconds(&MIN_TICK_INTERVAL)
+}
+
+/// `pgq.ticker_period`.
+pub(crate) fn ticker_period() -> Duration {
+    milliseconds(&TICKER_PERIOD)
+}
+
+/// `pgq.retry_period`.
+pub(crate) fn retry_period() -> Duration {
+    milliseconds(&RETRY_PERIOD)
+}
+
+/// `pgq.maint_period`.
+pub(crate) fn maint_period() -> Duration {
+    milliseconds(&MAINT_PERIOD)
+}
+
+/// `pgq.discovery_period`.
+pub(crate) fn discovery_period() -> Duration {
+    milliseconds(&DISCOVERY_PERIOD)
+}
+
+/// `pgq.worker_lock_timeout`, milliseconds.
+pub(crate) fn worker_lock_timeout() -> i32 {
+    WORKER_LOCK_TIMEOUT.get()
+}
+
+/// `pgq.vacuum_threshold`; none: never vacuum.
+pub(crate) fn vacuum_threshold() -> Option<i64> {
+    let rows = VACUUM_THRESHOLD.get();
+    (rows >= 0).then_some(i64::from(rows))
+}
+
+fn milliseconds(setting: &GucSetting<i32>) -> Duration {
+    Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
+}

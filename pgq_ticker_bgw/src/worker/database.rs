@@ -1,0 +1,30 @@
+//! The worker's session: settings that neither the configuration nor the database may change under it.
+
+use crate::pg::{catalog, guc};
+use crate::settings;
+
+/// Set up the session, inside its first transaction; the database's name.
+pub(super) fn prepare_session() -> String {
+    // Names in functions that somebody hooked into the maintenance must not be found in a schema anybody can write to.
+    guc::set(c"search_path", "pg_catalog, pg_temp");
+    guc::set(c"default_transaction_isolation", "read committed");
+    guc::set(c"default_transaction_read_only", "off");
+    guc::set(c"default_transaction_deferrable", "off");
+    guc::set(c"session_replication_role", "origin");
+    guc::set(c"statement_timeout", "0");
+    guc::set(c"idle_in_transaction_session_timeout", "0");
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    guc::set(c"transaction_timeout", "0");
+    apply_lock_timeout();
+    // A tick that a crash takes back would be given out again with another content, and a consumer elsewhere may have
+    // noted its number.
+    if guc::commits_are_asynchronous() {
+        guc::set(c"synchronous_commit", "local");
+    }
+    catalog::my_database_name()
+}
+
+/// Take `pgq.worker_lock_timeout` into force.
+pub(super) fn apply_lock_timeout() {
+    guc::set(c"lock_timeout", &settings::worker_lock_timeout().to_string());
+}

@@ -1,0 +1,161 @@
+//! Retries, table rotation, vacuum and the maintenance of other extensions, in small pieces.
+
+use std::sync::atomic::Ordering;
+
+use super::{Worker, database, micros, number};
+use crate::pg::session::{self, Failure, Value};
+use crate::pg::{activity, utility};
+use crate::{problems, settings};
+
+/// One step of a maintenance round.
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    /// Call a function, with an argument or none. Not zero as result: call it again.
+    Call { function: String, argument: Option<String> },
+    /// Vacuum a table.
+    Vacuum { table: String },
+}
+
+/// Tables of PgQ's own that change with every batch and have too many dead rows.
+const DEAD_ROWS: &str = "\
+    select pg_catalog.format('%s.%s', n.nspname, c.relname) \
+    from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace \
+    where (n.nspname, c.relname) in \
+      (('pgq', 'tick'), ('pgq', 'subscription'), ('pgq', 'queue'), ('pgq', 'consumer'), ('pgq', 'retry_queue'), \
+       ('pgq_node', 'local_state'), ('pgq_node', 'subscriber_info'), \
+       ('pgq_ext', 'completed_tick'), ('pgq_ext', 'completed_batch'), ('pgq_ext', 'completed_event')) \
+      and c.relkind operator(pg_catalog.=) 'r' \
+      and pg_catalog.pg_stat_get_dead_tuples(c.oid) \
+          operator(pg_catalog.>=) greatest($1, pg_catalog.pg_stat_get_live_tuples(c.oid) operator(pg_catalog./) 5)";
+
+impl Worker {
+    /// Put one portion of due retry events back into their queues; true when there may be more.
+    pub(super) fn retry_some(&mut self) -> bool {
+        // A cheap look first: the function takes a lock.
+        let due = session::transaction(self.role, || {
+            session::query(
+                "select 1 from pgq.retry_queue \
+                 where ev_retry_after operator(pg_catalog.<=) pg_catalog.now() limit 1",
+                &[],
+            )
+        });
+        if !matches!(due, Ok(rows) if !rows.is_empty()) {
+            return false;
+        }
+        activity::busy("retry events");
+        let result = self.attempt("retry", "all queues", || {
+            session::query("select pgq.maint_retry_events()", &[])
+        });
+        let moved = result.ok().as_deref().and_then(number).unwrap_or(0);
+        self.slot.retries.fetch_add(moved, Ordering::SeqCst);
+        moved > 0
+    }
+
+    /// List what there is to do.
+    pub(super) fn plan_maintenance(&mut self) {
+        activity::busy("plan maintenance");
+        database::apply_lock_timeout();
+        let period = i64::try_from(micros(settings::maint_period())).unwrap_or(i64::MAX / 4);
+        problems::forget(&self.shared, self.database, Some(period));
+        let listed = self.attempt("maintenance", "pgq.maint_operations", || {
+            session::query("select func_name, func_arg from pgq.maint_operations()", &[])
+        });
+        for row in listed.unwrap_or_default() {
+            let mut columns = row.into_iter();
+            let (Some(function), argument) = (columns.next().flatten(), columns.next().flatten())
+            else {
+                continue;
+            };
+            let is_vacuum = matches!(function.to_lowercase().as_str(), "vacuum" | "vacuum analyze");
+            match argument {
+                Some(table) if is_vacuum => {
+                    self.operations.push_back(Operation::Vacuum { table });
+                }
+                argument => self.operations.push_back(Operation::Call { function, argument }),
+            }
+        }
+        self.plan_vacuum();
+    }
+
+    fn plan_vacuum(&mut self) {
+        let Some(threshold) = settings::vacuum_threshold() else { return };
+        let tables =
+            session::transaction(None, || session::query(DEAD_ROWS, &[Value::Int8(threshold)]));
+        for row in tables.unwrap_or_default() {
+            if let Some(Some(table)) = row.into_iter().next() {
+                self.operations.push_back(Operation::Vacuum { table });
+            }
+        }
+    }
+
+    /// Do one step. A failure is noted and the next step is done all the same.
+    pub(super) fn operate(&mut self, operation: Operation) {
+        match operation {
+            Operation::Call { function, argument } => self.call(&function, argument.as_deref()),
+            Operation::Vacuum { table } => self.vacuum(&table),
+        }
+    }
+
+    fn call(&mut self, function: &str, argument: Option<&str>) {
+        let object = match argument {
+            Some(argument) => format!("{function}({argument})"),
+            None => function.to_owned(),
+        };
+        activity::busy(&object);
+        let rotates = function == "pgq.maint_rotate_tables_step1";
+        let before = argument.filter(|_| rotates).and_then(|queue| self.current_table(queue));
+        let result = self.attempt("maintenance", &object, || {
+            let quoted = quote(function);
+            match argument {
+                Some(argument) => {
+                    session::query_once(&format!("select {quoted}($1)"), &[Value::Text(argument)])
+                }
+                None => session::query_once(&format!("select {quoted}()"), &[]),
+            }
+        });
+        let again = result.ok().as_deref().and_then(number).unwrap_or(0) != 0;
+        if again {
+            self.operations.push_front(Operation::Call {
+                function: function.to_owned(),
+                argument: argument.map(str::to_owned),
+            });
+        }
+        if before.is_some() && argument.and_then(|queue| self.current_table(queue)) != before {
+            self.slot.rotations.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn current_table(&self, queue: &str) -> Option<i64> {
+        let rows = session::transaction(self.role, || {
+            session::query(
+                "select queue_cur_table from pgq.queue where queue_name operator(pg_catalog.=) $1",
+                &[Value::Text(queue)],
+            )
+        });
+        rows.ok().as_deref().and_then(number)
+    }
+
+    fn vacuum(&mut self, table: &str) {
+        activity::busy(&format!("vacuum {table}"));
+        // As the table's owner, which is what VACUUM needs: the session's own superuser.
+        let result: Result<(), Failure> =
+            session::transaction(None, || utility::vacuum(&quote(table)));
+        match result {
+            Ok(()) => {
+                self.slot.vacuums.fetch_add(1, Ordering::SeqCst);
+                problems::resolve(&self.shared, self.database, "vacuum", table);
+            }
+            Err(failure) => self.note_failure("vacuum", table, &failure),
+        }
+    }
+}
+
+/// A name as SQL: split at the first dot, each side quoted; without a dot it is in `public`, as for pgqd.
+fn quote(name: &str) -> String {
+    let quoted = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
+    match name.split_once('.') {
+        Some((schema, name)) => format!("{}.{}", quoted(schema), quoted(name)),
+        None => format!("public.{}", quoted(name)),
+    }
+}

@@ -1,0 +1,264 @@
+//! The worker of one database: its process and its main loop.
+//!
+//! Each turn of the loop gives queues that somebody waits for their ticks first, then does one piece of everything else, so that
+//! no long list of maintenance stands between an event and its consumer. When nothing is due it sleeps until its latch is set.
+
+mod database;
+mod maintenance;
+mod tick;
+
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use pgq_core::schedule::{Gates, Timer};
+
+use crate::pg::process::{self, Kind};
+use crate::pg::session::{self, Failure, Row};
+use crate::pg::{activity, catalog, latch};
+use crate::shared::{Database, Shared, State};
+use crate::{problems, settings};
+
+/// What a worker is called.
+pub(crate) const KIND: Kind =
+    Kind { name: c"pgq worker", entry: c"pgq_worker_main", restart: None };
+
+/// How often the worker looks whether somebody needs the database without sessions. DROP DATABASE looks for five seconds.
+const LOOK_ASIDE: Duration = Duration::from_millis(400);
+
+/// Added to a database's oid in the argument of a worker that runs without shared memory.
+pub(crate) const ALONE: usize = 1 << 40;
+
+/// A worker in its database.
+struct Worker {
+    shared: Shared,
+    slot: &'static Database,
+    database: u32,
+    name: String,
+    /// The role that everything but VACUUM runs as.
+    role: Option<u32>,
+    began: Instant,
+    gates: Gates,
+    aside: Timer,
+    ticker: Timer,
+    retry: Timer,
+    maintain: Timer,
+    /// Operations of the current maintenance round that are still to do.
+    operations: std::collections::VecDeque<maintenance::Operation>,
+    /// The last `pgq.ticker()` failed: go queue by queue, so that only the queue with the problem stands still.
+    one_by_one: bool,
+    /// Newest tick of each queue somebody waits for, to see ticks that others make.
+    newest: std::collections::HashMap<i32, i64>,
+}
+
+/// Run until told to end. `argument` is the number of the slot, or [`ALONE`] plus the database's oid.
+pub(crate) fn main(argument: usize) {
+    process::accept_signals();
+    let (shared, slot) = match place(argument) {
+        Some(place) => place,
+        None => process::exit(1),
+    };
+    let database = slot.oid();
+    let _ = SLOT.set((shared, slot));
+    process::at_exit(leave);
+    slot.set_worker(latch::my_number(), process::my_pid());
+    process::connect(database);
+    let name = match session::transaction(None, database::prepare_session) {
+        Ok(name) => name,
+        Err(failure) => fail(slot, &failure),
+    };
+    activity::name(&format!("pgq worker: {name}"));
+    match session::transaction(None, || catalog::has_extension("pgq")) {
+        Ok(true) => {}
+        Ok(false) => end(slot, State::Absent),
+        Err(failure) => fail(slot, &failure),
+    }
+    if argument + 1 == shared.databases.len() && argument > 0 {
+        end(slot, State::Full);
+    }
+    slot.set_state(State::Running, process::timestamp());
+    shared.wake_launcher();
+    pgrx::log!("pgq worker for database \"{name}\" started");
+    let mut worker = Worker {
+        shared,
+        slot,
+        database,
+        name,
+        role: None,
+        began: Instant::now(),
+        gates: Gates::default(),
+        aside: Timer::at(0),
+        ticker: Timer::at(0),
+        retry: Timer::at(0),
+        maintain: Timer::at(0),
+        operations: std::collections::VecDeque::new(),
+        one_by_one: false,
+        newest: std::collections::HashMap::new(),
+    };
+    worker.run();
+}
+
+static SLOT: OnceLock<(Shared, &'static Database)> = OnceLock::new();
+
+/// The memory this worker works with: the server's, or, without preload, its own.
+fn place(argument: usize) -> Option<(Shared, &'static Database)> {
+    if let Some(shared) = Shared::get() {
+        return Some((shared, shared.databases.get(argument)?));
+    }
+    let oid = u32::try_from(argument.checked_sub(ALONE)?).ok()?;
+    let shared = Shared::alone(oid);
+    Some((shared, shared.databases.first()?))
+}
+
+// Runs however the process ends. Whoever did not say why it ends has failed.
+fn leave() {
+    let Some((shared, slot)) = SLOT.get() else { return };
+    if matches!(slot.state(), State::Starting | State::Running) {
+        slot.set_state(State::Failed, process::timestamp());
+    }
+    slot.set_worker(None, 0);
+    shared.wake_waiters(slot.oid(), None);
+    shared.wake_launcher();
+}
+
+fn end(slot: &Database, state: State) -> ! {
+    slot.set_state(state, process::timestamp());
+    process::exit(0)
+}
+
+fn fail(slot: &Database, failure: &Failure) -> ! {
+    slot.error.store(&failure.message);
+    slot.error_at.store(process::timestamp(), Ordering::SeqCst);
+    pgrx::warning!("pgq worker cannot work: {}", failure.message);
+    end(slot, State::Failed)
+}
+
+impl Worker {
+    fn run(&mut self) -> ! {
+        self.look_aside();
+        let event = latch::WaitEvent::named(c"PgqWorkerMain");
+        loop {
+            if process::end_is_asked() {
+                pgrx::log!("pgq worker for database \"{}\" ends", self.name);
+                process::exit(0);
+            }
+            process::check_interrupts();
+            if self.slot.stop_is_asked() {
+                pgrx::log!("pgq worker for database \"{}\" stopped", self.name);
+                end(self.slot, State::Stopped);
+            }
+            let next_tick = self.tick_on_demand();
+            if self.do_one_thing() {
+                continue;
+            }
+            activity::idle();
+            let pause = self.pause(next_tick);
+            if !pause.is_zero() {
+                latch::sleep(pause, event);
+            }
+        }
+    }
+
+    /// Do one piece of what is due; false when nothing is.
+    fn do_one_thing(&mut self) -> bool {
+        let now = self.now();
+        if self.aside.is_due(now) {
+            self.look_aside();
+            self.aside.rearm(now, micros(LOOK_ASIDE));
+        } else if self.ticker.is_due(now) {
+            self.tick_by_rule();
+            self.ticker.rearm(now, micros(settings::ticker_period()));
+        } else if self.retry.is_due(now) {
+            if !self.retry_some() {
+                self.retry.rearm(now, micros(settings::retry_period()));
+            }
+        } else if let Some(operation) = self.operations.pop_front() {
+            self.operate(operation);
+        } else if self.maintain.is_due(now) {
+            self.plan_maintenance();
+            self.maintain.rearm(now, micros(settings::maint_period()));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn pause(&self, next_tick: Option<u64>) -> Duration {
+        let now = self.now();
+        let due = [
+            self.aside.due(now, micros(LOOK_ASIDE)),
+            self.ticker.due(now, micros(settings::ticker_period())),
+            self.retry.due(now, micros(settings::retry_period())),
+            self.maintain.due(now, micros(settings::maint_period())),
+            next_tick.unwrap_or(u64::MAX),
+        ];
+        let next = due.into_iter().min().unwrap_or(now);
+        Duration::from_micros(next.saturating_sub(now))
+    }
+
+    /// End if there is no more to do here: the extension is gone, or the database is needed without sessions.
+    fn look_aside(&mut self) {
+        let database = self.database;
+        let seen = session::transaction(None, || {
+            (
+                catalog::has_extension("pgq"),
+                catalog::database_is_claimed(database),
+                catalog::role("pgq_admin"),
+            )
+        });
+        match seen {
+            Ok((false, _, _)) => {
+                problems::forget(&self.shared, self.database, None);
+                pgrx::log!("pgq worker for database \"{}\" ends: no extension", self.name);
+                end(self.slot, State::Absent)
+            }
+            Ok((_, true, _)) => end(self.slot, State::Yielded),
+            Ok((_, _, role)) => self.role = role,
+            Err(failure) => fail(self.slot, &failure),
+        }
+    }
+
+    /// Run SQL as role `pgq_admin` in a transaction of its own, and remember how it went for this task and object.
+    fn attempt(
+        &self,
+        task: &str,
+        object: &str,
+        body: impl FnOnce() -> Vec<Row>,
+    ) -> Result<Vec<Row>, Failure> {
+        let Some(role) = self.role else {
+            let failure = Failure {
+                sqlstate: "42704".to_owned(),
+                message: "role \"pgq_admin\" does not exist".to_owned(),
+            };
+            self.note_failure(task, object, &failure);
+            return Err(failure);
+        };
+        let result = session::transaction(Some(role), body);
+        match &result {
+            Ok(_) => problems::resolve(&self.shared, self.database, task, object),
+            Err(failure) => self.note_failure(task, object, failure),
+        }
+        result
+    }
+
+    fn note_failure(&self, task: &str, object: &str, failure: &Failure) {
+        problems::record(&self.shared, self.database, task, object, failure);
+        self.slot.errors.fetch_add(1, Ordering::SeqCst);
+        self.slot.error.store(&format!("{task} of \"{object}\": {}", failure.message));
+        self.slot.error_at.store(process::timestamp(), Ordering::SeqCst);
+    }
+
+    /// Microseconds since the worker began, whatever happens to the clock on the wall.
+    fn now(&self) -> u64 {
+        micros(self.began.elapsed())
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The first column of the first row, as a number.
+fn number(rows: &[Row]) -> Option<i64> {
+    rows.first()?.first()?.as_ref()?.parse().ok()
+}

@@ -1,0 +1,148 @@
+//! Ticks: at once where somebody waits, by the classic rules elsewhere.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Worker, micros, number};
+use crate::pg::session::{self, Value};
+use crate::pg::{activity, process};
+use crate::{problems, settings};
+
+/// What a failed `pgq.ticker()` is about.
+const ALL: &str = "all queues";
+
+/// A queue whose tick failed is left alone for so long.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Tick each queue that has new events and a waiting consumer, unless it had a tick just now. When the first of those that
+    /// have to wait may be ticked.
+    pub(super) fn tick_on_demand(&mut self) -> Option<u64> {
+        let waited = self.shared.waited_queues(self.database);
+        if waited.is_empty() {
+            return None;
+        }
+        let dirty: Vec<i32> =
+            waited.into_iter().filter(|&queue| self.slot.is_dirty(queue)).collect();
+        let (open, next) = self.gates.open(&dirty, self.now());
+        for queue in open {
+            self.tick(queue);
+        }
+        next
+    }
+
+    fn tick(&mut self, queue: i32) {
+        // The name is looked up each time: a queue may have been dropped, and its id is all that shared memory has.
+        let name = session::transaction(self.role, || {
+            session::query(
+                "select queue_name from pgq.queue where queue_id operator(pg_catalog.=) $1",
+                &[Value::Int4(queue)],
+            )
+        });
+        self.slot.clear_dirty(queue);
+        let Some(name) = name.ok().and_then(|rows| rows.into_iter().flatten().flatten().next())
+        else {
+            self.gates.shut(queue, self.now(), micros(FAILED_PAUSE));
+            return;
+        };
+        activity::busy(&format!("tick {name}"));
+        let result = self.attempt("tick", &name, || {
+            session::query("select pgq._tick_on_demand($1)", &[Value::Text(&name)])
+        });
+        match result {
+            Ok(rows) => {
+                self.gates.shut(queue, self.now(), micros(settings::min_tick_interval()));
+                if let Some(tick) = number(&rows) {
+                    self.newest.insert(queue, tick);
+                    self.count_ticks(1);
+                    self.slot.demand_ticks.fetch_add(1, Ordering::SeqCst);
+                    self.shared.wake_waiters(self.database, Some(queue));
+                }
+            }
+            Err(_) => {
+                self.slot.mark_dirty(queue);
+                self.gates.shut(queue, self.now(), micros(FAILED_PAUSE));
+            }
+        }
+    }
+
+    /// Look at all queues by their limits on count, lag and idle time.
+    ///
+    /// All at once as long as that works; when it fails, queue by queue, so that only the queue that cannot be ticked stands still.
+    pub(super) fn tick_by_rule(&mut self) {
+        activity::busy("ticker");
+        if !self.one_by_one {
+            let result =
+                session::transaction(self.role, || session::query("select pgq.ticker()", &[]));
+            match result {
+                Ok(rows) => {
+                    problems::resolve(&self.shared, self.database, "tick", ALL);
+                    self.rule_ticked(number(&rows).unwrap_or(0));
+                }
+                Err(failure) => {
+                    self.one_by_one = true;
+                    if self.tick_each_by_rule() == 0 {
+                        // It is not one of them.
+                        self.note_failure("tick", ALL, &failure);
+                    }
+                }
+            }
+        } else if self.tick_each_by_rule() == 0 {
+            self.one_by_one = false;
+        }
+        self.look_for_foreign_ticks();
+    }
+
+    /// How many queues could not be ticked.
+    fn tick_each_by_rule(&mut self) -> usize {
+        let names = session::transaction(self.role, || {
+            session::query(
+                "select queue_name from pgq.queue \
+                 where not queue_external_ticker and not queue_ticker_paused order by 1",
+                &[],
+            )
+        });
+        let mut failed = 0;
+        for name in names.unwrap_or_default().into_iter().flatten().flatten() {
+            let result = self.attempt("tick", &name, || {
+                session::query("select pgq.ticker($1)", &[Value::Text(&name)])
+            });
+            match result {
+                Ok(rows) => self.rule_ticked(i64::from(number(&rows).is_some())),
+                Err(_) => failed += 1,
+            }
+        }
+        failed
+    }
+
+    fn rule_ticked(&self, ticks: i64) {
+        if ticks > 0 {
+            self.count_ticks(ticks);
+            self.shared.wake_waiters(self.database, None);
+        }
+    }
+
+    /// Wake consumers whose queue got a tick from somebody else: pgqd, a manual call, a cascade's provider.
+    fn look_for_foreign_ticks(&mut self) {
+        let waited = self.shared.waited_queues(self.database);
+        self.newest.retain(|queue, _| waited.contains(queue));
+        for queue in waited {
+            let newest = session::transaction(self.role, || {
+                session::query(
+                    "select tick_id from pgq.tick where tick_queue operator(pg_catalog.=) $1 \
+                     order by tick_queue desc, tick_id desc limit 1",
+                    &[Value::Int4(queue)],
+                )
+            });
+            let Some(newest) = newest.ok().as_deref().and_then(number) else { continue };
+            if self.newest.insert(queue, newest) != Some(newest) {
+                self.shared.wake_waiters(self.database, Some(queue));
+            }
+        }
+    }
+
+    fn count_ticks(&self, ticks: i64) {
+        self.slot.ticks.fetch_add(ticks, Ordering::SeqCst);
+        self.slot.last_tick.store(process::timestamp(), Ordering::SeqCst);
+    }
+}
