@@ -69,8 +69,7 @@ pub(crate) fn main() {
     let event = latch::WaitEvent::named(c"PgqLauncherMain");
     loop {
         if process::end_is_asked() {
-            pgrx::log!("pgq launcher ends");
-            process::exit(1);
+            process::exit_as_asked(1, "pgq launcher ends");
         }
         process::check_interrupts();
         let pause = launcher.look_around();

@@ -15,6 +15,7 @@ static DISCOVERY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static WORKER_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static VACUUM_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static HEALTH_CONSUMER_LAG: GucSetting<i32> = GucSetting::<i32>::new(3600);
+static HEALTH_TABLE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10_240);
 static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 /// Define all settings; `pgq.max_workers` only where it can have an effect.
@@ -120,6 +121,16 @@ pub(crate) fn define() {
         i32::MAX,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.health_table_size",
+        c"Sets the size of a queue's event tables from which pgq.queue_health() reports them.",
+        c"All tables of the queue together, with indexes.",
+        &HEALTH_TABLE_SIZE,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_MB,
     );
     pg::guc::reserve_prefix(c"pgq");
 }

@@ -4,8 +4,6 @@ use pgrx::pg_guard;
 
 /// Called by the server once per process, in the postmaster when the library is in `shared_preload_libraries`.
 #[pg_guard]
-#[unsafe(no_mangle)]
-#[expect(non_snake_case, reason = "the server looks for this name")]
 pub extern "C-unwind" fn _PG_init() {
     pgq_ticker_bgw::init();
 }

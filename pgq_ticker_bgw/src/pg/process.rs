@@ -168,6 +168,14 @@ pub(crate) fn exit(code: c_int) -> ! {
     unsafe { pg_sys::proc_exit(code) }
 }
 
+/// End this process because it was told to, with a line in the log instead of the server's FATAL.
+pub(crate) fn exit_as_asked(code: c_int, farewell: &str) -> ! {
+    // SAFETY: a counter of this process, which ends. Writing to the log looks at interrupts, and one is pending.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 }
+    pgrx::log!("{farewell}");
+    exit(code)
+}
+
 /// Process id.
 pub(crate) fn my_pid() -> i32 {
     // SAFETY: set at process start.

@@ -139,11 +139,18 @@ pub(crate) fn query_once(sql: &str, arguments: &[Value<'_>]) -> Vec<Row> {
 }
 
 fn connected<T>(body: impl FnOnce() -> T) -> T {
-    // SAFETY: a transaction is open. An error leaves the connection to the rollback.
-    unsafe { pg_sys::SPI_connect() };
+    // SAFETY: a transaction is open. An error leaves connection and snapshot to the rollback. The snapshot stands for the portal's
+    // that a client's statement would have: functions may ask for one. Statements take their own.
+    unsafe {
+        pg_sys::SPI_connect();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
     let value = body();
-    // SAFETY: closes the connection of above. Results have been copied.
-    unsafe { pg_sys::SPI_finish() };
+    // SAFETY: closes what was opened above. Results have been copied.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::SPI_finish();
+    }
     value
 }
 

@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 
 use core::ffi::c_char;
-use pgrx::pg_guard;
 use pgrx::pg_sys;
 
 static PREVIOUS: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
@@ -22,10 +21,10 @@ pub(crate) fn after_commit_prepared(action: fn()) {
     unsafe { pg_sys::ProcessUtility_hook = Some(hook) }
 }
 
-// The arguments grew in PostgreSQL 14.
+// Every utility statement of every session passes here, DO and CALL included. So there is no guard, which would strip errors of
+// their context and position: they jump over this frame, which has nothing to clean up, straight to who catches them. The
+// arguments grew in PostgreSQL 14.
 #[cfg(not(feature = "pg13"))]
-#[pg_guard]
-#[expect(clippy::too_many_arguments, reason = "the server's signature")]
 unsafe extern "C-unwind" fn hook(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -37,40 +36,20 @@ unsafe extern "C-unwind" fn hook(
     completion: *mut pg_sys::QueryCompletion,
 ) {
     // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments are passed on unchanged.
-    let is_commit = unsafe {
+    unsafe {
         let is_commit = is_commit_prepared(statement);
-        match PREVIOUS.get() {
-            Some(Some(previous)) => previous(
-                statement,
-                text,
-                read_only,
-                context,
-                params,
-                environment,
-                receiver,
-                completion,
-            ),
-            _ => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                read_only,
-                context,
-                params,
-                environment,
-                receiver,
-                completion,
-            ),
+        let next = match PREVIOUS.get() {
+            Some(Some(previous)) => *previous,
+            _ => standard_ProcessUtility,
+        };
+        next(statement, text, read_only, context, params, environment, receiver, completion);
+        if is_commit && let Some(action) = ACTION.get() {
+            action();
         }
-        is_commit
-    };
-    if is_commit && let Some(action) = ACTION.get() {
-        action();
     }
 }
 
 #[cfg(feature = "pg13")]
-#[pg_guard]
-#[expect(clippy::too_many_arguments, reason = "the server's signature")]
 unsafe extern "C-unwind" fn hook(
     statement: *mut pg_sys::PlannedStmt,
     text: *const c_char,
@@ -81,29 +60,45 @@ unsafe extern "C-unwind" fn hook(
     completion: *mut pg_sys::QueryCompletion,
 ) {
     // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments are passed on unchanged.
-    let is_commit = unsafe {
+    unsafe {
         let is_commit = is_commit_prepared(statement);
-        match PREVIOUS.get() {
-            Some(Some(previous)) => {
-                previous(statement, text, context, params, environment, receiver, completion)
-            }
-            _ => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                context,
-                params,
-                environment,
-                receiver,
-                completion,
-            ),
-        }
-        is_commit
-    };
-    if is_commit {
-        if let Some(action) = ACTION.get() {
+        let next = match PREVIOUS.get() {
+            Some(Some(previous)) => *previous,
+            _ => standard_ProcessUtility,
+        };
+        next(statement, text, context, params, environment, receiver, completion);
+        if is_commit && let Some(action) = ACTION.get() {
             action();
         }
     }
+}
+
+// The bindings have this as a wrapper with a guard.
+#[cfg(not(feature = "pg13"))]
+unsafe extern "C-unwind" {
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+#[cfg(feature = "pg13")]
+unsafe extern "C-unwind" {
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
 }
 
 /// Run a parsed utility statement as if a client had sent it.

@@ -16,6 +16,15 @@ pub(super) enum Operation {
     Vacuum { table: String },
 }
 
+/// Whether an event is due that its queue would take.
+const DUE_RETRIES: &str = "\
+    select 1 from pgq.queue q \
+    where not q.queue_disable_insert \
+      and exists (select 1 from pgq.retry_queue r \
+                  where r.ev_queue operator(pg_catalog.=) q.queue_id \
+                    and r.ev_retry_after operator(pg_catalog.<=) pg_catalog.now()) \
+    limit 1";
+
 /// Tables of PgQ's own that change with every batch and have too many dead rows.
 const DEAD_ROWS: &str = "\
     select pg_catalog.format('%s.%s', n.nspname, c.relname) \
@@ -33,14 +42,9 @@ impl Worker {
     /// Put one portion of due retry events back into their queues; true when there may be more.
     pub(super) fn retry_some(&mut self) -> bool {
         // A cheap look first: the function takes a lock.
-        let due = session::transaction(self.role, || {
-            session::query(
-                "select 1 from pgq.retry_queue \
-                 where ev_retry_after operator(pg_catalog.<=) pg_catalog.now() limit 1",
-                &[],
-            )
-        });
+        let due = session::transaction(self.role, || session::query(DUE_RETRIES, &[]));
         if !matches!(due, Ok(rows) if !rows.is_empty()) {
+            self.futile_retries = 0;
             return false;
         }
         activity::busy("retry events");
@@ -49,6 +53,7 @@ impl Worker {
         });
         let moved = result.ok().as_deref().and_then(number).unwrap_or(0);
         self.slot.retries.fetch_add(moved, Ordering::SeqCst);
+        self.futile_retries = if moved > 0 { 0 } else { self.futile_retries.saturating_add(1) };
         moved > 0
     }
 

@@ -45,8 +45,8 @@ struct Worker {
     maintain: Timer,
     /// Operations of the current maintenance round that are still to do.
     operations: std::collections::VecDeque<maintenance::Operation>,
-    /// The last `pgq.ticker()` failed: go queue by queue, so that only the queue with the problem stands still.
-    one_by_one: bool,
+    /// Looks in a row that found retry events due which could not be moved.
+    futile_retries: u32,
     /// Newest tick of each queue somebody waits for, to see ticks that others make.
     newest: std::collections::HashMap<i32, i64>,
 }
@@ -92,7 +92,7 @@ pub(crate) fn main(argument: usize) {
         retry: Timer::at(0),
         maintain: Timer::at(0),
         operations: std::collections::VecDeque::new(),
-        one_by_one: false,
+        futile_retries: 0,
         newest: std::collections::HashMap::new(),
     };
     worker.run();
@@ -139,8 +139,8 @@ impl Worker {
         let event = latch::WaitEvent::named(c"PgqWorkerMain");
         loop {
             if process::end_is_asked() {
-                pgrx::log!("pgq worker for database \"{}\" ends", self.name);
-                process::exit(0);
+                let farewell = format!("pgq worker for database \"{}\" ends", self.name);
+                process::exit_as_asked(0, &farewell);
             }
             process::check_interrupts();
             if self.slot.stop_is_asked() {
@@ -170,7 +170,9 @@ impl Worker {
             self.ticker.rearm(now, micros(settings::ticker_period()));
         } else if self.retry.is_due(now) {
             if !self.retry_some() {
-                self.retry.rearm(now, micros(settings::retry_period()));
+                // Each futile call warns in the server log: call less often, down to once in a hundred periods.
+                let rest = u64::from(1 + self.futile_retries.min(99));
+                self.retry.rearm(now, micros(settings::retry_period()).saturating_mul(rest));
             }
         } else if let Some(operation) = self.operations.pop_front() {
             self.operate(operation);
@@ -188,7 +190,7 @@ impl Worker {
         let due = [
             self.aside.due(now, micros(LOOK_ASIDE)),
             self.ticker.due(now, micros(settings::ticker_period())),
-            self.retry.due(now, micros(settings::retry_period())),
+            self.retry.due(now, micros(settings::retry_period()).saturating_mul(100)),
             self.maintain.due(now, micros(settings::maint_period())),
             next_tick.unwrap_or(u64::MAX),
         ];

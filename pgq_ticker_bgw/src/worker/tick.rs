@@ -6,10 +6,16 @@ use std::time::Duration;
 use super::{Worker, micros, number};
 use crate::pg::session::{self, Value};
 use crate::pg::{activity, process};
-use crate::{problems, settings};
+use crate::settings;
 
-/// What a failed `pgq.ticker()` is about.
-const ALL: &str = "all queues";
+/// Queues where a tick may be due, as the owner of the extension sees them.
+const DUE: &str = "\
+    select q.queue_name from pgq._due_queues() d \
+    join pgq.queue q on q.queue_id operator(pg_catalog.=) d order by q.queue_name";
+/// Queues that get their ticks here.
+const ALL: &str = "\
+    select queue_name from pgq.queue \
+    where not queue_external_ticker and not queue_ticker_paused order by queue_name";
 
 /// A queue whose tick failed is left alone for so long.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
@@ -68,51 +74,26 @@ impl Worker {
 
     /// Look at all queues by their limits on count, lag and idle time.
     ///
-    /// All at once as long as that works; when it fails, queue by queue, so that only the queue that cannot be ticked stands still.
+    /// One query finds those that may be due, however many are idle. Each then gets its tick in a transaction of its own, so that
+    /// one that cannot be ticked does not stop the others. (`pgq.ticker()` does the same in one transaction, for other callers.)
     pub(super) fn tick_by_rule(&mut self) {
-        activity::busy("ticker");
-        if !self.one_by_one {
-            let result =
-                session::transaction(self.role, || session::query("select pgq.ticker()", &[]));
-            match result {
-                Ok(rows) => {
-                    problems::resolve(&self.shared, self.database, "tick", ALL);
-                    self.rule_ticked(number(&rows).unwrap_or(0));
-                }
-                Err(failure) => {
-                    self.one_by_one = true;
-                    if self.tick_each_by_rule() == 0 {
-                        // It is not one of them.
-                        self.note_failure("tick", ALL, &failure);
-                    }
-                }
-            }
-        } else if self.tick_each_by_rule() == 0 {
-            self.one_by_one = false;
-        }
-        self.look_for_foreign_ticks();
-    }
-
-    /// How many queues could not be ticked.
-    fn tick_each_by_rule(&mut self) -> usize {
-        let names = session::transaction(self.role, || {
-            session::query(
-                "select queue_name from pgq.queue \
-                 where not queue_external_ticker and not queue_ticker_paused order by 1",
-                &[],
-            )
-        });
-        let mut failed = 0;
-        for name in names.unwrap_or_default().into_iter().flatten().flatten() {
+        activity::busy("look for ticks that are due");
+        let due = session::transaction(None, || session::query(DUE, &[]));
+        let names = match due {
+            Ok(names) => names,
+            // One of the queues is broken so badly that not even the query works: ask them one by one.
+            Err(_) => session::transaction(None, || session::query(ALL, &[])).unwrap_or_default(),
+        };
+        for name in names.into_iter().flatten().flatten() {
+            activity::busy(&format!("tick {name}"));
             let result = self.attempt("tick", &name, || {
                 session::query("select pgq.ticker($1)", &[Value::Text(&name)])
             });
-            match result {
-                Ok(rows) => self.rule_ticked(i64::from(number(&rows).is_some())),
-                Err(_) => failed += 1,
+            if matches!(result, Ok(rows) if number(&rows).is_some()) {
+                self.rule_ticked(1);
             }
         }
-        failed
+        self.look_for_foreign_ticks();
     }
 
     fn rule_ticked(&self, ticks: i64) {

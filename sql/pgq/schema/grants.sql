@@ -1,6 +1,6 @@
 -- Who may do what. A function of schema pgq that is not named here belongs to its owner alone.
 
-revoke all on all functions in schema pgq from public, pgq_reader, pgq_writer, pgq_admin;
+revoke all on all routines in schema pgq from public, pgq_reader, pgq_writer, pgq_admin;
 
 -- everybody
 grant execute on function
@@ -38,6 +38,15 @@ grant execute on function
     pgq._window_tables(integer, bigint, bigint)
 to pgq_reader;
 
+grant execute on procedure pgq.wait_batch(text, text, interval, bigint) to pgq_reader;
+
+-- monitoring
+grant execute on function
+    pgq.worker_status(),
+    pgq.queue_health(),
+    pgq.metrics()
+to pgq_reader, pg_monitor;
+
 -- producers
 grant execute on function
     pgq.insert_event(text, text, text),
@@ -70,6 +79,10 @@ grant execute on function
     pgq.drop_queue(text, bool),
     pgq.drop_queue(text),
     pgq.set_queue_config(text, text, text),
+    pgq.pause_queue(text),
+    pgq.resume_queue(text),
+    pgq.start_worker(),
+    pgq.stop_worker(),
     pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
     pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text)
 to pgq_admin;

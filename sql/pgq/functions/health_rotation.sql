@@ -1,0 +1,85 @@
+create or replace function pgq._health_rotation(
+    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
+returns setof record as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._health_rotation(0)
+--      Findings about queues whose event tables do not rotate, and who holds them back: a consumer that needs the
+--      previous table; a transaction, open or prepared, that is older than the last switch and so keeps the
+--      positions of consumers that are up to date from passing it; a lock on the table to be emptied; or nobody, if
+--      no maintenance runs.
+-- ----------------------------------------------------------------------
+    with late as materialized (
+        select q.*, q.queue_switch_time + q.queue_rotation_period as due
+          from pgq.queue q
+         where q.queue_ntables > 1
+           and now() - q.queue_switch_time > q.queue_rotation_period + least(q.queue_rotation_period, interval '5 minutes')
+           and not pg_is_in_recovery()
+    ), holding as materialized (
+        -- Consumers whose tick does not see the last switch; newest tick included, they are not to blame.
+        select l.queue_id, c.co_name, t.tick_time, txid_snapshot_xmin(t.tick_snapshot) as xmin,
+               t.tick_time > l.queue_switch_time as is_past_switch
+          from late l
+          join pgq.subscription s on s.sub_queue = l.queue_id
+          join pgq.consumer c on c.co_id = s.sub_consumer
+          join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick
+         where txid_snapshot_xmin(t.tick_snapshot) <= l.queue_switch_step2
+    ), transaction as materialized (
+        select a.backend_xid::text as xid,
+               format('process %s (transaction %s, open for %s, %s)', a.pid, a.backend_xid,
+                      date_trunc('second', now() - a.xact_start), a.state) as holder,
+               format('End it, if need be with select pg_terminate_backend(%s).', a.pid) as remedy
+          from pg_stat_activity a
+         where a.backend_xid is not null
+        union all
+        select p.transaction::text,
+               format('prepared transaction %L of database "%s" (transaction %s, prepared %s ago)', p.gid, p.database,
+                      p.transaction, date_trunc('second', now() - p.prepared)),
+               format('Commit prepared or rollback prepared %L.', p.gid)
+          from pg_prepared_xacts p
+    ), locked as materialized (
+        select l.queue_id, string_agg(distinct k.pid::text, ', ') as pids
+          from late l
+          join pg_locks k
+            on k.relation = to_regclass(l.queue_data_pfx || '_' || (l.queue_cur_table + 1) % l.queue_ntables)
+           and k.granted
+           and k.pid is not null
+         group by l.queue_id
+    )
+    select l.queue_name, 'warning', 'rotation_held_by_consumer',
+           format('consumer "%s" still needs the previous event table; its position is of %s', h.co_name,
+                  date_trunc('second', h.tick_time)),
+           l.due,
+           format('Start it, or remove it: select pgq.unregister_consumer(%L, %L).', l.queue_name, h.co_name)
+      from late l
+      join holding h using (queue_id)
+     where not h.is_past_switch
+    union all
+    select distinct l.queue_name, 'warning', 'rotation_held_by_transaction',
+           coalesce(t.holder, format('transaction %s', h.xmin))
+               || ' was open when the event tables were switched last; until it ends they cannot be switched again',
+           l.due,
+           coalesce(t.remedy, 'It has ended in the meantime: consumers have to get past it.')
+      from late l
+      join holding h using (queue_id)
+      left join transaction t on t.xid = (h.xmin & 4294967295)::text
+     where h.is_past_switch
+    union all
+    select l.queue_name, 'warning', 'rotation_held_by_lock',
+           format('the event table that comes next is locked by process %s', k.pids),
+           l.due, 'See what these processes do; a pg_dump is often the reason.'
+      from late l
+      join locked k using (queue_id)
+     where not exists (select 1 from holding h where h.queue_id = l.queue_id)
+    union all
+    select l.queue_name, 'warning', 'rotation_late',
+           case
+               when l.queue_switch_step2 is null then 'the event tables were switched, but step 2 did not follow'
+               else 'the event tables could be switched, and nobody does'
+           end,
+           l.due, 'Something has to run pgq.maint_operations(): the worker or pgqd.'
+      from late l
+     where not exists (select 1 from holding h where h.queue_id = l.queue_id)
+       and not exists (select 1 from locked k where k.queue_id = l.queue_id)
+$$ language sql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._health_rotation() is 'findings about event tables that do not rotate';
