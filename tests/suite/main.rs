@@ -9,6 +9,9 @@ mod coop;
 
 mod coop;
 mod coop_processes;
+mod client_consumer;
+mod client_producer;
+mod client_program;
 mod delivery;
 mod ext;
 mod harness;

@@ -1,0 +1,155 @@
+//! Connection strings as libpq takes them: key/value or URI, completed from the environment, the service file and the
+//! password file. Nothing here talks to a server.
+
+mod environment;
+mod parse;
+mod passfile;
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+
+/// Options that are passed on to the driver as they are.
+const DRIVER_KEYS: [&str; 17] = [
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "channel_binding",
+    "load_balance_hosts",
+    "sslnegotiation",
+];
+/// Options that are interpreted here.
+const OWN_KEYS: [&str; 7] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "service", "passfile"];
+/// Options of libpq that have no meaning here and do no harm.
+const IGNORED_KEYS: [&str; 8] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssencmode",
+    "krbsrvname",
+    "gsslib",
+    "sslcompression",
+    "sslsni",
+    "requirepeer",
+];
+
+/// A parsed connection string.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conninfo {
+    options: BTreeMap<String, String>,
+}
+
+impl Conninfo {
+    /// Parse a URI (`postgres://…`), a key/value string, or a bare database name. The empty string is all defaults.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for bad syntax or an option libpq does not know either.
+    pub fn parse(dsn: &str) -> Result<Self, Error> {
+        let options = parse::parse(dsn)?;
+        for key in options.keys() {
+            let known = DRIVER_KEYS.iter().chain(&OWN_KEYS).chain(&IGNORED_KEYS);
+            if !known.into_iter().any(|known| known == key) {
+                return Err(Error::Config(format!("unknown connection option \"{key}\"")));
+            }
+        }
+        Ok(Self { options })
+    }
+
+    /// Parse, then fill what is missing as libpq does: service file, `PG*` variables, password file, the local socket.
+    ///
+    /// # Errors
+    /// As [`Conninfo::parse`]; also when a named service does not exist.
+    pub fn with_environment(dsn: &str) -> Result<Self, Error> {
+        let mut conninfo = Self::parse(dsn)?;
+        environment::complete(&mut conninfo.options, |name| std::env::var(name).ok())?;
+        if conninfo.get("password").is_none()
+            && let Some(password) = passfile::look_up(&conninfo)
+        {
+            conninfo.set("password", &password);
+        }
+        Ok(conninfo)
+    }
+
+    /// The value of an option.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.options.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Set an option.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.options.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// The same server, another database.
+    pub fn database(mut self, name: &str) -> Self {
+        self.set("dbname", name);
+        self
+    }
+
+    /// Hosts, database and user for messages; no password.
+    pub fn label(&self) -> String {
+        let host = self.get("host").or_else(|| self.get("hostaddr")).unwrap_or("the local server");
+        let port = self.get("port").map(|port| format!(":{port}")).unwrap_or_default();
+        let user = self.get("user").map(|user| format!(" as {user}")).unwrap_or_default();
+        let database = self.get("dbname").or_else(|| self.get("user")).unwrap_or("");
+        format!("{host}{port}/{database}{user}")
+    }
+
+    /// The string form for the driver, with only the options it knows.
+    pub(crate) fn for_driver(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.options {
+            if DRIVER_KEYS.contains(&key.as_str()) && !value.is_empty() {
+                push_option(&mut text, key, value);
+            }
+        }
+        let attributes = match self.get("target_session_attrs") {
+            Some("primary" | "read-write") => Some("read-write"),
+            Some("standby" | "read-only") => Some("read-only"),
+            _ => None,
+        };
+        if let Some(attributes) = attributes {
+            push_option(&mut text, "target_session_attrs", attributes);
+        }
+        text
+    }
+}
+
+fn push_option(text: &mut String, key: &str, value: &str) {
+    let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
+    text.push_str(&format!("{key}='{quoted}' "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Conninfo;
+
+    #[test]
+    fn unknown_option_is_named() {
+        let error = Conninfo::parse("host=a hots=b").unwrap_err();
+        assert_eq!(error.to_string(), "unknown connection option \"hots\"");
+    }
+
+    #[test]
+    fn label_has_no_password() {
+        let conninfo = Conninfo::parse("host=a port=1 dbname=d user=u password=secret").unwrap();
+        assert_eq!(conninfo.label(), "a:1/d as u");
+    }
+
+    #[test]
+    fn driver_string_keeps_odd_characters() {
+        let conninfo = Conninfo::parse(r"dbname='it\'s \\ me' sslmode=verify-full").unwrap();
+        assert_eq!(conninfo.for_driver(), r"dbname='it\'s \\ me' ");
+    }
+}

@@ -1,0 +1,144 @@
+//! A batch, event by event.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use postgres::Transaction;
+use postgres::types::Type;
+
+use super::Consumer;
+use crate::batch::Batch;
+use crate::cursor::BatchCursor;
+use crate::dead_letter;
+use crate::error::{Error, HandlerError};
+use crate::event::Event;
+use crate::failure::{Fate, Outcome, panic_text};
+use crate::stats::BatchReport;
+use crate::work::Work;
+
+/// Process and finish one batch in one transaction; none when stopped in the middle.
+pub(super) fn process<R, H>(
+    consumer: &mut Consumer,
+    batch: &Batch,
+    handler: &mut H,
+) -> Result<Option<BatchReport>, Error>
+where
+    R: Into<Outcome>,
+    H: FnMut(&mut Work<'_, '_>, &Event) -> Result<R, HandlerError>,
+{
+    let Consumer { session, subscription, settings, page_size, stop, .. } = consumer;
+    let consumer_name = subscription.full_name();
+    let (client, _) = session.get()?;
+    let mut transaction = client.transaction()?;
+    let mut cursor =
+        BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
+    let mut failures = Failures::default();
+    let mut events = 0;
+    let mut dead = 0;
+    while let Some(page) = cursor.next_page(&mut transaction)? {
+        for event in &page {
+            if stop.is_now() {
+                transaction.rollback()?;
+                return Ok(None);
+            }
+            events += 1;
+            let mut work = Work::new(&mut transaction);
+            let result = catch_unwind(AssertUnwindSafe(|| handler(&mut work, event)));
+            let result = match result {
+                Ok(result) => result.map(Into::into),
+                Err(panic) => Err(panic_text(panic.as_ref()).into()),
+            };
+            match settings.on_failure.judge(event, result) {
+                Fate::Done => work.keep()?,
+                Fate::Retry { after, why } => {
+                    work.undo()?;
+                    failures.note(&consumer_name, event, after, why);
+                }
+                Fate::Dead { why } => {
+                    work.undo()?;
+                    let Some(queue) = &settings.dead_letter_queue else {
+                        return Err(Error::Config(format!(
+                            "consumer \"{consumer_name}\" gave up event {} but has no dead-letter queue: {why}",
+                            event.id
+                        )));
+                    };
+                    dead += 1;
+                    log::warn!("{consumer_name}: event {} is dead: {why}", event.id);
+                    dead_letter::bury(
+                        &mut transaction,
+                        queue,
+                        &subscription.queue,
+                        &subscription.consumer,
+                        event,
+                        why,
+                    )?;
+                }
+                Fate::Repeat { source } => {
+                    return Err(Error::Handler { event_id: Some(event.id), source });
+                }
+            }
+        }
+    }
+    *page_size = cursor.close(&mut transaction)?;
+    failures.flush(&mut transaction, batch.id, &consumer_name)?;
+    subscription.finish(&mut transaction, batch.id)?;
+    transaction.commit()?;
+    let retried = failures.count();
+    Ok(Some(BatchReport {
+        batch: batch.clone(),
+        events,
+        retried,
+        dead,
+        skipped: false,
+        duration: Duration::ZERO,
+    }))
+}
+
+/// Events of this batch that go to the retry queue.
+#[derive(Default)]
+struct Failures {
+    ids: Vec<i64>,
+    seconds: Vec<i32>,
+    logged: Option<String>,
+}
+
+impl Failures {
+    fn note(&mut self, consumer: &str, event: &Event, after: Duration, why: Option<String>) {
+        // Rounded up: a retry must not come early.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        self.ids.push(event.id);
+        self.seconds.push(i32::try_from(seconds).unwrap_or(i32::MAX));
+        // One line for a failure that a whole batch shares.
+        if let Some(why) = why.filter(|why| self.logged.as_ref() != Some(why)) {
+            let attempt = event.attempt();
+            log::warn!("{consumer}: event {} failed (attempt {attempt}): {why}", event.id);
+            self.logged = Some(why);
+        }
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.ids.len()).unwrap_or(u64::MAX)
+    }
+
+    fn flush(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch_id: i64,
+        consumer: &str,
+    ) -> Result<(), Error> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        transaction.execute_typed(
+            "select pgq.event_retry($1, e.id, e.seconds)
+               from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as e (id, seconds)",
+            &[
+                (&batch_id, Type::INT8),
+                (&self.ids, Type::INT8_ARRAY),
+                (&self.seconds, Type::INT4_ARRAY),
+            ],
+        )?;
+        log::info!("{consumer}: {} events of batch {batch_id} will be retried", self.ids.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The consumer: takes batches, hands events to a handler, and finishes the batch in the transaction the handler wrote in.
+
+mod batch_run;
+mod builder;
+mod event_run;
+mod outage;
+
+use std::time::{Duration, Instant};
+
+use crate::batch::Batch;
+use crate::cursor::PageSize;
+use crate::error::{Error, HandlerError};
+use crate::event::Event;
+use crate::failure::{OnFailure, Outcome};
+use crate::session::Session;
+use crate::stats::{BatchReport, Stats};
+use crate::stop::Stop;
+use crate::subscription::Subscription;
+use crate::work::Work;
+
+pub use batch_run::OpenBatch;
+pub use builder::ConsumerBuilder;
+pub(crate) use outage::Outage;
+
+/// Called after each finished batch.
+pub(crate) type Observer = Box<dyn FnMut(&BatchReport) + Send>;
+
+/// Settings that do not change while it runs.
+pub(crate) struct Settings {
+    pub(crate) on_failure: OnFailure,
+    pub(crate) dead_letter_queue: Option<String>,
+    pub(crate) filter: Option<String>,
+    pub(crate) poll_interval: Duration,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) stop_when_empty: bool,
+    pub(crate) max_batches: Option<u64>,
+}
+
+/// A consumer of one queue. Made by [`Consumer::builder`].
+///
+/// Within the queue's own database the effects of a handler are exactly-once: they commit with `finish_batch`. Effects elsewhere are
+/// at-least-once; for another PostgreSQL see [`crate::RemoteConsumer`].
+pub struct Consumer {
+    session: Session,
+    subscription: Subscription,
+    settings: Settings,
+    page_size: PageSize,
+    stop: Stop,
+    stats: Stats,
+    observer: Option<Observer>,
+    dead_letter_ready: bool,
+}
+
+/// What one turn of the loop did.
+enum Turn {
+    Finished(BatchReport),
+    Idle,
+    Stopped,
+}
+
+impl Consumer {
+    /// Begin a consumer of `queue` named `consumer`.
+    pub fn builder(queue: &str, consumer: &str) -> ConsumerBuilder {
+        ConsumerBuilder::new(queue, consumer)
+    }
+
+    /// Register at the newest tick: what is inserted from now on will come. True when it was not registered before; a position that
+    /// exists is kept.
+    ///
+    /// # Errors
+    /// [`Error::Server`]: no such queue (42704), not a pgq_reader (42501).
+    pub fn register(&mut self) -> Result<bool, Error> {
+        let (client, _) = self.session.get()?;
+        self.subscription.register(client)
+    }
+
+    /// Register at a tick, or move there; an open batch is given up. True when it was not registered before.
+    ///
+    /// # Errors
+    /// [`Error::Server`] when the queue has no such tick (any more).
+    pub fn register_at(&mut self, tick: i64) -> Result<bool, Error> {
+        let (client, _) = self.session.get()?;
+        self.subscription.register_at(client, tick)
+    }
+
+    /// Unregister; events that wait for a retry are dropped. False when it was not registered.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn unregister(&mut self) -> Result<bool, Error> {
+        let (client, _) = self.session.get()?;
+        self.subscription.unregister(client)
+    }
+
+    /// A handle that stops [`Consumer::run`] from elsewhere.
+    pub fn stop_handle(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Totals so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Hand each event to `handler` until stopped. A handler's error, or panic, is dealt with as [`OnFailure`] says; outages of the
+    /// server are waited out.
+    ///
+    /// # Errors
+    /// Only what waiting does not cure: the consumer or the queue is gone, permission is missing, the SQL is refused.
+    pub fn run<R, H>(&mut self, mut handler: H) -> Result<Stats, Error>
+    where
+        R: Into<Outcome>,
+        H: FnMut(&mut Work<'_, '_>, &Event) -> Result<R, HandlerError>,
+    {
+        self.run_loop(|consumer, batch| event_run::process(consumer, batch, &mut handler))
+    }
+
+    /// Hand whole batches to `handler` until stopped; empty ones are finished without it. An error, or panic, rolls the batch
+    /// back and it comes again.
+    ///
+    /// # Errors
+    /// As [`Consumer::run`].
+    pub fn run_batches<H>(&mut self, mut handler: H) -> Result<Stats, Error>
+    where
+        H: FnMut(&mut OpenBatch<'_, '_>) -> Result<(), HandlerError>,
+    {
+        self.run_loop(|consumer, batch| batch_run::process(consumer, batch, &mut handler))
+    }
+
+    fn run_loop(
+        &mut self,
+        mut process: impl FnMut(&mut Self, &Batch) -> Result<Option<BatchReport>, Error>,
+    ) -> Result<Stats, Error> {
+        let mut outage = Outage::new(self.subscription.full_name());
+        while !self.stop.is_requested() {
+            match self.turn(&mut process) {
+                Ok(Turn::Finished(report)) => {
+                    outage.over();
+                    self.stats.add(&report);
+                    if let Some(observer) = &mut self.observer {
+                        observer(&report);
+                    }
+                    if self.settings.max_batches.is_some_and(|max| self.stats.batches >= max) {
+                        break;
+                    }
+                }
+                Ok(Turn::Idle) => {
+                    outage.over();
+                    if self.settings.stop_when_empty {
+                        break;
+                    }
+                }
+                Ok(Turn::Stopped) => break,
+                Err(error) if error.is_transient() => {
+                    if error.needs_reconnect() {
+                        self.session.close();
+                        self.stats.reconnects += 1;
+                    }
+                    self.stop.sleep(outage.pause(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.stats)
+    }
+
+    fn turn(
+        &mut self,
+        process: &mut impl FnMut(&mut Self, &Batch) -> Result<Option<BatchReport>, Error>,
+    ) -> Result<Turn, Error> {
+        self.prepare_dead_letters()?;
+        let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        if self.stop.is_now() {
+            return Ok(Turn::Stopped);
+        }
+        let begun = Instant::now();
+        match process(self, &batch)? {
+            Some(report) => Ok(Turn::Finished(BatchReport { duration: begun.elapsed(), ..report })),
+            None => Ok(Turn::Stopped),
+        }
+    }
+
+    /// The next batch; waits for one, unless the consumer is to stop when there is none.
+    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let connector = self.session.connector().clone();
+        let (client, features) = self.session.get()?;
+        let batch = self.subscription.next_batch(client)?;
+        if batch.is_some() || self.settings.stop_when_empty || self.stop.is_requested() {
+            return Ok(batch);
+        }
+        if self.subscription.can_wait(features) {
+            let timeout = self.settings.wait_timeout;
+            return self.subscription.wait_batch(client, features, &connector, &self.stop, timeout);
+        }
+        self.stop.sleep(self.settings.poll_interval);
+        Ok(None)
+    }
+
+    fn prepare_dead_letters(&mut self) -> Result<(), Error> {
+        if let (Some(queue), false) = (&self.settings.dead_letter_queue, self.dead_letter_ready) {
+            let (client, _) = self.session.get()?;
+            crate::dead_letter::ensure_queue(client, queue)?;
+            self.dead_letter_ready = true;
+        }
+        Ok(())
+    }
+}

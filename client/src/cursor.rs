@@ -1,0 +1,149 @@
+//! Read a batch in pages, so that memory does not grow with the batch.
+//!
+//! `pgq.get_batch_cursor` leaves a cursor in the caller's transaction; what it returns is the first page, the rest is fetched.
+//! Pages are cut by weight: their number of rows follows the average size of the events seen so far.
+
+use fallible_iterator::FallibleIterator;
+use postgres::Transaction;
+use postgres::types::{ToSql, Type};
+
+use crate::error::Error;
+use crate::event::Event;
+
+/// Bytes of events that a page aims at.
+const PAGE_BYTES: usize = 4 << 20;
+/// Rows of the very first page, when nothing is known of the events' size.
+const FIRST_ROWS: usize = 500;
+type Parameter<'v> = (&'v (dyn ToSql + Sync), Type);
+
+const CURSOR: &str = "pgq_batch";
+
+/// How many rows to ask for next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageSize {
+    rows: usize,
+    limit: usize,
+}
+
+impl PageSize {
+    /// At most `limit` rows a page.
+    pub(crate) fn at_most(limit: usize) -> Self {
+        Self { rows: FIRST_ROWS.min(limit), limit }
+    }
+
+    fn learn(&mut self, page: &[Event]) {
+        let weight: usize = page.iter().map(Event::weight).sum();
+        if let Some(average) = weight.checked_div(page.len()) {
+            // Growth is gradual: a run of small events may be followed by large ones.
+            let fitting = PAGE_BYTES / average.max(1);
+            self.rows = fitting.clamp(1, self.rows.saturating_mul(8)).min(self.limit);
+        }
+    }
+}
+
+/// An open cursor over a batch.
+pub(crate) struct BatchCursor {
+    size: PageSize,
+    first: Option<Vec<Event>>,
+    exhausted: bool,
+}
+
+impl BatchCursor {
+    /// Open the cursor in this transaction. `filter` is SQL over the `ev_*` columns.
+    pub(crate) fn open(
+        transaction: &mut Transaction<'_>,
+        batch_id: i64,
+        filter: Option<&str>,
+        mut size: PageSize,
+    ) -> Result<Self, Error> {
+        let asked = size.rows;
+        let limit = i32::try_from(asked).unwrap_or(i32::MAX);
+        let parameters: [Parameter<'_>; 4] = [
+            (&batch_id, Type::INT8),
+            (&CURSOR, Type::TEXT),
+            (&limit, Type::INT4),
+            (&filter, Type::TEXT),
+        ];
+        let mut rows = transaction
+            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)?;
+        let mut page = Vec::with_capacity(asked.min(1024));
+        while let Some(row) = rows.next()? {
+            page.push(Event::from_row(&row)?);
+        }
+        size.learn(&page);
+        let exhausted = page.len() < asked;
+        Ok(Self { size, first: Some(page), exhausted })
+    }
+
+    /// The next page; none at the end.
+    pub(crate) fn next_page(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Option<Vec<Event>>, Error> {
+        if let Some(page) = self.first.take() {
+            return Ok((!page.is_empty()).then_some(page));
+        }
+        if self.exhausted {
+            return Ok(None);
+        }
+        let asked = self.size.rows;
+        let no_parameters: [Parameter<'_>; 0] = [];
+        let mut rows = transaction
+            .query_typed_raw(&format!("fetch forward {asked} from {CURSOR}"), no_parameters)?;
+        let mut page = Vec::with_capacity(asked);
+        while let Some(row) = rows.next()? {
+            page.push(Event::from_row(&row)?);
+        }
+        self.size.learn(&page);
+        self.exhausted = page.len() < asked;
+        Ok((!page.is_empty()).then_some(page))
+    }
+
+    /// True when the batch has no events.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exhausted && self.first.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Close the cursor; a later batch in the same transaction could not open it again otherwise. What was learnt about the
+    /// events' size is for the next batch.
+    pub(crate) fn close(self, transaction: &mut Transaction<'_>) -> Result<PageSize, Error> {
+        transaction.batch_execute(&format!("close {CURSOR}"))?;
+        Ok(self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::{PAGE_BYTES, PageSize};
+    use crate::event::Event;
+
+    fn event(bytes: usize) -> Event {
+        Event {
+            id: 1,
+            time: SystemTime::UNIX_EPOCH,
+            txid: 1,
+            retry: None,
+            ev_type: None,
+            data: Some("x".repeat(bytes)),
+            extra1: None,
+            extra2: None,
+            extra3: None,
+            extra4: None,
+        }
+    }
+
+    #[test]
+    fn large_events_shrink_pages_and_small_ones_grow_them() {
+        let mut size = PageSize::at_most(10_000);
+        size.learn(&[event(1 << 20)]);
+        assert!(size.rows <= 4, "{size:?}");
+        for _ in 0..10 {
+            size.learn(&[event(100)]);
+        }
+        assert_eq!(size.rows, 10_000);
+        size.learn(&[event(PAGE_BYTES * 2)]);
+        assert_eq!(size.rows, 1);
+    }
+}

@@ -1,0 +1,186 @@
+//! Dead letters: events given up, kept in a queue of their own with the reason.
+//!
+//! A dead-letter queue is an ordinary PgQ queue. The event keeps its type and payload; extra field 1 is a JSON object that says
+//! where it came from and why it is here ([`Origin`]), extra field 2 the original extra fields as a JSON array. The consumer
+//! [`HOLDER`] is registered on the queue, so that rotation keeps the letters until they are replayed or purged. Other consumers
+//! may subscribe as well, for alarms.
+
+use std::time::SystemTime;
+
+use postgres::types::Type;
+use postgres::{GenericClient, Transaction};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::event::{Event, NewEvent};
+use crate::producer::Producer;
+
+/// The consumer whose position separates letters that are still held from those that are gone.
+pub const HOLDER: &str = "dead_letters";
+
+/// Where a dead letter came from, and why it is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Queue it was consumed from.
+    pub queue: String,
+    /// Consumer that failed.
+    pub consumer: String,
+    /// Its id there.
+    pub ev_id: i64,
+    /// Its time there.
+    pub ev_time: String,
+    /// How many deliveries were tried.
+    pub attempts: u32,
+    /// The last failure.
+    pub error: String,
+    /// When it was given up.
+    pub failed_at: String,
+}
+
+/// An event in a dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where from, and why.
+    pub origin: Origin,
+    /// Type, payload and extra fields as they were.
+    pub event: NewEvent,
+}
+
+impl DeadLetter {
+    /// Read one back from an event of the dead-letter queue.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when somebody else put the event there.
+    pub fn from_event(event: Event) -> Result<Self, Error> {
+        let bad =
+            |what: &str| Error::Payload(format!("event {} is no dead letter: {what}", event.id));
+        let origin = event.extra1.as_deref().ok_or_else(|| bad("no origin"))?;
+        let origin = serde_json::from_str(origin).map_err(|error| bad(&error.to_string()))?;
+        let extras: [Option<String>; 4] = match event.extra2.as_deref() {
+            Some(text) => serde_json::from_str(text).map_err(|error| bad(&error.to_string()))?,
+            None => Default::default(),
+        };
+        let [ev_extra1, ev_extra2, ev_extra3, ev_extra4] = extras;
+        let (ev_type, ev_data) = (event.ev_type, event.data);
+        Ok(Self {
+            origin,
+            event: NewEvent { ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4 },
+        })
+    }
+
+    /// The event that carries the letter.
+    pub(crate) fn to_event(&self) -> Result<NewEvent, Error> {
+        let json = |error: serde_json::Error| Error::Payload(error.to_string());
+        let extras = [
+            &self.event.ev_extra1,
+            &self.event.ev_extra2,
+            &self.event.ev_extra3,
+            &self.event.ev_extra4,
+        ];
+        let extra2 = if extras.iter().all(|extra| extra.is_none()) {
+            None
+        } else {
+            Some(serde_json::to_string(&extras).map_err(json)?)
+        };
+        Ok(NewEvent {
+            ev_type: self.event.ev_type.clone(),
+            ev_data: self.event.ev_data.clone(),
+            ev_extra1: Some(serde_json::to_string(&self.origin).map_err(json)?),
+            ev_extra2: extra2,
+            ..NewEvent::default()
+        })
+    }
+}
+
+/// Put an event into the dead-letter queue, in the transaction that finishes its batch.
+pub(crate) fn bury(
+    transaction: &mut Transaction<'_>,
+    dead_queue: &str,
+    queue: &str,
+    consumer: &str,
+    event: &Event,
+    error: String,
+) -> Result<(), Error> {
+    let letter = DeadLetter {
+        origin: Origin {
+            queue: queue.to_owned(),
+            consumer: consumer.to_owned(),
+            ev_id: event.id,
+            ev_time: humantime::format_rfc3339_micros(event.time).to_string(),
+            attempts: event.attempt(),
+            error,
+            failed_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        },
+        event: event.clone().into(),
+    };
+    Producer::new(dead_queue).insert_event(transaction, &letter.to_event()?)?;
+    Ok(())
+}
+
+/// Make sure that the queue is there and held. Creating it needs pgq_admin; using one that exists does not.
+///
+/// # Errors
+/// [`Error::Missing`] when it does not exist and may not be created.
+pub fn ensure_queue(client: &mut impl GenericClient, dead_queue: &str) -> Result<(), Error> {
+    let found = client.query_typed_opt(
+        "select 1 from pgq.queue where queue_name = $1",
+        &[(&dead_queue, Type::TEXT)],
+    )?;
+    if found.is_none() {
+        let created = client
+            .query_typed_one("select pgq.create_queue($1)", &[(&dead_queue, Type::TEXT)])
+            .map_err(Error::from);
+        match created {
+            Err(error) if error.sqlstate() == Some("42501") => {
+                return Err(Error::Missing(format!(
+                    "dead-letter queue \"{dead_queue}\" does not exist, and creating it takes role pgq_admin"
+                )));
+            }
+            other => other?,
+        };
+    }
+    client.query_typed_one(
+        "select pgq.register_consumer($1, $2)",
+        &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::{DeadLetter, Origin};
+    use crate::event::{Event, NewEvent};
+
+    #[test]
+    fn a_letter_survives_the_queue() {
+        let letter = DeadLetter {
+            origin: Origin {
+                queue: "q\"".to_owned(),
+                consumer: "c".to_owned(),
+                ev_id: 7,
+                ev_time: "t".to_owned(),
+                attempts: 3,
+                error: "no\nluck".to_owned(),
+                failed_at: "u".to_owned(),
+            },
+            event: NewEvent { ev_extra4: Some(String::new()), ..NewEvent::new("a", "b") },
+        };
+        let carried = letter.to_event().unwrap();
+        let event = Event {
+            id: 1,
+            time: SystemTime::UNIX_EPOCH,
+            txid: 1,
+            retry: None,
+            ev_type: carried.ev_type,
+            data: carried.ev_data,
+            extra1: carried.ev_extra1,
+            extra2: carried.ev_extra2,
+            extra3: None,
+            extra4: None,
+        };
+        assert_eq!(DeadLetter::from_event(event.clone()).unwrap(), letter);
+        assert!(DeadLetter::from_event(Event { extra1: None, ..event }).is_err());
+    }
+}

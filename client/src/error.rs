@@ -1,0 +1,265 @@
+//! The one error type of the library. The server's SQLSTATE survives in it, and it says whether trying again can help.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use postgres::error::{DbError, SqlState};
+
+/// What a handler, or any other code of the caller's, may fail with.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything that can go wrong in this library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server refused a statement. The SQLSTATE tells why: 42704 for a queue or consumer that does not exist.
+    #[error("{0}")]
+    Server(ServerError),
+    /// No connection could be made. `to` names hosts, database and user, never the password.
+    #[error("cannot connect to {to}: {reason}")]
+    Connect {
+        /// Hosts, database and user.
+        to: String,
+        /// The server's or the operating system's words.
+        reason: String,
+        /// SQLSTATE, when it was the server that refused.
+        sqlstate: Option<String>,
+    },
+    /// The connection broke.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The server's answer was not what the protocol or PgQ's contract says.
+    #[error("unexpected answer: {0}")]
+    Answer(String),
+    /// A setting, connection string or INI file is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// The database lacks an extension or a function.
+    #[error("{0}")]
+    Missing(String),
+    /// The open batch is no longer ours: another process finished it, or the consumer was moved.
+    #[error(
+        "batch {batch_id} of consumer \"{consumer}\" is gone: another process finished it or moved the consumer"
+    )]
+    BatchGone {
+        /// The batch.
+        batch_id: i64,
+        /// The consumer.
+        consumer: String,
+    },
+    /// The position kept in the target database fits neither end of the batch: a restore of either side, or a wrong target.
+    #[error(
+        "lost position: batch is ticks {previous} to {current}, but the target has tick {target} for consumer \"{consumer}\""
+    )]
+    LostPosition {
+        /// The consumer.
+        consumer: String,
+        /// Tick at which the batch begins.
+        previous: i64,
+        /// Tick at which the batch ends.
+        current: i64,
+        /// Tick that the target has completed.
+        target: i64,
+    },
+    /// A handler failed and the policy is to repeat the whole batch.
+    #[error("handler failed{}: {source}", .event_id.map(|id| format!(" on event {id}")).unwrap_or_default())]
+    Handler {
+        /// The event, when the handler takes single events.
+        event_id: Option<i64>,
+        /// What the handler said.
+        source: HandlerError,
+    },
+    /// An event's payload could not be turned into, or made from, the caller's type.
+    #[error("event payload: {0}")]
+    Payload(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+/// An error message of the server, reduced to what a user can act on.
+#[derive(Clone, Debug)]
+pub struct ServerError {
+    /// Five-character code.
+    pub sqlstate: String,
+    /// Primary message.
+    pub message: String,
+    /// Detail line, if any.
+    pub detail: Option<String>,
+    /// Hint line, if any.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (SQLSTATE {})", self.message, self.sqlstate)?;
+        if let Some(detail) = &self.detail {
+            write!(formatter, "; {detail}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(formatter, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&DbError> for ServerError {
+    fn from(error: &DbError) -> Self {
+        Self {
+            sqlstate: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
+        if let Some(db_error) = error.as_db_error() {
+            // The server says goodbye with one of these before it closes the connection.
+            let ends_session = [
+                SqlState::ADMIN_SHUTDOWN,
+                SqlState::CRASH_SHUTDOWN,
+                SqlState::IDLE_SESSION_TIMEOUT,
+                SqlState::DATABASE_DROPPED,
+            ]
+            .contains(db_error.code());
+            return if ends_session || db_error.code().code().starts_with("08") {
+                Self::Lost(db_error.message().to_owned())
+            } else {
+                Self::Server(db_error.into())
+            };
+        }
+        let text = with_causes(&error);
+        let by_io = std::error::Error::source(&error)
+            .is_some_and(|cause| cause.downcast_ref::<std::io::Error>().is_some());
+        if error.is_closed() || by_io { Self::Lost(text) } else { Self::Answer(text) }
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl Error {
+    /// The server's SQLSTATE, when there is one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Server(error) => Some(&error.sqlstate),
+            Self::Connect { sqlstate, .. } => sqlstate.as_deref(),
+            Self::Handler { source, .. } => sqlstate_of(source.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// True when the same call may succeed later without anybody changing anything: the server restarts, fails over, is out of
+    /// connections or disk, or chose us as the victim of a conflict.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::BatchGone { .. } => true,
+            Self::Connect { sqlstate: None, .. } => true,
+            Self::Connect { sqlstate: Some(code), .. } => is_transient_code(code),
+            Self::Server(error) => is_transient_code(&error.sqlstate),
+            Self::Handler { .. } => true,
+            Self::Answer(_)
+            | Self::Config(_)
+            | Self::Missing(_)
+            | Self::LostPosition { .. }
+            | Self::Payload(_)
+            | Self::Io { .. } => false,
+        }
+    }
+
+    /// True when the session cannot be used any more, or is on a server that is not (or no longer) the primary.
+    pub(crate) fn needs_reconnect(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Connect { .. } | Self::Answer(_) => true,
+            Self::Server(error) => error.sqlstate == SqlState::READ_ONLY_SQL_TRANSACTION.code(),
+            _ => false,
+        }
+    }
+}
+
+fn is_transient_code(code: &str) -> bool {
+    // Connection exceptions, insufficient resources, system errors; the rest by name.
+    ["08", "53", "58"].iter().any(|class| code.starts_with(class))
+        || [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::QUERY_CANCELED,
+            SqlState::OBJECT_IN_USE,
+        ]
+        .iter()
+        .any(|state| state.code() == code)
+}
+
+/// SQLSTATE of a handler's error, when it came from this library or from `postgres`.
+pub(crate) fn sqlstate_of<'e>(
+    error: &'e (dyn std::error::Error + Send + Sync + 'static),
+) -> Option<&'e str> {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.sqlstate();
+    }
+    error.downcast_ref::<postgres::Error>().and_then(|error| error.code()).map(SqlState::code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, ServerError};
+
+    fn server(code: &str) -> Error {
+        Error::Server(ServerError {
+            sqlstate: code.to_owned(),
+            message: "m".to_owned(),
+            detail: None,
+            hint: Some("h".to_owned()),
+        })
+    }
+
+    #[test]
+    fn deadlock_is_transient_and_missing_queue_is_not() {
+        assert!(server("40P01").is_transient());
+        assert!(server("53100").is_transient());
+        assert!(!server("42704").is_transient());
+        assert!(server("25006").needs_reconnect());
+    }
+
+    #[test]
+    fn message_carries_sqlstate_and_hint() {
+        assert_eq!(server("42704").to_string(), "m (SQLSTATE 42704); hint: h");
+    }
+
+    #[test]
+    fn refused_password_is_final_and_unreachable_host_is_not() {
+        let refused = |sqlstate: Option<&str>| Error::Connect {
+            to: "x".to_owned(),
+            reason: "r".to_owned(),
+            sqlstate: sqlstate.map(str::to_owned),
+        };
+        assert!(refused(None).is_transient());
+        assert!(refused(Some("57P03")).is_transient());
+        assert!(!refused(Some("28P01")).is_transient());
+    }
+}

@@ -1,0 +1,52 @@
+//! What the server on the other end can do, asked once per connection.
+
+use postgres::GenericClient;
+
+use crate::error::Error;
+
+/// Abilities of a server that decide which SQL is sent to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Version of extension pgq, or none when it was installed by script.
+    pub pgq_version: Option<String>,
+    /// `pgq.insert_events` exists (PgQ 4).
+    pub insert_events: bool,
+    /// `pgq.wait_batch` exists (PgQ 4 with worker); the number of its arguments.
+    pub wait_batch: Option<i16>,
+    /// Extension pgq_coop is there.
+    pub coop: bool,
+    /// Extension pgq_ext is there.
+    pub ext: bool,
+}
+
+impl Features {
+    /// Ask the server.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn detect(client: &mut impl GenericClient) -> Result<Self, Error> {
+        let row = client.query_typed_one(include_str!("features.sql"), &[])?;
+        Ok(Self {
+            pgq_version: row.try_get(0)?,
+            insert_events: row.try_get(1)?,
+            wait_batch: row.try_get(2)?,
+            coop: row.try_get(3)?,
+            ext: row.try_get(4)?,
+        })
+    }
+}
+
+/// Fail with advice when the database has no queue.
+///
+/// # Errors
+/// [`Error::Missing`] when schema pgq is not there.
+pub(crate) fn require_pgq(client: &mut impl GenericClient, label: &str) -> Result<(), Error> {
+    let found = client
+        .query_typed_opt("select 1 from pg_catalog.pg_namespace where nspname = 'pgq'", &[])?;
+    match found {
+        Some(_) => Ok(()),
+        None => Err(Error::Missing(format!(
+            "{label}: extension pgq is not installed there; run \"create extension pgq\" or \"pgq install\""
+        ))),
+    }
+}

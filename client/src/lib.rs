@@ -1,0 +1,69 @@
+//! PgQ for programs outside the server: producers, consumers of several kinds, and a ticker.
+//!
+//! A *queue* lives in a PostgreSQL database. Producers insert *events*; *ticks* cut the stream of committed events into
+//! *batches*; each registered *consumer* gets every batch once it asks, and moves on by finishing it.
+//!
+//! | type | effects go to | guarantee |
+//! |---|---|---|
+//! | [`Consumer`] | the queue's database | exactly once; at least once for anything else |
+//! | [`Consumer`] with [`ConsumerBuilder::cooperative`] | several processes share the batches | the same, in no particular order |
+//! | [`RemoteConsumer`] | another database | exactly once |
+//! | [`Producer`] | the queue, in the caller's transaction | commits or rolls back with it |
+//! | [`Ticker`] | makes the ticks where the server has no worker | |
+//!
+//! Only the simple and the unnamed extended protocol are used, so everything works through pgbouncer in transaction mode. The library
+//! logs through the `log` crate and never prints. Passwords do not get into errors or logs.
+//!
+//! # Example
+//!
+//! This is `examples/consumer.rs`, which the test suite runs:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/consumer.rs")]
+//! ```
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod batch;
+mod change;
+mod connector;
+mod conninfo;
+mod consumer;
+mod cursor;
+pub mod dead_letter;
+mod error;
+mod event;
+mod failure;
+mod features;
+mod ini;
+mod producer;
+mod redact;
+mod remote;
+mod session;
+mod stats;
+mod stop;
+mod subscription;
+mod ticker;
+mod tls;
+mod work;
+
+pub use backoff::Backoff;
+pub use batch::Batch;
+pub use change::{Operation, RowChange};
+pub use connector::Connector;
+pub use conninfo::Conninfo;
+pub use consumer::{Consumer, ConsumerBuilder, OpenBatch};
+pub use error::{Error, HandlerError, ServerError};
+pub use event::{Event, NewEvent};
+pub use failure::{OnFailure, Outcome};
+pub use features::Features;
+pub use ini::{Ini, Section};
+pub use postgres;
+pub use producer::Producer;
+pub use redact::redact;
+pub use remote::{RemoteBatch, RemoteConsumer, RemoteConsumerBuilder, Tracking};
+pub use stats::{BatchReport, Stats};
+pub use stop::Stop;
+pub use subscription::BatchRule;
+pub use ticker::{Ticker, TickerConfig};
+pub use work::Work;

@@ -1,0 +1,119 @@
+//! Settings of a remote consumer.
+
+use std::time::Duration;
+
+use super::{RemoteConsumer, Tracking};
+use crate::connector::Connector;
+use crate::consumer::Observer;
+use crate::cursor::PageSize;
+use crate::error::Error;
+use crate::session::Session;
+use crate::stats::{BatchReport, Stats};
+use crate::stop::Stop;
+use crate::subscription::{BatchRule, Subscription};
+
+/// Builds a [`RemoteConsumer`].
+pub struct RemoteConsumerBuilder {
+    subscription: Subscription,
+    tracking: Tracking,
+    filter: Option<String>,
+    poll_interval: Duration,
+    wait_timeout: Duration,
+    stop_when_empty: bool,
+    stop: Stop,
+    observer: Option<Observer>,
+}
+
+impl RemoteConsumerBuilder {
+    pub(super) fn new(queue: &str, consumer: &str) -> Self {
+        Self {
+            subscription: Subscription::new(queue, consumer),
+            tracking: Tracking::default(),
+            filter: None,
+            poll_interval: Duration::from_secs(1),
+            wait_timeout: Duration::from_secs(30),
+            stop_when_empty: false,
+            stop: Stop::new(),
+            observer: None,
+        }
+    }
+
+    /// How the target remembers. Default: by tick.
+    pub fn tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = tracking;
+        self
+    }
+
+    /// Take only events that satisfy this SQL expression over the `ev_*` columns; see [`crate::ConsumerBuilder::filter`].
+    pub fn filter(mut self, sql: &str) -> Self {
+        self.filter = Some(sql.to_owned());
+        self
+    }
+
+    /// Which batches to take.
+    pub fn batch_rule(mut self, rule: BatchRule) -> Self {
+        self.subscription.rule = rule;
+        self
+    }
+
+    /// Pause between looks for a batch, where the server has no `pgq.wait_batch`. Default 1 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Longest wait in the server at a time. Default 30 s.
+    pub fn wait_timeout(mut self, timeout: Duration) -> Self {
+        self.wait_timeout = timeout;
+        self
+    }
+
+    /// Return from `run_batches` when there is no batch, instead of waiting for one.
+    pub fn stop_when_empty(mut self, stop: bool) -> Self {
+        self.stop_when_empty = stop;
+        self
+    }
+
+    /// Stop by this handle, which several consumers may share.
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Be told of each finished batch.
+    pub fn observe(mut self, observer: impl FnMut(&BatchReport) + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Connect to the queue's database and to the target.
+    ///
+    /// # Errors
+    /// [`Error::Connect`]; [`Error::Missing`] without extension pgq in the source or pgq_ext in the target.
+    pub fn connect(self, source: Connector, target: Connector) -> Result<RemoteConsumer, Error> {
+        let name = &self.subscription.consumer;
+        let mut source = Session::to_queue(source.application_name(name));
+        let mut target = Session::to_target(target.application_name(name));
+        source.get()?;
+        if !target.get()?.1.ext {
+            return Err(Error::Missing(format!(
+                "{}: extension pgq_ext is not installed there; run \"create extension pgq_ext\"",
+                target.connector().label()
+            )));
+        }
+        Ok(RemoteConsumer {
+            source,
+            target,
+            subscription: self.subscription,
+            tracking: self.tracking,
+            filter: self.filter,
+            poll_interval: self.poll_interval,
+            wait_timeout: self.wait_timeout,
+            stop_when_empty: self.stop_when_empty,
+            page_size: PageSize::at_most(10_000),
+            stop: self.stop,
+            stats: Stats::default(),
+            observer: self.observer,
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! The remote consumer: events come from one database, their effects go to another, exactly once.
+//!
+//! The target remembers what it has completed, in extension pgq_ext, in the transaction that holds the effects. Whatever dies in
+//! between, the next attempt finds there whether the batch is done.
+
+mod builder;
+mod tracking;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use postgres::Transaction;
+
+use crate::batch::Batch;
+use crate::consumer::{Observer, Outage};
+use crate::cursor::{BatchCursor, PageSize};
+use crate::error::{Error, HandlerError};
+use crate::event::Event;
+use crate::failure::panic_text;
+use crate::session::Session;
+use crate::stats::{BatchReport, Stats};
+use crate::stop::Stop;
+use crate::subscription::Subscription;
+
+pub use builder::RemoteConsumerBuilder;
+pub use tracking::Tracking;
+
+/// A consumer whose effects are in another database. Made by [`RemoteConsumer::builder`].
+pub struct RemoteConsumer {
+    source: Session,
+    target: Session,
+    subscription: Subscription,
+    tracking: Tracking,
+    filter: Option<String>,
+    poll_interval: Duration,
+    wait_timeout: Duration,
+    stop_when_empty: bool,
+    page_size: PageSize,
+    stop: Stop,
+    stats: Stats,
+    observer: Option<Observer>,
+}
+
+/// A batch in the hands of a handler: pages of events from the source, and the transaction in the target.
+pub struct RemoteBatch<'b, 's, 't> {
+    batch: &'b Batch,
+    source: &'b mut Transaction<'s>,
+    target: &'b mut Transaction<'t>,
+    cursor: &'b mut BatchCursor,
+    stop: &'b Stop,
+    events: u64,
+}
+
+impl<'t> RemoteBatch<'_, '_, 't> {
+    /// The batch's ids and times.
+    pub fn batch(&self) -> &Batch {
+        self.batch
+    }
+
+    /// The next events; none at the end. A page is some megabytes at most, however large the batch.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], [`Error::Server`].
+    pub fn next_page(&mut self) -> Result<Option<Vec<Event>>, Error> {
+        if self.stop.is_now() {
+            return Err(Error::Lost("stopped in the middle of a batch".to_owned()));
+        }
+        let page = self.cursor.next_page(self.source)?;
+        let rows = page.as_ref().map_or(0, Vec::len);
+        self.events += u64::try_from(rows).unwrap_or(0);
+        Ok(page)
+    }
+
+    /// The transaction in the target: what is written here commits together with the mark that the batch is done.
+    pub fn target(&mut self) -> &mut Transaction<'t> {
+        self.target
+    }
+}
+
+enum Turn {
+    Finished(BatchReport),
+    Idle,
+}
+
+impl RemoteConsumer {
+    /// Begin a consumer of `queue` named `consumer`.
+    pub fn builder(queue: &str, consumer: &str) -> RemoteConsumerBuilder {
+        RemoteConsumerBuilder::new(queue, consumer)
+    }
+
+    /// Register in the queue's database at the newest tick. A new registration forgets what the target remembers of an earlier
+    /// consumer of this name. True when it was not registered before.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn register(&mut self) -> Result<bool, Error> {
+        let new = self.subscription.register(self.source.get()?.0)?;
+        if new {
+            self.reset()?;
+        }
+        Ok(new)
+    }
+
+    /// Unregister, and forget the position in the target. False when it was not registered.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn unregister(&mut self) -> Result<bool, Error> {
+        let found = self.subscription.unregister(self.source.get()?.0)?;
+        self.reset()?;
+        Ok(found)
+    }
+
+    /// Move the consumer in the queue's database to the position of the target: after a restore of either side.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the target has no position; [`Error::Server`] when the queue has no such tick any more.
+    pub fn rewind(&mut self) -> Result<i64, Error> {
+        let consumer = self.subscription.consumer.clone();
+        let tick = self.tracking.position(self.target.get()?.0, &consumer)?;
+        let Some(tick) = tick else {
+            return Err(Error::Config(format!(
+                "the target has no position of consumer \"{consumer}\" to go back to"
+            )));
+        };
+        self.subscription.register_at(self.source.get()?.0, tick)?;
+        Ok(tick)
+    }
+
+    /// Forget the position in the target: the queue's database is right.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn reset(&mut self) -> Result<(), Error> {
+        self.tracking.forget(self.target.get()?.0, &self.subscription.consumer)
+    }
+
+    /// A handle that stops [`RemoteConsumer::run_batches`] from elsewhere.
+    pub fn stop_handle(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Hand batches to `handler` until stopped; empty ones are finished without it. A handler's error, or panic, rolls the target back
+    /// and the batch comes again after a pause. Outages of either server are waited out.
+    ///
+    /// # Errors
+    /// Only what waiting does not cure: consumer or queue gone, permission or pgq_ext missing, [`Error::LostPosition`].
+    pub fn run_batches<H>(&mut self, mut handler: H) -> Result<Stats, Error>
+    where
+        H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let mut outage = Outage::new(self.subscription.consumer.clone());
+        while !self.stop.is_requested() {
+            match self.turn(&mut handler) {
+                Ok(Turn::Finished(report)) => {
+                    outage.over();
+                    self.stats.add(&report);
+                    if let Some(observer) = &mut self.observer {
+                        observer(&report);
+                    }
+                }
+                Ok(Turn::Idle) => {
+                    outage.over();
+                    if self.stop_when_empty {
+                        break;
+                    }
+                }
+                Err(_) if self.stop.is_now() => break,
+                Err(error) if error.is_transient() => {
+                    if error.needs_reconnect() {
+                        self.source.close();
+                        self.target.close();
+                        self.stats.reconnects += 1;
+                    }
+                    self.stop.sleep(outage.pause(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.stats)
+    }
+
+    fn turn<H>(&mut self, handler: &mut H) -> Result<Turn, Error>
+    where
+        H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        let begun = Instant::now();
+        let Self { source, target, subscription, tracking, filter, page_size, stop, .. } = self;
+        let consumer = &subscription.consumer;
+        let (source, _) = source.get()?;
+        let (target, _) = target.get()?;
+
+        let mut there = target.transaction()?;
+        let skipped = tracking.is_done(&mut there, consumer, &batch)?;
+        let mut events = 0;
+        if !skipped {
+            let mut here = source.transaction()?;
+            let mut cursor = BatchCursor::open(&mut here, batch.id, filter.as_deref(), *page_size)?;
+            if !cursor.is_empty() {
+                let mut open = RemoteBatch {
+                    batch: &batch,
+                    source: &mut here,
+                    target: &mut there,
+                    cursor: &mut cursor,
+                    stop,
+                    events: 0,
+                };
+                let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
+                events = open.events;
+                result
+                    .unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()))
+                    .map_err(|source| Error::Handler { event_id: None, source })?;
+            }
+            *page_size = cursor.close(&mut here)?;
+            here.commit()?;
+            tracking.set_done(&mut there, consumer, &batch)?;
+        }
+        there.commit()?;
+        subscription.finish(source, batch.id)?;
+        Ok(Turn::Finished(BatchReport {
+            batch,
+            events,
+            retried: 0,
+            dead: 0,
+            skipped,
+            duration: begun.elapsed(),
+        }))
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let connector = self.source.connector().clone();
+        let (client, features) = self.source.get()?;
+        let batch = self.subscription.next_batch(client)?;
+        if batch.is_some() || self.stop_when_empty || self.stop.is_requested() {
+            return Ok(batch);
+        }
+        if self.subscription.can_wait(features) {
+            let timeout = self.wait_timeout;
+            return self.subscription.wait_batch(client, features, &connector, &self.stop, timeout);
+        }
+        self.stop.sleep(self.poll_interval);
+        Ok(None)
+    }
+}

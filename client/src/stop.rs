@@ -1,0 +1,130 @@
+//! Stop a consumer from another thread or a signal handler's thread.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use postgres::CancelToken;
+use postgres_openssl::MakeTlsConnector;
+
+const RUNNING: u8 = 0;
+const AFTER_BATCH: u8 = 1;
+const NOW: u8 = 2;
+
+/// A handle that stops what it was made for. Clones stop the same thing.
+#[derive(Clone, Default)]
+pub struct Stop {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    state: AtomicU8,
+    waiting: Mutex<Option<(CancelToken, MakeTlsConnector)>>,
+    changed: Condvar,
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Stop").field(&self.inner.state.load(Ordering::SeqCst)).finish()
+    }
+}
+
+impl Stop {
+    /// A new handle, not yet asked to stop.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Finish the batch at hand, then stop. A wait for events ends at once.
+    pub fn after_batch(&self) {
+        self.raise(AFTER_BATCH);
+    }
+
+    /// Stop before the next event. The batch at hand is given up and comes again, as after a crash.
+    pub fn now(&self) {
+        self.raise(NOW);
+    }
+
+    /// True once either was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.inner.state.load(Ordering::SeqCst) != RUNNING
+    }
+
+    /// True once a stop between events was asked for.
+    pub fn is_now(&self) -> bool {
+        self.inner.state.load(Ordering::SeqCst) == NOW
+    }
+
+    /// Pause, or until stopped. True when stopped.
+    pub fn sleep(&self, pause: Duration) -> bool {
+        let end = Instant::now() + pause;
+        let mut waiting = self.lock();
+        while !self.is_requested() {
+            let Some(left) = end.checked_duration_since(Instant::now()) else { break };
+            waiting = self
+                .inner
+                .changed
+                .wait_timeout(waiting, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
+        }
+        drop(waiting);
+        self.is_requested()
+    }
+
+    fn raise(&self, state: u8) {
+        self.inner.state.fetch_max(state, Ordering::SeqCst);
+        let waiting = self.lock();
+        self.inner.changed.notify_all();
+        // Under the lock, so that the cancel request meets the wait and not the statement after it.
+        if let Some((token, tls)) = &*waiting
+            && let Err(error) = token.cancel_query(tls.clone())
+        {
+            log::debug!("cancel request: {error}");
+        }
+    }
+
+    /// Run a statement that waits in the server and may be cancelled by a stop.
+    pub(crate) fn cancellable<T>(
+        &self,
+        token: CancelToken,
+        tls: MakeTlsConnector,
+        wait: impl FnOnce() -> T,
+    ) -> Option<T> {
+        {
+            let mut waiting = self.lock();
+            if self.is_requested() {
+                return None;
+            }
+            *waiting = Some((token, tls));
+        }
+        let result = wait();
+        *self.lock() = None;
+        Some(result)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(CancelToken, MakeTlsConnector)>> {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Stop;
+
+    #[test]
+    fn a_sleeper_wakes_when_stopped() {
+        let stop = Stop::new();
+        let other = stop.clone();
+        let sleeper = std::thread::spawn(move || other.sleep(Duration::from_secs(3600)));
+        stop.after_batch();
+        assert!(sleeper.join().unwrap());
+        assert!(!stop.is_now());
+        stop.now();
+        stop.after_batch();
+        assert!(stop.is_now(), "a weaker request does not undo a stronger one");
+    }
+}

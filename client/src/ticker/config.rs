@@ -1,0 +1,135 @@
+//! `pgqd.ini`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::ini::Ini;
+
+const KEYS: [&str; 13] = [
+    "logfile",
+    "pidfile",
+    "base_connstr",
+    "initial_database",
+    "database_list",
+    "syslog",
+    "syslog_ident",
+    "syslog_facility",
+    "check_period",
+    "maint_period",
+    "retry_period",
+    "ticker_period",
+    "stats_period",
+];
+
+/// What an existing `pgqd.ini` says. Also made by hand, for one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TickerConfig {
+    /// Connection string without a database.
+    pub base_connstr: String,
+    /// Where databases are looked up when no list is given.
+    pub initial_database: String,
+    /// The databases to drive; empty: all that have PgQ.
+    pub databases: Vec<String>,
+    /// Between looks for new databases.
+    pub check_period: Duration,
+    /// Between rounds of rotation and other maintenance.
+    pub maint_period: Duration,
+    /// Between looks at the retry queue.
+    pub retry_period: Duration,
+    /// Between ticks.
+    pub ticker_period: Duration,
+    /// Between lines of statistics.
+    pub stats_period: Duration,
+    /// Log file.
+    pub logfile: Option<PathBuf>,
+    /// Pid file.
+    pub pidfile: Option<PathBuf>,
+    /// Log to syslog too, under this name.
+    pub syslog_ident: Option<String>,
+}
+
+impl Default for TickerConfig {
+    fn default() -> Self {
+        Self {
+            base_connstr: String::new(),
+            initial_database: "template1".to_owned(),
+            databases: Vec::new(),
+            check_period: Duration::from_secs(60),
+            maint_period: Duration::from_secs(120),
+            retry_period: Duration::from_secs(30),
+            ticker_period: Duration::from_secs(1),
+            stats_period: Duration::from_secs(30),
+            logfile: None,
+            pidfile: None,
+            syslog_ident: None,
+        }
+    }
+}
+
+impl TickerConfig {
+    /// Read a file in pgqd's format: section `[pgqd]`, pgqd's keys and defaults.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Config`] for bad syntax, an unknown key, or a period that is no number.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let ini = Ini::read(path)?;
+        let section = ini.section("pgqd")?;
+        let known: Vec<_> = KEYS.iter().copied().chain(["connection_lifetime"]).collect();
+        section.only(&known)?;
+        let default = Self::default();
+        let period = |key: &str, default: Duration| -> Result<Duration, Error> {
+            Ok(section.seconds(key)?.unwrap_or(default))
+        };
+        let uses_syslog = section.boolean("syslog")?.unwrap_or(true);
+        Ok(Self {
+            // pgqd knows no "%(name)s", and passwords may have a percent sign.
+            base_connstr: section.literal("base_connstr").unwrap_or_default().to_owned(),
+            initial_database: section.get("initial_database")?.unwrap_or(default.initial_database),
+            databases: section.list("database_list")?,
+            check_period: period("check_period", default.check_period)?,
+            maint_period: period("maint_period", default.maint_period)?,
+            retry_period: period("retry_period", default.retry_period)?,
+            ticker_period: period("ticker_period", default.ticker_period)?,
+            stats_period: period("stats_period", default.stats_period)?,
+            logfile: section.file("logfile")?,
+            pidfile: section.file("pidfile")?,
+            syslog_ident: uses_syslog
+                .then(|| section.get("syslog_ident"))
+                .transpose()?
+                .map(|ident| ident.unwrap_or_else(|| "pgqd".to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::TickerConfig;
+
+    fn read(text: &str) -> Result<TickerConfig, crate::error::Error> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        TickerConfig::read(file.path())
+    }
+
+    #[test]
+    fn pgqd_defaults_and_values() {
+        let config = read(
+            "[pgqd]\nbase_connstr = host=a password=50%\ndatabase_list = a, b\nticker_period = 0.1\nsyslog = 0\n",
+        )
+        .unwrap();
+        assert_eq!(config.base_connstr, "host=a password=50%");
+        assert_eq!(config.databases, ["a", "b"]);
+        assert_eq!(config.ticker_period.as_millis(), 100);
+        assert_eq!(config.maint_period.as_secs(), 120);
+        assert_eq!(config.syslog_ident, None);
+    }
+
+    #[test]
+    fn misspelt_key_is_refused() {
+        let error = read("[pgqd]\ntiker_period = 1\n").unwrap_err().to_string();
+        assert!(error.ends_with("[pgqd] tiker_period: unknown key"), "{error}");
+    }
+}
