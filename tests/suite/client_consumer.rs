@@ -91,7 +91,7 @@ fn poison_event_ends_in_the_dead_letter_queue(tree: Tree) {
 
 #[test]
 fn poison_event_ends_in_the_dead_letter_queue_on_ours() {
-    poison_event_ends_in_the_dead_letter_queue(Tree::Peer);
+    poison_event_ends_in_the_dead_letter_queue(Tree::Ours);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn poison_event_ends_in_the_dead_letter_queue_on_upstream() {
 
 #[test]
 fn handler_may_ask_for_retry_or_give_up() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 3);
     let mut consumer = once(OnFailure::default())
         .dead_letter_queue("q.dead")
@@ -126,14 +126,14 @@ fn handler_may_ask_for_retry_or_give_up() {
 
 #[test]
 fn attempts_without_a_dead_letter_queue_are_refused() {
-    let (scratch, _client) = prepare(Tree::Peer);
+    let (scratch, _client) = prepare(Tree::Ours);
     let error = once(retry_now(Some(3))).connect(&dsn(&scratch)).err().unwrap();
     assert!(matches!(error, Error::Config(_)), "{error}");
 }
 
 #[test]
 fn repeat_batch_keeps_order_and_loses_nothing() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 20);
     let mut failures = 0;
     let mut consumer = once(OnFailure::RepeatBatch).connect(&dsn(&scratch)).unwrap();
@@ -154,7 +154,7 @@ fn repeat_batch_keeps_order_and_loses_nothing() {
 
 #[test]
 fn large_batch_comes_in_pages() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 25_000);
     let mut consumer = once(OnFailure::default()).page_rows(999).connect(&dsn(&scratch)).unwrap();
     let mut pages = Vec::new();
@@ -178,7 +178,7 @@ fn large_batch_comes_in_pages() {
 
 #[test]
 fn filter_runs_in_the_server() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 100);
     let mut consumer =
         once(OnFailure::default()).filter("ev_data like '%7'").connect(&dsn(&scratch)).unwrap();
@@ -188,7 +188,7 @@ fn filter_runs_in_the_server() {
 
 #[test]
 fn stop_between_events_gives_the_batch_back_whole() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 100);
     let stop = Stop::new();
     let mut consumer =
@@ -212,7 +212,7 @@ fn stop_between_events_gives_the_batch_back_whole() {
 
 #[test]
 fn stop_wakes_a_consumer_that_waits() {
-    let (scratch, _client) = prepare(Tree::Peer);
+    let (scratch, _client) = prepare(Tree::Ours);
     let mut consumer = Consumer::builder("q", "c")
         .poll_interval(Duration::from_secs(3600))
         .wait_timeout(Duration::from_secs(3600))
@@ -232,7 +232,7 @@ fn stop_wakes_a_consumer_that_waits() {
 
 #[test]
 fn killed_sessions_do_not_stop_or_repeat_anything() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     let mut consumer = Consumer::builder("q", "c")
         .poll_interval(Duration::from_millis(20))
         .connect(&dsn(&scratch))
@@ -243,6 +243,8 @@ fn killed_sessions_do_not_stop_or_repeat_anything() {
                  where application_name = 'c' and datname = current_database()";
     let mut killed = 0;
     for round in 0..20 {
+        let caught_up = format!("{0} of {0}", round * 500);
+        assert!(wait_until(Duration::from_secs(30), || seen(&mut client) == caught_up));
         insert_and_tick(&mut client, "q", round * 500, (round + 1) * 500);
         if round % 2 == 0 {
             let done = wait_until(Duration::from_secs(20), || value(&mut client, kill) != "0");
@@ -260,7 +262,7 @@ fn killed_sessions_do_not_stop_or_repeat_anything() {
 
 #[test]
 fn consumer_unregistered_under_it_says_so() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     let mut consumer = Consumer::builder("q", "c")
         .poll_interval(Duration::from_millis(20))
         .wait_timeout(Duration::from_millis(200))
@@ -276,7 +278,7 @@ fn consumer_unregistered_under_it_says_so() {
 
 #[test]
 fn two_processes_of_one_consumer_do_not_do_the_work_twice() {
-    let (scratch, mut client) = prepare(Tree::Peer);
+    let (scratch, mut client) = prepare(Tree::Ours);
     let threads: Vec<_> = (0..2)
         .map(|_| {
             let mut consumer = Consumer::builder("q", "c")
@@ -303,7 +305,7 @@ fn two_processes_of_one_consumer_do_not_do_the_work_twice() {
 
 #[test]
 fn database_without_pgq_is_named() {
-    let scratch = pgq_tests::scratch_database_on(Tree::Peer);
+    let scratch = pgq_tests::scratch_database_on(Tree::Ours);
     let error = once(OnFailure::default()).connect(&dsn(&scratch)).err().unwrap();
     assert!(matches!(error, Error::Missing(_)), "{error}");
     assert!(error.to_string().contains(scratch.name()), "{error}");
