@@ -229,12 +229,23 @@ impl Cluster {
             }
         }
         if let Some(mut keeper) = self.keeper.take() {
+            // `wait` would close the pipe first, which makes the keeper end the server at once.
+            let pipe = keeper.stdin.take();
             keeper.wait().expect("wait for the server's end");
+            drop(pipe);
         }
         if how == Stop::Kill {
             // A killed postmaster leaves this behind; the next start has to see for itself that nobody is there.
             let gone = wait_until(Duration::from_secs(30), || child_pids(pid).is_empty());
             assert!(gone, "backends of the killed server are still there");
+        }
+    }
+
+    /// Take note that the server has ended by itself, so that it can be started again.
+    pub fn stop_collected(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().expect("wait for the server's keeper");
         }
     }
 
