@@ -40,7 +40,8 @@ build-release: tree
 
 .PHONY: test
 test: build peer
-	cargo test --locked -p pgq_core
+	cargo build --locked -p walmgr
+	cargo test --locked -p pgq_core -p walmgr
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 
 # Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.

@@ -16,3 +16,6 @@ mod delivery;
 mod ext;
 mod harness;
 mod query;
+mod walmgr_archive;
+mod walmgr_recovery;
+mod walmgr_support;

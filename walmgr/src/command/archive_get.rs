@@ -1,0 +1,117 @@
+//! `archive-get %f %p`: the server's `restore_command`.
+//!
+//! A server in recovery takes exit codes 1 to 125 for "the archive ends here", opens for writing, and whatever was archived after that
+//! is lost. So 1 is said only when the repository, known to be there and whole, has no such file and nothing after it. Any
+//! other trouble is retried, and then [`ABORT`] stops the server. A standby asks again by itself and must not be stopped:
+//! there the retries are short and 1 follows.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::pg::control;
+use crate::pg::signal::{self, Recovery};
+use crate::repo::wal::{self, Fetched};
+use crate::wal::name::WalName;
+
+/// Exit code that makes a recovering server stop instead of taking the archive for ended.
+pub(crate) const ABORT: u8 = 200;
+
+const ABSENT: u8 = 1;
+
+/// Arguments of `archive-get`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the WAL file (%f).
+    name: String,
+    /// Where to put it (%p).
+    path: PathBuf,
+    /// Segment of the last restart point (%r); accepted for walmgr3's sake.
+    #[arg(hide = true)]
+    restart_point: Option<String>,
+    /// Take a missing segment for the end of WAL even when later ones are there.
+    #[arg(long)]
+    allow_hole: bool,
+}
+
+/// Fetch one WAL file; the exit code.
+pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
+    let here = PathBuf::from(".");
+    let fallback = match &context {
+        Ok(context) => context.data_of_server().unwrap_or(here),
+        Err(_) => here,
+    };
+    let recovery = signal::recovery(&fallback);
+    let outcome = context.and_then(|context| patiently(&context, args, recovery));
+    match outcome {
+        Ok(Fetched::Delivered) => 0,
+        Ok(Fetched::Absent) => {
+            log::debug(format_args!("{} is not in the archive", args.name));
+            ABSENT
+        }
+        Ok(Fetched::Hole) => {
+            log::error(format_args!(
+                "{} is missing in the archive although later segments are there; \
+                 --allow-hole ends recovery here and loses them",
+                args.name
+            ));
+            give_up(recovery)
+        }
+        Err(error) => {
+            log::error(&error);
+            give_up(recovery)
+        }
+    }
+}
+
+fn give_up(recovery: Recovery) -> u8 {
+    match recovery {
+        Recovery::Standby => ABSENT,
+        Recovery::Targeted | Recovery::None => ABORT,
+    }
+}
+
+/// Try until there is an answer with authority, or the time is up.
+fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetched> {
+    let name = WalName::parse(&args.name)?;
+    let patience = match recovery {
+        Recovery::Standby => context.config.archive.standby_get_timeout,
+        Recovery::Targeted | Recovery::None => context.config.archive.get_timeout,
+    };
+    let end = Instant::now() + patience;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let outcome = attempt(context, &name, args);
+        let retry = match &outcome {
+            Ok(Fetched::Delivered | Fetched::Absent) => false,
+            // A live primary's archiver may be about to close it; a standby asks again anyway.
+            Ok(Fetched::Hole) => recovery != Recovery::Standby,
+            // These do not get better by waiting.
+            Err(Error::Usage(_) | Error::Mismatch(_)) => false,
+            Err(_) => true,
+        };
+        if !retry || Instant::now() + pause >= end {
+            return outcome;
+        }
+        if let Err(error) = &outcome {
+            log::warning(format_args!("{name}: {error}; will retry"));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
+    let stanza = context.stanza()?;
+    if let Some(data) = context.data_of_server()
+        && let Some(identifier) = control::system_identifier(&data)?
+    {
+        stanza.check_system(identifier)?;
+    }
+    match wal::fetch(&stanza, name, &args.path)? {
+        Fetched::Hole if args.allow_hole => Ok(Fetched::Absent),
+        fetched => Ok(fetched),
+    }
+}

@@ -1,0 +1,62 @@
+//! `archive-push %p`: the server's `archive_command`.
+//!
+//! Exit code 0 means that the file is durable in the repository. Everything else is 1 to 125, which the archiver logs, counts and
+//! retries; codes above, and signals, would make it restart and stall.
+
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::pg::control;
+use crate::repo::wal::{self, Pushed};
+use crate::wal::name::WalName;
+
+/// Arguments of `archive-push`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Path of the WAL file (%p).
+    path: PathBuf,
+    /// Its name (%f); the last part of the path when it is not given.
+    name: Option<String>,
+}
+
+/// Store one WAL file.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => leaf(&args.path)?,
+    };
+    let name = WalName::parse(&name)?;
+    if context.dry_run {
+        log::print(format_args!("would store {} as {name}", args.path.display()));
+        return Ok(());
+    }
+    let pushed = push(context, &name, &args.path)?;
+    match pushed {
+        Pushed::Stored => log::debug(format_args!("{name} stored")),
+        Pushed::AlreadyThere => log::debug(format_args!("{name} was stored already")),
+        Pushed::Replaced => {
+            log::warning(format_args!("{name} stored anew in place of a damaged object"))
+        }
+    }
+    Ok(())
+}
+
+fn push(context: &Context, name: &WalName, path: &Path) -> Result<Pushed> {
+    let stanza = context.stanza()?;
+    // History files do not say whose they are, so the server's control file does.
+    if let Some(data) = context.data_of_server()
+        && let Some(identifier) = control::system_identifier(&data)?
+    {
+        stanza.check_system(identifier)?;
+    }
+    wal::push(&stanza, name, path, context.config.codec())
+}
+
+fn leaf(path: &Path) -> Result<String> {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Usage(format!("{} has no file name", path.display())))
+}

@@ -1,0 +1,38 @@
+//! The verbs, one file each.
+
+pub(crate) mod archive_get;
+pub(crate) mod archive_push;
+pub(crate) mod setup;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Verb};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::Result;
+use crate::log;
+
+/// Run the verb, report its failure, and return the exit code.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    log::set_level(if cli.quiet { 0 } else { 1 + u8::from(cli.verbose) });
+    let context = Config::load(&cli.config).map(|config| Context { config, dry_run: cli.dry_run });
+    if let Verb::ArchiveGet(args) = &cli.verb {
+        // Has exit codes of its own, also for a configuration that cannot be read.
+        return ExitCode::from(archive_get::run(context, args));
+    }
+    match context.and_then(|context| dispatch(&context, &cli.verb)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::ArchivePush(args) => archive_push::run(context, args),
+        Verb::ArchiveGet(_) => Ok(()),
+        Verb::Setup(args) => setup::run(context, args),
+    }
+}

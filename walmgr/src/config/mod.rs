@@ -1,0 +1,254 @@
+//! The configuration: one struct, read from TOML ([`toml`]) or from an INI file of walmgr3 ([`ini`]).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::repo::object::Codec;
+use crate::repo::stanza;
+
+pub(crate) mod ini;
+pub(crate) mod value;
+
+use value::{duration, opt_duration};
+
+/// Everything a configuration file can say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The cluster's name in the repository.
+    pub(crate) stanza: String,
+    /// The cluster on this host.
+    #[serde(default)]
+    pub(crate) cluster: Cluster,
+    /// Where WAL and backups go.
+    pub(crate) repository: Repository,
+    /// Behaviour of archive-push and archive-get.
+    #[serde(default)]
+    pub(crate) archive: Archive,
+    /// How backups are taken.
+    #[serde(default)]
+    pub(crate) backup: Backup,
+    /// How long backups are kept.
+    #[serde(default)]
+    pub(crate) expire: Expire,
+    /// How this host becomes a standby.
+    #[serde(default)]
+    pub(crate) standby: Standby,
+    /// Commands of the site.
+    #[serde(default)]
+    pub(crate) commands: Commands,
+    /// The file it was read from.
+    #[serde(skip)]
+    pub(crate) file: PathBuf,
+}
+
+/// The cluster on this host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    /// Data directory.
+    pub(crate) data: Option<PathBuf>,
+    /// Directory of `pg_ctl` and the others; else the search path.
+    pub(crate) bin: Option<PathBuf>,
+    /// Connection string of a superuser, key/value form or URI.
+    pub(crate) connect: Option<String>,
+}
+
+/// Where WAL and backups go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repository {
+    /// A directory, best on another machine's disk.
+    pub(crate) path: PathBuf,
+    /// `zstd`, `lz4` or `none`.
+    #[serde(default)]
+    pub(crate) compression: Compression,
+    /// Level for zstd.
+    #[serde(default = "default_level")]
+    pub(crate) level: i32,
+}
+
+/// Name of a codec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Compression {
+    /// Zstandard.
+    #[default]
+    Zstd,
+    /// LZ4.
+    Lz4,
+    /// No compression.
+    None,
+}
+
+/// Behaviour of archive-push and archive-get.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Archive {
+    /// How long archive-get retries before it gives up, in targeted or complete recovery.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) get_timeout: Duration,
+    /// The same on a standby, where PostgreSQL itself asks again.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) standby_get_timeout: Duration,
+}
+
+/// How backups are taken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    /// Threads that read, compress and write.
+    pub(crate) jobs: usize,
+    /// How long to wait for the last WAL segments to be archived.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) archive_timeout: Duration,
+    /// Begin with an immediate checkpoint instead of a spread one.
+    pub(crate) fast_checkpoint: bool,
+}
+
+/// How long backups are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expire {
+    /// Keep this many newest backups.
+    pub(crate) keep: Option<usize>,
+    /// Keep what is needed to restore to any time in this last span.
+    #[serde(deserialize_with = "opt_duration")]
+    pub(crate) window: Option<Duration>,
+}
+
+/// How this host becomes a standby.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Standby {
+    /// How a standby reaches its primary; without it a standby reads from the archive only.
+    pub(crate) primary_conninfo: Option<String>,
+    /// Replication slot on the primary.
+    pub(crate) slot: Option<String>,
+}
+
+/// Commands of the site, run by `sh -c`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Commands {
+    /// Starts the server; else `pg_ctl start`.
+    pub(crate) start: Option<String>,
+    /// Stops the server; else `pg_ctl stop`.
+    pub(crate) stop: Option<String>,
+    /// Restarts the server, for settings that need it; else the operator is told to.
+    pub(crate) restart: Option<String>,
+    /// What `periodic` runs.
+    pub(crate) periodic: Option<String>,
+    /// How often it may run.
+    #[serde(deserialize_with = "opt_duration")]
+    pub(crate) periodic_interval: Option<Duration>,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { get_timeout: Duration::from_secs(60), standby_get_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { jobs: 2, archive_timeout: Duration::from_secs(60), fast_checkpoint: true }
+    }
+}
+
+fn default_level() -> i32 {
+    3
+}
+
+impl Config {
+    /// Read a configuration file: an INI with section `[walmgr]`, or TOML.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the place in the file.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path)
+            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        let mut config = Self::parse(&text, &path)?;
+        stanza::check_name(&config.stanza)?;
+        if !config.repository.path.is_absolute() {
+            return Err(Error::Usage(format!(
+                "{}: repository.path \"{}\" is not absolute",
+                path.display(),
+                config.repository.path.display()
+            )));
+        }
+        config.backup.jobs = config.backup.jobs.clamp(1, 256);
+        config.file = path;
+        Ok(config)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        if ini::looks_like_ini(text) {
+            return ini::parse(text, path);
+        }
+        toml::from_str(text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    }
+
+    /// The codec that new objects are written with.
+    pub(crate) fn codec(&self) -> Codec {
+        match self.repository.compression {
+            Compression::Zstd => Codec::Zstd(self.repository.level),
+            Compression::Lz4 => Codec::Lz4,
+            Compression::None => Codec::None,
+        }
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the file does not name one.
+    pub(crate) fn data(&self) -> Result<&Path> {
+        self.cluster.data.as_deref().ok_or_else(|| {
+            Error::Usage(format!("{}: cluster.data is not set", self.file.display()))
+        })
+    }
+
+    /// The connection string.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the file has none.
+    pub(crate) fn connect(&self) -> Result<&str> {
+        self.cluster.connect.as_deref().ok_or_else(|| {
+            Error::Usage(format!("{}: cluster.connect is not set", self.file.display()))
+        })
+    }
+
+    /// Path of one of PostgreSQL's programs.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.cluster.bin.as_ref().map_or_else(|| PathBuf::from(name), |bin| bin.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Compression, Config};
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let config =
+            Config::parse("stanza = 'main'\n[repository]\npath = '/r'\n", Path::new("x")).unwrap();
+        assert_eq!(config.repository.compression, Compression::Zstd);
+        assert_eq!(config.archive.get_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let text = "stanza = 'main'\n[repository]\npath = '/r'\nspeed = 1\n";
+        let error = Config::parse(text, Path::new("w.toml")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("speed"), "{error}");
+    }
+}

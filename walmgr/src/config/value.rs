@@ -1,0 +1,54 @@
+//! Values with units: `"60s"`, `"15min"`, `"7d"`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Parse a duration; a bare number is seconds.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|ch: char| !ch.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit.trim() {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// Deserialise a duration.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_duration(&text).ok_or_else(|| {
+        de::Error::custom(format!("\"{text}\" is no duration such as 500ms, 60s, 15min, 2h or 7d"))
+    })
+}
+
+/// Deserialise a duration that need not be there.
+pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::parse_duration;
+
+    #[test]
+    fn units_are_read() {
+        for (text, millis) in [("500ms", 500), ("2", 2000), ("1 min", 60_000), ("1d", 86_400_000)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "d", "-1s", "1w", "99999999999999999999s", "18446744073709551615d"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a command works with: the configuration and the repository it names.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::repo::Store;
+use crate::repo::local::LocalStore;
+use crate::repo::stanza::Stanza;
+
+/// A command's surroundings.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Print what would be done, and change nothing.
+    pub(crate) dry_run: bool,
+}
+
+impl Context {
+    /// Open the configured repository.
+    pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
+        Ok(Box::new(LocalStore::open(&self.config.repository.path)?))
+    }
+
+    /// Make the configured place a repository, or open the one that is there.
+    pub(crate) fn init_store(&self) -> Result<Box<dyn Store>> {
+        Ok(Box::new(LocalStore::init(&self.config.repository.path)?))
+    }
+
+    /// Open the configured stanza.
+    pub(crate) fn stanza(&self) -> Result<Stanza> {
+        Stanza::open(self.store()?, &self.config.stanza)
+    }
+
+    /// The data directory that a server's command runs in: the current one, else the configured one.
+    pub(crate) fn data_of_server(&self) -> Option<PathBuf> {
+        let here = PathBuf::from(".");
+        if here.join("global/pg_control").exists() {
+            Some(here)
+        } else {
+            self.config.cluster.data.clone()
+        }
+    }
+
+    /// The command line that runs a verb of this walmgr with this configuration, for the server's settings.
+    pub(crate) fn command_line(&self, rest: &str) -> Result<String> {
+        let program = std::env::current_exe().map_err(Error::local("find the walmgr program"))?;
+        let quote = |path: &std::path::Path| shell_quote(&path.display().to_string());
+        Ok(format!("{} --config {} {rest}", quote(&program), quote(&self.config.file)))
+    }
+}
+
+/// Quote a word for `sh`, and its `%` for the server's placeholders.
+pub(crate) fn shell_quote(word: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
+    let quoted = if word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    };
+    quoted.replace('%', "%%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_quote;
+
+    #[test]
+    fn words_are_quoted_for_the_shell_and_the_server() {
+        assert_eq!(shell_quote("/a/b-c.toml"), "/a/b-c.toml");
+        assert_eq!(shell_quote("/a b/'x%p"), "'/a b/'\\''x%%p'");
+    }
+}

@@ -1,0 +1,90 @@
+//! The one error type, and the exit code of each kind.
+//!
+//! Exit codes are an interface: scripts and PostgreSQL act on them. They are listed in `docs/walmgr.md` and never reused.
+
+use std::io;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The named thing does not exist, said with authority.
+    #[error("{0}")]
+    NotFound(String),
+    /// A condition outside walmgr's control that has no code of its own.
+    #[error("{0}")]
+    Failed(String),
+    /// Wrong arguments or configuration.
+    #[error("{0}")]
+    Usage(String),
+    /// Somebody else holds the lock.
+    #[error("{0}")]
+    Locked(String),
+    /// The repository does not answer, cannot be written, or is not there.
+    #[error("repository: {what}: {source}")]
+    Repository {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Wrong system identifier, or a name that already stands for other content.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Stored or given bytes are not what they claim to be.
+    #[error("{0}")]
+    Corrupt(String),
+    /// PostgreSQL refused, or cannot be reached.
+    #[error("PostgreSQL: {0}")]
+    Server(String),
+    /// A local file or process, outside the repository.
+    #[error("{what}: {source}")]
+    Local {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The process exit code; always 1 to 125, which PostgreSQL's archiver counts and retries.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Locked(_) => 3,
+            Self::Repository { .. } => 4,
+            Self::Mismatch(_) => 5,
+            Self::Corrupt(_) => 6,
+            Self::Server(_) => 7,
+            Self::Local { .. } => 8,
+        }
+    }
+
+    /// Wrap an error of the repository's storage.
+    pub(crate) fn repository<E: Into<io::Error>>(
+        what: impl Into<String>,
+    ) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |source| Self::Repository { what, source: source.into() }
+    }
+
+    /// Wrap an error of a local file.
+    pub(crate) fn local<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |source| Self::Local { what, source: source.into() }
+    }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
+        // The driver's own text hides the server's message behind "db error".
+        match error.as_db_error() {
+            Some(db) => Self::Server(format!("{} (SQLSTATE {})", db.message(), db.code().code())),
+            None => Self::Server(error.to_string()),
+        }
+    }
+}
+
+/// Result of anything that may fail.
+pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,35 @@
+//! walmgr: WAL archiving, base backups, restore and standbys for PostgreSQL in one binary.
+//!
+//! Arrows point one way: `command` → `backup`, `restore`, `daemon` → `repo` → `wal`; `pg` knows the server and nothing of the repository.
+//! No command that the server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod command;
+mod config;
+mod context;
+mod error;
+mod failpoint;
+mod log;
+mod pg;
+mod process;
+mod redact;
+mod repo;
+mod wal;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::from_process() {
+        Ok(cli) => command::run(cli),
+        Err(error) => {
+            // Nothing to do about a closed standard error.
+            let _ = error.print();
+            match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ if cli::is_archive_get() => ExitCode::from(command::archive_get::ABORT),
+                _ => ExitCode::from(2),
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What walmgr knows of a PostgreSQL server: its files, and what it answers to SQL.
+
+pub(crate) mod control;
+pub(crate) mod signal;
+pub(crate) mod sql;

@@ -1,0 +1,145 @@
+//! Questions to the running server. Connections are short and made where they are needed.
+
+use postgres::{Client, NoTls};
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::repo::stanza::StanzaInfo;
+use crate::wal::lsn::Lsn;
+use crate::wal::name::Segment;
+
+/// Connect.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn connect(conninfo: &str) -> Result<Client> {
+    let mut config: postgres::Config = conninfo.parse()?;
+    if config.get_application_name().is_none() {
+        config.application_name("walmgr");
+    }
+    if config.get_dbname().is_none() {
+        config.dbname("postgres");
+    }
+    Ok(config.connect(NoTls)?)
+}
+
+/// A setting's value.
+///
+/// # Errors
+/// [`Error::Server`] also for a setting that does not exist.
+pub(crate) fn setting(client: &mut Client, name: &str) -> Result<String> {
+    Ok(client.query_one("select pg_catalog.current_setting($1)", &[&name])?.get(0))
+}
+
+/// What a stanza for this server must say.
+///
+/// # Errors
+/// [`Error::Server`]; [`Error::Usage`] before PostgreSQL 13.
+pub(crate) fn stanza_info(client: &mut Client) -> Result<StanzaInfo> {
+    let row = client.query_one(
+        "select c.system_identifier::text,
+                (select s.setting from pg_catalog.pg_settings s where s.name = 'wal_segment_size'),
+                pg_catalog.current_setting('server_version_num')
+           from pg_catalog.pg_control_system() c",
+        &[],
+    )?;
+    let number = |at: usize| -> Result<u64> {
+        let text: String = row.get(at);
+        text.parse().map_err(|_| Error::Server(format!("unexpected answer \"{text}\"")))
+    };
+    let narrow = |value: u64| {
+        u32::try_from(value).map_err(|_| Error::Server(format!("unexpected answer {value}")))
+    };
+    let pg_version = narrow(number(2)? / 10_000)?;
+    if pg_version < 13 {
+        return Err(Error::Usage(format!("PostgreSQL {pg_version} is too old: 13 is the oldest")));
+    }
+    Ok(StanzaInfo {
+        format: 1,
+        system_identifier: number(0)?,
+        wal_segment_size: narrow(number(1)?)?,
+        pg_version,
+    })
+}
+
+/// Finish the current WAL segment; the segment that is finished.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn switch_wal(client: &mut Client, segment_size: u32) -> Result<Segment> {
+    // A switch in an untouched segment does nothing; a restore point makes sure that there is something to ship.
+    client.query_one("select pg_catalog.pg_create_restore_point('walmgr')", &[])?;
+    // The control file still has the old timeline for a while after a promotion; file names have the current one.
+    let row = client.query_one(
+        "select s.lsn::text, pg_catalog.pg_walfile_name(s.lsn) from pg_catalog.pg_switch_wal() s (lsn)",
+        &[],
+    )?;
+    let lsn: Lsn = row.get::<_, String>(0).parse()?;
+    let name: String = row.get(1);
+    let named = Segment::parse(&name, segment_size)
+        .ok_or_else(|| Error::Server(format!("unexpected answer \"{name}\"")))?;
+    // Whether a position on a boundary belongs to the segment before it depends on the server's version.
+    Ok(lsn.segment_before(named.timeline, segment_size))
+}
+
+/// Change a setting through `ALTER SYSTEM`, or reset it; a dry run prints the statement.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn alter_system(
+    context: &Context,
+    client: &mut Client,
+    name: &str,
+    value: Option<&str>,
+) -> Result<()> {
+    let statement = match value {
+        Some(value) => format!("alter system set {name} = {}", literal(value)),
+        None => format!("alter system reset {name}"),
+    };
+    if context.dry_run {
+        log::print(format_args!("would run: {statement}"));
+        return Ok(());
+    }
+    client.batch_execute(&statement)?;
+    log::notice(statement);
+    Ok(())
+}
+
+/// Make the server read its configuration again.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn reload(client: &mut Client) -> Result<()> {
+    client.query_one("select pg_catalog.pg_reload_conf()", &[])?;
+    Ok(())
+}
+
+/// Names of settings that wait for a restart.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn pending_restart(client: &mut Client) -> Result<Vec<String>> {
+    // pg_settings.pending_restart is only set once a backend has seen the reload; the files themselves can be asked at once.
+    let rows = client.query(
+        "select distinct f.name
+           from pg_catalog.pg_file_settings f
+           join pg_catalog.pg_settings s on s.name = f.name
+          where s.context = 'postmaster' and f.setting is distinct from s.setting
+            and f.name in ('archive_mode', 'wal_level', 'max_wal_senders')
+            and f.seqno = (select max(g.seqno) from pg_catalog.pg_file_settings g where g.name = f.name)
+          order by 1",
+        &[],
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Quote a string literal; `ALTER SYSTEM` takes no parameters.
+pub(crate) fn literal(value: &str) -> String {
+    let escaped = value.replace('\'', "''");
+    if escaped.contains('\\') {
+        format!("E'{}'", escaped.replace('\\', "\\\\"))
+    } else {
+        format!("'{escaped}'")
+    }
+}

@@ -1,0 +1,411 @@
+//! A repository in a directory.
+//!
+//! Everything happens relative to one open descriptor of the directory in which the marker file was seen, so a file system that is
+//! not mounted, or goes away, can never look like an empty repository. An object is written to a temporary name, synced, renamed
+//! without replacing, and its directory synced, in this order; a name therefore stands for whole content, for ever.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::repo::{Created, Lock, LockMode, Sink, Source, Store};
+
+/// File that makes a directory a repository.
+const MARKER: &str = "walmgr.repo";
+const MARKER_TEXT: &str = "{\"format\":1}\n";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+
+/// A directory with the marker file in it.
+#[derive(Debug)]
+pub(crate) struct LocalStore {
+    path: PathBuf,
+    root: OwnedFd,
+}
+
+impl LocalStore {
+    /// Open a repository.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] when the directory or the marker is not there: not created yet, or not mounted.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let what = || format!("open {}", path.display());
+        let root = fs::open(path, DIRECTORY, Mode::empty()).map_err(Error::repository(what()))?;
+        let marker = fs::openat(&root, MARKER, READ, Mode::empty()).map_err(Error::repository(
+            format!("{} is not a repository, or not mounted: {MARKER}", path.display()),
+        ))?;
+        let mut text = String::new();
+        File::from(marker).read_to_string(&mut text).map_err(Error::repository(what()))?;
+        if text != MARKER_TEXT {
+            return Err(Error::Usage(format!(
+                "{} has a format that this walmgr does not know",
+                path.display()
+            )));
+        }
+        Ok(Self { path: path.to_owned(), root })
+    }
+
+    /// Make a directory a repository, or open the one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a directory that has other things in it.
+    pub(crate) fn init(path: &Path) -> Result<Self> {
+        let what = format!("create {}", path.display());
+        std::fs::create_dir_all(path).map_err(Error::repository(what.clone()))?;
+        let root = fs::open(path, DIRECTORY, Mode::empty()).map_err(Error::repository(what))?;
+        let store = Self { path: path.to_owned(), root };
+        let names = store.list("")?;
+        if !names.iter().any(|name| name == MARKER) {
+            if let Some(name) = names.first() {
+                return Err(Error::Usage(format!(
+                    "{} is not empty (it has \"{name}\") and not a repository",
+                    path.display()
+                )));
+            }
+            crate::repo::create_small(&store, MARKER, MARKER_TEXT.as_bytes())?;
+            sync_parent(path)?;
+        }
+        Self::open(path)
+    }
+
+    fn failed(&self, doing: &str, key: &str) -> impl FnOnce(Errno) -> Error {
+        Error::repository(format!("{doing} {}/{key}", self.path.display()))
+    }
+
+    /// Open a directory; `None` when it does not exist.
+    fn directory(&self, key: &str) -> Result<Option<OwnedFd>> {
+        let key_or_root = if key.is_empty() { "." } else { key };
+        match fs::openat(&self.root, key_or_root, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.failed("open", key)(error)),
+        }
+    }
+
+    /// Open a directory, creating it durably level by level.
+    fn make_directory(&self, key: &str) -> Result<OwnedFd> {
+        if let Some(fd) = self.directory(key)? {
+            return Ok(fd);
+        }
+        let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let parent = self.make_directory(above)?;
+        match fs::mkdirat(&parent, name, Mode::from_raw_mode(0o750)) {
+            // Also when somebody else was first: they may not have synced it yet.
+            Ok(()) | Err(Errno::EXIST) => fs::fsync(&parent).map_err(self.failed("sync", above))?,
+            Err(error) => return Err(self.failed("create", key)(error)),
+        }
+        self.directory(key)?.ok_or_else(|| self.failed("open", key)(Errno::NOENT))
+    }
+
+    /// Create a temporary file that no other process, on this host or another, writes to.
+    fn temporary(&self, parent: &OwnedFd, key: &str) -> Result<(String, File)> {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        loop {
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".{}.{}.{serial}.tmp", leaf(key), std::process::id());
+            match fs::openat(parent, &name, flags, Mode::from_raw_mode(0o640)) {
+                Ok(fd) => return Ok((name, File::from(fd))),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(self.failed("create", key)(error)),
+            }
+        }
+    }
+
+    fn fill_and_sync(
+        &self,
+        file: &mut File,
+        key: &str,
+        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+    ) -> Result<()> {
+        let step =
+            |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
+        step("store.opened")?;
+        fill(file)?;
+        step("store.written")?;
+        file.flush()
+            .and_then(|()| file.sync_all())
+            .map_err(Error::repository(format!("sync {key}")))?;
+        step("store.synced")
+    }
+}
+
+impl Store for LocalStore {
+    fn create(
+        &self,
+        key: &str,
+        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+    ) -> Result<Created> {
+        let parent = self.make_directory(directory_of(key))?;
+        let (temporary, mut file) = self.temporary(&parent, key)?;
+        let written = self
+            .fill_and_sync(&mut file, key, fill)
+            .and_then(|()| self.rename_new(&parent, &temporary, key));
+        if !matches!(written, Ok(Created::New)) {
+            // Best effort: the first error is the one to report, and `sweep` finds what stays.
+            let _ = fs::unlinkat(&parent, &temporary, AtFlags::empty());
+            return written;
+        }
+        failpoint::visit("store.renamed").map_err(Error::repository(format!("sync {key}")))?;
+        fs::fsync(&parent).map_err(self.failed("sync directory of", key))?;
+        failpoint::visit("store.durable").map_err(Error::repository(format!("sync {key}")))?;
+        Ok(Created::New)
+    }
+
+    fn settle(&self, key: &str) -> Result<()> {
+        let file =
+            fs::openat(&self.root, key, READ, Mode::empty()).map_err(self.failed("open", key))?;
+        fs::fsync(&file).map_err(self.failed("sync", key))?;
+        let parent = self.make_directory(directory_of(key))?;
+        fs::fsync(&parent).map_err(self.failed("sync directory of", key))
+    }
+
+    fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
+        match fs::openat(&self.root, key, READ, Mode::empty()) {
+            Ok(fd) => {
+                let file = File::from(fd);
+                let size = file.metadata().map_err(Error::repository(format!("open {key}")))?.len();
+                Ok(Some(Box::new(LocalSource { file, size, key: key.to_owned() })))
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.failed("open", key)(error)),
+        }
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>> {
+        let Some(fd) = self.directory(directory)? else { return Ok(Vec::new()) };
+        let entries = Dir::new(fd).map_err(self.failed("list", directory))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(self.failed("list", directory))?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name.starts_with('.') {
+                continue;
+            }
+            let slash = if entry.file_type() == FileType::Directory { "/" } else { "" };
+            names.push(format!("{name}{slash}"));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        match fs::unlinkat(&self.root, key, AtFlags::empty()) {
+            Ok(()) => {
+                failpoint::visit("store.removed")
+                    .map_err(Error::repository(format!("remove {key}")))?;
+                // Not empty is the normal answer; an empty directory says nothing and may stay if this fails.
+                let _ = fs::unlinkat(&self.root, directory_of(key), AtFlags::REMOVEDIR);
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("remove", key)(error)),
+        }
+    }
+
+    fn set_aside(&self, key: &str) -> Result<()> {
+        let (directory, name) = (directory_of(key), leaf(key));
+        for number in 0..1000 {
+            let aside = format!("{directory}/{name}.damaged{number}");
+            match rename_noreplace(&self.root, key, &self.root, &aside) {
+                Ok(true) => {
+                    let parent = self.make_directory(directory)?;
+                    return fs::fsync(&parent).map_err(self.failed("sync directory of", key));
+                }
+                Ok(false) => {}
+                Err(error) => return Err(self.failed("rename", key)(error)),
+            }
+        }
+        Err(self.failed("rename", key)(Errno::EXIST))
+    }
+
+    fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
+        drop(self.make_directory(directory_of(key))?);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = fs::openat(&self.root, key, flags, Mode::from_raw_mode(0o640))
+            .map_err(self.failed("open lock", key))?;
+        let operation = match mode {
+            LockMode::Shared => FlockOperation::NonBlockingLockShared,
+            LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        match fs::flock(&file, operation) {
+            Ok(()) => Ok(Box::new(LocalLock { _file: file })),
+            Err(Errno::WOULDBLOCK) => Err(Error::Locked(format!(
+                "lock {}/{key} is held by another walmgr",
+                self.path.display()
+            ))),
+            Err(error) => Err(self.failed("lock", key)(error)),
+        }
+    }
+
+    fn sweep(&self, directory: &str) -> Result<Vec<String>> {
+        let Some(fd) = self.directory(directory)? else { return Ok(Vec::new()) };
+        let mut swept = Vec::new();
+        for entry in Dir::read_from(&fd).map_err(self.failed("list", directory))? {
+            let entry = entry.map_err(self.failed("list", directory))?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let key = format!("{directory}/{name}");
+            if entry.file_type() == FileType::Directory && !name.starts_with('.') {
+                swept.extend(self.sweep(&key)?);
+            } else if name.starts_with('.') && name.ends_with(".tmp") {
+                fs::unlinkat(&fd, name, AtFlags::empty()).map_err(self.failed("remove", &key))?;
+                swept.push(key);
+            }
+        }
+        Ok(swept)
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl LocalStore {
+    fn rename_new(&self, parent: &OwnedFd, temporary: &str, key: &str) -> Result<Created> {
+        match rename_noreplace(parent, temporary, parent, leaf(key)) {
+            Ok(true) => Ok(Created::New),
+            Ok(false) => Ok(Created::Exists),
+            Err(error) => Err(self.failed("rename to", key)(error)),
+        }
+    }
+}
+
+/// Rename unless the new name is taken; true when it was free.
+fn rename_noreplace(
+    from_directory: &OwnedFd,
+    from: &str,
+    to_directory: &OwnedFd,
+    to: &str,
+) -> std::result::Result<bool, Errno> {
+    match fs::renameat_with(from_directory, from, to_directory, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // NFS and others: a hard link refuses to replace as well.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match fs::linkat(from_directory, from, to_directory, to, AtFlags::empty()) {
+                Ok(()) => fs::unlinkat(from_directory, from, AtFlags::empty()).map(|()| true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+struct LocalSource {
+    file: File,
+    size: u64,
+    key: String,
+}
+
+impl Source for LocalSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => Error::Corrupt(format!("object {} is cut short", self.key)),
+            _ => Error::repository(format!("read {}", self.key))(error),
+        })
+    }
+
+    fn reader(&self) -> Box<dyn Read + '_> {
+        Box::new(&self.file)
+    }
+}
+
+struct LocalLock {
+    _file: OwnedFd,
+}
+
+impl Lock for LocalLock {}
+
+fn directory_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+fn leaf(key: &str) -> &str {
+    key.rsplit_once('/').map_or(key, |(_, leaf)| leaf)
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path).map_err(Error::repository("find the repository"))?;
+    let parent = absolute.parent().unwrap_or(Path::new("/"));
+    let what = || format!("sync {}", parent.display());
+    let fd = fs::open(parent, DIRECTORY, Mode::empty()).map_err(Error::repository(what()))?;
+    fs::fsync(&fd).map_err(Error::repository(what()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::LocalStore;
+    use crate::error::Error;
+    use crate::repo::{Created, LockMode, Store, create_small, read_all};
+
+    fn store() -> (tempfile::TempDir, LocalStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::init(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_name_keeps_its_first_content() {
+        let (_dir, store) = store();
+        assert_eq!(create_small(&store, "a/b/c", b"one").unwrap(), Created::New);
+        assert_eq!(create_small(&store, "a/b/c", b"two").unwrap(), Created::Exists);
+        assert_eq!(read_all(&store, "a/b/c").unwrap().unwrap(), b"one");
+        assert_eq!(store.list("a").unwrap(), ["b/"]);
+        assert_eq!(store.sweep("a").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let (_dir, store) = store();
+        let failed = store.create("a/b", &mut |sink| {
+            sink.write_all(b"half").unwrap();
+            Err(Error::Failed("cut".to_owned()))
+        });
+        assert!(failed.is_err());
+        assert!(store.open("a/b").unwrap().is_none());
+        assert!(store.sweep("a").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_directory_without_the_marker_is_no_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(LocalStore::open(dir.path()).unwrap_err().exit_code(), 4);
+        std::fs::write(dir.path().join("precious"), "x").unwrap();
+        assert_eq!(LocalStore::init(dir.path()).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn an_object_set_aside_frees_its_name() {
+        let (_dir, store) = store();
+        create_small(&store, "a/b", b"bad").unwrap();
+        store.set_aside("a/b").unwrap();
+        assert_eq!(create_small(&store, "a/b", b"good").unwrap(), Created::New);
+        assert_eq!(store.list("a").unwrap(), ["b", "b.damaged0"]);
+    }
+
+    #[test]
+    fn an_exclusive_lock_excludes() {
+        let (_dir, store) = store();
+        let held = store.lock("locks/x", LockMode::Shared).unwrap();
+        drop(store.lock("locks/x", LockMode::Shared).unwrap());
+        let refused = store.lock("locks/x", LockMode::Exclusive).err().unwrap();
+        assert_eq!(refused.exit_code(), 3);
+        drop(held);
+        store.lock("locks/x", LockMode::Exclusive).unwrap();
+    }
+}

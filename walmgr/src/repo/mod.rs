@@ -1,0 +1,94 @@
+//! The repository: where objects live and what is said about them.
+//!
+//! [`Store`] is the storage, which knows names and bytes and whose one way to write is create-if-absent. [`object`] is the form
+//! of a stored WAL file, [`wal`] the archive's rules, [`stanza`] whose archive it is. The layout is in `docs/walmgr.md`.
+
+use std::io::{Read, Seek, Write};
+
+use crate::error::{Error, Result};
+
+pub(crate) mod local;
+pub(crate) mod object;
+pub(crate) mod stanza;
+pub(crate) mod wal;
+
+/// Where [`Store::create`] lets its caller write the new object's bytes.
+pub(crate) trait Sink: Write + Seek {}
+impl<T: Write + Seek> Sink for T {}
+
+/// A stored object opened for reading at any place.
+pub(crate) trait Source: Send + Sync {
+    /// Size in bytes.
+    fn size(&self) -> u64;
+    /// Fill the buffer from a place in the object; the end of the object before that is an error.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
+    /// A reader from the beginning.
+    fn reader(&self) -> Box<dyn Read + '_>;
+}
+
+/// Whether [`Store::create`] made the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// Made, and durable.
+    New,
+    /// The name was taken; nothing was changed.
+    Exists,
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockMode {
+    /// Together with other readers.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// A lock that is held until it is dropped, or the process is gone.
+pub(crate) trait Lock: Send {}
+
+/// A place that keeps objects by name (`dir/dir/name`).
+///
+/// "Absent" ([`None`], an empty list) is only ever said with authority: the store itself was there to ask. Everything else is an
+/// [`Error::Repository`].
+pub(crate) trait Store: Send + Sync {
+    /// Create an object that does not exist yet. On [`Created::New`] its bytes and its name are durable.
+    fn create(
+        &self,
+        key: &str,
+        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+    ) -> Result<Created>;
+    /// Make sure that an object which is there is durable too: its creator may have died before it could see to that.
+    fn settle(&self, key: &str) -> Result<()>;
+    /// Open an object.
+    fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>>;
+    /// Names directly below a directory, sorted; directories end in `/`.
+    fn list(&self, directory: &str) -> Result<Vec<String>>;
+    /// Remove an object; it need not exist.
+    fn remove(&self, key: &str) -> Result<()>;
+    /// Rename an object out of the way, to a name that nothing reads.
+    fn set_aside(&self, key: &str) -> Result<()>;
+    /// Take a lock without waiting.
+    fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>>;
+    /// Remove the temporary files that interrupted writers left below a directory; returns their names. Writers must be locked out.
+    fn sweep(&self, directory: &str) -> Result<Vec<String>>;
+    /// What to call this store in messages.
+    fn describe(&self) -> String;
+}
+
+/// Read a small object whole.
+pub(crate) fn read_all(store: &dyn Store, key: &str) -> Result<Option<Vec<u8>>> {
+    let Some(source) = store.open(key)? else { return Ok(None) };
+    let size = usize::try_from(source.size())
+        .map_err(|_| Error::Corrupt(format!("object {key} is too large")))?;
+    let mut bytes = vec![0; size];
+    source.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+/// Create a small object.
+pub(crate) fn create_small(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<Created> {
+    store.create(key, &mut |sink| {
+        sink.write_all(bytes).map_err(Error::repository(format!("write {key}")))
+    })
+}

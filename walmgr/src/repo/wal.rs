@@ -1,0 +1,345 @@
+//! The rules of the WAL archive: what may come in, under which name, and what may be said about what is there.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::repo::object::{self, Codec, Hash};
+use crate::repo::stanza::Stanza;
+use crate::repo::{Created, LockMode};
+use crate::wal::header::{self, Header};
+use crate::wal::history;
+use crate::wal::name::{Segment, WalName};
+
+/// What became of a pushed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Stored now.
+    Stored,
+    /// Was there, with the same content.
+    AlreadyThere,
+    /// A damaged object of this name was set aside, and the file stored.
+    Replaced,
+}
+
+/// What the repository says about a file that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// Delivered and verified.
+    Delivered,
+    /// It is not there.
+    Absent,
+    /// It is not there although segments before and after it are: something is missing.
+    Hole,
+}
+
+/// Store a WAL file. When this returns `Ok`, the file is durable in the repository under its name, with this content.
+///
+/// # Errors
+/// [`Error::Corrupt`] or [`Error::Mismatch`] for a file that does not belong under this name in this stanza,
+/// [`Error::Mismatch`] for a name that stands for other content; then nothing was changed.
+pub(crate) fn push(stanza: &Stanza, name: &WalName, path: &Path, codec: Codec) -> Result<Pushed> {
+    let what = || Error::local(format!("read {}", path.display()));
+    let mut file = File::open(path).map_err(what())?;
+    let length = file.metadata().map_err(what())?.len();
+    check_file(stanza, name, &mut file, length)?;
+    let (hash, key) = match name {
+        WalName::Partial(_) => {
+            let hash = hash_file(&mut file).map_err(what())?;
+            (Some(hash), partial_key(stanza, name, hash))
+        }
+        _ => (None, key(stanza, name)),
+    };
+    match create(stanza, &key, &mut file, hash, length, codec)? {
+        Created::New => Ok(Pushed::Stored),
+        Created::Exists => {
+            let hash = match hash {
+                Some(hash) => hash,
+                None => hash_file(&mut file).map_err(what())?,
+            };
+            settle_existing(stanza, name, &key, &mut file, hash, length, codec)
+        }
+    }
+}
+
+/// Read a WAL file out of the archive into a local file, whole and verified or not at all.
+///
+/// # Errors
+/// Anything that keeps the answer from being authoritative.
+pub(crate) fn fetch(stanza: &Stanza, name: &WalName, to: &Path) -> Result<Fetched> {
+    let key = key(stanza, name);
+    let Some(source) = stanza.store.open(&key)? else {
+        // The object is absent only if the archive it would be in is there.
+        if stanza.store.open(&stanza.key("wal/README"))?.is_none() {
+            return Err(Error::Corrupt(format!(
+                "{}/wal/README is missing: the repository is damaged",
+                stanza.name
+            )));
+        }
+        return if is_hole(stanza, name)? { Ok(Fetched::Hole) } else { Ok(Fetched::Absent) };
+    };
+    let temporary = to.with_extension("walmgr.tmp");
+    let delivered = deliver(stanza, name, &key, source.as_ref(), &temporary).and_then(|()| {
+        std::fs::rename(&temporary, to).map_err(Error::local(format!("rename to {}", to.display())))
+    });
+    if delivered.is_err() {
+        // Best effort; the next request starts over with the same name.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    delivered.map(|()| Fetched::Delivered)
+}
+
+/// Verify a stored WAL file: hash, header, place.
+///
+/// # Errors
+/// [`Error::Corrupt`], or what kept it from being read.
+pub(crate) fn verify(stanza: &Stanza, name: &WalName, key: &str) -> Result<()> {
+    let source = stanza
+        .store
+        .open(key)?
+        .ok_or_else(|| Error::NotFound(format!("object {key} does not exist")))?;
+    let mut head = Head::default();
+    let meta = object::read(source.as_ref(), key, &mut head)?;
+    check_content(stanza, name, &head.bytes, meta.length)
+}
+
+/// All whole segments of a timeline in the repository, in order.
+pub(crate) fn segments(stanza: &Stanza, timeline: u32) -> Result<Vec<Segment>> {
+    let directory = stanza.key(&format!("wal/{timeline:08X}"));
+    let mut segments = Vec::new();
+    for high in stanza.store.list(&directory)? {
+        let names = stanza.store.list(&format!("{directory}/{}", high.trim_end_matches('/')))?;
+        segments.extend(
+            names.iter().filter_map(|name| Segment::parse(name, stanza.info.wal_segment_size)),
+        );
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// All timelines that have a directory in the archive.
+pub(crate) fn timelines(stanza: &Stanza) -> Result<Vec<u32>> {
+    let names = stanza.store.list(&stanza.key("wal"))?;
+    Ok(names
+        .iter()
+        .filter_map(|name| name.strip_suffix('/'))
+        .filter_map(|name| u32::from_str_radix(name, 16).ok())
+        .collect())
+}
+
+/// True when a whole segment is in the repository.
+pub(crate) fn has_segment(stanza: &Stanza, segment: Segment) -> Result<bool> {
+    let name = WalName::Segment(segment.name(stanza.info.wal_segment_size));
+    Ok(stanza.store.open(&key(stanza, &name))?.is_some())
+}
+
+/// Ancestors of a timeline, oldest first; none when its history is not archived.
+pub(crate) fn ancestors(stanza: &Stanza, timeline: u32) -> Result<Vec<history::Ancestor>> {
+    let key = key(stanza, &WalName::History(timeline));
+    let Some(source) = stanza.store.open(&key)? else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    object::read(source.as_ref(), &key, &mut bytes)?;
+    history::parse(timeline, &String::from_utf8_lossy(&bytes))
+}
+
+/// The key of a WAL file other than `.partial`, whose key also needs the content's hash.
+pub(crate) fn key(stanza: &Stanza, name: &WalName) -> String {
+    match name.segment() {
+        Some(segment) => {
+            let (timeline, rest) = segment.split_at(8);
+            let (high, _) = rest.split_at(8);
+            stanza.key(&format!("wal/{timeline}/{high}/{name}"))
+        }
+        None => stanza.key(&format!("wal/{name}")),
+    }
+}
+
+/// The unfinished last segment of a timeline may be archived by more than one server, with different content: each is kept.
+fn partial_key(stanza: &Stanza, name: &WalName, hash: Hash) -> String {
+    let hash = hash.to_string();
+    format!("{}.{}", key(stanza, name), hash.get(..16).unwrap_or(&hash))
+}
+
+fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> Result<()> {
+    let what = || Error::local(format!("read {name}"));
+    let limit = match name {
+        WalName::Segment(_) | WalName::Partial(_) => header::LENGTH,
+        WalName::History(_) | WalName::Backup(_) => 1 << 20,
+    };
+    let mut head = Vec::new();
+    (&*file).take(u64::try_from(limit).unwrap_or(0)).read_to_end(&mut head).map_err(what())?;
+    file.rewind().map_err(what())?;
+    check_content(stanza, name, &head, length)
+}
+
+/// Hold the beginning of a file against its name and the stanza.
+fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> Result<()> {
+    match name {
+        WalName::Segment(segment) | WalName::Partial(segment) => {
+            let size = stanza.info.wal_segment_size;
+            Header::parse(head)
+                .map_err(|error| Error::Corrupt(format!("{name}: {error}")))?
+                .check(segment, stanza.info.system_identifier, size)?;
+            if length != u64::from(size) {
+                return Err(Error::Corrupt(format!(
+                    "{name} has {length} bytes, a segment of this cluster has {size}"
+                )));
+            }
+        }
+        WalName::History(timeline) => {
+            history::parse(*timeline, &String::from_utf8_lossy(head))?;
+        }
+        WalName::Backup(_) => {
+            if !head.starts_with(b"START WAL LOCATION:") {
+                return Err(Error::Corrupt(format!("{name} is no backup history file")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn create(
+    stanza: &Stanza,
+    key: &str,
+    file: &mut File,
+    hash: Option<Hash>,
+    length: u64,
+    codec: Codec,
+) -> Result<Created> {
+    // Cheap way out for a file that is archived again: do not compress and sync it first.
+    if stanza.store.open(key)?.is_some() {
+        return Ok(Created::Exists);
+    }
+    stanza.store.create(key, &mut |sink| {
+        file.rewind().map_err(Error::local(format!("read {key}")))?;
+        let meta = object::write(sink, file, codec)?;
+        if meta.length != length || hash.is_some_and(|hash| hash != meta.hash) {
+            return Err(Error::Corrupt(format!("{key} changed while it was read")));
+        }
+        Ok(())
+    })
+}
+
+/// The name is taken: fine if it stands for the same content, verified to its last byte and durable.
+fn settle_existing(
+    stanza: &Stanza,
+    name: &WalName,
+    key: &str,
+    file: &mut File,
+    hash: Hash,
+    length: u64,
+    codec: Codec,
+) -> Result<Pushed> {
+    match existing_hash(stanza, key) {
+        Ok(existing) if existing == hash => {
+            stanza.store.settle(key)?;
+            Ok(Pushed::AlreadyThere)
+        }
+        Ok(existing) => Err(Error::Mismatch(format!(
+            "{name} is in the repository with other content: there {existing}, here {hash}"
+        ))),
+        Err(Error::Corrupt(why)) => {
+            // It stands for no content at all. One at a time, and looking again, so that nobody sets aside a good object.
+            let _lock = stanza.store.lock(&stanza.key("locks/repair"), LockMode::Exclusive)?;
+            match existing_hash(stanza, key) {
+                Err(Error::Corrupt(_)) => {
+                    crate::log::warning(format_args!("{why}; it is set aside and stored anew"));
+                    stanza.store.set_aside(key)?;
+                }
+                _ => return Err(Error::Locked(format!("{key} is being repaired"))),
+            }
+            create(stanza, key, file, Some(hash), length, codec)?;
+            match existing_hash(stanza, key)? {
+                stored if stored == hash => Ok(Pushed::Replaced),
+                _ => Err(Error::Mismatch(format!("{name} was stored by another server meanwhile"))),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn existing_hash(stanza: &Stanza, key: &str) -> Result<Hash> {
+    let source = stanza
+        .store
+        .open(key)?
+        .ok_or_else(|| Error::Failed(format!("object {key} vanished while it was compared")))?;
+    Ok(object::read(source.as_ref(), key, &mut io::sink())?.hash)
+}
+
+fn deliver(
+    stanza: &Stanza,
+    name: &WalName,
+    key: &str,
+    source: &dyn crate::repo::Source,
+    temporary: &Path,
+) -> Result<()> {
+    let what = || Error::local(format!("write {}", temporary.display()));
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(temporary)
+        .map_err(what())?;
+    let meta = object::read(source, key, &mut file)?;
+    file.seek(SeekFrom::Start(0)).map_err(what())?;
+    check_file(stanza, name, &mut file, meta.length)
+}
+
+/// True when the timeline has segments on both sides of an absent one.
+fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
+    let WalName::Segment(text) = name else { return Ok(false) };
+    let (timeline, rest) = text.split_at(8);
+    let (high, _) = rest.split_at(8);
+    let directory = stanza.key(&format!("wal/{timeline}"));
+    let (mut before, mut after) = (false, false);
+    for other in stanza.store.list(&directory)? {
+        let other = other.trim_end_matches('/');
+        if other != high && (if other < high { before } else { after }) {
+            continue;
+        }
+        for segment in stanza.store.list(&format!("{directory}/{other}"))? {
+            if crate::wal::name::is_segment(&segment) {
+                before |= segment < *text;
+                after |= segment > *text;
+            }
+        }
+    }
+    Ok(before && after)
+}
+
+fn hash_file(file: &mut File) -> io::Result<Hash> {
+    file.rewind()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(buffer.get(..count).unwrap_or_default());
+    }
+    file.rewind()?;
+    Ok(Hash(hash.finalize().into()))
+}
+
+/// Keeps the first bytes of what is written to it.
+#[derive(Default)]
+struct Head {
+    bytes: Vec<u8>,
+}
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = (1_usize << 20).saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
