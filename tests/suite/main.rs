@@ -5,17 +5,16 @@
     reason = "in a test a failed step is a failed test"
 )]
 
-mod coop;
-
-mod coop;
-mod coop_processes;
 mod client_consumer;
 mod client_producer;
 mod client_program;
+mod coop;
+mod coop_processes;
 mod delivery;
 mod ext;
 mod harness;
 mod query;
 mod walmgr_archive;
+mod walmgr_backup;
 mod walmgr_recovery;
 mod walmgr_support;

@@ -41,6 +41,15 @@ pub(crate) enum Verb {
     ArchiveGet(command::archive_get::Args),
     /// Create the repository and stanza, make the server archive to it, and prove that it does.
     Setup(command::setup::Args),
+    /// Take a base backup.
+    Backup(command::backup::Args),
+    /// List backups.
+    #[command(alias = "list-backups")]
+    Listbackups(command::listbackups::Args),
+    /// Read backups and WAL back and hold them against their hashes.
+    Verify(command::verify::Args),
+    /// Restore a backup into a data directory.
+    Restore(command::restore::Args),
 }
 
 impl Cli {

@@ -4,6 +4,7 @@
 //! No command that the server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod cli;
 mod command;
 mod config;
@@ -15,6 +16,7 @@ mod pg;
 mod process;
 mod redact;
 mod repo;
+mod restore;
 mod wal;
 
 use std::process::ExitCode;

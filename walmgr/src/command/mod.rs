@@ -2,7 +2,11 @@
 
 pub(crate) mod archive_get;
 pub(crate) mod archive_push;
+pub(crate) mod backup;
+pub(crate) mod listbackups;
+pub(crate) mod restore;
 pub(crate) mod setup;
+pub(crate) mod verify;
 
 use std::process::ExitCode;
 
@@ -34,5 +38,9 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::ArchivePush(args) => archive_push::run(context, args),
         Verb::ArchiveGet(_) => Ok(()),
         Verb::Setup(args) => setup::run(context, args),
+        Verb::Backup(args) => backup::run(context, args),
+        Verb::Listbackups(args) => listbackups::run(context, args),
+        Verb::Verify(args) => verify::run(context, args),
+        Verb::Restore(args) => restore::run(context, args),
     }
 }

@@ -1,0 +1,284 @@
+//! Copying: threads take parts of files from a queue, and write the chunks that are not stored yet into packs of their own.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use crate::backup::manifest::{CHUNK, Chunk, FileEntry};
+use crate::backup::pack::{Packer, Writer};
+use crate::backup::progress::Progress;
+use crate::backup::scan::Found;
+use crate::backup::unit::{PageCheck, UNIT, Unit};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::repo::object::{Codec, Hash};
+use crate::repo::stanza::Stanza;
+
+/// What a copy needs to know.
+pub(crate) struct Settings {
+    /// Name of the backup.
+    pub(crate) id: String,
+    /// Compression of new packs.
+    pub(crate) codec: Codec,
+    /// Number of threads.
+    pub(crate) jobs: usize,
+    /// How pages are checked.
+    pub(crate) check: PageCheck,
+}
+
+/// Chunks that are stored already, and the packs they are in.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Keys of packs, relative to the stanza.
+    pub(crate) packs: Vec<String>,
+    /// By content.
+    pub(crate) chunks: HashMap<Hash, Chunk>,
+}
+
+/// The result.
+pub(crate) struct Copied {
+    /// Files in the order they were given; those that vanished are left out.
+    pub(crate) files: Vec<FileEntry>,
+    /// Keys of all packs, old and new.
+    pub(crate) packs: Vec<String>,
+    /// Bytes of new packs.
+    pub(crate) added: u64,
+    /// `path:block` of pages with a wrong checksum.
+    pub(crate) damaged: Vec<String>,
+}
+
+/// Copy files into packs.
+///
+/// # Errors
+/// The first that any thread met.
+pub(crate) fn copy(
+    stanza: &Stanza,
+    files: &[Found],
+    known: Known,
+    settings: &Settings,
+) -> Result<Copied> {
+    let parts: Vec<(usize, u64)> = files
+        .iter()
+        .enumerate()
+        .flat_map(|(file, found)| {
+            (0..found.size.div_ceil(UNIT).max(1)).map(move |part| (file, part))
+        })
+        .collect();
+    let first_new = u32::try_from(known.packs.len()).unwrap_or(u32::MAX);
+    let shared = Shared {
+        stanza,
+        settings,
+        files,
+        parts: &parts,
+        next: AtomicUsize::new(0),
+        next_pack: AtomicU32::new(first_new),
+        first_new,
+        added: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        chunks: Mutex::new(known.chunks),
+        results: Mutex::new(HashMap::new()),
+        damaged: Mutex::new(Vec::new()),
+        progress: Progress::new(files.iter().map(|file| file.size).sum()),
+    };
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| shared.progress.show("backup"));
+        let workers: Vec<_> =
+            (0..settings.jobs).map(|_| scope.spawn(|| Worker::new(&shared)?.run())).collect();
+        let mut outcome = Ok(());
+        for worker in workers {
+            let ended = worker
+                .join()
+                .unwrap_or_else(|_| Err(Error::Failed("a copying thread panicked".to_owned())));
+            outcome = outcome.and(ended);
+        }
+        shared.progress.finish();
+        outcome
+    });
+    outcome?;
+    let mut packs = known.packs;
+    for number in first_new..shared.next_pack.load(Ordering::Relaxed) {
+        packs.push(pack_key(&settings.id, number - first_new));
+    }
+    let results = into_inner(shared.results);
+    Ok(Copied {
+        files: assemble(files, &parts, results),
+        packs,
+        added: shared.added.load(Ordering::Relaxed),
+        damaged: into_inner(shared.damaged),
+    })
+}
+
+/// Key of the n-th pack of a backup, relative to the stanza.
+fn pack_key(id: &str, number: u32) -> String {
+    format!("pack/{id}/{number:05}")
+}
+
+/// Put the parts of each file together.
+fn assemble(
+    files: &[Found],
+    parts: &[(usize, u64)],
+    mut results: HashMap<(usize, u64), Part>,
+) -> Vec<FileEntry> {
+    let mut entries: Vec<Option<(FileEntry, bool)>> = files.iter().map(|_| None).collect();
+    for part in parts {
+        let Some(result) = results.remove(part) else { continue };
+        let Some((found, slot)) = files.get(part.0).zip(entries.get_mut(part.0)) else { continue };
+        let (entry, ended) = slot.get_or_insert_with(|| {
+            let entry = FileEntry {
+                path: found.path.clone(),
+                size: 0,
+                mode: found.mode,
+                mtime: found.mtime,
+                crc: 0,
+                chunks: Vec::new(),
+            };
+            (entry, part.1 > 0)
+        });
+        // Once a file has turned out shorter, later parts are of its past; replay truncates it as well.
+        if *ended {
+            continue;
+        }
+        let length = usize::try_from(result.length).unwrap_or(0);
+        entry.crc = crc32c::crc32c_combine(entry.crc, result.crc, length);
+        entry.size += result.length;
+        entry.chunks.extend(result.chunks);
+        *ended = result.length < UNIT;
+    }
+    entries.into_iter().flatten().map(|(entry, _)| entry).collect()
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    chunks: Vec<Chunk>,
+    length: u64,
+    crc: u32,
+}
+
+struct Shared<'a> {
+    stanza: &'a Stanza,
+    settings: &'a Settings,
+    files: &'a [Found],
+    parts: &'a [(usize, u64)],
+    next: AtomicUsize,
+    next_pack: AtomicU32,
+    first_new: u32,
+    added: AtomicU64,
+    stop: AtomicBool,
+    chunks: Mutex<HashMap<Hash, Chunk>>,
+    results: Mutex<HashMap<(usize, u64), Part>>,
+    damaged: Mutex<Vec<String>>,
+    progress: Progress,
+}
+
+/// One thread: what it is reading, and the chunk it has read that starts the next pack.
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    packer: Packer,
+    buffer: Vec<u8>,
+    current: Option<((usize, u64), Unit<'a>, Part)>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared<'a>) -> Result<Self> {
+        let packer = Packer::new(shared.settings.codec)?;
+        Ok(Self { shared, packer, buffer: vec![0; CHUNK], current: None })
+    }
+
+    fn run(mut self) -> Result<()> {
+        let outcome = self.fill_packs();
+        if outcome.is_err() {
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn fill_packs(&mut self) -> Result<()> {
+        while let Some(first) = self.next_new()? {
+            let number = self.shared.next_pack.fetch_add(1, Ordering::Relaxed);
+            let key = pack_key(&self.shared.settings.id, number - self.shared.first_new);
+            let key = self.shared.stanza.key(&key);
+            let mut first = Some(first);
+            self.shared.stanza.store.create(&key, &mut |sink| {
+                let mut writer = Writer::begin(sink, number, self.shared.settings.codec)?;
+                let mut new = first.take();
+                while let Some((hash, length)) = new {
+                    let content = self.buffer.get(..length).unwrap_or_default();
+                    let stored = self.packer.pack(content)?;
+                    let length = u32::try_from(length).unwrap_or(0);
+                    let chunk = writer.append(hash, length, &stored)?;
+                    lock(&self.shared.chunks).insert(hash, chunk);
+                    self.take(chunk);
+                    failpoint::visit("backup.chunk").map_err(Error::repository("write pack"))?;
+                    new = if writer.is_full() { None } else { self.next_new()? };
+                }
+                let size = writer.finish()?;
+                self.shared.added.fetch_add(size, Ordering::Relaxed);
+                Ok(())
+            })?;
+            failpoint::visit("backup.pack").map_err(Error::repository("write pack"))?;
+        }
+        Ok(())
+    }
+
+    /// Read on to the next chunk that is stored nowhere yet: it is in the buffer, its hash and length are returned.
+    fn next_new(&mut self) -> Result<Option<(Hash, usize)>> {
+        loop {
+            if self.shared.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            if self.current.is_none() && !self.open_next()? {
+                return Ok(None);
+            }
+            let Some((_, unit, part)) = &mut self.current else { continue };
+            let length = unit.next(&mut self.buffer)?;
+            if length == 0 {
+                self.close();
+                continue;
+            }
+            let content = self.buffer.get(..length).unwrap_or_default();
+            part.crc = crc32c::crc32c_append(part.crc, content);
+            self.shared.progress.add(length);
+            let hash = Hash::of(content);
+            // Two threads may store the same chunk at the same time; that costs a little space and nothing else.
+            let chunk = lock(&self.shared.chunks).get(&hash).copied();
+            match chunk {
+                Some(chunk) => self.take(chunk),
+                None => return Ok(Some((hash, length))),
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: Chunk) {
+        if let Some((_, _, part)) = &mut self.current {
+            part.length += u64::from(chunk.length);
+            part.chunks.push(chunk);
+        }
+    }
+
+    fn open_next(&mut self) -> Result<bool> {
+        loop {
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            let Some(id) = self.shared.parts.get(number).copied() else { return Ok(false) };
+            let Some(found) = self.shared.files.get(id.0) else { return Ok(false) };
+            if let Some(unit) = Unit::open(found, id.1, self.shared.settings.check)? {
+                self.current = Some((id, unit, Part::default()));
+                return Ok(true);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((id, unit, part)) = self.current.take() {
+            lock(&self.shared.damaged).extend(unit.damaged);
+            lock(&self.shared.results).insert(id, part);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! Chunks that a new backup need not store: those of broken-off backups, and those of the backup it builds on.
+
+use std::collections::BTreeSet;
+
+use crate::backup::copy::Known;
+use crate::backup::info::BackupInfo;
+use crate::backup::manifest::{self, Chunk};
+use crate::backup::pack::Reader;
+use crate::error::Result;
+use crate::log;
+use crate::repo::stanza::Stanza;
+
+impl Known {
+    /// Take in what finished packs of broken-off backups hold. Damaged ones are passed over.
+    pub(crate) fn add_broken_off(
+        &mut self,
+        stanza: &Stanza,
+        complete: &[BackupInfo],
+    ) -> Result<()> {
+        let ids: BTreeSet<&str> = complete.iter().map(|info| info.id.as_str()).collect();
+        for directory in stanza.store.list(&stanza.key("pack"))? {
+            let id = directory.trim_end_matches('/');
+            if ids.contains(id) {
+                continue;
+            }
+            for name in stanza.store.list(&stanza.key(&format!("pack/{id}")))? {
+                let pack = format!("pack/{id}/{name}");
+                match table(stanza, &pack, self.packs.len()) {
+                    Ok(chunks) => self.add_pack(pack, chunks),
+                    Err(error) => log::warning(format_args!("{error}; it is not used")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Take in what a complete backup refers to.
+    pub(crate) fn add_backup(&mut self, stanza: &Stanza, info: &BackupInfo) -> Result<()> {
+        let manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+        let first = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
+        self.packs.extend(manifest.packs);
+        for chunk in manifest.files.iter().flat_map(|file| &file.chunks) {
+            self.chunks.insert(chunk.hash, Chunk { pack: first + chunk.pack, ..*chunk });
+        }
+        Ok(())
+    }
+
+    fn add_pack(&mut self, pack: String, chunks: Vec<Chunk>) {
+        self.packs.push(pack);
+        self.chunks.extend(chunks.into_iter().map(|chunk| (chunk.hash, chunk)));
+    }
+}
+
+fn table(stanza: &Stanza, pack: &str, number: usize) -> Result<Vec<Chunk>> {
+    let key = stanza.key(pack);
+    let source = stanza
+        .store
+        .open(&key)?
+        .ok_or_else(|| crate::error::Error::Corrupt(format!("{key} vanished")))?;
+    Reader::open(source, &key)?.table(u32::try_from(number).unwrap_or(u32::MAX))
+}

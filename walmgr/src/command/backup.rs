@@ -1,0 +1,309 @@
+//! `backup`: take a base backup of the running server, primary or standby.
+//!
+//! Nothing refers to what is written until the last step creates `backup/ID.json`. A backup that breaks off leaves packs that the
+//! next one makes use of; the server forgets it when the session ends.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+
+use crate::backup::copy::{self, Copied, Known, Settings};
+use crate::backup::info::{self, BackupInfo};
+use crate::backup::manifest::{self, CONFIG, Control, Manifest};
+use crate::backup::scan::{self, Found, Scan};
+use crate::backup::unit::PageCheck;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::log;
+use crate::pg::backup::{Session, Stopped};
+use crate::pg::{control, sql};
+use crate::repo::LockMode;
+use crate::repo::stanza::Stanza;
+use crate::repo::wal;
+use crate::wal::name::Segment;
+
+/// Arguments of `backup`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Words to remember the backup by.
+    #[arg(long, default_value = "")]
+    label: String,
+    /// Store only what differs from an earlier backup: the newest, or the named one.
+    #[arg(long, value_name = "BACKUP", num_args = 0..=1, default_missing_value = "")]
+    incremental: Option<String>,
+    /// Number of threads; else backup.jobs of the configuration.
+    #[arg(long, short)]
+    jobs: Option<usize>,
+}
+
+/// Take a backup.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.stanza()?;
+    let data = context.config.data()?;
+    let mut client = sql::connect(context.config.connect()?)?;
+    check_server(&stanza, data, &mut client)?;
+    if context.dry_run {
+        let scan = scan::scan(data)?;
+        let size: u64 = scan.files.iter().map(|file| file.size).sum();
+        log::print(format_args!("would copy {} files with {size} bytes", scan.files.len() + 1));
+        return Ok(());
+    }
+    let _lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
+    for directory in ["pack", "backup"] {
+        for name in stanza.store.sweep(&stanza.key(directory))? {
+            log::debug(format_args!("removed {name}, left by an interrupted backup"));
+        }
+    }
+    let known = known(&stanza, args)?;
+    let check = PageCheck {
+        enabled: sql::setting(&mut client, "data_checksums")? == "on"
+            && sql::setting(&mut client, "block_size")? == "8192",
+        start: 0,
+    };
+    let external = external_files(&mut client, data)?;
+    let id = info::new_id(&stanza)?;
+    let label = if args.label.is_empty() { &id } else { &args.label };
+    let session = Session::start(client, label, context.config.backup.fast_checkpoint)?;
+    log::notice(format_args!("backup {id} started at {}", session.start));
+
+    let mut scan = scan::scan(data)?;
+    scan.files.extend(external);
+    let settings = Settings {
+        id: id.clone(),
+        codec: context.config.codec(),
+        jobs: args.jobs.unwrap_or(context.config.backup.jobs).clamp(1, 256),
+        check: PageCheck { start: session.start.0, ..check },
+    };
+    let copied = copy::copy(&stanza, &scan.files, known, &settings)?;
+    let control = read_control(data)?;
+    step("backup.copied")?;
+    let start = Started {
+        start: session.start,
+        timeline: session.timeline,
+        time: session.start_time,
+        on_standby: session.on_standby,
+    };
+    let (stopped, client) = session.stop()?;
+    step("backup.stopped")?;
+    let info = finish(context, &stanza, &id, args, start, stopped, scan, copied, control, client)?;
+    log::notice(format_args!(
+        "backup {id} complete: {} files, {} bytes, {} added to the repository",
+        info.files, info.size, info.added
+    ));
+    if info.damaged_pages.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Corrupt(format!(
+        "backup {id} is complete, but the cluster has {} pages with wrong checksums: {}",
+        info.damaged_pages.len(),
+        info.damaged_pages.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
+    )))
+}
+
+struct Started {
+    start: crate::wal::lsn::Lsn,
+    timeline: u32,
+    time: std::time::SystemTime,
+    on_standby: bool,
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a backup come together here, once")]
+fn finish(
+    context: &Context,
+    stanza: &Stanza,
+    id: &str,
+    args: &Args,
+    start: Started,
+    stopped: Stopped,
+    scan: Scan,
+    copied: Copied,
+    control: Control,
+    client: Client,
+) -> Result<BackupInfo> {
+    let shares_with: BTreeSet<String> = used_packs(&copied)
+        .filter_map(|pack| pack.split('/').nth(1))
+        .filter(|other| *other != id)
+        .map(str::to_owned)
+        .collect();
+    let mut info = BackupInfo {
+        format: 1,
+        id: id.to_owned(),
+        label: args.label.clone(),
+        manifest_hash: String::new(),
+        system_identifier: stanza.info.system_identifier.to_string(),
+        pg_version: stanza.info.pg_version,
+        from_standby: start.on_standby,
+        timeline: start.timeline,
+        start_lsn: start.start,
+        stop_lsn: stopped.stop,
+        start_wal: String::new(),
+        stop_wal: String::new(),
+        start_time: info::timestamp(start.time)?,
+        stop_time: info::timestamp(stopped.stop_time)?,
+        files: u64::try_from(copied.files.len() + 1).unwrap_or(0),
+        size: copied.files.iter().map(|file| file.size).sum::<u64>() + 8192,
+        added: copied.added,
+        shares_with: shares_with.into_iter().collect(),
+        tablespaces: scan.tablespaces,
+        damaged_pages: copied.damaged,
+    };
+    let size = stanza.info.wal_segment_size;
+    let (first, last) = (info.start_segment(size), info.stop_segment(size));
+    info.start_wal = first.name(size);
+    info.stop_wal = last.name(size);
+    wait_for_wal(context, stanza, first, last, &info, client)?;
+    let manifest = Manifest {
+        directories: scan.directories,
+        packs: copied.packs,
+        backup_label: stopped.label,
+        control,
+        files: copied.files,
+    };
+    info.manifest_hash = manifest::store(stanza, id, &manifest)?.to_string();
+    step("backup.manifest")?;
+    info::commit(stanza, &info)?;
+    Ok(info)
+}
+
+fn used_packs(copied: &Copied) -> impl Iterator<Item = &String> {
+    let used: BTreeSet<u32> =
+        copied.files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.pack).collect();
+    copied
+        .packs
+        .iter()
+        .enumerate()
+        .filter(move |(number, _)| {
+            u32::try_from(*number).is_ok_and(|number| used.contains(&number))
+        })
+        .map(|(_, pack)| pack)
+}
+
+/// The server, the data directory and the stanza must be of one cluster, and the server must archive.
+fn check_server(stanza: &Stanza, data: &Path, client: &mut Client) -> Result<()> {
+    stanza.check_system(sql::stanza_info(client)?.system_identifier)?;
+    match control::system_identifier(data)? {
+        Some(identifier) => stanza.check_system(identifier)?,
+        None => return Err(Error::Usage(format!("{} is not a data directory", data.display()))),
+    }
+    let on_standby: bool = client.query_one("select pg_catalog.pg_is_in_recovery()", &[])?.get(0);
+    if sql::setting(client, "archive_mode")? == "off" && !on_standby {
+        return Err(Error::Usage(
+            "archive_mode is off: a backup without its WAL cannot be restored (walmgr setup)"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn known(stanza: &Stanza, args: &Args) -> Result<Known> {
+    let complete = info::list(stanza)?;
+    let mut known = Known::default();
+    known.add_broken_off(stanza, &complete)?;
+    if let Some(base) = &args.incremental {
+        let base = match complete.iter().rfind(|info| base.is_empty() || info.id == *base) {
+            Some(base) => base,
+            None if base.is_empty() => {
+                log::notice("there is no backup to build on: everything is stored");
+                return Ok(known);
+            }
+            None => return Err(Error::NotFound(format!("backup \"{base}\" does not exist"))),
+        };
+        known.add_backup(stanza, base)?;
+        log::notice(format_args!("only what differs from backup {} is stored", base.id));
+    }
+    Ok(known)
+}
+
+/// Configuration files that live outside the data directory, as Debian has them.
+fn external_files(client: &mut Client, data: &Path) -> Result<Vec<Found>> {
+    let data = data.canonicalize().map_err(Error::local(format!("find {}", data.display())))?;
+    let mut found = Vec::new();
+    for name in ["config_file", "hba_file", "ident_file"] {
+        let place = sql::setting(client, name)?;
+        let looked = Path::new(&place).canonicalize().and_then(|real| Ok((real.metadata()?, real)));
+        match looked {
+            Ok((_, real)) if real.starts_with(&data) => {}
+            Ok((meta, real)) => {
+                let leaf =
+                    real.file_name().and_then(|leaf| leaf.to_str()).unwrap_or(name).to_owned();
+                found.push(Found {
+                    path: format!("{CONFIG}{leaf}"),
+                    place: real,
+                    size: meta.len(),
+                    mode: meta.mode() & 0o7777,
+                    mtime: meta.mtime(),
+                });
+            }
+            Err(error) => log::warning(format_args!("{name} {place} is not saved: {error}")),
+        }
+    }
+    Ok(found)
+}
+
+/// Read the control file until two reads agree: the server may be writing it.
+fn read_control(data: &Path) -> Result<Control> {
+    let path = data.join(Control::PATH);
+    let what = || Error::local(format!("read {}", path.display()));
+    let mut before = Vec::new();
+    loop {
+        let now = std::fs::read(&path).map_err(what())?;
+        if now == before {
+            let meta = path.metadata().map_err(what())?;
+            return Ok(Control::new(&now, meta.mode() & 0o7777, meta.mtime()));
+        }
+        before = now;
+    }
+}
+
+/// Prove that every segment the backup needs is in the repository.
+fn wait_for_wal(
+    context: &Context,
+    stanza: &Stanza,
+    first: Segment,
+    last: Segment,
+    info: &BackupInfo,
+    client: Client,
+) -> Result<()> {
+    drop(client);
+    if info.from_standby {
+        switch_on_primary(context);
+    }
+    let end = Instant::now() + context.config.backup.archive_timeout;
+    let mut segment = first;
+    while segment <= last {
+        if wal::has_segment(stanza, segment)? {
+            segment = segment.next();
+        } else if Instant::now() > end {
+            let hint =
+                if info.from_standby { " (pg_switch_wal() on the primary would help)" } else { "" };
+            return Err(Error::Failed(format!(
+                "segment {} was not archived within {} s, so the backup cannot be completed{hint}",
+                segment.name(stanza.info.wal_segment_size),
+                context.config.backup.archive_timeout.as_secs()
+            )));
+        } else {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// A standby cannot finish a segment; its primary can, if it lets us.
+fn switch_on_primary(context: &Context) {
+    let Some(conninfo) = &context.config.standby.primary_conninfo else { return };
+    let switched = sql::connect(conninfo).and_then(|mut client| {
+        client.query_one("select pg_catalog.pg_switch_wal()::text", &[])?;
+        Ok(())
+    });
+    if let Err(error) = switched {
+        log::warning(format_args!("cannot switch WAL on the primary: {error}"));
+    }
+}
+
+fn step(name: &str) -> Result<()> {
+    failpoint::visit(name).map_err(Error::local("backup"))
+}

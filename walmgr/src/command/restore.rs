@@ -1,0 +1,213 @@
+//! `restore`: bring a backup into a data directory and set it up for recovery.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::backup::info::{self, BackupInfo};
+use crate::backup::manifest::{self, Control, Manifest};
+use crate::backup::pg_manifest;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::log;
+use crate::repo::LockMode;
+use crate::repo::stanza::Stanza;
+use crate::restore::files;
+use crate::restore::place::{self, Existing, Place};
+use crate::restore::select::{self, Target};
+use crate::restore::settings::Recovery;
+
+/// Arguments of `restore`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The backup; else the newest that was complete before the target.
+    backup: Option<String>,
+    /// Data directory to restore into; else cluster.data of the configuration.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Keep files that are the same, replace and remove others.
+    #[arg(long, conflicts_with = "force")]
+    delta: bool,
+    /// Remove what is in the directory first.
+    #[arg(long)]
+    force: bool,
+    /// Put a tablespace elsewhere.
+    #[arg(long, value_name = "OID=DIR")]
+    tablespace_map: Vec<String>,
+    /// Put configuration files that lay outside the data directory here.
+    #[arg(long, value_name = "DIR")]
+    config_to: Option<PathBuf>,
+    /// Number of threads; else backup.jobs of the configuration.
+    #[arg(long, short)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Stop just before the target instead of just after it.
+    #[arg(long)]
+    exclusive: bool,
+    /// Timeline to follow: latest, current or a number.
+    #[arg(long, value_name = "TLI", default_value = "latest")]
+    timeline: String,
+    /// What to do at the target.
+    #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = ["promote", "pause", "shutdown"])]
+    action: String,
+    /// Become a standby, of standby.primary_conninfo if that is set.
+    #[arg(long)]
+    standby: bool,
+}
+
+/// Where recovery shall end; at the end of all WAL when nothing is given.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct TargetArgs {
+    /// Recover to a time.
+    #[arg(long, value_name = "TIME")]
+    to_time: Option<String>,
+    /// Recover to a WAL position.
+    #[arg(long, value_name = "LSN")]
+    to_lsn: Option<String>,
+    /// Recover to a restore point.
+    #[arg(long, value_name = "NAME")]
+    to_name: Option<String>,
+    /// Recover to a transaction.
+    #[arg(long, value_name = "XID")]
+    to_xid: Option<u64>,
+    /// Stop as soon as the backup is consistent.
+    #[arg(long)]
+    immediate: bool,
+}
+
+impl Args {
+    fn target(&self) -> Result<Target> {
+        let target = &self.target;
+        Ok(if let Some(time) = &target.to_time {
+            Target::Time(select::parse_time(time)?)
+        } else if let Some(lsn) = &target.to_lsn {
+            Target::Lsn(lsn.parse()?)
+        } else if let Some(name) = &target.to_name {
+            Target::Name(name.clone())
+        } else if let Some(xid) = target.to_xid {
+            Target::Xid(xid)
+        } else if target.immediate {
+            Target::Immediate
+        } else {
+            Target::End
+        })
+    }
+}
+
+/// Restore.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.stanza()?;
+    let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+    let target = args.target()?;
+    let backups = info::list(&stanza)?;
+    let info = select::select(&backups, args.backup.as_deref(), &target)?;
+    let data = match &args.data {
+        Some(data) => std::path::absolute(data).map_err(Error::local("find the data directory"))?,
+        None => context.config.data()?.to_owned(),
+    };
+    let existing = match (args.delta, args.force) {
+        (true, _) => Existing::Delta,
+        (_, true) => Existing::Force,
+        _ => Existing::Refuse,
+    };
+    let timeline = args.timeline.as_str();
+    if !matches!(timeline, "latest" | "current") && timeline.parse::<u32>().is_err() {
+        return Err(Error::Usage(format!("\"{timeline}\" is no timeline")));
+    }
+    let place = Place { data, tablespaces: tablespaces(info, &args.tablespace_map)?, existing };
+    place.check(info)?;
+    let recovery = Recovery {
+        target,
+        exclusive: args.exclusive,
+        timeline: args.timeline.clone(),
+        action: args.action.clone(),
+        restore_command: context.command_line("archive-get %f %p")?,
+        standby: args.standby.then(|| {
+            (context.config.standby.primary_conninfo.clone(), context.config.standby.slot.clone())
+        }),
+    };
+    if context.dry_run {
+        log::print(format_args!("would restore backup {} into {}", info.id, place.data.display()));
+        for (oid, directory) in &place.tablespaces {
+            log::print(format_args!("would restore tablespace {oid} into {}", directory.display()));
+        }
+        return Ok(());
+    }
+    let jobs = args.jobs.unwrap_or(context.config.backup.jobs).clamp(1, 256);
+    restore(&stanza, info, &place, &recovery, args.config_to.as_deref(), jobs)?;
+    log::notice(format_args!("backup {} restored into {}", info.id, place.data.display()));
+    Ok(())
+}
+
+/// Bring a backup into a place that was checked.
+pub(crate) fn restore(
+    stanza: &Stanza,
+    info: &BackupInfo,
+    place: &Place,
+    recovery: &Recovery,
+    config: Option<&Path>,
+    jobs: usize,
+) -> Result<()> {
+    let manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+    log::notice(format_args!("restoring backup {} ({} files)", info.id, info.files));
+    place.prepare(&manifest)?;
+    step("restore.prepared")?;
+    files::restore(stanza, &manifest, place, config, jobs)?;
+    step("restore.files")?;
+    finish(info, &manifest, place, recovery)
+}
+
+/// Everything is there: write what makes it a cluster in recovery, make it durable, and only then let it be started.
+fn finish(
+    info: &BackupInfo,
+    manifest: &Manifest,
+    place: &Place,
+    recovery: &Recovery,
+) -> Result<()> {
+    let data = &place.data;
+    place::write_synced(&data.join("backup_label"), manifest.backup_label.as_bytes())?;
+    place::write_synced(
+        &data.join("backup_manifest"),
+        pg_manifest::text(info, manifest)?.as_bytes(),
+    )?;
+    recovery.write(data)?;
+    for directory in std::iter::once(data).chain(place.tablespaces.values()) {
+        let what = || Error::local(format!("sync {}", directory.display()));
+        let opened = std::fs::File::open(directory).map_err(what())?;
+        rustix::fs::syncfs(&opened).map_err(|error| what()(error.into()))?;
+    }
+    step("restore.synced")?;
+    let control = data.join(Control::PATH);
+    let temporary = data.join("global/pg_control.walmgr");
+    place::write_synced(&temporary, &manifest.control.bytes()?)?;
+    std::fs::rename(&temporary, &control).map_err(Error::local("write pg_control"))?;
+    place::sync_directory(&data.join("global"))?;
+    place::remove_if_there(&data.join(place::MARKER))?;
+    place::sync_directory(data)
+}
+
+/// Where each tablespace goes: where it was, unless the operator says otherwise.
+fn tablespaces(info: &BackupInfo, map: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut places: BTreeMap<String, PathBuf> =
+        info.tablespaces.iter().map(|(oid, place)| (oid.clone(), PathBuf::from(place))).collect();
+    for entry in map {
+        let (oid, place) = entry
+            .split_once('=')
+            .ok_or_else(|| Error::Usage(format!("\"{entry}\" is not of the form OID=DIR")))?;
+        let slot = places
+            .get_mut(oid)
+            .ok_or_else(|| Error::Usage(format!("the backup has no tablespace with oid {oid}")))?;
+        let place = PathBuf::from(place);
+        if !place.is_absolute() {
+            return Err(Error::Usage(format!("\"{}\" is not absolute", place.display())));
+        }
+        *slot = place;
+    }
+    Ok(places)
+}
+
+fn step(name: &str) -> Result<()> {
+    failpoint::visit(name).map_err(Error::local("restore"))
+}

@@ -1,0 +1,143 @@
+//! `verify`: read backups and WAL back and hold every byte against its hash.
+
+use std::collections::HashSet;
+
+use crate::backup::info::{self, BackupInfo};
+use crate::backup::manifest;
+use crate::backup::read::Packs;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::repo::LockMode;
+use crate::repo::object::Hash;
+use crate::repo::stanza::Stanza;
+use crate::repo::wal;
+use crate::wal::name::{Segment, WalName};
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these backups and the WAL they need; everything when none is named.
+    backups: Vec<String>,
+}
+
+/// Verify; everything that is wrong is reported before the command fails.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.stanza()?;
+    let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+    let mut backups = info::list(&stanza)?;
+    for id in &args.backups {
+        info::load(&stanza, id)?;
+    }
+    if !args.backups.is_empty() {
+        backups.retain(|backup| args.backups.contains(&backup.id));
+    }
+    let mut findings = Findings::default();
+    let mut seen = HashSet::new();
+    for backup in &backups {
+        findings.note(verify_backup(&stanza, backup, &mut seen));
+        findings.note(verify_range(&stanza, backup));
+    }
+    if args.backups.is_empty() {
+        verify_archive(&stanza, &mut findings)?;
+    }
+    match findings.count {
+        0 => {
+            log::print(format_args!(
+                "{} backups and {} WAL files are as they should be",
+                backups.len(),
+                findings.files
+            ));
+            Ok(())
+        }
+        count => Err(Error::Corrupt(format!("{count} problems found"))),
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    count: usize,
+    files: usize,
+}
+
+impl Findings {
+    fn note(&mut self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            log::error(&error);
+            self.count += 1;
+        }
+    }
+}
+
+fn verify_backup(
+    stanza: &Stanza,
+    backup: &BackupInfo,
+    seen: &mut HashSet<(String, u64, Hash)>,
+) -> Result<()> {
+    let manifest = manifest::load(stanza, &backup.id, &backup.manifest_hash)?;
+    let packs = Packs::new(stanza, &manifest);
+    for file in &manifest.files {
+        let mut crc = 0;
+        let mut whole = true;
+        for chunk in &file.chunks {
+            let pack =
+                usize::try_from(chunk.pack).ok().and_then(|number| manifest.packs.get(number));
+            // Shared chunks are read once.
+            if !seen.insert((pack.cloned().unwrap_or_default(), chunk.offset, chunk.hash)) {
+                whole = false;
+                continue;
+            }
+            let content = packs.read(chunk).map_err(|error| {
+                Error::Corrupt(format!("backup {}: {}: {error}", backup.id, file.path))
+            })?;
+            crc = crc32c::crc32c_append(crc, &content);
+        }
+        if whole && crc != file.crc {
+            return Err(Error::Corrupt(format!(
+                "backup {}: {} has another CRC",
+                backup.id, file.path
+            )));
+        }
+    }
+    manifest.control.bytes().map(|_| ())
+}
+
+/// The WAL that a backup needs to be consistent.
+fn verify_range(stanza: &Stanza, backup: &BackupInfo) -> Result<()> {
+    let size = stanza.info.wal_segment_size;
+    let mut segment = backup.start_segment(size);
+    while segment <= backup.stop_segment(size) {
+        let name = WalName::Segment(segment.name(size));
+        wal::verify(stanza, &name, &wal::key(stanza, &name))
+            .map_err(|error| Error::Corrupt(format!("backup {}: {error}", backup.id)))?;
+        segment = segment.next();
+    }
+    Ok(())
+}
+
+fn verify_archive(stanza: &Stanza, findings: &mut Findings) -> Result<()> {
+    for timeline in wal::timelines(stanza)? {
+        let mut last: Option<Segment> = None;
+        for segment in wal::segments(stanza, timeline)? {
+            let size = stanza.info.wal_segment_size;
+            if let Some(before) = last.filter(|last| last.next() != segment) {
+                findings.note(Err(Error::Corrupt(format!(
+                    "WAL between {} and {} is missing",
+                    before.name(size),
+                    segment.name(size)
+                ))));
+            }
+            last = Some(segment);
+            let name = WalName::Segment(segment.name(size));
+            findings.note(wal::verify(stanza, &name, &wal::key(stanza, &name)));
+            findings.files += 1;
+        }
+    }
+    for name in stanza.store.list(&stanza.key("wal"))? {
+        if let Ok(name @ WalName::History(_)) = WalName::parse(&name) {
+            findings.note(wal::verify(stanza, &name, &wal::key(stanza, &name)));
+            findings.files += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Restoring a backup: choose it ([`select`]), make room ([`place`]), bring its files ([`files`]), and tell the server how to recover
+//! ([`settings`]).
+//!
+//! The control file goes first and comes last: a directory that is only partly restored cannot be started.
+
+pub(crate) mod files;
+pub(crate) mod place;
+pub(crate) mod select;
+pub(crate) mod settings;
