@@ -15,6 +15,7 @@ features := --no-default-features --features pg$(PG)
 .PHONY: help
 help:
 	@echo "make demo      see it work: builds, starts a private PostgreSQL, runs real load through a queue"
+	@echo "make psql      psql on a private PostgreSQL with the extensions"
 	@echo "make test      run every test"
 	@echo "make lint      rustfmt, clippy, rustdoc; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ and raw SQL"
@@ -37,6 +38,13 @@ build: tree
 build-release: tree
 	$(private) cargo build --locked --release -p pgq_ext $(features)
 	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+
+# The main job, shown on a private PostgreSQL; then psql on such a server.
+.PHONY: demo psql
+demo: build-release
+	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo
+psql: build-release
+	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo -- --shell
 
 .PHONY: test
 test: build peer

@@ -16,6 +16,7 @@ impl Servers {
                 .set("max_wal_size", "8GB")
                 .set("autovacuum", "off")
                 .set("jit", "off")
+                .set("max_locks_per_transaction", 2000)
                 .start();
             cluster
                 .connect("postgres")

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
-use pgq_client::{
-    Backoff, Consumer, Error, Event, HandlerError, OnFailure, Outcome, Stop, Work,
-};
+use pgq_client::{Backoff, Consumer, Error, Event, HandlerError, OnFailure, Outcome, Stop, Work};
 use pgq_tests::{Scratch, Tree, wait_until};
 use postgres::Client;
 
@@ -103,10 +101,8 @@ fn poison_event_ends_in_the_dead_letter_queue_on_upstream() {
 fn handler_may_ask_for_retry_or_give_up() {
     let (scratch, mut client) = prepare(Tree::Ours);
     insert_and_tick(&mut client, "q", 0, 3);
-    let mut consumer = once(OnFailure::default())
-        .dead_letter_queue("q.dead")
-        .connect(&dsn(&scratch))
-        .unwrap();
+    let mut consumer =
+        once(OnFailure::default()).dead_letter_queue("q.dead").connect(&dsn(&scratch)).unwrap();
     let stats = consumer
         .run(|_, event| {
             Ok(match event.payload::<i32>()? {
@@ -148,8 +144,10 @@ fn repeat_batch_keeps_order_and_loses_nothing() {
         })
         .unwrap();
     assert_eq!(stats.events, 20);
-    assert_eq!(value(&mut client, "select string_agg(n::text, ',' order by ctid) from seen"),
-        (0..20).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    assert_eq!(
+        value(&mut client, "select string_agg(n::text, ',' order by ctid) from seen"),
+        (0..20).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
+    );
 }
 
 #[test]
@@ -222,7 +220,8 @@ fn stop_wakes_a_consumer_that_waits() {
     let thread = std::thread::spawn(move || consumer.run(note));
     let mut client = scratch.connect();
     let waits = || {
-        value(&mut client, "select count(*) from pg_stat_activity where application_name = 'c'") == "1"
+        value(&mut client, "select count(*) from pg_stat_activity where application_name = 'c'")
+            == "1"
     };
     assert!(wait_until(Duration::from_secs(20), waits));
     stop.after_batch();

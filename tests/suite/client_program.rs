@@ -65,8 +65,10 @@ pub(crate) fn value(client: &mut Client, sql: &str) -> String {
 
 /// The directory of programs that `cargo build -p pgq_client --bins --examples` made.
 pub(crate) fn programs() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+        PathBuf::from,
+    );
     let programs = target.join("debug");
     assert!(programs.join("pgq").exists(), "no {}/pgq: run `make test`", programs.display());
     programs

@@ -17,7 +17,7 @@ use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
 use crate::pg::heap::{Value, WritableTable};
 use crate::pg::text::Text;
-use crate::pg::{sequence, xact};
+use crate::pg::{hot, sequence, xact};
 
 /// An event to be stored.
 #[derive(Clone, Copy, Default)]
@@ -42,14 +42,25 @@ pub(crate) struct NewEvent {
 ///
 /// The queue's id sequence is advanced before anything is checked, also for an event that brings its id.
 pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, PgqError> {
-    let xid = xact::assign_top_xid();
-    let queue = find(queue_name)?;
-    let next_id = sequence::nextval(queue.event_sequence);
-    let (queue, table) = lock_current_table(queue_name, queue)?;
-    check_admission(queue_name, &queue, xid, 1)?;
-    let id = event.id.unwrap_or(next_id);
-    let row = row(id, xid, event);
-    store(&queue, &table, &mut std::iter::once(row))?;
+    let mut queue = find(queue_name)?;
+    let begun = hot::begin(queue.event_sequence, queue.table, queue.generation());
+    let mut table = begun.table;
+    // Seldom: the queue changed between the look-up and the lock.
+    let table = loop {
+        match table {
+            Some(table) if queue.is_fresh() => break table,
+            Some(_) | None => {}
+        }
+        queue = find(queue_name)?;
+        table = hot::open(queue.table, queue.generation());
+    };
+    check_admission(queue_name, &queue, begun.xid, 1)?;
+    let id = event.id.unwrap_or(begun.next_value);
+    let row = row(id, begun.xid, begun.now, event);
+    match &queue.plain {
+        Some(plain) => table.insert(plain, &row),
+        None => store_through_executor(&queue, &mut std::iter::once(row))?,
+    }
     pgq_ticker_bgw::mark_dirty(queue.id);
     Ok(id)
 }
@@ -64,12 +75,19 @@ pub(crate) fn insert_events(
     let queue = find(queue_name)?;
     let (queue, table) = lock_current_table(queue_name, queue)?;
     check_admission(queue_name, &queue, xid, count)?;
+    let now = xact::now();
     let mut stored: i64 = 0;
     let mut rows = events.map(|event| {
         stored += 1;
-        row(sequence::nextval(queue.event_sequence), xid, &event)
+        row(sequence::nextval(queue.event_sequence), xid, now, &event)
     });
-    store(&queue, &table, &mut rows)?;
+    match &queue.plain {
+        Some(plain) => {
+            table.check_insert_privilege();
+            table.insert_many(plain, &mut rows);
+        }
+        None => store_through_executor(&queue, &mut rows)?,
+    }
     if stored > 0 {
         pgq_ticker_bgw::mark_dirty(queue.id);
     }
@@ -135,13 +153,13 @@ fn check_admission(
 /// A row in the order of [`queue_cache::EVENT_COLUMNS`].
 type Row = [Value; 11];
 
-fn row(id: i64, xid: i64, event: &NewEvent) -> Row {
+fn row(id: i64, xid: i64, now: i64, event: &NewEvent) -> Row {
     let int4 = |value: Option<i32>| value.map_or(Value::Null, Value::Int4);
     let text = |value: Option<Text>| value.map_or(Value::Null, Value::Text);
     let [extra1, extra2, extra3, extra4] = event.extra.map(text);
     [
         Value::Int8(id),
-        Value::Int8(event.time.unwrap_or_else(xact::now)),
+        Value::Int8(event.time.unwrap_or(now)),
         Value::Int8(xid),
         int4(event.owner),
         int4(event.retry),
@@ -154,24 +172,7 @@ fn row(id: i64, xid: i64, event: &NewEvent) -> Row {
     ]
 }
 
-fn store(
-    queue: &Queue,
-    table: &WritableTable,
-    rows: &mut dyn Iterator<Item = Row>,
-) -> Result<(), PgqError> {
-    let Some(plain) = &queue.plain else {
-        return store_through_executor(queue, rows);
-    };
-    table.check_insert_privilege();
-    match (rows.next(), rows.size_hint()) {
-        (None, _) => {}
-        (Some(only), (_, Some(0))) => table.insert(plain, &only),
-        (Some(first), _) => table.insert_many(plain, &mut std::iter::once(first).chain(rows)),
-    }
-    Ok(())
-}
-
-/// The same through SQL, for an event table with triggers, rules, row security, constraints or unusual indexes.
+/// Store rows through SQL, for an event table with triggers, rules, row security, constraints or unusual indexes.
 fn store_through_executor(
     queue: &Queue,
     rows: &mut dyn Iterator<Item = Row>,

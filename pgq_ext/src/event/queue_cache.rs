@@ -55,6 +55,11 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// Which load of the queue this is.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// False when something about the queue may have changed since it was loaded.
     pub(crate) fn is_fresh(&self) -> bool {
         self.generation == invalidation::generation()
@@ -73,12 +78,25 @@ const QUEUE_ROW: &CStr = cr"
      where q.queue_name operator(pg_catalog.=) $1";
 
 thread_local! {
+    /// The queue used last, in front of the others: most transactions write to one.
+    static LAST: RefCell<Option<(Vec<u8>, Rc<Queue>)>> = const { RefCell::new(None) };
     static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
 }
 
 /// The queue of this name, from the cache or from the latest committed row; None when there is no such queue.
 pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
-    let cached = name.with_bytes(|bytes| CACHE.with_borrow(|cache| cache.get(bytes).cloned()));
+    let cached = name.with_bytes(|bytes| {
+        LAST.with_borrow_mut(|last| {
+            if let Some((last_name, queue)) = last
+                && last_name == bytes
+            {
+                return Some(Rc::clone(queue));
+            }
+            let queue = CACHE.with_borrow(|cache| cache.get(bytes).cloned())?;
+            *last = Some((bytes.to_vec(), Rc::clone(&queue)));
+            Some(queue)
+        })
+    });
     match cached {
         Some(queue) if queue.is_fresh() => Ok(Some(queue)),
         Some(_) | None => reload(name),
@@ -99,6 +117,7 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
         if queue.is_fresh() {
             let queue = Rc::new(queue);
             let key = name.with_bytes(<[u8]>::to_vec);
+            LAST.set(Some((key.clone(), Rc::clone(&queue))));
             CACHE.with_borrow_mut(|cache| cache.insert(key, Rc::clone(&queue)));
             return Ok(Some(queue));
         }

@@ -6,6 +6,7 @@ use std::ptr;
 
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::ports;
 use super::text::Text;
@@ -16,11 +17,37 @@ pub(crate) struct Plain {
     indexes: Vec<PlainIndex>,
 }
 
+impl Plain {
+    pub(super) fn indexes(&self) -> &[PlainIndex] {
+        &self.indexes
+    }
+}
+
 #[derive(Clone, Debug)]
-struct PlainIndex {
-    oid: pg_sys::Oid,
+pub(super) struct PlainIndex {
+    pub(super) oid: pg_sys::Oid,
     /// Offsets of the indexed columns in a row.
     columns: Vec<usize>,
+}
+
+/// More columns than that, and the index is for the executor. PgQ's own has one.
+const MAX_KEYS: usize = 4;
+
+impl PlainIndex {
+    /// Values and null flags of the index's columns, out of those of a row.
+    pub(super) fn keys(
+        &self,
+        datums: &[pg_sys::Datum],
+        nulls: &[bool],
+    ) -> ([pg_sys::Datum; MAX_KEYS], [bool; MAX_KEYS]) {
+        let mut key_datums = [pg_sys::Datum::null(); MAX_KEYS];
+        let mut key_nulls = [false; MAX_KEYS];
+        for (i, &column) in self.columns.iter().enumerate().take(MAX_KEYS) {
+            key_datums[i] = datums[column];
+            key_nulls[i] = nulls[column];
+        }
+        (key_datums, key_nulls)
+    }
 }
 
 /// One value of a row.
@@ -37,7 +64,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    fn datum(self) -> pg_sys::Datum {
+    pub(super) fn datum(self) -> pg_sys::Datum {
         match self {
             Self::Null => pg_sys::Datum::null(),
             Self::Int4(value) => value.into(),
@@ -58,7 +85,7 @@ impl Value {
         }
     }
 
-    fn is_null(self) -> bool {
+    pub(super) fn is_null(self) -> bool {
         matches!(self, Self::Null)
     }
 }
@@ -72,10 +99,23 @@ pub(crate) struct WritableTable {
 impl WritableTable {
     /// Open and lock it, processing pending invalidations; None when it does not exist (any more).
     pub(crate) fn open(oid: pg_sys::Oid) -> Option<Self> {
-        let lock = i32::try_from(pg_sys::RowExclusiveLock).unwrap_or(0);
         // SAFETY: opens by oid; a missing relation gives null.
-        let relation = unsafe { pg_sys::try_relation_open(oid, lock) };
+        let relation = unsafe { pg_sys::try_relation_open(oid, ports::ROW_EXCLUSIVE) };
         (!relation.is_null()).then_some(Self { relation, oid })
+    }
+
+    /// Take over a relation that is open and locked for writing; None for null.
+    ///
+    /// # Safety
+    ///
+    /// `relation` is null, or open, locked, and nobody else closes it.
+    pub(super) unsafe fn from_open(relation: pg_sys::Relation, oid: pg_sys::Oid) -> Option<Self> {
+        (!relation.is_null()).then_some(Self { relation, oid })
+    }
+
+    /// The open relation.
+    pub(super) fn relation(&self) -> pg_sys::Relation {
+        self.relation
     }
 
     /// Raise 42501 unless the current user may insert into the table.
@@ -128,29 +168,6 @@ impl WritableTable {
             }
         }
         Some(indexes)
-    }
-
-    /// Store one row and its index entries. `values` has a value for each column that [`Self::plain`] was asked for.
-    pub(crate) fn insert<const N: usize>(&self, plain: &Plain, values: &[Value; N]) {
-        let mut datums = values.map(Value::datum);
-        let mut nulls = values.map(Value::is_null);
-        // SAFETY: the relation is open.
-        let desc = unsafe { (*self.relation).rd_att };
-        // SAFETY: there are as many values as columns (`plain` checked the shape) and they have the columns' types.
-        let tuple =
-            unsafe { pg_sys::heap_form_tuple(desc, datums.as_mut_ptr(), nulls.as_mut_ptr()) };
-        // SAFETY: marks the command as one that wrote.
-        let command = unsafe { pg_sys::GetCurrentCommandId(true) };
-        // SAFETY: an open, locked heap relation and a tuple of its row type; no special options.
-        unsafe { pg_sys::heap_insert(self.relation, tuple, command, 0, ptr::null_mut()) };
-        for facts in &plain.indexes {
-            let index = OpenIndex::open(facts.oid);
-            // SAFETY: heap_insert has set the tuple's address.
-            let tid = unsafe { &raw mut (*tuple).t_self };
-            index.insert(facts, &datums, &nulls, tid, self.relation);
-        }
-        // SAFETY: made above, stored, and not referred to any more.
-        unsafe { pg_sys::heap_freetuple(tuple) };
     }
 
     /// Store many rows, with one WAL record per page rather than per row.
@@ -254,9 +271,8 @@ struct OpenIndex(pg_sys::Relation);
 
 impl OpenIndex {
     fn open(oid: pg_sys::Oid) -> Self {
-        let lock = i32::try_from(pg_sys::RowExclusiveLock).unwrap_or(0);
         // SAFETY: the table is locked, so its indexes cannot go away; opens by oid or raises an error.
-        Self(unsafe { pg_sys::index_open(oid, lock) })
+        Self(unsafe { pg_sys::index_open(oid, ports::ROW_EXCLUSIVE) })
     }
 
     /// Offsets of the index's columns in a row; Some(None) when the index takes no entries yet; None when an
@@ -279,7 +295,7 @@ impl OpenIndex {
         if !index.indisready {
             return Some(None);
         }
-        let count = usize::try_from(index.indnatts).unwrap_or(0);
+        let count = usize::try_from(index.indnatts).ok().filter(|count| *count <= MAX_KEYS)?;
         // SAFETY: indkey has indnatts members.
         let keys = unsafe { index.indkey.values.as_slice(count) };
         keys.iter()
@@ -296,16 +312,18 @@ impl OpenIndex {
         tid: pg_sys::ItemPointer,
         heap: pg_sys::Relation,
     ) {
-        const MAX: usize = 32; // INDEX_MAX_KEYS
-        let mut key_datums = [pg_sys::Datum::null(); MAX];
-        let mut key_nulls = [false; MAX];
-        for (i, &column) in facts.columns.iter().enumerate().take(MAX) {
-            key_datums[i] = datums[column];
-            key_nulls[i] = nulls[column];
-        }
+        let (mut keys, mut key_nulls) = facts.keys(datums, nulls);
         // SAFETY: a plain btree index of this heap (`plain_columns`), values of its columns, the row's address.
         unsafe {
-            ports::index_insert(self.0, key_datums.as_mut_ptr(), key_nulls.as_mut_ptr(), tid, heap)
+            pg_guard_ffi_boundary(|| {
+                ports::raw::insert_into_btree(
+                    self.0,
+                    keys.as_mut_ptr(),
+                    key_nulls.as_mut_ptr(),
+                    tid,
+                    heap,
+                )
+            })
         };
     }
 }

@@ -4,6 +4,10 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+/// Lock of a writer.
+#[expect(clippy::as_conversions, reason = "a small constant")]
+pub(super) const ROW_EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+
 /// No random access to a sort's result: a flag set since 15, a boolean before.
 #[cfg(any(feature = "pg13", feature = "pg14"))]
 pub(super) const SORT_OPTIONS: bool = false;
@@ -79,34 +83,6 @@ pub(super) unsafe fn index_beginscan(
     // SAFETY: by this function's contract.
     unsafe {
         pg_sys::index_beginscan(heap, index, snapshot, keys, 0)
-    }
-}
-
-/// Insert one entry into a btree index that is not unique.
-///
-/// # Safety
-///
-/// `index` is an open, locked, plain btree index of `heap`; `values` and `nulls` have an element per index column; `tid` is
-/// the address of the row in `heap`.
-pub(super) unsafe fn index_insert(
-    index: pg_sys::Relation,
-    values: *mut pg_sys::Datum,
-    nulls: *mut bool,
-    tid: pg_sys::ItemPointer,
-    heap: pg_sys::Relation,
-) {
-    const NO_CHECK: pg_sys::IndexUniqueCheck::Type = pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO;
-    // The IndexInfo argument is for access methods that keep state between insertions; btinsert() does not look at it.
-    let info = std::ptr::null_mut();
-    #[cfg(feature = "pg13")]
-    // SAFETY: by this function's contract.
-    unsafe {
-        pg_sys::index_insert(index, values, nulls, tid, heap, NO_CHECK, info);
-    }
-    #[cfg(not(feature = "pg13"))]
-    // SAFETY: by this function's contract.
-    unsafe {
-        pg_sys::index_insert(index, values, nulls, tid, heap, NO_CHECK, false, info);
     }
 }
 
@@ -199,6 +175,92 @@ pub(super) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CSt
         // SAFETY: raises the error; the name is a C string.
         unsafe {
             pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_FUNCTION, name.as_ptr())
+        };
+    }
+}
+
+/// C functions as they are, for sections that are guarded as a whole (`hot.rs`).
+pub(super) mod raw {
+    use std::ffi::c_int;
+
+    use pgrx::pg_sys::{
+        BulkInsertState, CommandId, Datum, FullTransactionId, HeapTuple, IndexInfo,
+        IndexUniqueCheck, ItemPointer, LOCKMODE, Oid, Relation, SubTransactionId, TimestampTz,
+        TupleDesc,
+    };
+
+    unsafe extern "C-unwind" {
+        pub(in super::super) fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
+        pub(in super::super) fn GetTopFullTransactionId() -> FullTransactionId;
+        pub(in super::super) fn GetCurrentSubTransactionId() -> SubTransactionId;
+        pub(in super::super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
+        pub(in super::super) fn GetUserId() -> Oid;
+        pub(in super::super) fn GetCurrentCommandId(used: bool) -> CommandId;
+        pub(in super::super) fn relation_open(relation: Oid, lock: LOCKMODE) -> Relation;
+        pub(in super::super) fn try_relation_open(relation: Oid, lock: LOCKMODE) -> Relation;
+        pub(in super::super) fn relation_close(relation: Relation, lock: LOCKMODE);
+        pub(in super::super) fn index_open(relation: Oid, lock: LOCKMODE) -> Relation;
+        pub(in super::super) fn index_close(relation: Relation, lock: LOCKMODE);
+        pub(in super::super) fn heap_form_tuple(
+            desc: TupleDesc,
+            values: *mut Datum,
+            nulls: *mut bool,
+        ) -> HeapTuple;
+        pub(in super::super) fn heap_insert(
+            relation: Relation,
+            tuple: HeapTuple,
+            command: CommandId,
+            options: c_int,
+            bulk: BulkInsertState,
+        );
+        #[cfg(feature = "pg13")]
+        fn index_insert(
+            index: Relation,
+            values: *mut Datum,
+            nulls: *mut bool,
+            tid: ItemPointer,
+            heap: Relation,
+            check: IndexUniqueCheck::Type,
+            info: *mut IndexInfo,
+        ) -> bool;
+        #[cfg(not(feature = "pg13"))]
+        fn index_insert(
+            index: Relation,
+            values: *mut Datum,
+            nulls: *mut bool,
+            tid: ItemPointer,
+            heap: Relation,
+            check: IndexUniqueCheck::Type,
+            unchanged: bool,
+            info: *mut IndexInfo,
+        ) -> bool;
+    }
+
+    /// Insert one entry into a btree index that is not unique.
+    ///
+    /// # Safety
+    ///
+    /// `index` is an open, locked, plain btree index of `heap`; `values` and `nulls` have an element per index column; `tid`
+    /// is the address of the row in `heap`. An error jumps to the enclosing guard.
+    pub(in super::super) unsafe fn insert_into_btree(
+        index: Relation,
+        values: *mut Datum,
+        nulls: *mut bool,
+        tid: ItemPointer,
+        heap: Relation,
+    ) {
+        const NO_CHECK: IndexUniqueCheck::Type = IndexUniqueCheck::UNIQUE_CHECK_NO;
+        // This is for access methods that keep state between insertions; btinsert() does not look at it.
+        let info = std::ptr::null_mut();
+        #[cfg(feature = "pg13")]
+        // SAFETY: by this function's contract.
+        unsafe {
+            index_insert(index, values, nulls, tid, heap, NO_CHECK, info)
+        };
+        #[cfg(not(feature = "pg13"))]
+        // SAFETY: by this function's contract.
+        unsafe {
+            index_insert(index, values, nulls, tid, heap, NO_CHECK, false, info)
         };
     }
 }

@@ -32,10 +32,18 @@ impl Text {
 
     /// Call `f` with the value's bytes; a compressed or out-of-line value is fetched first.
     pub(crate) fn with_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: the datum is a valid varlena (invariant of the type); detoasting gives the same or a new one.
-        let flat = unsafe { pg_sys::pg_detoast_datum_packed(self.0.cast_mut_ptr()) };
-        // SAFETY: a packed, detoasted varlena has its bytes inline; the slice does not outlive this call.
-        f(unsafe { pgrx::varlena::varlena_to_byte_slice(flat) })
+        let mut varlena = self.0.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: the datum is a valid varlena (invariant of the type): its header says how it is stored.
+        let is_flat = unsafe {
+            (pgrx::varlena::varatt_is_1b(varlena) && !pgrx::varlena::varatt_is_1b_e(varlena))
+                || pgrx::varlena::varatt_is_4b_u(varlena)
+        };
+        if !is_flat {
+            // SAFETY: as above; gives a flat copy in the current memory context.
+            varlena = unsafe { pg_sys::pg_detoast_datum_packed(varlena) };
+        }
+        // SAFETY: a flat varlena has its bytes inline; the slice does not outlive this call.
+        f(unsafe { pgrx::varlena::varlena_to_byte_slice(varlena) })
     }
 
     /// The value as it may stand in a message.
