@@ -19,15 +19,15 @@ pub(crate) fn run(servers: &Servers) {
         let queue = format!("consume_{events}");
         let batches =
             both.each_mut().map(|measured| open_batch(&mut measured.client, &queue, events));
+        let statements = both.each_mut().map(|measured| {
+            measured.client.prepare("select count(*) from pgq.get_batch_events($1)").unwrap()
+        });
         let mut series = [Series::new("upstream"), Series::new("ours")];
         for round in 0..=ROUNDS {
             for i in 0..2 {
                 let cost = both[i].cost(|client| {
                     for _ in 0..repeats {
-                        let row = client.query_one(
-                            "select count(*) from pgq.get_batch_events($1)",
-                            &[&batches[i]],
-                        );
+                        let row = client.query_one(&statements[i], &[&batches[i]]);
                         assert_eq!(row.unwrap().get::<_, i64>(0), events);
                     }
                 });

@@ -1,13 +1,11 @@
 //! `pgq.get_batch_events`: the events of a batch, straight from the event tables' indexes.
 
-use pgq_core::window_sql::window_sql;
-use pgrx::spi::Spi;
-
+use super::kept_query::KeptQuery;
 use super::span::{Span, TickPair};
 use crate::error::PgqError;
 use crate::event::queue_cache::EVENT_COLUMNS;
 use crate::pg::call::{Call, Returned};
-use crate::pg::catalog;
+use crate::pg::catalog::QualifiedName;
 use crate::pg::index_scan::{IndexedTable, ScannedRow};
 use crate::pg::row_store::RowStore;
 
@@ -17,6 +15,10 @@ const OWNER: usize = 3;
 /// Offsets of the result's columns: all but `ev_owner`.
 const RESULT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10];
 
+thread_local! {
+    static OPEN_BATCH: KeptQuery = const { KeptQuery::new(include_str!("open_batch.sql")) };
+}
+
 /// `pgq.get_batch_events(x_batch_id)`.
 pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let batch = call.int8(0);
@@ -24,7 +26,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
     let span = Span::load(ticks)?.ok_or_else(damaged)?;
     let mut rows = RowStore::begin(call);
-    let tables: Option<Vec<_>> = span.tables.iter().map(|name| open(name)).collect();
+    let tables: Option<Vec<_>> = span.tables.iter().map(open).collect();
     match tables {
         Some(tables) => {
             for table in &tables {
@@ -33,8 +35,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
         }
         // An event table that somebody changed: ask the planner instead.
         None => {
-            let sql =
-                window_sql(&span.window, &span.tables, subscription, None).ok_or_else(damaged)?;
+            let sql = span.sql(subscription, None).ok_or_else(damaged)?;
             rows.fill_from_query::<{ RESULT.len() }>(&sql)?;
         }
     }
@@ -44,24 +45,22 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
 
 /// The ticks and the subscription of an open batch.
 fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
-    let row = Spi::connect(|client| {
-        let rows = client.select(include_str!("open_batch.sql"), Some(1), &[batch.into()])?.first();
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let ticks = TickPair {
-            queue: rows.get(1)?.unwrap_or_default(),
-            previous: rows.get(2)?.unwrap_or_default(),
-            current: rows.get(3)?.unwrap_or_default(),
-        };
-        Ok::<_, pgrx::spi::Error>(Some((ticks, rows.get(4)?.unwrap_or_default())))
+    let row = OPEN_BATCH.with(|query| {
+        query.first_row(&[batch.into()], |row| {
+            let ticks = TickPair {
+                queue: row.get(1)?.unwrap_or_default(),
+                previous: row.get(2)?.unwrap_or_default(),
+                current: row.get(3)?.unwrap_or_default(),
+            };
+            Ok((ticks, row.get(4)?.unwrap_or_default()))
+        })
     })?;
     row.ok_or(PgqError::NoSuchBatch { batch })
 }
 
 /// The event table with its index on `ev_txid`; None when it is not as `pgq.create_queue` made it.
-fn open(name: &str) -> Option<IndexedTable> {
-    let oid = catalog::relation_by_text(name)?;
+fn open(name: &QualifiedName) -> Option<IndexedTable> {
+    let oid = name.oid()?;
     IndexedTable::open(oid, &EVENT_COLUMNS, TXID)
 }
 

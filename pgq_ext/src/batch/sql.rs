@@ -1,7 +1,5 @@
 //! `pgq._window_sql`: the query for the events between two ticks, as text.
 
-use pgq_core::window_sql::window_sql;
-
 use super::span::{Span, TickPair};
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
@@ -18,6 +16,6 @@ pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {
         return Ok(Returned::Null);
     };
     let filter = call.text(4).map(Text::to_display);
-    let sql = window_sql(&span.window, &span.tables, subscription, filter.as_deref());
+    let sql = span.sql(subscription, filter.as_deref());
     Ok(sql.map_or(Returned::Null, |sql| Returned::Text(Text::new(sql.as_bytes()))))
 }

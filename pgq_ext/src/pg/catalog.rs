@@ -1,6 +1,6 @@
 //! Catalog look-ups by name.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 
@@ -13,10 +13,33 @@ pub(crate) fn relation_oid(schema: &CStr, name: &CStr) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
-/// Oid of a relation by its name as SQL text would have it (unquoted names are folded); None when there is none.
-pub(crate) fn relation_by_text(name: &str) -> Option<pg_sys::Oid> {
-    let name = super::text::Text::new(name.as_bytes());
-    // SAFETY: to_regclass takes one non-null text; it gives null for a missing relation, which this call form
-    // cannot receive, so a raw call is made.
-    unsafe { pgrx::direct_function_call(pg_sys::to_regclass, &[Some(name.datum())]) }
+/// Schema and name of a relation.
+pub(crate) struct QualifiedName {
+    schema: CString,
+    name: CString,
+}
+
+impl QualifiedName {
+    /// Take apart a name as PgQ stores it, unquoted: the first dot separates the two. None without one.
+    pub(crate) fn split(stored: &str) -> Option<Self> {
+        let (schema, name) = stored.split_once('.')?;
+        Some(Self { schema: CString::new(schema).ok()?, name: CString::new(name).ok()? })
+    }
+
+    /// Oid of the relation; None when there is none of this name.
+    pub(crate) fn oid(&self) -> Option<pg_sys::Oid> {
+        relation_oid(&self.schema, &self.name)
+    }
+
+    /// The name as it stands in SQL.
+    pub(crate) fn quoted(&self) -> String {
+        // SAFETY: C strings; the result is a C string in the current memory context.
+        let quoted = unsafe {
+            CStr::from_ptr(pg_sys::quote_qualified_identifier(
+                self.schema.as_ptr(),
+                self.name.as_ptr(),
+            ))
+        };
+        quoted.to_string_lossy().into_owned()
+    }
 }

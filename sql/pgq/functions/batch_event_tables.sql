@@ -23,7 +23,7 @@ returns setof text as $$
      where q.queue_id = i_queue_id
        and n.is_possible
      order by n.place;
-$$ language sql stable set search_path = pg_catalog, pg_temp;
+$$ language sql stable; -- no search_path of its own, so that it is expanded into the query that calls it
 
 comment on function pgq._window_tables(integer, bigint, bigint) is 'event tables in which the events between two ticks can be';
 
