@@ -1,3 +1,31 @@
+create or replace function pgq._check_tick(i_queue_id integer, i_tick_id bigint)
+returns void as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._check_tick(2)
+--      Refuse a tick of another cluster, as a restored dump has them: new events would be taken for ones that it
+--      sees, and come twice.
+-- Errors: XX001 the tick is of another cluster
+-- ----------------------------------------------------------------------
+declare
+    v_xmin bigint;
+    v_xmax bigint;
+begin
+    select txid_snapshot_xmin(t.tick_snapshot), txid_snapshot_xmax(t.tick_snapshot)
+      into v_xmin, v_xmax
+      from pgq.tick t
+     where t.tick_queue = i_queue_id
+       and t.tick_id = i_tick_id
+       and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, txid_current_snapshot());
+    if found then
+        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%', v_xmin, v_xmax, txid_current()
+            using errcode = 'XX001',
+                  hint = 'If the database was restored from a dump, call pgq.rebase().';
+    end if;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._check_tick(integer, bigint) is 'refuse a tick of another cluster';
+
 create or replace function pgq.next_batch_custom(
     in i_queue_name text, in i_consumer_name text,
     in i_min_lag interval, in i_min_count int4, in i_min_interval interval,
@@ -16,7 +44,7 @@ returns record as $$
 --      i_min_count     - at least this many events, see pgq.find_tick_helper
 --      i_min_interval  - or spanning at least this time
 -- Returns: id of the batch, and the ticks at its ends; all NULL when there is nothing (yet)
--- Errors: 42704 not subscribed; XX001 the consumer's tick is gone
+-- Errors: 42704 not subscribed; XX001 the consumer's tick is gone, or the tick is of another cluster (see pgq.rebase)
 -- Locks: row of the subscription
 -- Tables: pgq.subscription, pgq.tick
 -- ----------------------------------------------------------------------
@@ -52,6 +80,7 @@ begin
           from pgq.tick t
          where t.tick_queue = v_sub.sub_queue
            and t.tick_id = v_sub.sub_next_tick;
+        perform pgq._check_tick(v_sub.sub_queue, cur_tick_id);
         return;
     end if;
 
@@ -80,6 +109,7 @@ begin
         return;
     end if;
 
+    perform pgq._check_tick(v_sub.sub_queue, cur_tick_id);
     batch_id := nextval('pgq.batch_id_seq');
     update pgq.subscription
        set sub_batch = batch_id,

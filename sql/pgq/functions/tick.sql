@@ -107,7 +107,7 @@ begin
     v_seq := coalesce(v_queue.seq, 1);
 
     -- The snapshot that the tick gets is the one that sees the newest tick.
-    select s.snapshot, l.tick_id, l.tick_time, l.tick_snapshot, l.tick_event_seq,
+    select s.snapshot, l.tick_id, l.tick_time, l.tick_snapshot, l.tick_event_seq, l.stored,
            (select p.tick_time
               from pgq.tick p
              where p.tick_queue = i_queue_id
@@ -117,7 +117,7 @@ begin
       into v_last
       from (select txid_current_snapshot() as snapshot) s
       left join lateral (
-               select *
+               select t.*, t.xmin as stored
                  from pgq.tick t
                 where t.tick_queue = i_queue_id
                 order by t.tick_id desc
@@ -127,17 +127,23 @@ begin
         return pgq._add_tick(v_queue.queue_id, v_queue.queue_tick_seq, v_last.snapshot, v_seq);
     end if;
 
-    if txid_snapshot_xmax(v_last.tick_snapshot) > txid_snapshot_xmax(v_last.snapshot) then
-        if txid_snapshot_xmin(v_last.tick_snapshot) > txid_current() then
-            raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
-                            txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
-                using errcode = 'XX001',
-                      hint = 'If the database was restored from a dump, call pgq.rebase().';
-        end if;
+    if pgq._is_foreign_tick(v_last.tick_snapshot, v_last.stored, v_last.snapshot) then
         -- A tick now would skip events of transactions that the newest tick takes for finished.
-        raise warning 'Dubious PgQ state: old xmax=%, cur txid=%', txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
-            using hint = 'If the database was restored from a dump, call pgq.rebase().';
-        return null;
+        if txid_snapshot_xmin(v_last.tick_snapshot) <= txid_current() and txid_snapshot_xmax(v_last.tick_snapshot) > txid_current() then
+            raise warning 'Dubious PgQ state: old xmax=%, cur txid=%', txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+                using hint = 'If the database was restored from a dump, call pgq.rebase().';
+            return null;
+        end if;
+        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
+                        txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+            using errcode = 'XX001',
+                  hint = 'If the database was restored from a dump, call pgq.rebase().';
+    end if;
+    if v_queue.queue_switch_step1 > txid_snapshot_xmax(v_last.snapshot)
+       and v_queue.queue_switch_step1 is distinct from txid_current_if_assigned() then
+        raise exception 'Invalid PgQ state: step1=%, cur txid=%', v_queue.queue_switch_step1, txid_current()
+            using errcode = 'XX001',
+                  hint = 'If the database was restored from a dump, call pgq.rebase().';
     end if;
 
     -- In these transactions the snapshot is older than the lock.

@@ -71,6 +71,7 @@ grant execute on function
     pgq.maint_operations(),
     pgq._function_exists(text, text),
     pgq.upgrade_schema(),
+    pgq.rebase(),
     pgq.grant_perms(text),
     pgq._grant_perms_from(text, text, text, text),
     pgq.tune_storage(text),

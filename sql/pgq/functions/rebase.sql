@@ -1,0 +1,311 @@
+-- A dump carries transaction ids of the cluster it was made in: in events, in the snapshots of ticks, in the state of
+-- rotation. In a cluster that has given out more ids than those they are just the past. In a cluster that has given
+-- out fewer they are the future, and mean nothing. pgq.rebase() moves them into this cluster's past.
+
+create or replace function pgq.rebase()
+returns integer as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.rebase(0)
+--      After a dump was restored: make transaction ids of another cluster into ids of this one, in every queue that
+--      has such. Which events lie between which ticks, what each consumer still gets, and open batches stay as they
+--      are; events that no tick covers, and those inserted since the restore, come with the next tick. Also sets
+--      the sequences of ids forward that the dump did not include. Harmless where there is nothing to do.
+-- Returns: number of queues that were changed
+-- Errors: 25001 not in a READ COMMITTED transaction
+-- Locks: ticker and rotation locks of the queues that are changed, rows of the queues and all they contain
+-- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription, event tables
+-- ----------------------------------------------------------------------
+declare
+    v_queue_id integer;
+    v_count    integer := 0;
+begin
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        raise exception 'pgq.rebase must be called in a READ COMMITTED transaction' using errcode = '25001';
+    end if;
+
+    for v_queue_id in
+        select q.queue_id from pgq.queue q order by q.queue_id
+    loop
+        if pgq._is_foreign(v_queue_id) then
+            perform pg_advisory_xact_lock(1885827444, v_queue_id);
+            perform pg_advisory_xact_lock(1885827442, v_queue_id);
+            if pgq._is_foreign(v_queue_id) then
+                perform pgq._rebase_queue(v_queue_id);
+                v_count := v_count + 1;
+            end if;
+        end if;
+    end loop;
+
+    perform pgq.seq_setval('pgq.queue_queue_id_seq', (select max(q.queue_id) from pgq.queue q));
+    perform pgq.seq_setval('pgq.consumer_co_id_seq', (select max(c.co_id) from pgq.consumer c));
+    perform pgq.seq_setval('pgq.subscription_sub_id_seq', greatest(
+        (select max(s.sub_id) from pgq.subscription s),
+        (select max(r.ev_owner) from pgq.retry_queue r),
+        (select max(e.ev_owner) from pgq.event_template e)));
+    return v_count;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+
+comment on function pgq.rebase() is 'after a dump was restored: move transaction ids of another cluster into this one''s past';
+
+create or replace function pgq._live_tables(i_queue_id integer)
+returns setof text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._live_tables(1)
+--      Event tables that batches are read from: the current and the previous one.
+-- Returns: quoted names
+-- ----------------------------------------------------------------------
+    select distinct pgq.quote_fqname(q.queue_data_pfx || '_' || n)
+      from pgq.queue q,
+           unnest(array[q.queue_cur_table, (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables]) n
+     where q.queue_id = i_queue_id;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._live_tables(integer) is 'event tables that batches are read from';
+
+create or replace function pgq._is_foreign(i_queue_id integer)
+returns boolean as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._is_foreign(1)
+--      True if a queue contains transaction ids that this cluster has not given out yet.
+-- ----------------------------------------------------------------------
+declare
+    v_table  text;
+    v_result boolean;
+begin
+    select exists (
+               select 1
+                 from pgq.tick t
+                where t.tick_queue = i_queue_id
+                  and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, txid_current_snapshot()))
+           or exists (
+               select 1
+                 from pgq.queue q
+                where q.queue_id = i_queue_id
+                  and greatest(q.queue_switch_step1, q.queue_switch_step2)
+                      > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot())))
+      into v_result;
+    if v_result then
+        return true;
+    end if;
+
+    for v_table in
+        select t from pgq._live_tables(i_queue_id) t
+    loop
+        execute format('select max(e.ev_txid) > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot()))'
+                       ' from %s e', v_table)
+           into v_result;
+        if v_result then
+            return true;
+        end if;
+    end loop;
+    return false;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._is_foreign(integer) is 'true if a queue contains transaction ids of another cluster';
+
+create or replace function pgq._restored_by(i_queue_id integer, i_now txid_snapshot)
+returns bigint[] as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._restored_by(2)
+--      Transactions of this cluster that brought events here from a dump. An event says which transaction made it
+--      (ev_txid), its row says which stored it (xmin). For an event made here, these are the same, or the latter is
+--      a savepoint of the former and follows it. A restore stores many transactions' events in one.
+-- Parameters:
+--      i_queue_id - id of the queue
+--      i_now      - present snapshot
+-- Returns: transaction ids with epoch
+-- ----------------------------------------------------------------------
+declare
+    v_seq    bigint;
+    v_table  text;
+    v_part   bigint[];
+    v_result bigint[];
+begin
+    -- New events have ids above what the newest tick of the dump had counted.
+    select max(t.tick_event_seq)
+      into v_seq
+      from pgq.tick t
+     where t.tick_queue = i_queue_id
+       and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, i_now);
+    v_result := array(
+        select distinct pgq._full_xid(t.xmin, txid_snapshot_xmax(i_now))
+          from pgq.tick t
+         where t.tick_queue = i_queue_id
+           and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, i_now));
+
+    for v_table in
+        select t from pgq._live_tables(i_queue_id) t
+    loop
+        execute format('select array_agg(r.stored) from ('
+                       ' select x.stored from ('
+                       '  select pgq._full_xid(e.xmin, $1) as stored, e.ev_txid, e.ev_id, e.ev_retry from %s e) x'
+                       ' group by x.stored'
+                       ' having count(distinct x.ev_txid) > 1'
+                       ' or bool_or(x.ev_txid > x.stored)'
+                       ' or bool_or(x.ev_txid < x.stored and x.ev_retry is null and x.ev_id <= $2)) r', v_table)
+           into v_part
+          using txid_snapshot_xmax(i_now), v_seq;
+        v_result := v_result || v_part;
+    end loop;
+    return v_result;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._restored_by(integer, txid_snapshot) is 'transactions of this cluster that brought events here from a dump';
+
+create or replace function pgq._rebase_queue(i_queue_id integer)
+returns void as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._rebase_queue(1)
+--      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < … < u(n) are chosen that this
+--      cluster has given out and that are not in progress. The snapshot of tick k ends at u(k) and sees all that
+--      is not in progress now; events that tick k is the first to see get u(k - 1), and those that no tick sees
+--      get u(n). Transactions that are in progress stay unseen by all ticks, so what they have inserted, and what
+--      is inserted later, comes with the next tick.
+--      The caller has the queue's ticker and rotation locks.
+-- ----------------------------------------------------------------------
+declare
+    v_queue    pgq.queue%rowtype;
+    v_own      bigint := txid_current();
+    v_now      txid_snapshot;
+    v_ticks    bigint[];
+    v_snaps    txid_snapshot[];
+    v_stored   xid[];
+    v_n        integer;
+    v_ids      bigint[];
+    v_foreign  integer;
+    v_restored bigint[];
+    v_tables   text[];
+    v_tx       record;
+    v_first    integer := 1;
+    v_class    integer;
+    v_before   integer;
+    v_low      bigint[] := '{}';
+    v_high     bigint[] := '{}';
+    v_value    bigint[] := '{}';
+    v_new      boolean[] := '{}';
+    v_ranges   integer := 0;
+begin
+    select * into v_queue from pgq.queue q where q.queue_id = i_queue_id for no key update;
+    select array_agg(t.tick_id order by t.tick_id), array_agg(t.tick_snapshot order by t.tick_id),
+           array_agg(t.xmin order by t.tick_id), count(*)
+      into v_ticks, v_snaps, v_stored, v_n
+      from pgq.tick t
+     where t.tick_queue = i_queue_id;
+
+    v_ids := pgq._past_ids(i_queue_id, v_n + 1);
+    v_now := txid_current_snapshot();
+    select coalesce(max(s.place), 0)
+      into v_foreign
+      from unnest(v_snaps, v_stored) with ordinality s (snapshot, stored, place)
+     where pgq._is_foreign_tick(s.snapshot, s.stored, v_now);
+    v_restored := pgq._restored_by(i_queue_id, v_now);
+
+    -- For each transaction, oldest first: which tick is the first to see it. Neighbours of one class make a range.
+    v_tables := array(select pgq._live_tables(i_queue_id));
+    for v_tx in
+        execute 'select distinct x.ev_txid, not (x.stored = any ($1)) as is_new from ('
+                || (select string_agg(format('select e.ev_txid, pgq._full_xid(e.xmin, $2) as stored from %s e', t), ' union all ')
+                      from unnest(v_tables) t)
+                || ') x order by 2, 1'
+          using v_restored, txid_snapshot_xmax(v_now)
+    loop
+        if v_tx.is_new then
+            v_class := v_foreign + 1;
+        else
+            while v_first <= v_n and txid_snapshot_xmax(v_snaps[v_first]) <= v_tx.ev_txid loop
+                v_first := v_first + 1;
+            end loop;
+            v_class := v_first;
+        end if;
+        while v_class <= v_n and not txid_visible_in_snapshot(v_tx.ev_txid, v_snaps[v_class]) loop
+            v_class := v_class + 1;
+        end loop;
+
+        if v_ranges > 0 and v_before = v_class and v_new[v_ranges] = v_tx.is_new then
+            v_high[v_ranges] := v_tx.ev_txid;
+        else
+            v_ranges := v_ranges + 1;
+            v_low[v_ranges] := v_tx.ev_txid;
+            v_high[v_ranges] := v_tx.ev_txid;
+            v_value[v_ranges] := v_ids[v_class];
+            v_new[v_ranges] := v_tx.is_new;
+            v_before := v_class;
+        end if;
+    end loop;
+
+    for i in 1 .. cardinality(v_tables) loop
+        execute format('update %s e set ev_txid = r.value from unnest($1, $2, $3, $4) r (low, high, value, is_new)'
+                       ' where e.ev_txid between r.low and r.high'
+                       ' and r.is_new = (not (pgq._full_xid(e.xmin, $6) = any ($5)))', v_tables[i])
+          using v_low, v_high, v_value, v_new, v_restored, txid_snapshot_xmax(v_now);
+    end loop;
+
+    update pgq.tick t
+       set tick_snapshot = pgq._cut_snapshot(v_now, v_ids[s.place + 1], array[v_own])
+      from unnest(v_ticks) with ordinality s (tick_id, place)
+     where t.tick_queue = i_queue_id
+       and t.tick_id = s.tick_id;
+
+    -- Both tables are to be read for all batches that are there now.
+    update pgq.queue
+       set queue_switch_step1 = v_ids[1],
+           queue_switch_step2 = case when queue_switch_step2 is not null
+                                     then greatest(v_own, txid_snapshot_xmax(v_now)) end
+     where queue_id = i_queue_id;
+
+    perform pgq.seq_setval(v_queue.queue_tick_seq, v_ticks[v_n]);
+    perform pgq.seq_setval(v_queue.queue_event_seq, (
+        select max(t.tick_event_seq) from pgq.tick t where t.tick_queue = i_queue_id));
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._rebase_queue(integer) is 'give a queue transaction ids of this cluster';
+
+create or replace function pgq._past_ids(i_queue_id integer, i_count integer)
+returns bigint[] as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._past_ids(2)
+--      The newest transaction ids of this cluster that are not in progress, ascending. In a cluster too young to
+--      have given out as many, uses up the missing ones, in subtransactions that are rolled back.
+-- Parameters:
+--      i_queue_id - a queue of which a tick is locked to use up ids
+--      i_count    - how many ids
+-- ----------------------------------------------------------------------
+declare
+    v_own    bigint := txid_current();
+    v_now    txid_snapshot;
+    v_result bigint[];
+begin
+    loop
+        v_now := txid_current_snapshot();
+        -- Ids below 3 are reserved.
+        v_result := array(
+            select p.id
+              from (select x as id
+                      from generate_series(greatest(3, txid_snapshot_xmax(v_now) - i_count
+                                                       - (select count(*) from txid_snapshot_xip(v_now)) - 1),
+                                           txid_snapshot_xmax(v_now) - 1) x
+                     where txid_visible_in_snapshot(x, v_now)
+                       and x <> v_own
+                     order by 1 desc
+                     limit i_count) p
+             order by 1);
+        exit when cardinality(v_result) = i_count;
+        for i in 1 .. i_count - cardinality(v_result) loop
+            begin
+                perform 1 from pgq.tick t where t.tick_queue = i_queue_id limit 1 for key share;
+                raise exception using errcode = 'PQ001';
+            exception
+                when sqlstate 'PQ001' then
+                    null;
+            end;
+        end loop;
+    end loop;
+    return v_result;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._past_ids(integer, integer) is 'newest transaction ids that are not in progress';
