@@ -13,6 +13,7 @@ mod coop_processes;
 mod delivery;
 mod ext;
 mod harness;
+mod pgq_dump_restore;
 mod query;
 mod walmgr_archive;
 mod walmgr_backup;
