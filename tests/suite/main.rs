@@ -14,6 +14,7 @@ mod delivery;
 mod ext;
 mod harness;
 mod pgq_dump_restore;
+mod pgq_upgrade;
 mod query;
 mod walmgr_archive;
 mod walmgr_backup;
