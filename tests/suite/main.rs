@@ -14,6 +14,8 @@ mod delivery;
 mod ext;
 mod harness;
 mod pgq_dump_restore;
+mod pgq_peer;
+mod pgq_signatures;
 mod pgq_upgrade;
 mod query;
 mod walmgr_archive;

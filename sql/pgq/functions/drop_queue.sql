@@ -8,7 +8,7 @@ returns integer as $$
 --      x_force      - true: unregister its consumers first; false or NULL: refuse while there are any
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event table
--- Locks: the queue's ticker lock, then its row; access exclusive on the event tables
+-- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
@@ -19,8 +19,10 @@ begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
         perform pg_advisory_xact_lock(1885827444, v_queue_id);
+        -- Nobody registers meanwhile. With that the row needs no stronger lock, and foreign keys can look at it.
+        perform pg_advisory_xact_lock(1885827442, v_queue_id);
     end if;
-    select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for update;
+    select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for no key update;
     if not found then
         raise exception 'No such event queue' using errcode = '42704';
     end if;

@@ -2,7 +2,8 @@ create or replace function pgq.finish_batch(x_batch_id bigint)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.finish_batch(1)
---      Close a batch: the consumer has its events and moves on.
+--      Close a batch: the consumer has its events and moves on. A member of a cooperative group has no position to
+--      move; it is without one until its next batch.
 -- Parameters: x_batch_id - id of the batch
 -- Returns: 1 closed, 0 with a warning: no such batch
 -- Locks: row of the subscription
@@ -11,7 +12,7 @@ returns integer as $$
 begin
     update pgq.subscription
        set sub_active = now(),
-           sub_last_tick = sub_next_tick,
+           sub_last_tick = case when pgq._group_main(sub_queue, sub_consumer) is null then sub_next_tick end,
            sub_next_tick = null,
            sub_batch = null
      where sub_batch = x_batch_id;

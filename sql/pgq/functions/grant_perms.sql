@@ -13,13 +13,14 @@ declare
 begin
     for r in
         select case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee,
-               string_agg(a.privilege_type, ', ' order by a.privilege_type) as privileges,
+               string_agg(a.privilege_type, ', ' order by a.place) as privileges,
                a.grantee <> 0 and (a.is_grantable or a.grantee = c.relowner) as is_grantable
           from pg_catalog.pg_class c,
-               lateral aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+               lateral aclexplode(coalesce(c.relacl, acldefault('r', c.relowner)))
+                   with ordinality a (grantor, grantee, privilege_type, is_grantable, place)
          where c.oid = format('%I.%I', src_schema, src_table)::regclass
          group by 1, 3
-         order by 1, 3
+         order by min(a.place)
     loop
         execute format('grant %s on table %I.%I to %s%s', r.privileges, dst_schema, dst_table, r.grantee,
                        case when r.is_grantable then ' with grant option' else '' end);

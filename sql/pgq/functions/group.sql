@@ -70,7 +70,7 @@ begin
     if not found then
         return 0;
     end if;
-    perform 1 from pgq.consumer c where c.co_id = i_consumer_id for update;
+    perform 1 from pgq.consumer c where c.co_id = i_consumer_id for no key update;
     select s.*
       into v_member
       from pgq.subscription s

@@ -22,10 +22,15 @@ begin
         raise exception 'Event queue not created yet' using errcode = '42704';
     end if;
     perform pg_advisory_xact_lock_shared(1885827442, v_queue_id);
+    perform 1 from pgq.queue q where q.queue_id = v_queue_id;
+    if not found then -- dropped while this call waited
+        raise exception 'Event queue not created yet' using errcode = '42704';
+    end if;
 
-    -- Whoever has the row of the consumer decides on its subscriptions.
+    -- Whoever has the row of the consumer decides on its subscriptions. Not "for update": foreign keys look at it when a
+    -- subscription is updated twice, and whoever does that may have the subscription that this call waits for.
     loop
-        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for update;
+        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for no key update;
         exit when found;
         insert into pgq.consumer (co_id, co_name)
         values (pgq._next_id('consumer'), x_consumer_name)

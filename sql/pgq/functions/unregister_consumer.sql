@@ -3,22 +3,28 @@ returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.unregister_consumer(2)
 --      Remove a consumer from a queue. A main consumer takes the members of its cooperative group with it; a member
---      leaves alone. The consumer itself goes with its last subscription.
+--      leaves alone, and its open batch goes back to the group. Consumers go with their last subscription.
 -- Parameters:
 --      x_queue_name    - name of the queue
 --      x_consumer_name - name of the consumer
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
--- Locks: rows of the consumer and its subscriptions
+-- Locks: rows of the consumer, then its subscription; of a member what pgq._drop_member(2) locks
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
     v_queue_id    integer;
     v_consumer_id integer;
     v_sub         pgq.subscription%rowtype;
-    v_members     integer;
+    v_gone        integer[];
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
-    select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for update;
+    select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name;
+    -- A member's group is locked before its own rows.
+    if pgq._group_main(v_queue_id, v_consumer_id) is not null then
+        return pgq._drop_member(v_queue_id, v_consumer_id);
+    end if;
+
+    select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for no key update;
     select *
       into v_sub
       from pgq.subscription s
@@ -28,25 +34,30 @@ begin
     if not found then
         return 0;
     end if;
+    -- It may have become one while this call waited.
+    if pgq._group_main(v_queue_id, v_consumer_id) is not null then
+        return pgq._drop_member(v_queue_id, v_consumer_id);
+    end if;
 
-    -- A member has no position of its own between batches, and both ticks while it reads one.
-    select count(*) into v_members from pgq.subscription s where s.sub_id = v_sub.sub_id;
-    if v_members > 1 and (v_sub.sub_last_tick is null) = (v_sub.sub_next_tick is null) then
+    -- Not by sub_id alone: restored from a dump of 3.x, unrelated subscriptions can have the same.
+    delete from pgq.retry_queue r
+     where r.ev_owner = v_sub.sub_id
+       and r.ev_queue = v_queue_id;
+    with gone as (
         delete from pgq.subscription s
          where s.sub_queue = v_queue_id
-           and s.sub_consumer = v_consumer_id;
-        return 1;
-    end if;
+           and s.sub_id = v_sub.sub_id
+           and (s.sub_consumer = v_consumer_id
+                or pgq._group_main(s.sub_queue, s.sub_consumer) = v_consumer_id)
+        returning s.sub_consumer
+    )
+    select array_agg(g.sub_consumer) into v_gone from gone g;
 
-    delete from pgq.retry_queue r where r.ev_owner = v_sub.sub_id;
-    delete from pgq.subscription s where s.sub_id = v_sub.sub_id;
-    get diagnostics v_members = row_count;
-
-    perform 1 from pgq.subscription s where s.sub_consumer = v_consumer_id;
-    if not found then
-        delete from pgq.consumer c where c.co_id = v_consumer_id;
-    end if;
-    return v_members;
+    perform 1 from pgq.consumer c where c.co_id = any (v_gone) order by c.co_id for no key update;
+    delete from pgq.consumer c
+     where c.co_id = any (v_gone)
+       and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);
+    return cardinality(v_gone);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
 
