@@ -16,6 +16,7 @@ mod harness;
 mod pgq_dump_restore;
 mod pgq_peer;
 mod pgq_signatures;
+mod pgq_ticker;
 mod pgq_upgrade;
 mod query;
 mod walmgr_archive;
