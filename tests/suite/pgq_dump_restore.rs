@@ -71,7 +71,10 @@ fn drain_all(client: &mut Client) -> BTreeMap<&'static str, Vec<String>> {
 fn populate(cluster: &Cluster) -> Client {
     run(&mut cluster.connect("postgres"), "create database app");
     let mut client = cluster.connect("app");
-    run(&mut client, "create extension pgq; select pgq.create_queue('other'), pgq.create_queue('q.\"1')");
+    run(
+        &mut client,
+        "create extension pgq; select pgq.create_queue('other'), pgq.create_queue('q.\"1')",
+    );
     run(&mut client, "select pgq.drop_queue('other')");
     for consumer in CONSUMERS {
         client.execute("select pgq.register_consumer('q.\"1', $1)", &[&consumer]).unwrap();
@@ -91,7 +94,10 @@ fn populate(cluster: &Cluster) -> Client {
     open.commit().unwrap();
     tick(&mut client);
     tick(&mut client);
-    run(&mut client, "update pgq.subscription set sub_last_tick = (select max(tick_id) from pgq.tick)");
+    run(
+        &mut client,
+        "update pgq.subscription set sub_last_tick = (select max(tick_id) from pgq.tick)",
+    );
     let mut across = long.transaction().unwrap();
     across.execute("select pgq.insert_event('q.\"1', 'test', 'across the switch')", &[]).unwrap();
     run(&mut client, "update pgq.queue set queue_switch_time = now() - interval '1 day'");
@@ -102,7 +108,10 @@ fn populate(cluster: &Cluster) -> Client {
     across.commit().unwrap();
     run(&mut client, "select pgq.maint_rotate_tables_step2()");
     tick(&mut client);
-    run(&mut client, "select pgq.register_consumer_at('q.\"1', 'at the first tick', (select min(tick_id) from pgq.tick))");
+    run(
+        &mut client,
+        "select pgq.register_consumer_at('q.\"1', 'at the first tick', (select min(tick_id) from pgq.tick))",
+    );
 
     for n in 0..4 {
         insert(&mut client, &format!("late {n}"));
@@ -119,7 +128,10 @@ fn populate(cluster: &Cluster) -> Client {
     // An open batch, one of whose events is to come again, and one that comes again already.
     let batch = row(&mut client, "select pgq.next_batch('q.\"1', 'half-way')");
     let event = row(&mut client, &format!("select min(ev_id) from pgq.get_batch_events({batch})"));
-    run(&mut client, &format!("select pgq.event_retry({batch}, {event}, 0); select pgq.maint_retry_events()"));
+    run(
+        &mut client,
+        &format!("select pgq.event_retry({batch}, {event}, 0); select pgq.maint_retry_events()"),
+    );
     run(&mut client, &format!("select pgq.event_retry({batch}, {event}, 0)"));
     insert(&mut client, "not ticked");
     insert(&mut client, "not ticked either");
@@ -151,7 +163,16 @@ fn copy(from: &Cluster, to: &Cluster, way: &Way) {
     match way {
         Way::Plain => {
             succeeds(from.command("pg_dump").args(["-d", "app", "-f", path]));
-            succeeds(to.command("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "app", "-f", path]));
+            succeeds(to.command("psql").args([
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                "app",
+                "-f",
+                path,
+            ]));
         }
         Way::Custom => {
             succeeds(from.command("pg_dump").args(["-d", "app", "-Fc", "-f", path]));
@@ -163,10 +184,19 @@ fn copy(from: &Cluster, to: &Cluster, way: &Way) {
 /// New queue and consumers get ids that nobody has.
 fn assert_ids_are_new(client: &mut Client) {
     run(client, "select pgq.create_queue('new')");
-    run(client, "select pgq.register_consumer('new', 'new'), pgq.register_consumer('q.\"1', 'new')");
+    run(
+        client,
+        "select pgq.register_consumer('new', 'new'), pgq.register_consumer('q.\"1', 'new')",
+    );
     let clashes = "select count(*) from (select sub_id from pgq.subscription group by sub_id having count(*) > 1) x";
     assert_eq!(row(client, clashes), "0");
-    assert_eq!(row(client, "select count(*) from pgq.event_template e where e.ev_owner >= (select max(sub_id) from pgq.subscription)"), "0");
+    assert_eq!(
+        row(
+            client,
+            "select count(*) from pgq.event_template e where e.ev_owner >= (select max(sub_id) from pgq.subscription)"
+        ),
+        "0"
+    );
 }
 
 fn smaller_ids(way: &Way) {
@@ -221,7 +251,10 @@ fn smaller_ids(way: &Way) {
         run(&mut here, "select pgq.maint_rotate_tables_step1('q.\"1')");
         run(&mut here, "select pgq.maint_rotate_tables_step2()");
     }
-    assert_eq!(row(&mut here, "select queue_cur_table from pgq.queue where queue_name = 'q.\"1'"), "2");
+    assert_eq!(
+        row(&mut here, "select queue_cur_table from pgq.queue where queue_name = 'q.\"1'"),
+        "2"
+    );
 }
 
 #[test]
@@ -259,7 +292,10 @@ fn rebase_uses_up_ids_where_the_cluster_is_too_young_for_the_ticks() {
     for consumer in CONSUMERS {
         there.execute("select pgq.register_consumer('q.\"1', $1)", &[&consumer]).unwrap();
     }
-    run(&mut there, "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'");
+    run(
+        &mut there,
+        "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+    );
     run(
         &mut there,
         "do $$ begin

@@ -17,7 +17,9 @@ fn transcript(client: &mut Client) -> Vec<String> {
             let result = outcome(client, statement);
             // ERROR SQLSTATE: message
             let result = match result.strip_prefix("ERROR ") {
-                Some(error) => format!("ERROR {}", error.split_once(": ").map_or(error, |(_, text)| text)),
+                Some(error) => {
+                    format!("ERROR {}", error.split_once(": ").map_or(error, |(_, text)| text))
+                }
                 None => result,
             };
             format!("{statement}\n{result}")

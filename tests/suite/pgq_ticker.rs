@@ -18,12 +18,20 @@ fn queue() -> (Scratch, Client) {
 fn with_queue(mut client: Client) -> Client {
     run(&mut client, "select pgq.create_queue('q'); select pgq.register_consumer('q', 'c')");
     run(&mut client, "select pgq.ticker()"); // the second tick is always immediate
-    run(&mut client, "update pgq.queue set queue_ticker_max_lag = '1 hour', queue_ticker_idle_period = '1 day'");
+    run(
+        &mut client,
+        "update pgq.queue set queue_ticker_max_lag = '1 hour', queue_ticker_idle_period = '1 day'",
+    );
     client
 }
 
 fn insert(client: &mut Client, count: i32) {
-    client.execute("select pgq.insert_event('q', 'test', n::text) from generate_series(1, $1) n", &[&count]).unwrap();
+    client
+        .execute(
+            "select pgq.insert_event('q', 'test', n::text) from generate_series(1, $1) n",
+            &[&count],
+        )
+        .unwrap();
 }
 
 /// Make the newest tick older.
@@ -35,7 +43,8 @@ fn age(client: &mut Client, interval: &str) {
 fn drain(client: &mut Client) -> Vec<Vec<i64>> {
     let mut batches = Vec::new();
     loop {
-        let batch: Option<i64> = client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
+        let batch: Option<i64> =
+            client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
         let Some(batch) = batch else { return batches };
         let ids = client.query("select ev_id from pgq.get_batch_events($1)", &[&batch]).unwrap();
         batches.push(ids.iter().map(|row| row.get(0)).collect());
@@ -59,7 +68,10 @@ fn count_lag_and_idle_period_decide() {
     // Without events: at first after half the lag, then in doubling intervals.
     age(&mut client, "29 minutes");
     assert_eq!(row(&mut client, ticker), "∅");
-    run(&mut client, "update pgq.tick set tick_time = now() - interval '40 minutes' where tick_id = 4");
+    run(
+        &mut client,
+        "update pgq.tick set tick_time = now() - interval '40 minutes' where tick_id = 4",
+    );
     run(&mut client, "update pgq.tick set tick_time = now() - interval '1 hour' where tick_id = 3");
     assert_eq!(row(&mut client, ticker), "5");
     age(&mut client, "79 minutes");
@@ -67,8 +79,14 @@ fn count_lag_and_idle_period_decide() {
     age(&mut client, "2 minutes");
     assert_eq!(row(&mut client, ticker), "6");
     // The idle period is the longest distance.
-    run(&mut client, "update pgq.tick set tick_time = now() - interval '25 hours' where tick_id = 6");
-    run(&mut client, "update pgq.tick set tick_time = now() - interval '25 days' where tick_id < 6");
+    run(
+        &mut client,
+        "update pgq.tick set tick_time = now() - interval '25 hours' where tick_id = 6",
+    );
+    run(
+        &mut client,
+        "update pgq.tick set tick_time = now() - interval '25 days' where tick_id < 6",
+    );
     assert_eq!(row(&mut client, ticker), "7");
 }
 
@@ -132,8 +150,14 @@ fn events_committed_after_their_ids_were_counted_follow_the_lag() {
     age(&mut client, "1 hour");
     assert_eq!(row(&mut client, "select pgq.ticker('q')"), "3");
     // As if there had been a long rest before, so that the idle rule is far away.
-    run(&mut client, "update pgq.tick set tick_time = now() - interval '20 hours' where tick_id < 3");
-    run(&mut client, "update pgq.tick set tick_time = now() - interval '61 minutes' where tick_id = 3");
+    run(
+        &mut client,
+        "update pgq.tick set tick_time = now() - interval '20 hours' where tick_id < 3",
+    );
+    run(
+        &mut client,
+        "update pgq.tick set tick_time = now() - interval '61 minutes' where tick_id = 3",
+    );
     assert_eq!(row(&mut client, "select pgq.ticker()"), "0");
     open.commit().unwrap();
     assert_eq!(row(&mut client, "select pgq.ticker()"), "1");
@@ -155,7 +179,10 @@ fn tick_on_demand_needs_a_committed_event() {
     run(&mut client, "select pgq.set_queue_config('q', 'ticker_paused', 'true')");
     insert(&mut client, 1);
     assert_eq!(row(&mut client, demand), "∅");
-    assert_eq!(outcome(&mut client, "select pgq._tick_on_demand('x')"), "ERROR 42704: no such queue");
+    assert_eq!(
+        outcome(&mut client, "select pgq._tick_on_demand('x')"),
+        "ERROR 42704: no such queue"
+    );
 }
 
 #[test]
@@ -163,10 +190,14 @@ fn one_broken_queue_does_not_stop_the_others() {
     let database = scratch_database();
     let mut client = database.connect();
     run(&mut client, "select pgq.create_queue(q) from unnest(array['a', 'broken', 'c']) q");
-    run(&mut client, "update pgq.queue set queue_event_seq = 'pgq.none' where queue_name = 'broken'");
+    run(
+        &mut client,
+        "update pgq.queue set queue_event_seq = 'pgq.none' where queue_name = 'broken'",
+    );
     let warnings = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&warnings);
-    let mut config: postgres::Config = database.cluster().conninfo(database.name()).parse().unwrap();
+    let mut config: postgres::Config =
+        database.cluster().conninfo(database.name()).parse().unwrap();
     config.notice_callback(move |notice| seen.lock().unwrap().push(notice.message().to_owned()));
     let mut client = config.connect(postgres::NoTls).unwrap();
     assert_eq!(row(&mut client, "select pgq.ticker()"), "2");
@@ -177,7 +208,10 @@ fn one_broken_queue_does_not_stop_the_others() {
 #[test]
 fn ticker_waits_for_another_one_and_skips_it_among_many() {
     let (database, mut client) = queue();
-    run(&mut client, "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'");
+    run(
+        &mut client,
+        "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+    );
     run(&mut client, "begin");
     assert_eq!(row(&mut client, "select pgq.ticker('q')"), "3");
     let mut second = database.connect();
@@ -197,7 +231,10 @@ fn ticker_waits_for_another_one_and_skips_it_among_many() {
 #[test]
 fn old_snapshot_lays_no_tick_after_a_newer_one() {
     let (database, mut client) = queue();
-    run(&mut client, "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'");
+    run(
+        &mut client,
+        "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+    );
     let mut old = database.connect();
     let mut transaction =
         old.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().unwrap();
@@ -277,16 +314,24 @@ fn transactions_open_across_rotation_are_found_where_they_wrote() {
 fn random_interleavings_are_divided_without_loss() {
     let mut random = Random::for_test("random_interleavings_are_divided_without_loss");
     let (database, mut client) = queue();
-    run(&mut client, "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'");
+    run(
+        &mut client,
+        "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+    );
     let mut sessions: Vec<(Client, bool)> = (0..6).map(|_| (database.connect(), false)).collect();
     let mut batches: Vec<Vec<(i64, i64)>> = Vec::new();
     let mut read = |client: &mut Client, cap: usize| {
         loop {
-            let batch: Option<i64> = client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
+            let batch: Option<i64> =
+                client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
             let Some(batch) = batch else { return };
-            let events = client.query("select ev_txid, ev_id from pgq.get_batch_events($1)", &[&batch]).unwrap();
-            let events: Vec<(i64, i64)> = events.iter().map(|row| (row.get(0), row.get(1))).collect();
-            let transactions: std::collections::BTreeSet<_> = events.iter().map(|event| event.0).collect();
+            let events = client
+                .query("select ev_txid, ev_id from pgq.get_batch_events($1)", &[&batch])
+                .unwrap();
+            let events: Vec<(i64, i64)> =
+                events.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let transactions: std::collections::BTreeSet<_> =
+                events.iter().map(|event| event.0).collect();
             assert!(events.len() <= cap || transactions.len() == 1, "cap {cap}: {events:?}");
             batches.push(events);
             client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
@@ -303,7 +348,10 @@ fn random_interleavings_are_divided_without_loss() {
             }
             1 => {
                 read(&mut client, cap);
-                run(&mut client, "update pgq.queue set queue_switch_time = now() - interval '1 day'");
+                run(
+                    &mut client,
+                    "update pgq.queue set queue_switch_time = now() - interval '1 day'",
+                );
                 run(&mut client, "select pgq.maint_rotate_tables_step1('q')");
             }
             2 => run(&mut client, "select pgq.maint_rotate_tables_step2()"),
@@ -311,7 +359,10 @@ fn random_interleavings_are_divided_without_loss() {
                 run(&mut client, "select pgq.ticker('q')");
                 read(&mut client, cap);
                 cap = usize::try_from(1 + random.below(8)).unwrap();
-                run(&mut client, &format!("select pgq.set_queue_config('q', 'batch_max_count', '{cap}')"));
+                run(
+                    &mut client,
+                    &format!("select pgq.set_queue_config('q', 'batch_max_count', '{cap}')"),
+                );
             }
             _ => {
                 let (session, is_open) = &mut sessions[choice];

@@ -21,7 +21,8 @@ fn directory(tree: Tree, option: &str) -> String {
 fn offer_upstream() {
     let script = format!("{}/extension/pgq--3.5.sql", directory(Tree::Peer, "--sharedir"));
     let libraries = directory(Tree::Peer, "--pkglibdir");
-    let script = fs::read_to_string(script).unwrap().replace("'$libdir/", &format!("'{libraries}/"));
+    let script =
+        fs::read_to_string(script).unwrap().replace("'$libdir/", &format!("'{libraries}/"));
     let place = format!("{}/extension/pgq--3.5.sql", directory(Tree::Ours, "--sharedir"));
     // Tests of other processes may be reading the old file.
     let fresh = format!("{place}.{}", std::process::id());
@@ -71,7 +72,12 @@ fn every_upgrade_path_exists() {
 }
 
 fn data(client: &mut Client, batch: &str) -> Vec<String> {
-    rows(client, &format!("select coalesce(ev_retry, 0), ev_type, ev_data from pgq.get_batch_events({batch})"))
+    rows(
+        client,
+        &format!(
+            "select coalesce(ev_retry, 0), ev_type, ev_data from pgq.get_batch_events({batch})"
+        ),
+    )
 }
 
 #[test]
@@ -98,12 +104,18 @@ fn queues_go_on_after_the_update() {
     let mut session = database.connect();
     run(&mut session, "insert into t values (3, 'three')");
     let mut writer = database.connect();
-    let before = rows(&mut client, "select * from pgq.tick union all select null, sub_last_tick, null, null, sub_batch from pgq.subscription");
+    let before = rows(
+        &mut client,
+        "select * from pgq.tick union all select null, sub_last_tick, null, null, sub_batch from pgq.subscription",
+    );
 
     run(&mut client, "alter extension pgq update");
     assert_eq!(row(&mut client, "select pgq.version()"), "4.0");
     assert_eq!(row(&mut client, "select distinct queue_batch_max_count from pgq.queue"), "10000");
-    let after = rows(&mut client, "select * from pgq.tick union all select null, sub_last_tick, null, null, sub_batch from pgq.subscription");
+    let after = rows(
+        &mut client,
+        "select * from pgq.tick union all select null, sub_last_tick, null, null, sub_batch from pgq.subscription",
+    );
     assert_eq!(before, after);
 
     run(&mut session, "insert into t values (4, 'four')");
@@ -113,7 +125,8 @@ fn queues_go_on_after_the_update() {
 
     let both = ["0|I:id|id=1&v=one", "0|I:id|id=2&v=two"];
     let update = ["0|U:id|id=1&v=first"];
-    let rest = ["0|D:id|id=2&v=two", "0|I:id|id=3&v=three", "0|I:id|id=4&v=four", "0|I:id|id=5&v=five"];
+    let rest =
+        ["0|D:id|id=2&v=two", "0|I:id|id=3&v=three", "0|I:id|id=4&v=four", "0|I:id|id=5&v=five"];
     assert_eq!(row(&mut client, "select pgq.next_batch('q', 'open')"), open);
     assert_eq!(data(&mut client, &open), both);
     run(&mut client, &format!("select pgq.finish_batch({open})"));
