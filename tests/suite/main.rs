@@ -10,6 +10,7 @@ mod client_producer;
 mod client_program;
 mod coop;
 mod coop_processes;
+mod capture;
 mod delivery;
 mod ext;
 mod harness;

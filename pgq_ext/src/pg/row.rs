@@ -94,13 +94,6 @@ impl Equality {
     }
 }
 
-/// Memory for the values of one row, to be used again for the next.
-#[derive(Debug, Default)]
-pub(crate) struct RowBuffer {
-    values: Vec<pg_sys::Datum>,
-    nulls: Vec<bool>,
-}
-
 /// One row of a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'r> {
@@ -110,29 +103,36 @@ pub(crate) struct Row<'r> {
 }
 
 impl<'r> Row<'r> {
-    /// Take a tuple apart.
+    /// Take a row apart, as far as the column before `end`.
     ///
     /// # Safety
     ///
-    /// `tuple` has the row type `desc`, `shape` was made of the same, and the tuple outlives `'r`.
+    /// The slot holds a row of the table that `shape` was made of, and keeps it during `'r`.
     pub(super) unsafe fn read(
-        tuple: pg_sys::HeapTuple,
-        desc: pg_sys::TupleDesc,
+        slot: *mut pg_sys::TupleTableSlot,
         shape: &'r Shape,
-        buffer: &'r mut RowBuffer,
+        end: usize,
     ) -> Self {
-        // SAFETY: a valid row type, by this function's contract.
-        let count = usize::try_from(unsafe { (*desc).natts }).unwrap_or(0);
-        buffer.values.resize(count, pg_sys::Datum::null());
-        buffer.nulls.resize(count, true);
-        let (values, nulls) = (buffer.values.as_mut_ptr(), buffer.nulls.as_mut_ptr());
-        // SAFETY: by this function's contract; both arrays have an element per attribute.
-        unsafe { pg_sys::heap_deform_tuple(tuple, desc, values, nulls) };
-        Self { shape, values: &buffer.values, nulls: &buffer.nulls }
+        let wanted = i16::try_from(end.min(shape.columns.len())).unwrap_or(i16::MAX);
+        // SAFETY: a valid slot, by this function's contract.
+        if unsafe { (*slot).tts_nvalid } < wanted {
+            // SAFETY: the slot has that many columns, as the table has.
+            unsafe { pg_sys::slot_getsomeattrs_int(slot, i32::from(wanted)) };
+        }
+        let count = usize::try_from(wanted).unwrap_or(0);
+        // SAFETY: the first `wanted` elements are valid now, and stay so by this function's contract.
+        let (values, nulls) = unsafe {
+            (
+                std::slice::from_raw_parts((*slot).tts_values, count),
+                std::slice::from_raw_parts((*slot).tts_isnull, count),
+            )
+        };
+        Self { shape, values, nulls }
     }
 
     /// The value of a column; None for NULL and for a column without value.
     fn datum(&self, index: usize) -> Option<pg_sys::Datum> {
+        debug_assert!(index < self.values.len(), "a column that was not read");
         let is_null = self.nulls.get(index).copied().unwrap_or(true);
         if is_null { None } else { self.values.get(index).copied() }
     }

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use super::call::Call;
 use super::relation::Relation;
-use super::row::{Row, RowBuffer, Shape};
+use super::row::{Row, Shape};
 
 /// The statement that fired a trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,30 +102,25 @@ impl<'c> TriggerCall<'c> {
         })
     }
 
-    /// Take the row apart. None when the statement has no such version.
+    /// Take the row apart, as far as the column before `end`; a later one must not be asked for. None when the statement
+    /// has no such version.
     ///
     /// `shape` is that of [`TriggerCall::relation`] as it is now.
-    pub(crate) fn row<'r>(
-        &self,
-        version: Version,
-        shape: &'r Shape,
-        buffer: &'r mut RowBuffer,
-    ) -> Option<Row<'r>>
+    pub(crate) fn row<'r>(&self, version: Version, shape: &'r Shape, end: usize) -> Option<Row<'r>>
     where
         'c: 'r,
     {
         if !self.is_row_level() {
             return None;
         }
-        let tuple = match (self.operation()?, version) {
+        let slot = match (self.operation()?, version) {
             (Operation::Insert, Version::New)
-            | (Operation::Update | Operation::Delete, Version::Old) => self.data.tg_trigtuple,
-            (Operation::Update, Version::New) => self.data.tg_newtuple,
+            | (Operation::Update | Operation::Delete, Version::Old) => self.data.tg_trigslot,
+            (Operation::Update, Version::New) => self.data.tg_newslot,
             _ => return None,
         };
-        // SAFETY: the trigger manager set this tuple for the operation, it has the relation's row type,
-        // and it lives as long as the call.
-        Some(unsafe { Row::read(tuple, self.relation().tuple_desc(), shape, buffer) })
+        // SAFETY: the trigger manager put this row version of the relation there, and leaves it alone during the call.
+        Some(unsafe { Row::read(slot, shape, end) })
     }
 
     /// The row to return where the operation shall go on.

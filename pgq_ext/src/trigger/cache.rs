@@ -1,7 +1,7 @@
 //! Captures kept for the session, one per trigger and table.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys::Oid;
@@ -21,16 +21,17 @@ struct Entry {
     quotes_all: bool,
 }
 
-type Key = (Oid, Oid, Format);
+/// Table, trigger and its function.
+type Key = (u32, u32, Format);
 
 thread_local! {
-    static CAPTURES: RefCell<HashMap<Key, Entry>> = RefCell::new(HashMap::new());
+    static CAPTURES: RefCell<BTreeMap<Key, Entry>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What is known of the trigger that is firing. Studied anew when its table has changed since.
 pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Capture>, TriggerError> {
     let relation = call.relation();
-    let key = (relation.oid(), call.trigger_oid(), format);
+    let key = (relation.oid().to_u32(), call.trigger_oid().to_u32(), format);
     // Taken before anything is read: what is invalidated while reading is stale at the next call.
     let table_version = freshness::of_relation(relation.oid());
     let quotes_all = session::quotes_all_identifiers();
@@ -53,7 +54,7 @@ pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Captur
             let stale: Vec<_> = captures
                 .iter()
                 .filter(|((table, ..), entry)| {
-                    entry.table_version != freshness::of_relation(*table)
+                    entry.table_version != freshness::of_relation(Oid::from(*table))
                 })
                 .map(|(key, _)| *key)
                 .collect();

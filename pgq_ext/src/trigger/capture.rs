@@ -66,6 +66,8 @@ pub(crate) struct Capture {
     pub(crate) has_key: bool,
     types: [StoredText; 4],
     pub(crate) truncate_data: StoredText,
+    /// Columns from here on do not matter in the old row of an UPDATE.
+    pub(crate) old_end: usize,
     /// `insert into` column list of the SQL formats, up to the values.
     pub(crate) insert_head: Vec<u8>,
 }
@@ -110,6 +112,7 @@ impl Capture {
             format,
             magic: magic_columns(&shape),
             insert_head: insert_head(&columns),
+            old_end: old_end(format, &shape, &options, &columns),
             queue: store(queue)?,
             table: store(&table)?,
             types: [
@@ -213,6 +216,15 @@ fn json_value(column: &Column) -> JsonValue {
         other if is_time(other) => JsonValue::Time,
         _ => JsonValue::String,
     }
+}
+
+/// Without a look at the data, only the key of the old row is compared.
+fn old_end(format: Format, shape: &Shape, options: &Options, columns: &[CapturedColumn]) -> usize {
+    if format.is_sql() || options.ignore.is_some() || options.backup {
+        return shape.columns().len();
+    }
+    let keys = columns.iter().filter(|column| column.role == Role::Key);
+    keys.map(|column| column.index + 1).max().unwrap_or(0)
 }
 
 fn insert_head(columns: &[CapturedColumn]) -> Vec<u8> {

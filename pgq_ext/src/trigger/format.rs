@@ -7,7 +7,7 @@ use crate::pg::relation::quote_identifier;
 use crate::pg::trigger::Operation;
 
 /// Which trigger function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     /// `logutriga`: urlencoded rows.
     Url,

@@ -63,14 +63,14 @@ fn check_options(
 ) -> Result<(), TriggerError> {
     let options = &capture.options;
     match operation {
+        Operation::Truncate if options.has_expressions() => {
+            return Err(TriggerError::TruncateExpression);
+        }
         Operation::Truncate if options.ignore.is_some() => {
             return Err(TriggerError::TruncateIgnore);
         }
         Operation::Truncate if options.key.is_some() => return Err(TriggerError::TruncateKey),
         Operation::Truncate if options.backup => return Err(TriggerError::TruncateBackup),
-        Operation::Truncate if options.has_expressions() => {
-            return Err(TriggerError::TruncateExpression);
-        }
         Operation::Update | Operation::Delete if !capture.has_key => {
             return Err(TriggerError::NoKey);
         }
@@ -99,11 +99,13 @@ fn capture_change(
     let mut fields = Fields::default();
     fields.set(Field::Type, Some(capture.event_type(operation).text()));
     fields.set(Field::Extra1, Some(capture.table.text()));
-    let Scratch { new, old, data, backup } = scratch;
+    let Scratch { data, backup } = scratch;
     let too_large = |problem| capture.too_large(problem);
 
-    let old = call.row(Version::Old, &capture.shape, old);
-    let new = call.row(Version::New, &capture.shape, new);
+    let whole = capture.shape.columns().len();
+    let old_end = if operation == Operation::Update { capture.old_end } else { whole };
+    let old = call.row(Version::Old, &capture.shape, old_end);
+    let new = call.row(Version::New, &capture.shape, whole);
     let change = match (old, new) {
         (None, Some(new)) => Change::Insert { new },
         (Some(old), Some(new)) => Change::Update { old, new },

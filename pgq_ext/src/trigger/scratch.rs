@@ -2,14 +2,11 @@
 
 use std::cell::RefCell;
 
-use crate::pg::row::RowBuffer;
 use crate::pg::text_buffer::TextBuffer;
 
 /// Buffers of one event. A trigger that fires another one, through an expression or a replaced `insert_event`, has a
 /// second set in use.
 pub(crate) struct Scratch {
-    pub(crate) new: RowBuffer,
-    pub(crate) old: RowBuffer,
     pub(crate) data: TextBuffer,
     pub(crate) backup: TextBuffer,
 }
@@ -20,12 +17,9 @@ thread_local! {
 
 /// Run `f` with buffers that nobody else uses. After an error they are simply dropped.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
-    let mut scratch = FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Scratch {
-        new: RowBuffer::default(),
-        old: RowBuffer::default(),
-        data: TextBuffer::new(),
-        backup: TextBuffer::new(),
-    });
+    let mut scratch = FREE
+        .with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| Scratch { data: TextBuffer::new(), backup: TextBuffer::new() });
     let result = f(&mut scratch);
     FREE.with_borrow_mut(|free| free.push(scratch));
     result
