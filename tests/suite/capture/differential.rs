@@ -3,14 +3,15 @@
 //!
 //! Left out are the cases that are meant to differ (`docs/change-capture.md` lists them): `INCLUDE` columns and renamed
 //! columns of a key, key columns with a comma in the name, `sqltriga` with a `pkey=` that names no column, functions named
-//! like a column in expressions.
+//! like a column in expressions. A key change that upstream overlooks, because with `ignore=` it stops looking at the first
+//! changed column, ends a round.
 
 use std::fmt::Write as _;
 
 use pgq_tests::Random;
 use postgres::Client;
 
-use super::{database, peer_database, take_events};
+use super::{database, events_after, peer_database, take_events};
 
 /// Types and literals of them. Random texts are added where they fit.
 const TYPES: &[(&str, &[&str])] = &[
@@ -143,6 +144,8 @@ const PIECES: &[&str] = &[
     "a", "Z", "09", "''", "\"", "\\", "&", "=", "%", "+", " ", ",", "{", "}", "(", "\n", "\t",
     "\r", "\u{1}", "\u{1f}", "\u{7f}", "é", "漢", "😀", "/", "$", "_.-~", "null", "%41",
 ];
+
+const KEY_CHANGED: &str = "primary key update not allowed";
 
 struct Column {
     name: String,
@@ -421,7 +424,7 @@ fn run(client: &mut Client, statement: &str) -> Option<String> {
 #[test]
 fn random_changes_are_captured_as_upstream_captures_them() {
     let mut random = Random::for_test("differential");
-    let rounds = std::env::var("PGQ_ROUNDS").map_or(40, |rounds| rounds.parse().unwrap());
+    let rounds = std::env::var("PGQ_ROUNDS").map_or(60, |rounds| rounds.parse().unwrap());
     let (_ours, mut ours) = database();
     let (_peer, mut peer) = peer_database();
     let setup = "create schema \"sch é\";
@@ -436,6 +439,7 @@ fn random_changes_are_captured_as_upstream_captures_them() {
         let mut history = String::new();
         let (mut table, setup) = Table::new(&mut random, number);
         let changes = 30;
+        let mut last = [0, 0];
         for step in 0..setup.len() + changes {
             let statement = match setup.get(step) {
                 Some(statement) => statement.clone(),
@@ -443,13 +447,23 @@ fn random_changes_are_captured_as_upstream_captures_them() {
             };
             writeln!(history, "{statement};").unwrap();
             let results = [run(&mut ours, &statement), run(&mut peer, &statement)];
+            if results[0].as_deref() == Some(KEY_CHANGED) && results[1] != results[0] {
+                // The fixed case: see above. Where upstream let it pass, the tables differ now.
+                if results[1].is_none() {
+                    break;
+                }
+                continue;
+            }
             assert_eq!(results[0], results[1], "ours, upstream's error after:\n{history}");
-            let captured = [take_events(&mut ours), take_events(&mut peer)];
-            assert_eq!(captured[0], captured[1], "our, upstream's events after:\n{history}");
-            events += captured[0].len();
+            let (our_events, our_last) = events_after(&mut ours, last[0]);
+            let (peer_events, peer_last) = events_after(&mut peer, last[1]);
+            assert_eq!(our_events, peer_events, "our, upstream's events after:\n{history}");
+            last = [our_last, peer_last];
+            events += our_events.len();
             errors += usize::from(results[0].is_some());
         }
         for side in [&mut ours, &mut peer] {
+            take_events(side);
             side.batch_execute(&format!(
                 "reset session_replication_role; drop table {}",
                 table.name

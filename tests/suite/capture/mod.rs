@@ -55,27 +55,32 @@ fn three_triggers(client: &mut Client, table: &str, options: &str) {
 /// Take the events out of the queue's tables: `type|data|extra1|extra2|extra3|extra4`, with `∅` for NULL and without the
 /// fields that are NULL at the end.
 fn take_events(client: &mut Client) -> Vec<String> {
-    let rows = client
-        .query(
-            "select ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
-             from pgq.event_template order by ev_id",
-            &[],
-        )
-        .expect("read the events");
+    let (events, _) = events_after(client, 0);
     client
         .batch_execute("truncate pgq.event_1_0, pgq.event_1_1, pgq.event_1_2")
         .expect("empty the queue");
-    rows.iter()
-        .map(|row| {
-            let mut fields: Vec<Option<String>> = (0..6).map(|i| row.get(i)).collect();
-            while fields.last().is_some_and(Option::is_none) {
-                fields.pop();
-            }
-            let shown: Vec<_> =
-                fields.into_iter().map(|field| field.unwrap_or_else(|| "∅".to_owned())).collect();
-            shown.join("|")
-        })
-        .collect()
+    events
+}
+
+/// The events beyond an id, which stay where they are, and the last one's id.
+fn events_after(client: &mut Client, last: i64) -> (Vec<String>, i64) {
+    let rows = client
+        .query(
+            "select ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4, ev_id
+             from pgq.event_1_0 where ev_id > $1 order by ev_id",
+            &[&last],
+        )
+        .expect("read the events");
+    let show = |row: &postgres::Row| {
+        let mut fields: Vec<Option<String>> = (0..6).map(|i| row.get(i)).collect();
+        while fields.last().is_some_and(Option::is_none) {
+            fields.pop();
+        }
+        let shown: Vec<_> =
+            fields.into_iter().map(|field| field.unwrap_or_else(|| "∅".to_owned())).collect();
+        shown.join("|")
+    };
+    (rows.iter().map(show).collect(), rows.last().map_or(last, |row| row.get(6)))
 }
 
 /// Run a statement; the events it makes must be these.
