@@ -142,7 +142,7 @@ fn misuse_is_refused_with_a_reason() {
     run(&mut client, "select pgq.register_consumer('q', 'main.plain')");
     assert_eq!(
         outcome(&mut client, "select pgq_coop.next_batch('q', 'main', 'plain')"),
-        "ERROR 55000: consumer \"main.plain\" on queue \"q\" does not belong to the group of consumer \"main\""
+        "ERROR 55000: consumer \"main.plain\" is registered on the queue as an ordinary consumer"
     );
 
     ticked(&mut client, &["a"]);

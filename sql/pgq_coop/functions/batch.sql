@@ -93,24 +93,35 @@ as $$
 -- Tables: pgq.subscription, pgq.consumer, pgq.tick (read)
 -- ----------------------------------------------------------------------
 declare
-    main    pgq.subscription;
-    member  pgq.subscription;
-    dead    pgq.subscription;
-    batch   record;
+    main        pgq.subscription;
+    member      pgq.subscription;
+    dead        pgq.subscription;
+    batch       record;
+    member_name text := i_consumer_name || '.' || i_subconsumer_name;
 begin
     loop
+        if not exists (
+            select 1
+              from pgq.subscription s
+              join pgq.queue q on q.queue_id = s.sub_queue
+              join pgq.consumer c on c.co_id = s.sub_consumer
+             where q.queue_name = i_queue_name
+               and c.co_name = member_name)
+        then
+            perform pgq_coop.register_subconsumer(i_queue_name, i_consumer_name, i_subconsumer_name);
+        end if;
         main := pgq_coop._lock_main(i_queue_name, i_consumer_name);
-        select s.*
-          into member
-          from pgq.subscription s
-          join pgq.consumer c on c.co_id = s.sub_consumer
-         where s.sub_queue = main.sub_queue
-           and s.sub_id = main.sub_id
-           and c.co_name = i_consumer_name || '.' || i_subconsumer_name
-           for update of s;
-        exit when found;
+        exit when main.sub_id is not null;
+        -- The group went away in between.
         perform pgq_coop.register_subconsumer(i_queue_name, i_consumer_name, i_subconsumer_name);
     end loop;
+
+    member := pgq_coop._member(main, member_name);
+    if member.sub_id is null then
+        -- Taken over or unregistered while waiting for the lock.
+        perform pgq_coop._add_member(main, i_queue_name, member_name);
+        member := pgq_coop._member(main, member_name);
+    end if;
 
     if main.sub_batch is not null then
         raise exception 'main consumer has batch open?'
@@ -122,8 +133,12 @@ begin
         update pgq.subscription
            set sub_active = current_timestamp
          where sub_queue = member.sub_queue
-           and sub_consumer = member.sub_consumer;
-        return member.sub_batch;
+           and sub_consumer = member.sub_consumer
+           and sub_batch = member.sub_batch;
+        if found then
+            return member.sub_batch;
+        end if;
+        -- Another session of the member has finished it in this moment.
     end if;
 
     if i_dead_interval is not null then

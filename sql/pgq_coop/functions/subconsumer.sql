@@ -21,12 +21,11 @@ as $$
 --      22004   a name is null
 --      42704   no such queue (raised by pgq.register_consumer)
 --      55000   MAIN.MEMBER is registered on the queue as an ordinary consumer
--- Locks: the main subscription, for update; it is the lock of the group
+-- Locks: what pgq.register_consumer locks for the main consumer; then as pgq_coop._member
 -- Tables: pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
     main        pgq.subscription;
-    member      pgq.subscription;
     member_name text := i_consumer_name || '.' || i_subconsumer_name;
 begin
     if i_queue_name is null or member_name is null then
@@ -34,39 +33,13 @@ begin
             using errcode = '22004';
     end if;
 
-    -- Registering anew may lose against somebody who unregisters, hence the loop.
-    loop
-        main := pgq_coop._lock_main(i_queue_name, i_consumer_name);
-        exit when main.sub_id is not null;
-        perform pgq.register_consumer(i_queue_name, i_consumer_name);
-    end loop;
-
-    select s.*
-      into member
-      from pgq.subscription s
-      join pgq.consumer c on c.co_id = s.sub_consumer
-     where s.sub_queue = main.sub_queue
-       and c.co_name = member_name;
-    if found then
-        if member.sub_id <> main.sub_id then
-            raise exception 'consumer "%" on queue "%" does not belong to the group of consumer "%"',
-                    member_name, i_queue_name, i_consumer_name
-                using errcode = '55000',
-                      hint = 'Unregister it with pgq.unregister_consumer() first.';
-        end if;
-        return 0;
-    end if;
-
-    perform pgq.register_consumer(i_queue_name, member_name);
-    update pgq.subscription s
-       set sub_id = main.sub_id,
-           sub_last_tick = null,
-           sub_next_tick = null
-      from pgq.consumer c
-     where c.co_name = member_name
-       and s.sub_queue = main.sub_queue
-       and s.sub_consumer = c.co_id;
-    return 1;
+    -- Also when it is registered: this keeps its subscription from going away.
+    perform pgq.register_consumer(i_queue_name, i_consumer_name);
+    main := pgq_coop._lock_main(i_queue_name, i_consumer_name);
+    return case when (pgq_coop._member(main, member_name)).sub_id is null
+                then pgq_coop._add_member(main, i_queue_name, member_name)
+                else 0
+           end;
 end;
 $$;
 comment on function pgq_coop.register_subconsumer(text, text, text) is
@@ -107,14 +80,8 @@ begin
     end if;
 
     -- Not locked yet: _drop_member has an order to keep. The member cannot take a batch meanwhile.
-    select s.*
-      into member
-      from pgq.subscription s
-      join pgq.consumer c on c.co_id = s.sub_consumer
-     where s.sub_queue = main.sub_queue
-       and s.sub_id = main.sub_id
-       and c.co_name = i_consumer_name || '.' || i_subconsumer_name;
-    if not found then
+    member := pgq_coop._member(main, i_consumer_name || '.' || i_subconsumer_name);
+    if member.sub_id is null then
         return 0;
     end if;
     if member.sub_batch is not null and i_batch_handling is distinct from 1 then
@@ -153,3 +120,69 @@ as $$
        for update of s
 $$;
 comment on function pgq_coop._lock_main(text, text) is 'internal: lock the main subscription of a cooperative group';
+
+create or replace function pgq_coop._member(main pgq.subscription, i_member_name text)
+returns pgq.subscription
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop._member(2)
+--      The subscription of a group's member.
+-- Parameters:
+--      main            main subscription
+--      i_member_name   MAIN.MEMBER
+-- Returns: the subscription; all null when there is none
+-- Errors: 55000 when the name is registered on the queue as an ordinary consumer
+-- Locks: none
+-- Tables: pgq.subscription, pgq.consumer (read)
+-- ----------------------------------------------------------------------
+declare
+    member pgq.subscription;
+begin
+    select s.*
+      into member
+      from pgq.subscription s
+      join pgq.consumer c on c.co_id = s.sub_consumer
+     where s.sub_queue = main.sub_queue
+       and c.co_name = i_member_name;
+    if member.sub_id <> main.sub_id then
+        raise exception 'consumer "%" is registered on the queue as an ordinary consumer', i_member_name
+            using errcode = '55000',
+                  hint = 'Unregister it with pgq.unregister_consumer() first, or choose another name for the subconsumer.';
+    end if;
+    return member;
+end;
+$$;
+comment on function pgq_coop._member(pgq.subscription, text) is 'internal: the subscription of a group''s member';
+
+create or replace function pgq_coop._add_member(main pgq.subscription, i_queue_name text, i_member_name text)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq_coop._add_member(3)
+--      Register a consumer as a member of a group.
+-- Parameters:
+--      main            main subscription; the caller holds its lock
+--      i_queue_name    queue
+--      i_member_name   MAIN.MEMBER, which is not subscribed
+-- Returns: 1
+-- Locks: what pgq.register_consumer locks
+-- Tables: pgq.subscription, pgq.consumer
+-- ----------------------------------------------------------------------
+begin
+    perform pgq.register_consumer(i_queue_name, i_member_name);
+    update pgq.subscription s
+       set sub_id = main.sub_id,
+           sub_last_tick = null,
+           sub_next_tick = null
+      from pgq.consumer c
+     where c.co_name = i_member_name
+       and s.sub_queue = main.sub_queue
+       and s.sub_consumer = c.co_id;
+    return 1;
+end;
+$$;
+comment on function pgq_coop._add_member(pgq.subscription, text, text) is 'internal: register a consumer as a member of a group';

@@ -60,7 +60,7 @@ begin
     perform 1
        from pgq.consumer c
       where c.co_id = dead.sub_consumer
-        for update skip locked;
+        for no key update skip locked;
     if found then
         delete from pgq.consumer c
          where c.co_id = dead.sub_consumer
