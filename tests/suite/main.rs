@@ -22,6 +22,7 @@ mod pgq_roles;
 mod pgq_signatures;
 mod pgq_ticker;
 mod pgq_upgrade;
+mod node;
 mod query;
 mod walmgr_archive;
 mod walmgr_backup;
