@@ -8,6 +8,7 @@
 mod client_consumer;
 mod client_producer;
 mod client_program;
+mod cascade;
 mod coop;
 mod coop_processes;
 mod capture;
