@@ -5,10 +5,11 @@
     reason = "in a test a failed step is a failed test"
 )]
 
+mod cascade;
 mod client_consumer;
 mod client_producer;
 mod client_program;
-mod cascade;
+mod companions;
 mod coop;
 mod coop_processes;
 mod capture;

@@ -1,6 +1,7 @@
 //! The root is lost, and a branch takes its place.
 
-use crate::cascade::set::{Death, Set};
+use crate::cascade::set::Set;
+use crate::cascade::worker::Death;
 use crate::query::{row, run};
 
 #[test]

@@ -1,6 +1,6 @@
-//! Cascades over several databases. The tests play the workers: `set.rs` has their protocol, and an administrator who moves the
-//! root.
+//! Cascades over several databases. The tests play the workers and the administrator.
 
 mod failover;
 mod set;
 mod switchover;
+mod worker;

@@ -1,0 +1,24 @@
+//! `pgq_coop`, `pgq_ext` and `pgq_node` as extensions.
+
+mod documents;
+mod dump;
+mod roles;
+mod signatures;
+mod update;
+
+use pgq_tests::{Scratch, scratch_database};
+use postgres::Client;
+
+use crate::query::run;
+
+const COMPANIONS: [&str; 3] = ["pgq_coop", "pgq_ext", "pgq_node"];
+
+/// A database with pgq and its companions.
+fn full() -> (Scratch, Client) {
+    let database = scratch_database();
+    let mut client = database.connect();
+    for extension in COMPANIONS {
+        run(&mut client, &format!("create extension {extension}"));
+    }
+    (database, client)
+}
