@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use pgq_tests::{Random, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
-use crate::query::{outcome, row, rows, run};
+use crate::query::{row, rows, run};
+use crate::race::race;
 
 const EVENTS: usize = 3000;
 
@@ -151,39 +150,6 @@ fn members_that_work_alike_get_a_fair_share() {
     }
 }
 
-/// Run calls in several sessions at once, a number of times each; the errors they met.
-fn race(database: &Scratch, times: usize, sessions: &[&[&str]]) -> Vec<String> {
-    let failed = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let running: Vec<_> = sessions
-            .iter()
-            .map(|calls| {
-                let failed = &failed;
-                scope.spawn(move || {
-                    let mut client = database.connect();
-                    // A deadlock shows as an error, a wait for ever as this one.
-                    run(&mut client, "set client_min_messages = error; set lock_timeout = '20 s'");
-                    let mut errors = Vec::new();
-                    for round in 0..times {
-                        let call = calls[round % calls.len()];
-                        let answer = outcome(&mut client, call);
-                        // Where a session drops the queue, the others may find none.
-                        if answer.starts_with("ERROR") && !answer.starts_with("ERROR 42704") {
-                            failed.store(true, Ordering::Relaxed);
-                            errors.push(format!("{call}: {answer}"));
-                        }
-                        if failed.load(Ordering::Relaxed) {
-                            break;
-                        }
-                    }
-                    errors
-                })
-            })
-            .collect();
-        running.into_iter().flat_map(|session| session.join().unwrap()).collect()
-    })
-}
-
 #[test]
 fn coming_going_and_maintenance_do_not_disturb_each_other() {
     let database = full_queue(300);
@@ -198,6 +164,7 @@ fn coming_going_and_maintenance_do_not_disturb_each_other() {
     let errors = race(
         &database,
         250,
+        &[],
         &[
             &[&one, "select pgq_coop.unregister_subconsumer('q', 'main', 'one', 1)"],
             &[&two, "select pgq_coop.next_batch('q', 'main', 'two', '1 ms')"],
@@ -232,6 +199,7 @@ fn whole_groups_come_and_go_without_deadlock() {
     let errors = race(
         &database,
         250,
+        &[],
         &[
             &[
                 "select pgq_coop.next_batch('q', 'main', 'one', '1 ms')",
@@ -260,6 +228,7 @@ fn queue_is_dropped_and_made_anew_under_its_group() {
     let errors = race(
         &database,
         100,
+        &["42704"],
         &[
             &["select pgq.drop_queue('q', true)", "select pgq.create_queue('q')"],
             &[

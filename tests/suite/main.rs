@@ -26,6 +26,7 @@ mod pgq_ticker;
 mod pgq_upgrade;
 mod node;
 mod query;
+mod race;
 mod walmgr_archive;
 mod walmgr_backup;
 mod walmgr_recovery;

@@ -8,23 +8,35 @@ returns integer as $$
 --      x_queue_name    - name of the queue
 --      x_consumer_name - name of the consumer
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
--- Locks: rows of the consumer, then its subscription; of a member what pgq._drop_member(2) locks
+-- Locks: the consumer's row, its subscription, then those of its members; for a member what pgq._drop_member(2) locks
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
     v_queue_id    integer;
     v_consumer_id integer;
     v_sub         pgq.subscription%rowtype;
-    v_gone        integer[];
+    v_group       integer[];
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
-    select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name;
-    -- A member's group is locked before its own rows.
-    if pgq._group_main(v_queue_id, v_consumer_id) is not null then
-        return pgq._drop_member(v_queue_id, v_consumer_id);
-    end if;
+    loop
+        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name;
+        -- A member's group is locked before its own rows.
+        if pgq._group_main(v_queue_id, v_consumer_id) is not null then
+            return pgq._drop_member(v_queue_id, v_consumer_id);
+        end if;
 
-    select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for no key update;
+        begin
+            perform 1 from pgq.consumer c where c.co_id = v_consumer_id for no key update;
+            if pgq._group_main(v_queue_id, v_consumer_id) is not null then
+                raise exception using errcode = 'PQ001';
+            end if;
+            exit;
+        exception
+            -- It became a member in between; the block's end has given its row back.
+            when sqlstate 'PQ001' then null;
+        end;
+    end loop;
+
     select *
       into v_sub
       from pgq.subscription s
@@ -34,30 +46,27 @@ begin
     if not found then
         return 0;
     end if;
-    -- It may have become one while this call waited.
-    if pgq._group_main(v_queue_id, v_consumer_id) is not null then
-        return pgq._drop_member(v_queue_id, v_consumer_id);
-    end if;
 
-    -- Not by sub_id alone: restored from a dump of 3.x, unrelated subscriptions can have the same.
+    -- The consumer and its members. Not by sub_id alone: restored from a dump of 3.x, unrelated subscriptions can have the same.
+    select array_agg(s.sub_consumer)
+      into v_group
+      from pgq.subscription s
+     where s.sub_queue = v_queue_id
+       and s.sub_id = v_sub.sub_id
+       and (s.sub_consumer = v_consumer_id
+            or pgq._group_main(s.sub_queue, s.sub_consumer) = v_consumer_id);
+    perform 1 from pgq.consumer c where c.co_id = any (v_group) order by c.co_id for no key update;
+
     delete from pgq.retry_queue r
      where r.ev_owner = v_sub.sub_id
        and r.ev_queue = v_queue_id;
-    with gone as (
-        delete from pgq.subscription s
-         where s.sub_queue = v_queue_id
-           and s.sub_id = v_sub.sub_id
-           and (s.sub_consumer = v_consumer_id
-                or pgq._group_main(s.sub_queue, s.sub_consumer) = v_consumer_id)
-        returning s.sub_consumer
-    )
-    select array_agg(g.sub_consumer) into v_gone from gone g;
-
-    perform 1 from pgq.consumer c where c.co_id = any (v_gone) order by c.co_id for no key update;
+    delete from pgq.subscription s
+     where s.sub_queue = v_queue_id
+       and s.sub_consumer = any (v_group);
     delete from pgq.consumer c
-     where c.co_id = any (v_gone)
+     where c.co_id = any (v_group)
        and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);
-    return cardinality(v_gone);
+    return cardinality(v_group);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
 

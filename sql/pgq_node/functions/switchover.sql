@@ -179,7 +179,7 @@ as $$
 --      301     Node not branch
 --      404     Node not initialized for queue: QUEUE
 -- Errors: 55000 when the isolation level is above READ COMMITTED
--- Locks: the node's row in node_info; the queue's event tables, exclusive; the worker's row in local_state
+-- Locks: the queue's event tables, exclusive; the node's row in node_info; the worker's row in local_state
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
 declare
@@ -188,6 +188,18 @@ declare
     completed   bigint;
     top_tick    bigint;
 begin
+    select n.* into node from pgq_node.node_info n where n.queue_name = i_queue_name;
+    if node.node_type = 'branch' then
+        if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+            raise exception 'a branch cannot be promoted in a transaction with isolation level %',
+                    current_setting('transaction_isolation')
+                using errcode = '55000',
+                      hint = 'Use READ COMMITTED.';
+        end if;
+        -- First the event tables, then node_info and local_state: a worker comes by them in this order.
+        perform pgq_node._lock_events(i_queue_name);
+    end if;
+
     select n.* into node from pgq_node.node_info n where n.queue_name = i_queue_name for update;
     if not found then
         ret_code := 404;
@@ -197,15 +209,8 @@ begin
         ret_code := 301;
         ret_note := 'Node not branch';
         return;
-    elsif current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-        raise exception 'a branch cannot be promoted in a transaction with isolation level %',
-                current_setting('transaction_isolation')
-            using errcode = '55000',
-                  hint = 'Use READ COMMITTED.';
     end if;
 
-    -- Event tables before local_state: that is the order in which a worker comes by them.
-    perform pgq_node._lock_events(i_queue_name);
     select s.last_tick_id
       into completed
       from pgq_node.local_state s

@@ -2,6 +2,7 @@
 
 mod calls;
 mod health;
+mod races;
 mod root_change;
 mod scenario;
 

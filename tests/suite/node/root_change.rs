@@ -114,7 +114,12 @@ fn promotion_waits_for_the_worker_and_refuses_it_afterwards() {
             .spawn(|| row(&mut database.connect(), "select * from pgq_node.promote_branch('q')"));
         let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         assert!(wait_until(Duration::from_secs(30), || row(&mut client, waits) == "1"));
-        run(&mut worker, "select pgq_node.set_consumer_completed('q', 'node2_worker', 2); commit");
+        run(
+            &mut worker,
+            "select pgq_node.set_global_watermark('q', 1);
+             select pgq_node.set_consumer_completed('q', 'node2_worker', 2);
+             commit",
+        );
         assert_eq!(promoted.join().unwrap(), "200|Branch node promoted to root");
     });
     assert_eq!(row(&mut client, "select worker_last_tick from pgq_node.get_node_info('q')"), "2");
