@@ -56,13 +56,32 @@ pub fn scratch_database() -> Scratch {
     scratch
 }
 
+/// A database with extension `pgq` in it, in a shared server that has `pgq` in `shared_preload_libraries`: a worker comes by itself.
+///
+/// The server's periods are so long that nothing happens unless somebody waits for it or asks for it.
+pub fn scratch_database_with_worker() -> Scratch {
+    static WORKERS: OnceLock<Cluster> = OnceLock::new();
+    let cluster = WORKERS.get_or_init(|| {
+        Cluster::builder()
+            .set("shared_preload_libraries", "pgq")
+            .set("pgq.ticker_period", "1h")
+            .set("pgq.maint_period", "1h")
+            .set("pgq.max_workers", 40)
+            .set("max_worker_processes", 48)
+            .set("max_connections", 200)
+            .set("max_prepared_transactions", 10)
+            .set("fsync", "off")
+            .start()
+    });
+    let scratch = scratch_in(cluster);
+    scratch.connect().batch_execute("create extension pgq").expect("create extension pgq");
+    scratch
+}
+
 /// An empty database in the shared server of the given tree, without any extension.
 pub fn scratch_database_on(tree: Tree) -> Scratch {
     static OURS: OnceLock<Cluster> = OnceLock::new();
     static PEER: OnceLock<Cluster> = OnceLock::new();
-    static SERIAL: AtomicU32 = AtomicU32::new(0);
-    // Two databases cannot be copied from one template at the same time.
-    static COPYING: Mutex<()> = Mutex::new(());
 
     let server = match tree {
         Tree::Ours => &OURS,
@@ -75,6 +94,14 @@ pub fn scratch_database_on(tree: Tree) -> Scratch {
             .set("fsync", "off")
             .start()
     });
+    scratch_in(cluster)
+}
+
+fn scratch_in(cluster: &'static Cluster) -> Scratch {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    // Two databases cannot be copied from one template at the same time.
+    static COPYING: Mutex<()> = Mutex::new(());
+
     let name = format!("scratch_{}", SERIAL.fetch_add(1, Ordering::Relaxed));
     let _copying = COPYING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     cluster

@@ -31,3 +31,4 @@ mod walmgr_archive;
 mod walmgr_backup;
 mod walmgr_recovery;
 mod walmgr_support;
+mod worker;

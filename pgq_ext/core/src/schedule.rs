@@ -2,36 +2,21 @@
 
 use std::collections::HashMap;
 
-/// Something done again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something done again and again, with a period that may change in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timer {
-    due: u64,
+    done: Option<u64>,
 }
 
 impl Timer {
-    /// Due at that time.
-    pub fn at(due: u64) -> Self {
-        Self { due }
+    /// When it is due; at once if it was never done.
+    pub fn due(&self, period: u64) -> u64 {
+        self.done.map_or(0, |done| done.saturating_add(period))
     }
 
-    /// True when the time has come.
-    pub fn is_due(&self, now: u64) -> bool {
-        now >= self.due
-    }
-
-    /// It was done: due again a period after now. What was missed while the worker was busy is not made up for.
-    pub fn rearm(&mut self, now: u64, period: u64) {
-        self.due = now.saturating_add(period);
-    }
-
-    /// Due now.
-    pub fn hurry(&mut self, now: u64) {
-        self.due = self.due.min(now);
-    }
-
-    /// When it is due; with a period that has become shorter since it was armed, no later than a period from now.
-    pub fn due(&self, now: u64, period: u64) -> u64 {
-        self.due.min(now.saturating_add(period))
+    /// It was done now: due again a period later. What was missed while the worker was busy is not made up for.
+    pub fn rearm(&mut self, now: u64) {
+        self.done = Some(now);
     }
 }
 
@@ -101,18 +86,17 @@ mod tests {
 
     #[test]
     fn a_timer_comes_once_after_a_pause_longer_than_its_period() {
-        let mut timer = Timer::at(0);
-        assert!(timer.is_due(0));
-        timer.rearm(10_500, 1000);
-        assert!(!timer.is_due(11_499));
-        assert!(timer.is_due(11_500));
+        let mut timer = Timer::default();
+        assert_eq!(timer.due(1000), 0);
+        timer.rearm(10_500);
+        assert_eq!(timer.due(1000), 11_500);
     }
 
     #[test]
     fn a_shorter_period_takes_effect_at_once() {
-        let mut timer = Timer::at(0);
-        timer.rearm(0, 1_000_000);
-        assert_eq!(timer.due(10, 50), 60);
-        assert_eq!(timer.due(10, 2_000_000), 1_000_000);
+        let mut timer = Timer::default();
+        timer.rearm(100);
+        assert_eq!(timer.due(1_000_000), 1_000_100);
+        assert_eq!(timer.due(50), 150);
     }
 }

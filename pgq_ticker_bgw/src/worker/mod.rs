@@ -87,10 +87,10 @@ pub(crate) fn main(argument: usize) {
         role: None,
         began: Instant::now(),
         gates: Gates::default(),
-        aside: Timer::at(0),
-        ticker: Timer::at(0),
-        retry: Timer::at(0),
-        maintain: Timer::at(0),
+        aside: Timer::default(),
+        ticker: Timer::default(),
+        retry: Timer::default(),
+        maintain: Timer::default(),
         operations: std::collections::VecDeque::new(),
         futile_retries: 0,
         newest: std::collections::HashMap::new(),
@@ -162,23 +162,21 @@ impl Worker {
     /// Do one piece of what is due; false when nothing is.
     fn do_one_thing(&mut self) -> bool {
         let now = self.now();
-        if self.aside.is_due(now) {
+        if now >= self.aside_due() {
             self.look_aside();
-            self.aside.rearm(now, micros(LOOK_ASIDE));
-        } else if self.ticker.is_due(now) {
+            self.aside.rearm(now);
+        } else if now >= self.ticker_due() {
             self.tick_by_rule();
-            self.ticker.rearm(now, micros(settings::ticker_period()));
-        } else if self.retry.is_due(now) {
+            self.ticker.rearm(now);
+        } else if now >= self.retry_due() {
             if !self.retry_some() {
-                // Each futile call warns in the server log: call less often, down to once in a hundred periods.
-                let rest = u64::from(1 + self.futile_retries.min(99));
-                self.retry.rearm(now, micros(settings::retry_period()).saturating_mul(rest));
+                self.retry.rearm(now);
             }
         } else if let Some(operation) = self.operations.pop_front() {
             self.operate(operation);
-        } else if self.maintain.is_due(now) {
+        } else if now >= self.maintain_due() {
             self.plan_maintenance();
-            self.maintain.rearm(now, micros(settings::maint_period()));
+            self.maintain.rearm(now);
         } else {
             return false;
         }
@@ -186,16 +184,31 @@ impl Worker {
     }
 
     fn pause(&self, next_tick: Option<u64>) -> Duration {
-        let now = self.now();
-        let due = [
-            self.aside.due(now, micros(LOOK_ASIDE)),
-            self.ticker.due(now, micros(settings::ticker_period())),
-            self.retry.due(now, micros(settings::retry_period()).saturating_mul(100)),
-            self.maintain.due(now, micros(settings::maint_period())),
-            next_tick.unwrap_or(u64::MAX),
-        ];
-        let next = due.into_iter().min().unwrap_or(now);
-        Duration::from_micros(next.saturating_sub(now))
+        let next = self
+            .aside_due()
+            .min(self.ticker_due())
+            .min(self.retry_due())
+            .min(self.maintain_due())
+            .min(next_tick.unwrap_or(u64::MAX));
+        Duration::from_micros(next.saturating_sub(self.now()))
+    }
+
+    fn aside_due(&self) -> u64 {
+        self.aside.due(micros(LOOK_ASIDE))
+    }
+
+    fn ticker_due(&self) -> u64 {
+        self.ticker.due(micros(settings::ticker_period()))
+    }
+
+    // A call that moves nothing warns in the server log: call less often then, down to once in a hundred periods.
+    fn retry_due(&self) -> u64 {
+        let periods = u64::from(1 + self.futile_retries.min(99));
+        self.retry.due(micros(settings::retry_period()).saturating_mul(periods))
+    }
+
+    fn maintain_due(&self) -> u64 {
+        self.maintain.due(micros(settings::maint_period()))
     }
 
     /// End if there is no more to do here: the extension is gone, or the database is needed without sessions.

@@ -1,0 +1,313 @@
+//! `pgq.wait_batch`: what it returns, what it holds meanwhile, and how it ends.
+
+use std::thread;
+
+use pgq_tests::{
+    Cluster, Scratch, scratch_database, scratch_database_with_worker, sqlstate_of, wait_until,
+};
+use postgres::Client;
+
+use super::{LONG, consume, events, number, preloaded, quiet_queue, wait_batch, worker_pid};
+
+/// A database with a worker and a queue that nothing but a waiting consumer makes it tick.
+fn waiting_room(consumers: &[&str]) -> (Scratch, Client) {
+    let database = scratch_database_with_worker();
+    let mut client = database.connect();
+    quiet_queue(&mut client, consumers);
+    worker_pid(&mut client);
+    (database, client)
+}
+
+/// Wait until so many sessions of the client's database sleep in `wait_batch`; one of their process ids.
+fn waiting_pid(client: &mut Client, count: usize) -> i32 {
+    let mut pids = Vec::new();
+    let waiting = wait_until(LONG, || {
+        pids = client
+            .query(
+                "select pid from pg_stat_activity
+                 where datname = current_database() and query like 'call pgq.wait_batch%' and wait_event_type = 'Extension'",
+                &[],
+            )
+            .unwrap();
+        pids.len() >= count
+    });
+    assert!(waiting, "{} sessions wait instead of {count}", pids.len());
+    pids.first().unwrap().get(0)
+}
+
+#[test]
+fn an_event_reaches_a_waiting_consumer_without_any_period() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || consume(&mut consumer, "c", 1));
+    waiting_pid(&mut client, 1);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    assert_eq!(reader.join().unwrap(), ["data"]);
+}
+
+#[test]
+fn events_from_before_the_wait_come_at_once() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    client.execute("select pgq.insert_event('q', 'type', 'early')", &[]).unwrap();
+    assert_eq!(consume(&mut client, "c", 1), ["early"]);
+    // Nothing is new, so nothing is ticked, whoever waits.
+    let ticks = number(&mut client, "select count(*) from pgq.tick");
+    assert_eq!(wait_batch(&mut client, "c", "300 ms"), None);
+    assert_eq!(number(&mut client, "select count(*) from pgq.tick"), ticks);
+}
+
+#[test]
+fn a_rolled_back_event_wakes_nobody_and_a_savepoint_does_no_harm() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    client.batch_execute("begin; select pgq.insert_event('q', 'type', 'lost'); rollback").unwrap();
+    let ticks = number(&mut client, "select count(*) from pgq.tick");
+    assert_eq!(wait_batch(&mut client, "c", "300 ms"), None);
+    assert_eq!(number(&mut client, "select count(*) from pgq.tick"), ticks);
+    client
+        .batch_execute(
+            "begin; savepoint s; select pgq.insert_event('q', 'type', 'lost'); rollback to s;
+             select pgq.insert_event('q', 'type', 'kept'); commit",
+        )
+        .unwrap();
+    assert_eq!(consume(&mut client, "c", 1), ["kept"]);
+}
+
+#[test]
+fn a_waiter_holds_no_transaction_snapshot_or_lock() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || wait_batch(&mut consumer, "c", "1 hour"));
+    let pid = waiting_pid(&mut client, 1);
+    let held: i64 = number(
+        &mut client,
+        &format!(
+            "select count(*) from pg_stat_activity where pid = {pid}
+             and (xact_start is not null or backend_xid is not null or backend_xmin is not null)"
+        ),
+    );
+    assert_eq!(held, 0, "a transaction is open");
+    assert_eq!(number(&mut client, &format!("select count(*) from pg_locks where pid = {pid}")), 0);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    assert!(reader.join().unwrap().is_some());
+}
+
+#[test]
+fn the_time_limit_is_kept_and_zero_looks_once() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    assert_eq!(wait_batch(&mut client, "c", "0"), None);
+    assert_eq!(wait_batch(&mut client, "c", "50 ms"), None);
+    client.batch_execute("select pgq.force_tick('q')").unwrap();
+    client.batch_execute("select pgq.ticker('q')").unwrap();
+    assert!(wait_batch(&mut client, "c", "0").is_some());
+}
+
+#[test]
+fn misuse_is_refused_with_the_documented_codes() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    let mut code = |sql: &str| sqlstate_of(client.batch_execute(sql));
+    assert_eq!(code("call pgq.wait_batch('q', 'nobody', '1 s')"), "42704");
+    assert_eq!(code("call pgq.wait_batch('nothing', 'c', '1 s')"), "42704");
+    assert_eq!(code("call pgq.wait_batch(null, 'c', '1 s')"), "22004");
+    assert_eq!(code("call pgq.wait_batch('q', null, '1 s')"), "22004");
+    assert_eq!(code("call pgq.wait_batch('q', 'c', '-1 s')"), "22023");
+    assert_eq!(code("begin; call pgq.wait_batch('q', 'c', '1 s')"), "25001");
+    // Strings of several statements are one transaction.
+    assert_eq!(code("rollback; call pgq.wait_batch('q', 'c', '1 s')"), "25001");
+    client.batch_execute("call pgq.wait_batch('q', 'c', '0')").unwrap();
+}
+
+#[test]
+fn two_waiters_of_one_consumer_get_the_same_batch() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let mut consumer = database.connect();
+            thread::spawn(move || wait_batch(&mut consumer, "c", "1 hour"))
+        })
+        .collect();
+    waiting_pid(&mut client, 2);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    let batches: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    assert!(batches[0].is_some());
+    assert_eq!(batches[0], batches[1]);
+    assert_eq!(events(&mut client, batches[0].unwrap()), ["data"]);
+}
+
+#[test]
+fn every_waiting_consumer_gets_every_event() {
+    let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+    let (database, mut client) =
+        waiting_room(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let readers: Vec<_> = names
+        .into_iter()
+        .map(|name| {
+            let mut consumer = database.connect();
+            thread::spawn(move || consume(&mut consumer, &name, 3))
+        })
+        .collect();
+    waiting_pid(&mut client, 20);
+    for data in ["1", "2", "3"] {
+        client.execute("select pgq.insert_event('q', 'type', $1)", &[&data]).unwrap();
+    }
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), ["1", "2", "3"]);
+    }
+}
+
+#[test]
+fn a_waiter_ends_when_it_is_cancelled_or_terminated() {
+    let (database, mut client) = waiting_room(&["c"]);
+    for how in ["cancel", "terminate"] {
+        let mut consumer = database.connect();
+        let reader = thread::spawn(move || {
+            let error = consumer.batch_execute("call pgq.wait_batch('q', 'c', null)").unwrap_err();
+            // The end of a session may arrive before its last message.
+            error.code().map_or("57P01".to_owned(), |code| code.code().to_owned())
+        });
+        let pid = waiting_pid(&mut client, 1);
+        client.execute(&format!("select pg_{how}_backend({pid})"), &[]).unwrap();
+        let expected = if how == "cancel" { "57014" } else { "57P01" };
+        assert_eq!(reader.join().unwrap(), expected);
+    }
+    // Whoever ended left nothing behind: nobody waits, so nothing is ticked.
+    let waits = "select json_array_length(pgq._worker_state() -> 'waiters')";
+    assert!(wait_until(LONG, || number(&mut client, waits) == 0));
+}
+
+#[test]
+fn a_waiter_whose_client_is_gone_ends() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let mut psql = database
+        .cluster()
+        .command("psql")
+        .args(["-X", "-d", database.name(), "-c", "call pgq.wait_batch('q', 'c', null)"])
+        .spawn()
+        .unwrap();
+    let pid = waiting_pid(&mut client, 1);
+    psql.kill().unwrap();
+    psql.wait().unwrap();
+    let gone = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    assert!(wait_until(LONG, || number(&mut client, &gone) == 0), "the session is still there");
+}
+
+#[test]
+fn a_procedure_can_wait() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    client
+        .batch_execute(
+            "create table result (batch bigint);
+             create procedure collect() language plpgsql as $$
+             declare
+                 b bigint;
+             begin
+                 call pgq.wait_batch('q', 'c', '100 ms', b);
+                 if b is not null then
+                     raise exception 'a batch came from nowhere';
+                 end if;
+                 perform pgq.insert_event('q', 'type', 'data');
+                 commit;
+                 call pgq.wait_batch('q', 'c', '1 hour', b);
+                 insert into result values (b);
+             end $$",
+        )
+        .unwrap();
+    client.batch_execute("call collect()").unwrap();
+    let batch = number(&mut client, "select batch from result");
+    assert_eq!(events(&mut client, batch), ["data"]);
+    assert_eq!(
+        sqlstate_of(client.batch_execute(
+            "create function f() returns void language plpgsql as $$
+             declare b bigint; begin call pgq.wait_batch('q', 'c', '1 s', b); end $$;
+             select f()"
+        )),
+        "25001"
+    );
+}
+
+#[test]
+fn a_prepared_transaction_wakes_the_consumer_when_it_is_committed() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let gid = database.name();
+    client
+        .batch_execute(&format!(
+            "begin; select pgq.insert_event('q', 'type', 'prepared'); prepare transaction '{gid}'"
+        ))
+        .unwrap();
+    assert_eq!(wait_batch(&mut client, "c", "200 ms"), None);
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || consume(&mut consumer, "c", 1));
+    waiting_pid(&mut client, 1);
+    client.batch_execute(&format!("commit prepared '{gid}'")).unwrap();
+    assert_eq!(reader.join().unwrap(), ["prepared"]);
+}
+
+#[test]
+fn a_prepared_transaction_wakes_the_consumer_after_a_restart_too() {
+    let mut cluster = preloaded().set("pgq.ticker_period", "1h").start();
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("create extension pgq").unwrap();
+    quiet_queue(&mut client, &["c"]);
+    client
+        .batch_execute(
+            "begin; select pgq.insert_event('q', 'type', 'prepared'); prepare transaction 'p'",
+        )
+        .unwrap();
+    drop(client);
+    cluster.restart();
+    let mut client = cluster.connect("postgres");
+    worker_pid(&mut client);
+    let mut consumer = cluster.connect("postgres");
+    let reader = thread::spawn(move || consume(&mut consumer, "c", 1));
+    waiting_pid(&mut client, 1);
+    client.batch_execute("commit prepared 'p'").unwrap();
+    assert_eq!(reader.join().unwrap(), ["prepared"]);
+}
+
+#[test]
+fn ticks_that_others_lay_wake_the_consumer() {
+    let cluster: Cluster = preloaded().start();
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("create extension pgq").unwrap();
+    quiet_queue(&mut client, &["c"]);
+    client.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'true')").unwrap();
+    worker_pid(&mut client);
+    let mut consumer = cluster.connect("postgres");
+    let reader = thread::spawn(move || consume(&mut consumer, "c", 1));
+    waiting_pid(&mut client, 1);
+    client.batch_execute("select pgq.insert_event('q', 'type', 'data')").unwrap();
+    client.batch_execute("select pgq.ticker('q', 100, now(), 100)").unwrap();
+    assert_eq!(reader.join().unwrap(), ["data"]);
+}
+
+#[test]
+fn without_the_library_preloaded_it_looks_again_and_again() {
+    let database = scratch_database();
+    let mut client = database.connect();
+    client
+        .batch_execute("select pgq.create_queue('q'); select pgq.register_consumer('q', 'c')")
+        .unwrap();
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || consume(&mut consumer, "c", 1));
+    waiting_pid(&mut client, 1);
+    client.batch_execute("select pgq.insert_event('q', 'type', 'data')").unwrap();
+    client.batch_execute("select pgq.force_tick('q')").unwrap();
+    client.batch_execute("select pgq.ticker('q')").unwrap();
+    assert_eq!(reader.join().unwrap(), ["data"]);
+    assert_eq!(wait_batch(&mut client, "c", "150 ms"), None);
+}
+
+#[test]
+fn shutdown_does_not_wait_for_waiters() {
+    let mut cluster = preloaded().start();
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("create extension pgq").unwrap();
+    quiet_queue(&mut client, &["c"]);
+    worker_pid(&mut client);
+    let mut consumer = cluster.connect("postgres");
+    let reader = thread::spawn(move || {
+        consumer.batch_execute("call pgq.wait_batch('q', 'c', null)").unwrap_err();
+    });
+    waiting_pid(&mut client, 1);
+    cluster.stop(pgq_tests::Stop::Fast);
+    reader.join().unwrap();
+}
