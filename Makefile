@@ -56,6 +56,7 @@ test: build peer
 .PHONY: bench
 bench: build-release peer
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
+	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)
 
 .PHONY: lint fmt
 lint: tree

@@ -107,6 +107,8 @@ pub(crate) struct Database {
     pub(crate) errors: AtomicI64,
     pub(crate) error_at: AtomicI64,
     pub(crate) error: Text<32>,
+    /// Some queue got events, or was marked otherwise, since the worker asked last.
+    touched: AtomicBool,
     dirty: [AtomicU64; DIRTY_WORDS],
 }
 
@@ -224,6 +226,11 @@ impl Shared {
         let databases = Box::leak(Box::new([Database::new()]));
         databases[0].open(oid, 0);
         Self { header: Box::leak(Box::new(Header::new())), databases, waiters: &[] }
+    }
+
+    /// True when it is this process's own: nobody else can mark or wake anything.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.waiters.is_empty()
     }
 
     /// The slot of a database.
@@ -390,6 +397,7 @@ impl Database {
             errors: AtomicI64::new(0),
             error_at: AtomicI64::new(0),
             error: Text::new(),
+            touched: AtomicBool::new(false),
             dirty: [const { AtomicU64::new(0) }; DIRTY_WORDS],
         }
     }
@@ -479,15 +487,25 @@ impl Database {
 
     /// Note that a committed transaction has put events into the queue. True when that is news.
     pub(crate) fn mark_dirty(&self, queue: i32) -> bool {
+        // Read first: backends that commit at the same time would fight for the cache line.
+        if !self.touched.load(Ordering::SeqCst) {
+            self.touched.store(true, Ordering::SeqCst);
+        }
         let (word, bit) = place(queue);
         self.dirty.get(word).is_some_and(|word| word.fetch_or(bit, Ordering::SeqCst) & bit == 0)
     }
 
     /// Note that any queue may have events nobody ticked.
     pub(crate) fn mark_all_dirty(&self) {
+        self.touched.store(true, Ordering::SeqCst);
         for word in &self.dirty {
             word.store(u64::MAX, Ordering::SeqCst);
         }
+    }
+
+    /// True when some queue was marked since the last call.
+    pub(crate) fn take_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::SeqCst)
     }
 
     /// True when the queue may have events nobody ticked.

@@ -41,14 +41,20 @@ pub(super) fn request_shared_memory(size: fn() -> usize) {
 /// How many processes can have a number (see [`my_number`]).
 pub(super) fn max_backends() -> usize {
     #[cfg(any(feature = "pg13", feature = "pg14"))]
+    unsafe extern "C" {
+        // Not in the bindings of all these versions.
+        static autovacuum_max_workers: c_int;
+        static max_wal_senders: c_int;
+    }
+    #[cfg(any(feature = "pg13", feature = "pg14"))]
     // SAFETY: settings of the postmaster, read after the configuration file. `MaxBackends` itself is computed later than
     // these versions take requests for shared memory; the sum is the server's own (InitializeMaxBackends).
     let backends = unsafe {
         pg_sys::MaxConnections
-            + pg_sys::autovacuum_max_workers
+            + autovacuum_max_workers
             + 1
             + pg_sys::max_worker_processes
-            + pg_sys::max_wal_senders
+            + max_wal_senders
     };
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     // SAFETY: computed before the request hook runs, constant from then on.

@@ -10,9 +10,11 @@ use pgrx::pg_sys;
 use super::ports;
 
 unsafe extern "C-unwind" {
-    // pg_sys has these as Rust wrappers, whose addresses are of no use to the server.
+    // pg_sys has these two as Rust wrappers, whose addresses are of no use to the server.
     fn die(signal: c_int);
     fn SignalHandlerForConfigReload(signal: c_int);
+    // Not every version's bindings know that it does not return.
+    fn proc_exit(code: c_int) -> !;
 }
 
 /// What a background worker is called, and where it begins.
@@ -164,8 +166,8 @@ pub(crate) fn note_lost_client() {
 
 /// End this process. Exit code 1 lets the postmaster restart a registered worker; dynamic ones are not restarted.
 pub(crate) fn exit(code: c_int) -> ! {
-    // SAFETY: the server's own way out; runs the exit callbacks.
-    unsafe { pg_sys::proc_exit(code) }
+    // SAFETY: the server's own way out; runs the exit callbacks. It raises no errors.
+    unsafe { proc_exit(code) }
 }
 
 /// End this process because it was told to, with a line in the log instead of the server's FATAL.

@@ -18,11 +18,10 @@ pub(super) enum Operation {
 
 /// Whether an event is due that its queue would take.
 const DUE_RETRIES: &str = "\
-    select 1 from pgq.queue q \
-    where not q.queue_disable_insert \
-      and exists (select 1 from pgq.retry_queue r \
-                  where r.ev_queue operator(pg_catalog.=) q.queue_id \
-                    and r.ev_retry_after operator(pg_catalog.<=) pg_catalog.now()) \
+    select 1 from pgq.retry_queue r \
+    where r.ev_retry_after operator(pg_catalog.<=) pg_catalog.now() \
+      and exists (select 1 from pgq.queue q \
+                  where q.queue_id operator(pg_catalog.=) r.ev_queue and not q.queue_disable_insert) \
     limit 1";
 
 /// Tables of PgQ's own that change with every batch and have too many dead rows.

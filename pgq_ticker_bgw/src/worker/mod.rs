@@ -26,6 +26,10 @@ pub(crate) const KIND: Kind =
 /// How often the worker looks whether somebody needs the database without sessions. DROP DATABASE looks for five seconds.
 const LOOK_ASIDE: Duration = Duration::from_millis(400);
 
+/// So long after the last event a database counts as quiet, and is looked at every few periods of the ticker.
+const QUIET: Duration = Duration::from_secs(60);
+const QUIET_PERIODS: u64 = 4;
+
 /// Added to a database's oid in the argument of a worker that runs without shared memory.
 pub(crate) const ALONE: usize = 1 << 40;
 
@@ -45,6 +49,8 @@ struct Worker {
     maintain: Timer,
     /// Operations of the current maintenance round that are still to do.
     operations: std::collections::VecDeque<maintenance::Operation>,
+    /// When some queue was last seen to get events.
+    touched: u64,
     /// Looks in a row that found retry events due which could not be moved.
     futile_retries: u32,
     /// Newest tick of each queue somebody waits for, to see ticks that others make.
@@ -92,6 +98,7 @@ pub(crate) fn main(argument: usize) {
         retry: Timer::default(),
         maintain: Timer::default(),
         operations: std::collections::VecDeque::new(),
+        touched: 0,
         futile_retries: 0,
         newest: std::collections::HashMap::new(),
     };
@@ -147,6 +154,9 @@ impl Worker {
                 pgrx::log!("pgq worker for database \"{}\" stopped", self.name);
                 end(self.slot, State::Stopped);
             }
+            if self.slot.take_touched() {
+                self.touched = self.now();
+            }
             let next_tick = self.tick_on_demand();
             if self.do_one_thing() {
                 continue;
@@ -197,8 +207,13 @@ impl Worker {
         self.aside.due(micros(LOOK_ASIDE))
     }
 
+    // Where nothing happens it is enough to look less often: only idle ticks can be due, and events that came without the
+    // library's knowledge (COPY into an event table).
     fn ticker_due(&self) -> u64 {
-        self.ticker.due(micros(settings::ticker_period()))
+        let quiet =
+            !self.shared.is_alone() && self.now().saturating_sub(self.touched) > micros(QUIET);
+        let periods = if quiet { QUIET_PERIODS } else { 1 };
+        self.ticker.due(micros(settings::ticker_period()).saturating_mul(periods))
     }
 
     // A call that moves nothing warns in the server log: call less often then, down to once in a hundred periods.

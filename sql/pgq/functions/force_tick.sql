@@ -21,6 +21,8 @@ begin
     if found then
         v_seq := pgq.quote_fqname(v_queue.queue_event_seq)::regclass;
         perform setval(v_seq, nextval(v_seq) + v_queue.queue_ticker_max_count * 2::bigint + 1000);
+        -- A worker that looks less often, because nothing has happened for a while, looks again.
+        perform pgq._mark_dirty(v_queue.queue_id);
     end if;
 
     return max(t.tick_id)

@@ -1,0 +1,87 @@
+//! `make bench`: what the worker does with time, and what it costs. Clocks on the wall here: run it on a quiet machine.
+//!
+//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency, wakeup, idle, backlog, retry.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a benchmark a failed step ends the run"
+)]
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "nanoseconds become figures to print"
+)]
+
+mod backlog;
+mod idle;
+mod latency;
+mod wakeup;
+
+use std::fs;
+
+use pgq_tests::{Cluster, wait_until};
+use postgres::Client;
+
+fn main() {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    println!(
+        "load average at the start: {}",
+        load.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    );
+    let suites: [(&str, fn()); 5] = [
+        ("latency", latency::run),
+        ("wakeup", wakeup::run),
+        ("idle", idle::run),
+        ("backlog", backlog::run),
+        ("retry", backlog::run_retry),
+    ];
+    for (name, run) in suites {
+        if is_wanted(name) {
+            run();
+        }
+    }
+}
+
+/// A server with the library preloaded, the extension, and its worker running.
+fn server() -> (Cluster, Client) {
+    let cluster = Cluster::builder()
+        .set("shared_preload_libraries", "pgq")
+        .set("shared_buffers", "512MB")
+        .set("max_wal_size", "8GB")
+        .set("checkpoint_timeout", "30min")
+        .set("jit", "off")
+        .start();
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("create extension pgq").expect("create extension pgq");
+    worker(&mut client);
+    (cluster, client)
+}
+
+/// Process id of the worker, once it runs.
+fn worker(client: &mut Client) -> i32 {
+    let mut pid = None;
+    let sql = "select pid from pgq.worker_status() where state = 'running'";
+    let found = wait_until(std::time::Duration::from_secs(60), || {
+        pid = client.query(sql, &[]).unwrap().first().and_then(|row| row.get(0));
+        pid.is_some()
+    });
+    assert!(found, "no worker runs");
+    pid.unwrap()
+}
+
+/// CPU nanoseconds a process has used so far.
+fn cpu(pid: i32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    stat.split_whitespace().next().unwrap().parse::<u64>().unwrap() as f64
+}
+
+fn number(client: &mut Client, sql: &str) -> i64 {
+    client.query_one(&format!("select ({sql})::bigint"), &[]).unwrap().get(0)
+}
