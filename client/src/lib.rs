@@ -23,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod apply;
 mod backoff;
 mod batch;
 mod change;
@@ -47,6 +48,7 @@ mod ticker;
 mod tls;
 mod work;
 
+pub use apply::{Applied, Applier};
 pub use backoff::Backoff;
 pub use batch::Batch;
 pub use change::{Operation, RowChange};

@@ -254,7 +254,9 @@ fn killed_sessions_do_not_stop_or_repeat_anything() {
     assert!(all, "{}", seen(&mut client));
     stop.after_batch();
     let stats = thread.join().unwrap().unwrap();
-    assert_eq!(stats.events, 10_000);
+    assert_eq!(seen(&mut client), "10000 of 10000");
+    // A commit whose answer was lost with the session is in the table, but not in the count.
+    assert!(stats.events <= 10_000);
     assert_eq!(killed, 10);
     assert!(stats.reconnects > 0);
 }

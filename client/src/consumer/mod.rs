@@ -151,6 +151,7 @@ impl Consumer {
                     }
                 }
                 Ok(Turn::Stopped) => break,
+                Err(_) if self.stop.is_now() => break,
                 Err(error) if error.is_transient() => {
                     if error.needs_reconnect() {
                         self.session.close();

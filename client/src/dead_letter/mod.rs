@@ -5,6 +5,10 @@
 //! [`HOLDER`] is registered on the queue, so that rotation keeps the letters until they are replayed or purged. Other consumers
 //! may subscribe as well, for alarms.
 
+mod held;
+
+pub use held::{Decision, list, sort};
+
 use std::time::SystemTime;
 
 use postgres::types::Type;

@@ -1,0 +1,219 @@
+//! A target table, and the changes that wait to be written to it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use postgres::Transaction;
+use postgres::types::Type;
+
+use super::statement;
+use crate::change::{Operation, RowChange};
+use crate::error::Error;
+
+/// What is known of a target table.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// Quoted, with schema.
+    name: String,
+    /// Column and type, the type as SQL.
+    columns: BTreeMap<String, String>,
+    /// Generated columns, which compute themselves.
+    generated: Vec<String>,
+    /// Key column sets that a unique index enforces, each sorted.
+    unique: Vec<Vec<String>>,
+}
+
+/// Values of the key columns.
+type Key<'c> = Vec<Option<&'c str>>;
+
+/// Changes reduced to the last state of each row.
+#[derive(Debug, Default)]
+pub(super) struct Pending<'c> {
+    columns: Vec<&'c str>,
+    key: Vec<&'c str>,
+    rows: Vec<Option<&'c RowChange>>,
+    by_key: HashMap<Key<'c>, usize>,
+}
+
+impl<'c> Pending<'c> {
+    /// Does the change have the columns of those before it?
+    pub(super) fn takes(&self, change: &RowChange) -> bool {
+        change.operation == Operation::Truncate
+            || (self.columns.iter().eq(change.columns.iter().map(|(name, _)| name))
+                && self.key.iter().eq(change.key.iter()))
+    }
+
+    pub(super) fn add(&mut self, change: &'c RowChange) -> Result<(), Error> {
+        if self.columns.is_empty() {
+            self.columns = change.columns.iter().map(|(name, _)| name.as_str()).collect();
+            self.key = change.key.iter().map(String::as_str).collect();
+        }
+        if !self.key.is_empty() {
+            let key: Key<'c> = key_values(change)?;
+            // A later state of the row replaces the earlier one, and takes its turn.
+            if let Some(before) = self.by_key.insert(key, self.rows.len())
+                && let Some(row) = self.rows.get_mut(before)
+            {
+                *row = None;
+            }
+        }
+        self.rows.push(Some(change));
+        Ok(())
+    }
+
+    fn rows(&self, deleted: bool) -> Vec<&'c RowChange> {
+        let wanted = |change: &&RowChange| (change.operation == Operation::Delete) == deleted;
+        self.rows.iter().flatten().copied().filter(wanted).collect()
+    }
+}
+
+fn key_values(change: &RowChange) -> Result<Key<'_>, Error> {
+    change
+        .key
+        .iter()
+        .map(|name| {
+            change.column(name).ok_or_else(|| {
+                Error::Payload(format!("table \"{}\": no value of key \"{name}\"", change.table))
+            })
+        })
+        .collect()
+}
+
+impl Table {
+    /// Ask the target; none when there is no such table. The name is the event's, split at the first dot.
+    pub(super) fn look_up(
+        transaction: &mut Transaction<'_>,
+        name: &str,
+    ) -> Result<Option<Self>, Error> {
+        let (schema, table) = name.split_once('.').unwrap_or(("public", name));
+        let rows = transaction.query_typed(
+            include_str!("columns.sql"),
+            &[(&schema, Type::TEXT), (&table, Type::TEXT)],
+        )?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = BTreeMap::new();
+        let mut generated = Vec::new();
+        for row in &rows {
+            let column: String = row.try_get(0)?;
+            if row.try_get(2)? {
+                generated.push(column.clone());
+            }
+            columns.insert(column, row.try_get(1)?);
+        }
+        let rows = transaction.query_typed(
+            include_str!("unique.sql"),
+            &[(&schema, Type::TEXT), (&table, Type::TEXT)],
+        )?;
+        let unique = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let name = format!("{}.{}", statement::quote(schema), statement::quote(table));
+        Ok(Some(Self { name, columns, generated, unique }))
+    }
+
+    /// Can this change be applied here?
+    pub(super) fn check(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        event_id: i64,
+        change: &RowChange,
+    ) -> Result<(), Error> {
+        let bad = |what: String| {
+            Error::Payload(format!("event {event_id}, table \"{}\": {what}", change.table))
+        };
+        let lacks = |table: &Self| {
+            change.columns.iter().find(|(name, _)| !table.columns.contains_key(name)).cloned()
+        };
+        if lacks(self).is_some() {
+            // It may have been added since we looked.
+            if let Some(fresh) = Self::look_up(transaction, &change.table)? {
+                *self = fresh;
+            }
+        }
+        if let Some((name, _)) = lacks(self) {
+            return Err(bad(format!("the target has no column \"{name}\"")));
+        }
+        let needs_key = matches!(change.operation, Operation::Update | Operation::Delete);
+        if needs_key && change.key.is_empty() {
+            return Err(bad("update or delete without a key; name one with --key".to_owned()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn truncate(&self) -> String {
+        format!("truncate {}", self.name)
+    }
+
+    /// Delete what the changes delete.
+    pub(super) fn delete(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pending: &Pending<'_>,
+    ) -> Result<(), Error> {
+        self.delete_keys(transaction, &pending.key, &pending.rows(true))
+    }
+
+    /// Write the last state of the rows the changes insert or update. A row that is there is changed, one that is not is added.
+    pub(super) fn upsert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        pending: &Pending<'_>,
+    ) -> Result<(), Error> {
+        let rows = pending.rows(false);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut key = pending.key.clone();
+        key.sort_unstable();
+        let is_unique = self.unique.iter().any(|columns| columns.iter().eq(key.iter()));
+        if !key.is_empty() && !is_unique {
+            self.delete_keys(transaction, &pending.key, &rows)?;
+        }
+        let columns: Vec<&str> = pending
+            .columns
+            .iter()
+            .copied()
+            .filter(|name| !self.generated.iter().any(|own| own == name))
+            .collect();
+        let conflict_key = if is_unique { pending.key.as_slice() } else { &[] };
+        let sql = statement::insert(&self.name, &columns, |name| self.type_of(name), conflict_key);
+        self.execute(transaction, &sql, &columns, &rows)
+    }
+
+    fn delete_keys(
+        &self,
+        transaction: &mut Transaction<'_>,
+        key: &[&str],
+        rows: &[&RowChange],
+    ) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sql = statement::delete(&self.name, key, |name| self.type_of(name));
+        self.execute(transaction, &sql, key, rows)
+    }
+
+    fn execute(
+        &self,
+        transaction: &mut Transaction<'_>,
+        sql: &str,
+        columns: &[&str],
+        rows: &[&RowChange],
+    ) -> Result<(), Error> {
+        let arrays: Vec<Vec<Option<&str>>> = columns
+            .iter()
+            .map(|name| rows.iter().map(|row| row.column(name).flatten()).collect())
+            .collect();
+        let parameters: Vec<(&(dyn postgres::types::ToSql + Sync), Type)> = arrays
+            .iter()
+            .map(|array| -> (&(dyn postgres::types::ToSql + Sync), Type) {
+                (array, Type::TEXT_ARRAY)
+            })
+            .collect();
+        transaction.execute_typed(sql, &parameters)?;
+        Ok(())
+    }
+
+    fn type_of(&self, column: &str) -> &str {
+        self.columns.get(column).map_or("text", String::as_str)
+    }
+}

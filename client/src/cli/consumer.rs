@@ -1,0 +1,231 @@
+//! `pgq consumer`.
+
+use clap::{Args, Subcommand};
+use pgq_client::Error;
+use postgres::Client;
+use postgres::types::Type;
+use serde_json::json;
+
+use super::output::{Rows, done};
+use super::{Exit, Global};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConsumerCommand {
+    /// Register a consumer at the newest tick; one that exists keeps its position
+    Add {
+        /// Name of the queue
+        queue: String,
+        /// Name of the consumer
+        consumer: String,
+    },
+    /// Unregister a consumer; its retries are dropped
+    Remove {
+        /// Name of the queue
+        queue: String,
+        /// Name of the consumer
+        consumer: String,
+    },
+    /// List consumers
+    List {
+        /// Only those of this queue
+        queue: Option<String>,
+    },
+    /// Move a consumer to another tick, so that events come again or are skipped
+    Seek(Seek),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Seek {
+    /// Name of the queue
+    queue: String,
+    /// Name of the consumer
+    consumer: String,
+    #[command(flatten)]
+    target: Target,
+    /// Say what would come again or be skipped, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// To this tick
+    #[arg(long)]
+    tick: Option<i64>,
+    /// To the last tick before this time, so that everything after it comes
+    #[arg(long, value_name = "TIMESTAMP")]
+    time: Option<String>,
+    /// To the oldest tick there is
+    #[arg(long)]
+    oldest: bool,
+    /// To the newest tick
+    #[arg(long)]
+    newest: bool,
+}
+
+pub(super) const LIST: &str = "
+select c.queue_name as queue, c.consumer_name as consumer,
+       date_trunc('milliseconds', c.lag)::text as lag, date_trunc('milliseconds', c.last_seen)::text as last_seen,
+       c.last_tick, c.current_batch, c.pending_events
+  from pgq.get_consumer_info() c
+ where $1 is null or c.queue_name = $1
+ order by 1, 2";
+
+const FIND_TICK: &str = "
+select t.tick_id, t.tick_event_seq, t.tick_time::text
+  from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
+ where q.queue_name = $1
+   and case $2 when 'tick' then t.tick_id = $3::bigint
+               when 'time' then t.tick_time <= $3::timestamptz
+               else true end
+ order by case when $2 = 'oldest' then t.tick_id end, t.tick_id desc
+ limit 1";
+
+impl ConsumerCommand {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        let mut client = global.connect()?;
+        let format = global.format();
+        match self {
+            Self::Add { queue, consumer } => {
+                let row = client
+                    .query_typed_one(
+                        "select pgq.register_consumer($1, $2)",
+                        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+                    )
+                    .map_err(Error::from)?;
+                let new = row.try_get::<_, i32>(0).map_err(Error::from)? == 1;
+                let what = if new { "registered" } else { "was registered already" };
+                done(
+                    format,
+                    &format!("consumer \"{consumer}\" {what} on queue \"{queue}\""),
+                    &[
+                        ("queue", json!(queue)),
+                        ("consumer", json!(consumer)),
+                        ("registered", json!(new)),
+                    ],
+                )?;
+            }
+            Self::Remove { queue, consumer } => {
+                let row = client
+                    .query_typed_one(
+                        "select pgq.unregister_consumer($1, $2)",
+                        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+                    )
+                    .map_err(Error::from)?;
+                if row.try_get::<_, i32>(0).map_err(Error::from)? == 0 {
+                    return Err(no_consumer(&queue, &consumer).into());
+                }
+                done(
+                    format,
+                    &format!("consumer \"{consumer}\" removed from queue \"{queue}\""),
+                    &[("queue", json!(queue)), ("removed", json!(consumer))],
+                )?;
+            }
+            Self::List { queue } => {
+                Rows::query(&mut client, LIST, &[(&queue, Type::TEXT)])?.print(format)?;
+            }
+            Self::Seek(seek) => seek.run(&mut client, global)?,
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+struct Tick {
+    id: i64,
+    event_seq: i64,
+    time: String,
+}
+
+impl Seek {
+    fn run(&self, client: &mut Client, global: &Global) -> anyhow::Result<()> {
+        let (queue, consumer) = (&self.queue, &self.consumer);
+        let row = client
+            .query_typed_opt(
+                "select last_tick from pgq.get_consumer_info($1, $2)",
+                &[(queue, Type::TEXT), (consumer, Type::TEXT)],
+            )
+            .map_err(Error::from)?;
+        let Some(row) = row else { return Err(no_consumer(queue, consumer).into()) };
+        let position: Option<i64> = row.try_get(0).map_err(Error::from)?;
+        let now = match position {
+            Some(tick) => find_tick(client, queue, "tick", Some(&tick.to_string()))?,
+            None => None,
+        };
+        let (how, value) = match &self.target {
+            Target { tick: Some(tick), .. } => ("tick", Some(tick.to_string())),
+            Target { time: Some(time), .. } => ("time", Some(time.clone())),
+            Target { oldest: true, .. } => ("oldest", None),
+            Target { .. } => ("newest", None),
+        };
+        let target = find_tick(client, queue, how, value.as_deref())?;
+        let Some(target) = target else {
+            let value = value.unwrap_or_default();
+            return Err(super::queue::no_queue(queue)).or_else(|error| match how {
+                "tick" => anyhow::bail!("queue \"{queue}\" has no tick {value}"),
+                "time" => anyhow::bail!(
+                    "queue \"{queue}\" has no tick as old as {value}; --oldest goes back as far as possible"
+                ),
+                _ => Err(error.into()),
+            });
+        };
+        let distance = now.as_ref().map(|now| now.event_seq - target.event_seq);
+        let effect = match distance {
+            Some(again) if again > 0 => format!("about {again} events come again"),
+            Some(skipped) if skipped < 0 => format!("about {} events are skipped", -skipped),
+            _ => "no events come again or are skipped".to_owned(),
+        };
+        if !self.dry_run {
+            client
+                .query_typed_one(
+                    "select pgq.register_consumer_at($1, $2, $3)",
+                    &[(queue, Type::TEXT), (consumer, Type::TEXT), (&target.id, Type::INT8)],
+                )
+                .map_err(Error::from)?;
+        }
+        let verb = if self.dry_run { "would move" } else { "moved" };
+        let from = position.map_or_else(|| "nowhere".to_owned(), |tick| format!("tick {tick}"));
+        done(
+            global.format(),
+            &format!(
+                "consumer \"{consumer}\" {verb} from {from} to tick {} of {}: {effect}",
+                target.id, target.time
+            ),
+            &[
+                ("queue", json!(queue)),
+                ("consumer", json!(consumer)),
+                ("from_tick", json!(position)),
+                ("to_tick", json!(target.id)),
+                ("to_time", json!(target.time)),
+                ("events_again", json!(distance)),
+                ("dry_run", json!(self.dry_run)),
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+fn find_tick(
+    client: &mut Client,
+    queue: &str,
+    how: &str,
+    value: Option<&str>,
+) -> Result<Option<Tick>, Error> {
+    let row = client.query_typed_opt(
+        FIND_TICK,
+        &[(&queue, Type::TEXT), (&how, Type::TEXT), (&value, Type::TEXT)],
+    )?;
+    row.map(|row| {
+        Ok(Tick { id: row.try_get(0)?, event_seq: row.try_get(1)?, time: row.try_get(2)? })
+    })
+    .transpose()
+}
+
+fn no_consumer(queue: &str, consumer: &str) -> Error {
+    Error::Server(pgq_client::ServerError {
+        sqlstate: "42704".to_owned(),
+        message: format!("consumer \"{consumer}\" is not registered on queue \"{queue}\""),
+        detail: None,
+        hint: None,
+    })
+}

@@ -1,0 +1,141 @@
+//! `pgq install`: extensions, and a look at what else is needed.
+
+use pgq_client::Error;
+use postgres::Client;
+use postgres::types::Type;
+use serde_json::{Value, json};
+
+use super::output::Rows;
+use super::{Exit, Global, status};
+
+/// Create the extensions and check the rest.
+#[derive(Debug, clap::Args)]
+pub(super) struct Install {
+    /// Extensions besides pgq
+    #[arg(long, value_delimiter = ',', value_name = "EXTENSION,…", default_value = "")]
+    with: Vec<String>,
+    /// Change nothing, only check
+    #[arg(long)]
+    check: bool,
+}
+
+impl Install {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        let mut client = global.connector()?.connect()?;
+        let mut report = Report::default();
+        let mut complete = true;
+        let extra = self.with.iter().map(String::as_str).filter(|name| !name.is_empty());
+        for extension in std::iter::once("pgq").chain(extra) {
+            complete &= self.extension(&mut client, extension, &mut report)?;
+        }
+        if complete {
+            check_roles(&mut client, &mut report)?;
+            check_ticks(&mut client, &mut report)?;
+        }
+        report.rows.print(global.format())?;
+        Ok(if complete { Exit::Ok } else { Exit::Missing })
+    }
+
+    /// Create or update an extension; false when it is missing at the end.
+    fn extension(
+        &self,
+        client: &mut Client,
+        name: &str,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let row = client.query_typed_opt(
+            "select installed_version::text, default_version::text
+               from pg_catalog.pg_available_extensions where name = $1",
+            &[(&name, Type::TEXT)],
+        )?;
+        let what = format!("extension {name}");
+        let Some(row) = row else {
+            let advice = "install it into this server: make install, or the distribution's package";
+            report.add(&what, "not available", advice);
+            return Ok(false);
+        };
+        let installed: Option<String> = row.try_get(0)?;
+        let available: String = row.try_get(1)?;
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        match installed {
+            Some(version) if version == available => report.add(&what, &version, ""),
+            Some(version) if self.check => {
+                let advice = format!("alter extension {name} update; -- to {available}");
+                report.add(&what, &version, &advice);
+            }
+            Some(version) => {
+                client.batch_execute(&format!("alter extension {quoted} update"))?;
+                report.add(&what, &format!("updated from {version} to {available}"), "");
+            }
+            None if self.check => {
+                report.add(&what, "not installed", &format!("create extension {name} cascade;"));
+                return Ok(false);
+            }
+            None => {
+                client.batch_execute(&format!("create extension {quoted} cascade"))?;
+                report.add(&what, &format!("installed {available}"), "");
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    rows: Rows,
+}
+
+impl Report {
+    fn add(&mut self, what: &str, state: &str, advice: &str) {
+        if self.rows.columns.is_empty() {
+            self.rows.columns = ["what", "state", "advice"].map(str::to_owned).to_vec();
+        }
+        let advice = if advice.is_empty() { Value::Null } else { json!(advice) };
+        self.rows.rows.push(vec![json!(what), json!(state), advice]);
+    }
+}
+
+fn check_roles(client: &mut Client, report: &mut Report) -> Result<(), Error> {
+    let rows = client.query_typed(
+        "select r.name,
+                coalesce(pg_catalog.pg_has_role(current_user, g.oid, 'member'), false)
+           from pg_catalog.unnest(array['pgq_reader', 'pgq_writer', 'pgq_admin']) as r (name)
+                left join pg_catalog.pg_roles g on g.rolname = r.name",
+        &[],
+    )?;
+    for row in rows {
+        let role: String = row.try_get(0)?;
+        let (state, advice) = if row.try_get(1)? {
+            ("you are a member", String::new())
+        } else {
+            ("you are no member", format!("grant {role} to …;"))
+        };
+        report.add(&format!("role {role}"), state, &advice);
+    }
+    Ok(())
+}
+
+/// Somebody must make ticks, or consumers wait for ever.
+fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
+    let has_worker = status::has_function(client, "worker_status")?;
+    let state: Option<String> = if has_worker {
+        client
+            .query_typed_opt(
+                "select state from pgq.worker_status() where database_name = current_database()",
+                &[],
+            )?
+            .map(|row| row.try_get(0))
+            .transpose()?
+    } else {
+        None
+    };
+    let advice = match (has_worker, state.as_deref()) {
+        (_, Some("running" | "starting")) => "",
+        (true, _) => {
+            "shared_preload_libraries = 'pgq' and a restart; until then: select pgq.start_worker(), or pgq ticker"
+        }
+        (false, _) => "this PgQ has no worker: run pgq ticker, or pgqd",
+    };
+    report.add("worker", state.as_deref().unwrap_or("not running"), advice);
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The `pgq` command: one file per subcommand, and what they share.
+
+mod completions;
+mod consume;
+mod consumer;
+mod dead;
+mod exit;
+mod install;
+mod load;
+mod logging;
+mod r#move;
+mod notify;
+mod output;
+mod pidfile;
+mod queue;
+mod retry;
+mod run;
+mod send;
+mod service;
+mod services;
+mod signals;
+mod split;
+mod status;
+mod tail;
+mod ticker;
+mod top;
+mod transfer;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use pgq_client::{Connector, Error};
+
+pub(crate) use exit::{Exit, code_of};
+use output::Format;
+
+/// Queues in PostgreSQL, from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "pgq", version, max_term_width = 100, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Connection string of the queue's database: key/value, URI or database name; PG* variables fill the rest
+    #[arg(
+        long,
+        global = true,
+        env = "PGQ_DSN",
+        default_value = "",
+        hide_env_values = true,
+        hide_default_value = true
+    )]
+    dsn: String,
+    /// Print rows as JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on standard error; twice for every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say only what is wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl Global {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Table }
+    }
+
+    fn connector(&self) -> Result<Connector, Error> {
+        Connector::new(&self.dsn)
+    }
+
+    /// Connect to the queue's database, which must have PgQ.
+    fn connect(&self) -> Result<postgres::Client, Error> {
+        let connector = self.connector()?;
+        let mut client = connector.connect()?;
+        let found = client
+            .query_typed_opt("select 1 from pg_catalog.pg_namespace where nspname = 'pgq'", &[])?;
+        match found {
+            Some(_) => Ok(client),
+            None => Err(Error::Missing(format!(
+                "{}: extension pgq is not installed there; run \"pgq install\"",
+                connector.label()
+            ))),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, drop, list, show and configure queues
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Add, remove, list and move consumers
+    #[command(subcommand)]
+    Consumer(consumer::ConsumerCommand),
+    /// Say whether the queues are healthy; exit code 6 when they are not
+    Status(status::Status),
+    /// Watch queues and consumers live
+    Top(top::Top),
+    /// Insert events: from arguments, or JSON lines or CSV from standard input
+    Send(send::Send),
+    /// Follow a queue's events without consuming them
+    Tail(tail::Tail),
+    /// Consume events: print them, feed them to a program, or to an SQL function
+    Consume(consume::Consume),
+    /// Copy a queue's events into a queue of another database, exactly once (queue_mover)
+    Move(r#move::Move),
+    /// Distribute a queue's events over queues of another database, exactly once (queue_splitter)
+    Split(split::Split),
+    /// Apply row changes to tables of another database, exactly once (queue_loader)
+    Load(load::Load),
+    /// Tick servers that have no worker (pgqd)
+    Ticker(ticker::TickerCommand),
+    /// Install the extensions and check that everything needed is there
+    Install(install::Install),
+    /// List events that wait for a retry, or retry them now
+    #[command(subcommand)]
+    Retry(retry::Retry),
+    /// List, show, replay and purge dead letters
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    /// Run the service that an INI file describes, in SkyTools layout
+    Run(run::Run),
+    /// Start and stop services by their INI files (scriptmgr)
+    Services(services::Services),
+    /// Print a shell's completions
+    Completions(completions::Completions),
+    /// Write man pages into a directory
+    #[command(hide = true)]
+    Man(completions::Man),
+}
+
+/// Run the command line; the exit code.
+pub(crate) fn main() -> Exit {
+    let cli = Cli::parse();
+    logging::to_stderr(cli.global.verbose, cli.global.quiet);
+    let global = &cli.global;
+    let result = match cli.command {
+        Command::Queue(command) => command.run(global),
+        Command::Consumer(command) => command.run(global),
+        Command::Status(command) => command.run(global),
+        Command::Top(command) => command.run(global),
+        Command::Send(command) => command.run(global),
+        Command::Tail(command) => command.run(global),
+        Command::Consume(command) => command.run(global),
+        Command::Move(command) => command.run(global),
+        Command::Split(command) => command.run(global),
+        Command::Load(command) => command.run(global),
+        Command::Ticker(command) => command.run(global),
+        Command::Install(command) => command.run(global),
+        Command::Retry(command) => command.run(global),
+        Command::Dead(command) => command.run(global),
+        Command::Run(command) => command.run(global),
+        Command::Services(command) => command.run(),
+        Command::Completions(command) => command.run(&mut Cli::command()),
+        Command::Man(command) => command.run(Cli::command()),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(error) if exit::is_closed_pipe(&error) => Exit::Ok,
+        Err(error) => {
+            output::complain(&error);
+            code_of(&error)
+        }
+    }
+}

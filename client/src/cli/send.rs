@@ -1,0 +1,250 @@
+//! `pgq send`.
+
+use std::io::{BufRead, IsTerminal, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use clap::ValueEnum;
+use pgq_client::{NewEvent, Producer};
+use postgres::Client;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::exit::UsageError;
+use super::output::{done, progress};
+use super::{Exit, Global};
+
+/// Insert events.
+#[derive(Debug, clap::Args)]
+pub(super) struct Send {
+    /// Name of the queue
+    queue: String,
+    /// Payload of one event; without it, events come from standard input
+    data: Option<String>,
+    /// Type of the event, or of all events that do not bring their own
+    #[arg(long, short = 't')]
+    r#type: Option<String>,
+    /// First extra field
+    #[arg(long)]
+    extra1: Option<String>,
+    /// Second extra field
+    #[arg(long)]
+    extra2: Option<String>,
+    /// Third extra field
+    #[arg(long)]
+    extra3: Option<String>,
+    /// Fourth extra field
+    #[arg(long)]
+    extra4: Option<String>,
+    /// What standard input is: JSON objects with type, data, extra1 …; CSV with such a header; or payloads, one a line
+    #[arg(long, short = 'f', value_enum, default_value_t = Input::Json)]
+    format: Input,
+    /// Commit every N events; otherwise all are one transaction, and an error inserts none
+    #[arg(long, value_name = "N")]
+    commit_every: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Input {
+    Json,
+    Csv,
+    Lines,
+}
+
+/// Events that are parsed while the ones before are inserted.
+const CHUNK: usize = 5_000;
+type Chunk = Result<Vec<NewEvent>, UsageError>;
+
+/// An input object. A payload that is not a string is kept as JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputEvent {
+    #[serde(default, alias = "ev_type", deserialize_with = "text")]
+    r#type: Option<String>,
+    #[serde(default, alias = "ev_data", deserialize_with = "text")]
+    data: Option<String>,
+    #[serde(default, alias = "ev_extra1", deserialize_with = "text")]
+    extra1: Option<String>,
+    #[serde(default, alias = "ev_extra2", deserialize_with = "text")]
+    extra2: Option<String>,
+    #[serde(default, alias = "ev_extra3", deserialize_with = "text")]
+    extra3: Option<String>,
+    #[serde(default, alias = "ev_extra4", deserialize_with = "text")]
+    extra4: Option<String>,
+    // What `pgq consume` and `pgq tail` print besides; a new event gets its own.
+    #[serde(default, rename = "ev_id")]
+    _id: Option<Value>,
+    #[serde(default, rename = "ev_time")]
+    _time: Option<Value>,
+    #[serde(default, rename = "ev_txid")]
+    _txid: Option<Value>,
+    #[serde(default, rename = "ev_retry")]
+    _retry: Option<Value>,
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    })
+}
+
+impl From<InputEvent> for NewEvent {
+    fn from(input: InputEvent) -> Self {
+        Self {
+            ev_type: input.r#type,
+            ev_data: input.data,
+            ev_extra1: input.extra1,
+            ev_extra2: input.extra2,
+            ev_extra3: input.extra3,
+            ev_extra4: input.extra4,
+        }
+    }
+}
+
+impl Send {
+    pub(super) fn run(mut self, global: &Global) -> anyhow::Result<Exit> {
+        if self.data.is_none() && std::io::stdin().is_terminal() {
+            return Err(
+                UsageError("no payload, and standard input is a terminal".to_owned()).into()
+            );
+        }
+        let mut client = global.connect()?;
+        if let Some(data) = self.data.take() {
+            let event = self.with_defaults(NewEvent { ev_data: Some(data), ..NewEvent::default() });
+            let id = Producer::new(&self.queue).insert_event(&mut client, &event)?;
+            done(global.format(), &format!("event {id}"), &[("ev_id", json!(id))])?;
+            return Ok(Exit::Ok);
+        }
+        let queue = self.queue.clone();
+        let commit_every = self.commit_every;
+        let (sender, receiver) = sync_channel(2);
+        let reader = std::thread::spawn(move || self.read(&sender));
+        let sent = insert(&mut client, &queue, commit_every, receiver)?;
+        if reader.join().is_err() {
+            anyhow::bail!("the reader of standard input panicked");
+        }
+        done(global.format(), &format!("{sent} events"), &[("events", json!(sent))])?;
+        Ok(Exit::Ok)
+    }
+
+    fn with_defaults(&self, event: NewEvent) -> NewEvent {
+        let fill = |own: Option<String>, default: &Option<String>| own.or_else(|| default.clone());
+        NewEvent {
+            ev_type: fill(event.ev_type, &self.r#type),
+            ev_data: event.ev_data,
+            ev_extra1: fill(event.ev_extra1, &self.extra1),
+            ev_extra2: fill(event.ev_extra2, &self.extra2),
+            ev_extra3: fill(event.ev_extra3, &self.extra3),
+            ev_extra4: fill(event.ev_extra4, &self.extra4),
+        }
+    }
+
+    /// Parse standard input into chunks, until its end, an error, or the inserter's end.
+    fn read(&self, sender: &SyncSender<Chunk>) {
+        let input = std::io::stdin().lock();
+        match self.format {
+            Input::Csv => self.send_chunks(csv_events(input), sender),
+            format => self.send_chunks(line_events(input, format), sender),
+        }
+    }
+
+    fn send_chunks(
+        &self,
+        events: impl Iterator<Item = Result<NewEvent, UsageError>>,
+        sender: &SyncSender<Chunk>,
+    ) {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        for event in events {
+            match event {
+                Ok(event) => chunk.push(self.with_defaults(event)),
+                Err(error) => {
+                    // The inserter is gone only when it has an error of its own to report.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            }
+            if chunk.len() == CHUNK {
+                let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+                if sender.send(Ok(full)).is_err() {
+                    return;
+                }
+            }
+        }
+        let _ = sender.send(Ok(chunk));
+    }
+}
+
+fn line_events(
+    input: impl BufRead,
+    format: Input,
+) -> impl Iterator<Item = Result<NewEvent, UsageError>> {
+    input.lines().enumerate().filter_map(move |(number, line)| {
+        let bad = |what: String| UsageError(format!("standard input, line {}: {what}", number + 1));
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return Some(Err(bad(error.to_string()))),
+        };
+        if format == Input::Lines {
+            return Some(Ok(NewEvent { ev_data: Some(line), ..NewEvent::default() }));
+        }
+        if line.trim().is_empty() {
+            return None;
+        }
+        let parsed: Result<InputEvent, _> = serde_json::from_str(&line);
+        Some(parsed.map(NewEvent::from).map_err(|error| bad(error.to_string())))
+    })
+}
+
+fn csv_events(input: impl Read) -> impl Iterator<Item = Result<NewEvent, UsageError>> {
+    csv::Reader::from_reader(input).into_deserialize::<InputEvent>().map(|event| {
+        event
+            .map(|event| {
+                // An empty CSV field is how spreadsheets write "nothing".
+                let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+                NewEvent {
+                    ev_type: some(event.r#type),
+                    ev_data: some(event.data),
+                    ev_extra1: some(event.extra1),
+                    ev_extra2: some(event.extra2),
+                    ev_extra3: some(event.extra3),
+                    ev_extra4: some(event.extra4),
+                }
+            })
+            .map_err(|error| UsageError(format!("standard input: {error}")))
+    })
+}
+
+fn insert(
+    client: &mut Client,
+    queue: &str,
+    commit_every: Option<u64>,
+    chunks: Receiver<Chunk>,
+) -> anyhow::Result<u64> {
+    let bar = progress(None, "sent");
+    let mut producer = Producer::new(queue);
+    let mut sent = 0;
+    let mut uncommitted = 0;
+    let mut transaction = client.transaction().map_err(pgq_client::Error::from)?;
+    for chunk in chunks {
+        let mut rest = chunk?;
+        while !rest.is_empty() {
+            let room = commit_every.map_or(u64::MAX, |every| every.max(1) - uncommitted);
+            let take = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
+            let after = rest.split_off(take);
+            let inserted = producer.insert_events(&mut transaction, &rest)?;
+            rest = after;
+            sent += inserted;
+            uncommitted += inserted;
+            bar.inc(inserted);
+            if commit_every.is_some_and(|every| uncommitted >= every) {
+                transaction.commit().map_err(pgq_client::Error::from)?;
+                transaction = client.transaction().map_err(pgq_client::Error::from)?;
+                uncommitted = 0;
+            }
+        }
+    }
+    transaction.commit().map_err(pgq_client::Error::from)?;
+    bar.finish_and_clear();
+    Ok(sent)
+}

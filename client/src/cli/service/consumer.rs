@@ -1,0 +1,88 @@
+//! `[pgq_consumer]`: events to a program or to an SQL function, as `pgq consume` does.
+
+use std::time::Duration;
+
+use pgq_client::{Backoff, Error, OnFailure, Section, Stop};
+
+use super::settings::{KEYS, Settings};
+use crate::cli::consume;
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    database: String,
+    handler: Handler,
+    max_attempts: Option<u32>,
+    retry_after: Duration,
+    dead: Option<String>,
+}
+
+#[derive(Debug)]
+enum Handler {
+    Command(String),
+    BatchCommand(String),
+    Function(String),
+}
+
+const OWN: [&str; 7] = [
+    "db",
+    "exec",
+    "exec_per_batch",
+    "sql_function",
+    "max_attempts",
+    "retry_after",
+    "dead_letter_queue",
+];
+
+impl Consumer {
+    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
+        section.only(&[&KEYS[..], &OWN].concat())?;
+        let per_batch = section.boolean("exec_per_batch")?.unwrap_or(false);
+        let handler = match (section.get("exec")?, section.get("sql_function")?) {
+            (Some(command), None) if per_batch => Handler::BatchCommand(command),
+            (Some(command), None) => Handler::Command(command),
+            (None, Some(function)) => Handler::Function(function),
+            _ => {
+                return Err(Error::Config(format!(
+                    "[{}]: one of exec and sql_function must be set",
+                    section.name()
+                )));
+            }
+        };
+        Ok(Self {
+            database: section.require("db")?,
+            handler,
+            max_attempts: section.number("max_attempts")?,
+            retry_after: section.seconds("retry_after")?.unwrap_or(Duration::from_secs(10)),
+            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
+        })
+    }
+
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
+        let mut builder = settings.consumer(stop).on_failure(OnFailure::Retry {
+            backoff: Backoff::doubling(self.retry_after, Duration::from_secs(3600)),
+            max_attempts: self.max_attempts,
+        });
+        if let Some(queue) = &self.dead {
+            builder = builder.dead_letter_queue(queue);
+        }
+        let mut consumer = builder.connect(&self.database)?;
+        match &self.handler {
+            Handler::Command(command) => {
+                consumer.run(|_, event| consume::event_to_command(event, command))?;
+            }
+            Handler::BatchCommand(command) => {
+                consumer.run_batches(|batch| consume::batch_to_command(batch, command))?;
+            }
+            Handler::Function(function) => {
+                let connector = pgq_client::Connector::new(&self.database)?;
+                let sql = consume::function_call(&connector, function)?;
+                consumer.run(|work, event| consume::event_to_sql(work, event, &sql))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! `[queue_mover3]`: events into a queue of another database.
+
+use pgq_client::{Error, RemoteConsumer, Section, Stop};
+
+use super::Route;
+use super::settings::{KEYS, Settings};
+use crate::cli::r#move;
+
+#[derive(Debug)]
+pub(super) struct Mover {
+    route: Route,
+    queue: Option<String>,
+}
+
+impl Mover {
+    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
+        section.only(&[&KEYS[..], &["src_db", "dst_db", "dst_queue_name"]].concat())?;
+        Ok(Self { route: Route::read(section)?, queue: section.get("dst_queue_name")? })
+    }
+
+    pub(super) fn connect(
+        &self,
+        settings: &Settings,
+        stop: &Stop,
+    ) -> Result<RemoteConsumer, Error> {
+        self.route.connect(settings, stop)
+    }
+
+    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
+        let queue = self.queue.as_ref().unwrap_or(&settings.queue);
+        self.connect(settings, stop)?.run_batches(|batch| r#move::copy(batch, queue))?;
+        Ok(())
+    }
+}

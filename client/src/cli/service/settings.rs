@@ -1,0 +1,223 @@
+//! Keys that every service knows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgq_client::{
+    BatchReport, BatchRule, Connector, Consumer, ConsumerBuilder, Error, RemoteConsumer, Section,
+    Stop, TickerConfig,
+};
+
+use super::Orders;
+
+/// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and have no effect.
+pub(super) const KEYS: [&str; 32] = [
+    "job_name",
+    "pidfile",
+    "logfile",
+    "loop_delay",
+    "use_skylog",
+    "exception_sleep",
+    "exception_quiet",
+    "exception_grace",
+    "exception_reset",
+    "log_size",
+    "log_count",
+    "logfmt_file",
+    "logfmt_console",
+    "logdatefmt_file",
+    "logdatefmt_console",
+    "logfmt_file_verbose",
+    "logfmt_console_verbose",
+    "skylog_locations",
+    "connection_lifetime",
+    "config_format",
+    "keepalive_stats",
+    "queue_name",
+    "pgq_queue_name",
+    "consumer_name",
+    "pgq_consumer_id",
+    "table_filter",
+    "consumer_filter",
+    "pgq_lazy_fetch",
+    "pgq_autocommit",
+    "pgq_batch_collect_events",
+    "pgq_batch_collect_interval",
+    "pgq_keep_lag",
+];
+
+/// The common settings of a job.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) job_name: String,
+    pub(super) service: String,
+    pub(super) pidfile: Option<PathBuf>,
+    pub(super) logfile: Option<PathBuf>,
+    pub(super) syslog_ident: Option<String>,
+    pub(super) exception_sleep: Duration,
+    pub(super) queue: String,
+    consumer: String,
+    loop_delay: Duration,
+    filter: Option<String>,
+    rule: BatchRule,
+    page_rows: Option<usize>,
+}
+
+impl Settings {
+    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
+        let either = |key: &str, alias: &str| -> Result<Option<String>, Error> {
+            Ok(section.get(key)?.or(section.get(alias)?).filter(|value| !value.is_empty()))
+        };
+        let job_name = section.require("job_name")?;
+        let queue = match either("queue_name", "pgq_queue_name")? {
+            Some(queue) => queue,
+            None => section.require("queue_name")?,
+        };
+        let rule = BatchRule {
+            min_lag: interval(section, "pgq_keep_lag")?,
+            min_count: section.number("pgq_batch_collect_events")?.filter(|count| *count > 0),
+            min_interval: interval(section, "pgq_batch_collect_interval")?,
+        };
+        Ok(Self {
+            consumer: either("consumer_name", "pgq_consumer_id")?
+                .unwrap_or_else(|| job_name.clone()),
+            service: section.name().to_owned(),
+            pidfile: section.file("pidfile")?,
+            logfile: section.file("logfile")?,
+            syslog_ident: (section.number("use_skylog")? > Some(0)).then(|| job_name.clone()),
+            exception_sleep: section.seconds("exception_sleep")?.unwrap_or(Duration::from_secs(20)),
+            queue,
+            loop_delay: section.seconds("loop_delay")?.unwrap_or(Duration::from_secs(1)),
+            filter: filter(section)?,
+            rule,
+            page_rows: section.number("pgq_lazy_fetch")?.filter(|rows| *rows > 0),
+            job_name,
+        })
+    }
+
+    pub(super) fn of_ticker(section: &Section<'_>, config: &TickerConfig) -> Result<Self, Error> {
+        Ok(Self {
+            job_name: section.require("job_name")?,
+            service: section.name().to_owned(),
+            pidfile: config.pidfile.clone(),
+            logfile: config.logfile.clone(),
+            syslog_ident: config.syslog_ident.clone(),
+            exception_sleep: Duration::from_secs(20),
+            queue: String::new(),
+            consumer: String::new(),
+            loop_delay: Duration::ZERO,
+            filter: None,
+            rule: BatchRule::default(),
+            page_rows: None,
+        })
+    }
+
+    /// A builder with these settings. `loop_delay = 0` ends the service when there is nothing to do.
+    pub(super) fn consumer(&self, stop: &Stop) -> ConsumerBuilder {
+        let mut builder = Consumer::builder(&self.queue, &self.consumer)
+            .stop(stop.clone())
+            .batch_rule(self.rule)
+            .poll_interval(self.loop_delay)
+            .stop_when_empty(self.loop_delay.is_zero())
+            .observe(log_stats);
+        if let Some(filter) = &self.filter {
+            builder = builder.filter(filter);
+        }
+        if let Some(rows) = self.page_rows {
+            builder = builder.page_rows(rows);
+        }
+        builder
+    }
+
+    pub(super) fn connect_remote(
+        &self,
+        source: &str,
+        target: &str,
+        stop: &Stop,
+    ) -> Result<RemoteConsumer, Error> {
+        let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
+            .stop(stop.clone())
+            .batch_rule(self.rule)
+            .poll_interval(self.loop_delay)
+            .stop_when_empty(self.loop_delay.is_zero())
+            .observe(log_stats);
+        if let Some(filter) = &self.filter {
+            builder = builder.filter(filter);
+        }
+        builder.connect(Connector::new(source)?, Connector::new(target)?)
+    }
+
+    pub(super) fn obey_plain(&self, orders: Orders, database: &str) -> Result<String, Error> {
+        let mut consumer = self.consumer(&Stop::new()).connect(database)?;
+        if orders.rewind || orders.reset {
+            return Err(Error::Config(
+                "this service keeps no position outside the queue's database".to_owned(),
+            ));
+        }
+        Ok(if orders.register {
+            self.said(consumer.register()?, "registered", "was registered already")
+        } else {
+            self.said(consumer.unregister()?, "unregistered", "was not registered")
+        })
+    }
+
+    pub(super) fn obey_remote(
+        &self,
+        orders: Orders,
+        mut consumer: RemoteConsumer,
+    ) -> Result<String, Error> {
+        if orders.register {
+            return Ok(self.said(consumer.register()?, "registered", "was registered already"));
+        }
+        if orders.unregister {
+            return Ok(self.said(consumer.unregister()?, "unregistered", "was not registered"));
+        }
+        if orders.rewind {
+            let tick = consumer.rewind()?;
+            return Ok(format!("consumer \"{}\" went back to tick {tick}", self.consumer));
+        }
+        consumer.reset()?;
+        Ok(format!("the target forgot the position of consumer \"{}\"", self.consumer))
+    }
+
+    fn said(&self, did: bool, yes: &str, no: &str) -> String {
+        let what = if did { yes } else { no };
+        format!("consumer \"{}\" {what} on queue \"{}\"", self.consumer, self.queue)
+    }
+}
+
+/// The line per batch that SkyTools' consumers write.
+fn log_stats(report: &BatchReport) {
+    log::info!("{{count: {}, duration: {:.3}}}", report.events, report.duration.as_secs_f64());
+}
+
+/// A number of seconds, or a number with a unit.
+fn interval(section: &Section<'_>, key: &str) -> Result<Option<Duration>, Error> {
+    let Some(text) = section.get(key)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(&text).ok(),
+    };
+    match duration {
+        Some(duration) => Ok(Some(duration)),
+        None => {
+            Err(Error::Config(format!("[{}] {key}: \"{text}\" is not an interval", section.name())))
+        }
+    }
+}
+
+/// `table_filter` is a list of tables, `consumer_filter` raw SQL.
+fn filter(section: &Section<'_>) -> Result<Option<String>, Error> {
+    let tables: Vec<_> = section
+        .list("table_filter")?
+        .iter()
+        .map(|table| if table.contains('.') { table.clone() } else { format!("public.{table}") })
+        .map(|table| super::simple::quote_literal(Some(&table)))
+        .collect();
+    let by_table = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
+    let raw = section.get("consumer_filter")?.filter(|sql| !sql.is_empty());
+    Ok(match (by_table, raw) {
+        (Some(by_table), Some(raw)) => Some(format!("{by_table} and ({raw})")),
+        (by_table, raw) => by_table.or(raw),
+    })
+}

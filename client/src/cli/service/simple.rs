@@ -1,0 +1,117 @@
+//! `[simple_consumer3]`: a query in another database for each row change. At least once: a failure repeats the whole batch.
+
+use pgq_client::{Connector, Error, Event, HandlerError, RowChange, Section, Stop};
+use postgres::Client;
+
+use super::settings::{KEYS, Settings};
+
+#[derive(Debug)]
+pub(super) struct Simple {
+    source: String,
+    target: String,
+    query: String,
+}
+
+impl Simple {
+    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
+        section.only(&[&KEYS[..], &["src_db", "dst_db", "dst_query"]].concat())?;
+        Ok(Self {
+            source: section.require("src_db")?,
+            target: section.require("dst_db")?,
+            query: section.require("dst_query")?,
+        })
+    }
+
+    pub(super) fn database(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
+        let target = Connector::new(&self.target)?;
+        let mut client: Option<Client> = Some(target.connect()?);
+        settings.consumer(stop).connect(&self.source)?.run_batches(|batch| {
+            let mut there = match client.take().filter(|client| !client.is_closed()) {
+                Some(client) => client,
+                None => target.connect()?,
+            };
+            let tick = batch.batch().tick;
+            let mut transaction = there.transaction()?;
+            while let Some(page) = batch.next_page()? {
+                for event in &page {
+                    if let Some(change) = event.change()? {
+                        transaction.simple_query(&self.fill(event, &change, tick)?)?;
+                    }
+                }
+            }
+            transaction.commit()?;
+            client = Some(there);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// The query with each `%(name)s` replaced by a literal.
+    fn fill(&self, event: &Event, change: &RowChange, tick: i64) -> Result<String, HandlerError> {
+        let mut out = String::with_capacity(self.query.len() + 100);
+        let mut rest = self.query.as_str();
+        while let Some((before, after)) = rest.split_once("%(") {
+            out.push_str(before);
+            let (name, after) = after.split_once(")s").ok_or("dst_query: \"%(\" without \")s\"")?;
+            out.push_str(&quote_literal(value(event, change, tick, name)?.as_deref()));
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}
+
+/// A column of the row, or a field of the event.
+fn value(
+    event: &Event,
+    change: &RowChange,
+    tick: i64,
+    name: &str,
+) -> Result<Option<String>, HandlerError> {
+    Ok(match name {
+        "pgq.tick_id" => Some(tick.to_string()),
+        "pgq.ev_id" => Some(event.id.to_string()),
+        "pgq.ev_time" => Some(humantime::format_rfc3339_micros(event.time).to_string()),
+        "pgq.ev_type" => event.ev_type.clone(),
+        "pgq.ev_data" => event.data.clone(),
+        "pgq.ev_extra1" => event.extra1.clone(),
+        "pgq.ev_extra2" => event.extra2.clone(),
+        "pgq.ev_extra3" => event.extra3.clone(),
+        "pgq.ev_extra4" => event.extra4.clone(),
+        column => match change.column(column) {
+            Some(value) => value.map(str::to_owned),
+            None => {
+                return Err(
+                    format!("event {}: the row has no column \"{column}\"", event.id).into()
+                );
+            }
+        },
+    })
+}
+
+/// A literal; NULL for none.
+pub(super) fn quote_literal(value: Option<&str>) -> String {
+    match value {
+        None => "null".to_owned(),
+        Some(text) if text.contains('\\') => {
+            format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+        }
+        Some(text) => format!("'{}'", text.replace('\'', "''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote_literal;
+
+    #[test]
+    fn literals_cannot_be_broken_out_of() {
+        assert_eq!(quote_literal(None), "null");
+        assert_eq!(quote_literal(Some("a'b")), "'a''b'");
+        assert_eq!(quote_literal(Some(r"a\'b")), r"E'a\\''b'");
+    }
+}

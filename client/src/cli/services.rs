@@ -1,0 +1,327 @@
+//! `pgq services`: start and stop jobs by their INI files, as SkyTools' scriptmgr does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use pgq_client::{Error, Ini, Stop};
+use rustix::process::Signal;
+
+use super::output::{complain, line};
+use super::service::SERVICES;
+use super::{Exit, pidfile};
+
+/// Start and stop services.
+#[derive(Debug, clap::Args)]
+pub(super) struct Services {
+    /// The registry: section [scriptmgr] with config_list, and a section per kind of service
+    ini: PathBuf,
+    /// What to do
+    #[arg(value_enum)]
+    command: Order,
+    /// Names of jobs
+    #[arg(required_unless_present_any = ["all", "service"])]
+    jobs: Vec<String>,
+    /// All jobs
+    #[arg(long, short = 'a', conflicts_with = "jobs")]
+    all: bool,
+    /// All jobs of this kind of service
+    #[arg(long = "type", short = 't', value_name = "SERVICE", conflicts_with_all = ["jobs", "all"])]
+    service: Option<String>,
+    /// After stop, wait until the processes have ended
+    #[arg(long, short = 'w')]
+    wait: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+    Status,
+}
+
+/// A job found in an INI file.
+#[derive(Debug)]
+struct Job {
+    name: String,
+    service: String,
+    ini: PathBuf,
+    pidfile: Option<PathBuf>,
+    disabled: bool,
+    script: Option<String>,
+    cwd: Option<PathBuf>,
+    args: String,
+    user: Option<String>,
+}
+
+/// How long a process may take to end, when we wait for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Services {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let jobs = find_jobs(&Ini::read(&self.ini)?)?;
+        let chosen: Vec<&Job> = jobs.iter().filter(|job| self.chooses(job)).collect();
+        for name in &self.jobs {
+            if !jobs.iter().any(|job| job.name == *name) {
+                return Err(
+                    Error::Config(format!("no job \"{name}\" in {}", self.ini.display())).into()
+                );
+            }
+        }
+        let mut exit = Exit::Ok;
+        for job in chosen {
+            match self.obey(job) {
+                Ok(true) => {}
+                Ok(false) => exit = Exit::Failed,
+                Err(error) => {
+                    complain(&error);
+                    exit = Exit::Failed;
+                }
+            }
+        }
+        Ok(exit)
+    }
+
+    fn chooses(&self, job: &Job) -> bool {
+        match &self.service {
+            Some(service) => job.service == *service,
+            None => self.all || self.jobs.contains(&job.name),
+        }
+    }
+
+    /// False when a job is stopped that should run.
+    fn obey(&self, job: &Job) -> anyhow::Result<bool> {
+        match self.command {
+            Order::Status => return job.status(),
+            Order::Start => job.start()?,
+            Order::Stop => {
+                job.signal(Signal::INT)?;
+                if self.wait {
+                    job.wait()?;
+                }
+            }
+            Order::Reload => {
+                job.signal(Signal::HUP)?;
+            }
+            Order::Restart => {
+                if job.signal(Signal::INT)? {
+                    job.wait()?;
+                }
+                job.start()?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Job {
+    fn pid(&self) -> Result<Option<rustix::process::Pid>, Error> {
+        self.pidfile.as_deref().map_or(Ok(None), pidfile::running)
+    }
+
+    fn status(&self) -> anyhow::Result<bool> {
+        let running = self.pid()?.is_some();
+        let state = match (&self.pidfile, running) {
+            (None, _) => "pidfile?",
+            (_, true) => "OK      ",
+            (_, false) => "STOPPED ",
+        };
+        let disabled = if self.disabled { " (disabled)" } else { "" };
+        line(&format!(" {state} [{}] {}{disabled}", self.service, self.name))?;
+        Ok(running || self.disabled)
+    }
+
+    fn start(&self) -> anyhow::Result<()> {
+        if self.disabled {
+            log::info!("{}: disabled", self.name);
+            return Ok(());
+        }
+        if self.pidfile.is_none() {
+            anyhow::bail!("{}: no pidfile configured", self.name);
+        }
+        if self.pid()?.is_some() {
+            log::warn!("{}: runs already", self.name);
+            return Ok(());
+        }
+        let mut command = self.command()?;
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        let status = command.stdin(Stdio::null()).status()?;
+        if !status.success() {
+            anyhow::bail!("{}: {status} at the start", self.name);
+        }
+        // The process itself says by its pid file that it got so far.
+        if !wait_until(PATIENCE, || self.pid().is_ok_and(|pid| pid.is_some())) {
+            anyhow::bail!("{}: did not start; see its log", self.name);
+        }
+        line(&format!("{} started", self.name))?;
+        Ok(())
+    }
+
+    /// The service's own script where the registry names one, else `pgq run`.
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut words: Vec<String> = Vec::new();
+        if let Some(user) = &self.user {
+            words.extend(["sudo", "-nH", "-u", user].map(str::to_owned));
+        }
+        match &self.script {
+            Some(script) => words.push(script.clone()),
+            None => {
+                words.push(std::env::current_exe()?.display().to_string());
+                words.push("run".to_owned());
+            }
+        }
+        words.push(self.ini.display().to_string());
+        words.extend(self.args.split_whitespace().map(str::to_owned));
+        words.push("-d".to_owned());
+        let (program, arguments) = match words.split_first() {
+            Some(split) => split,
+            None => anyhow::bail!("{}: nothing to start", self.name),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<bool> {
+        let Some(path) = &self.pidfile else {
+            anyhow::bail!("{}: no pidfile configured", self.name);
+        };
+        let sent = pidfile::signal(path, signal)?;
+        if !sent {
+            log::warn!("{}: not running", self.name);
+        }
+        Ok(sent)
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        if !wait_until(PATIENCE, || self.pid().is_ok_and(|pid| pid.is_none())) {
+            anyhow::bail!("{}: does not end", self.name);
+        }
+        Ok(())
+    }
+}
+
+fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let (pause, end) = (Stop::new(), Instant::now() + limit);
+    while !condition() {
+        if Instant::now() >= end {
+            return false;
+        }
+        pause.sleep(Duration::from_millis(100));
+    }
+    true
+}
+
+/// All jobs of the files in config_list. A file without any service is said, and left out.
+fn find_jobs(registry: &Ini) -> Result<Vec<Job>, Error> {
+    let manager = registry.section("scriptmgr")?;
+    let mut patterns = manager.list("config_list")?;
+    if patterns.is_empty() {
+        patterns.push("/etc/skytools/*.ini".to_owned());
+    }
+    let mut jobs: Vec<Job> = Vec::new();
+    for pattern in &patterns {
+        for path in expand(pattern)? {
+            let ini = Ini::read(&path)?;
+            if ini.section_names().any(|name| name == "scriptmgr") {
+                continue;
+            }
+            let before = jobs.len();
+            for name in ini.section_names() {
+                let known = registry.section_names().any(|own| own == name);
+                if known || SERVICES.contains(&name) {
+                    jobs.push(job(registry, &ini, name)?);
+                }
+            }
+            if jobs.len() == before {
+                log::warn!("{}: no section is a known service", path.display());
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+fn job(registry: &Ini, ini: &Ini, name: &str) -> Result<Job, Error> {
+    let section = ini.section(name)?;
+    let service = registry.section(name).ok();
+    let of_service = |key: &str| -> Result<Option<String>, Error> {
+        let value = service.as_ref().map(|service| service.get(key)).transpose()?.flatten();
+        Ok(value.filter(|value| !value.is_empty()))
+    };
+    let disabled = match &service {
+        Some(service) => service.boolean("disabled")?.unwrap_or(false),
+        None => false,
+    };
+    Ok(Job {
+        name: section.require("job_name")?,
+        service: name.to_owned(),
+        ini: ini.path().to_owned(),
+        pidfile: section.file("pidfile")?,
+        disabled: disabled || section.boolean("disabled")?.unwrap_or(false),
+        script: of_service("script")?,
+        cwd: of_service("cwd")?.map(PathBuf::from),
+        args: of_service("args")?.unwrap_or_default(),
+        user: of_service("user")?,
+    })
+}
+
+/// Files that a pattern names: `~` at the beginning, `*` and `?` in the file name.
+fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(pattern),
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if !name.contains(['*', '?']) {
+        return Ok(vec![path]);
+    }
+    let dir = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Io { path: dir, source }),
+    };
+    let mut found: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| matches(name.as_bytes(), entry.file_name().to_string_lossy().as_bytes()))
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            matches(rest, name)
+                || name.split_first().is_some_and(|(_, name)| matches(pattern, name))
+        }
+        (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
+        (Some((own, rest)), Some((other, name))) => own == other && matches(rest, name),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("*.ini", "a.ini", true),
+            ("*.ini", "a.ini~", false),
+            ("mover_?.ini", "mover_1.ini", true),
+            ("mover_?.ini", "mover_12.ini", false),
+            ("*a*", "bab", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}

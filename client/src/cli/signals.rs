@@ -1,0 +1,53 @@
+//! Signals: SIGINT finishes the batch, SIGTERM stops before the next event, SIGHUP asks for a reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pgq_client::{Error, Stop};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What the signals have asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    reload: Arc<AtomicBool>,
+}
+
+impl Asked {
+    /// True once after each SIGHUP.
+    pub(crate) fn take_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Stop by signals from now on. Two SIGINTs within a second stop at once. SIGHUP ends the run after its batch with the reload
+/// mark set, when `reloads`; else it stops.
+pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
+    let asked = Asked::default();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|source| Error::Io { path: "signal handlers".into(), source })?;
+    let (stop, reload) = (stop.clone(), Arc::clone(&asked.reload));
+    std::thread::spawn(move || {
+        let mut last_interrupt: Option<Instant> = None;
+        for signal in &mut signals {
+            match signal {
+                SIGINT
+                    if last_interrupt.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) =>
+                {
+                    std::process::exit(1)
+                }
+                SIGINT => {
+                    last_interrupt = Some(Instant::now());
+                    stop.after_batch();
+                }
+                SIGHUP if reloads => {
+                    reload.store(true, Ordering::SeqCst);
+                    stop.after_batch();
+                }
+                _ => stop.now(),
+            }
+        }
+    });
+    Ok(asked)
+}

@@ -1,0 +1,87 @@
+//! What `move`, `split` and `load` have in common: a queue here, a database there, exactly once.
+
+use pgq_client::{Connector, Error, HandlerError, RemoteBatch, RemoteConsumer, Stats, Stop};
+use serde_json::json;
+
+use super::output::done;
+use super::{Exit, Global, consume, signals};
+
+/// Options of commands that consume into another database.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Transfer {
+    /// Name of the queue
+    pub(super) queue: String,
+    /// Name of the consumer
+    consumer: String,
+    /// Connection string of the target database; extension pgq_ext must be there
+    #[arg(long, value_name = "DSN")]
+    to: String,
+    /// Register the consumer first, if it is not
+    #[arg(long)]
+    register: bool,
+    /// Stop when there is nothing more
+    #[arg(long)]
+    once: bool,
+    /// Move the consumer back to where the target is, then go on: after a restore
+    #[arg(long, conflicts_with = "reset")]
+    rewind: bool,
+    /// Forget where the target is, then go on from where the consumer is
+    #[arg(long)]
+    reset: bool,
+    /// Take only events for which this SQL expression over ev_type, ev_data, ev_extra1 … is true
+    #[arg(long, value_name = "SQL")]
+    filter: Option<String>,
+    /// Seconds between looks for a batch, on servers without pgq.wait_batch
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    poll: f64,
+}
+
+impl Transfer {
+    /// Connect and prepare as the options say.
+    fn connect(&self, source: Connector, stop: &Stop) -> Result<RemoteConsumer, Error> {
+        let target = Connector::new(&self.to)?;
+        let poll = std::time::Duration::try_from_secs_f64(self.poll)
+            .map_err(|_| Error::Config("--poll must not be negative".to_owned()))?;
+        let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
+            .stop(stop.clone())
+            .stop_when_empty(self.once)
+            .poll_interval(poll)
+            .observe(consume::report);
+        if let Some(filter) = &self.filter {
+            builder = builder.filter(filter);
+        }
+        let mut consumer = builder.connect(source, target)?;
+        if self.register {
+            consumer.register()?;
+        }
+        if self.rewind {
+            let tick = consumer.rewind()?;
+            log::info!("consumer \"{}\" went back to tick {tick}", self.consumer);
+        }
+        if self.reset {
+            consumer.reset()?;
+        }
+        Ok(consumer)
+    }
+
+    /// Run until a signal, or until there is nothing more.
+    pub(super) fn run<H>(&self, global: &Global, handler: H) -> anyhow::Result<Exit>
+    where
+        H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let stop = Stop::new();
+        signals::handle(&stop, false)?;
+        let mut consumer = self.connect(global.connector()?, &stop)?;
+        let stats: Stats = consumer.run_batches(handler)?;
+        done(
+            global.format(),
+            &format!("{} events in {} batches", stats.events, stats.batches),
+            &[
+                ("events", json!(stats.events)),
+                ("batches", json!(stats.batches)),
+                ("skipped_batches", json!(stats.skipped)),
+            ],
+        )?;
+        Ok(Exit::Ok)
+    }
+}

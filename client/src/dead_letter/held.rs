@@ -1,0 +1,154 @@
+//! The letters a dead-letter queue holds: list them, or go through them and decide about each.
+
+use std::time::Duration;
+
+use postgres::types::Type;
+use postgres::{Client, Transaction};
+
+use super::{DeadLetter, HOLDER};
+use crate::cursor::{BatchCursor, PageSize};
+use crate::error::Error;
+use crate::event::Event;
+use crate::producer::Producer;
+use crate::stop::Stop;
+use crate::subscription::Subscription;
+
+/// What becomes of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It stays.
+    Keep,
+    /// It goes back to the consumer that gave it up, and only to it. Its attempts are counted anew.
+    Replay,
+    /// It is dropped.
+    Purge,
+}
+
+/// Letters that are held: committed after the holder's position. Needs pgq_reader.
+///
+/// # Errors
+/// [`Error::Missing`] when the queue does not exist or is no dead-letter queue.
+pub fn list(client: &mut Client, dead_queue: &str) -> Result<Vec<DeadLetter>, Error> {
+    let place = client.query_typed_opt(
+        "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text
+           from pgq.queue q
+                join pgq.subscription s on s.sub_queue = q.queue_id
+                join pgq.consumer c on c.co_id = s.sub_consumer
+                join pgq.tick t on t.tick_queue = q.queue_id and t.tick_id = s.sub_last_tick
+          where q.queue_name = $1 and c.co_name = $2",
+        &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
+    )?;
+    let Some(place) = place else { return Err(no_dead_queue(dead_queue)) };
+    let table: String = place.try_get(0)?;
+    let snapshot: String = place.try_get(1)?;
+    let rows = client.query_typed(
+        &format!(
+            "select ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
+               from {table}
+              where ev_owner is null and ev_txid >= txid_snapshot_xmin($1::txid_snapshot)
+                and not txid_visible_in_snapshot(ev_txid, $1::txid_snapshot)
+              order by ev_id"
+        ),
+        &[(&snapshot, Type::TEXT)],
+    )?;
+    rows.iter().map(|row| DeadLetter::from_event(Event::from_row(row)?)).collect()
+}
+
+fn no_dead_queue(dead_queue: &str) -> Error {
+    Error::Server(crate::error::ServerError {
+        sqlstate: "42704".to_owned(),
+        message: format!("dead-letter queue \"{dead_queue}\" does not exist"),
+        detail: None,
+        hint: Some(format!("It is one when consumer \"{HOLDER}\" is registered on it.")),
+    })
+}
+
+/// Go through all letters and do as `decide` says; how many were not kept. Letters that stay are inserted again behind, in the same
+/// transaction, so that none is lost or doubled. Needs pgq_reader and pgq_writer; replaying needs pgq_admin.
+///
+/// Letters must have been ticked to be reached. Those that are not within `patience` stay as they are.
+///
+/// # Errors
+/// [`Error::Server`]: 23505 when the event waits for a retry already, 42501, and those of [`list`].
+pub fn sort(
+    client: &mut Client,
+    dead_queue: &str,
+    patience: Duration,
+    mut decide: impl FnMut(&DeadLetter) -> Decision,
+) -> Result<u64, Error> {
+    if list(client, dead_queue)?.is_empty() {
+        return Ok(0);
+    }
+    wait_for_tick(client, dead_queue, patience)?;
+    let subscription = Subscription::new(dead_queue, HOLDER);
+    let mut transaction = client.transaction()?;
+    let mut kept = Vec::new();
+    let mut settled = 0;
+    let mut size = PageSize::at_most(1_000);
+    while let Some(batch) = subscription.next_batch(&mut transaction)? {
+        let mut cursor = BatchCursor::open(&mut transaction, batch.id, None, size)?;
+        while let Some(page) = cursor.next_page(&mut transaction)? {
+            for event in page {
+                let letter = DeadLetter::from_event(event)?;
+                match decide(&letter) {
+                    Decision::Keep => kept.push(letter.to_event()?),
+                    Decision::Purge => settled += 1,
+                    Decision::Replay => {
+                        replay(&mut transaction, &letter)?;
+                        settled += 1;
+                    }
+                }
+            }
+        }
+        size = cursor.close(&mut transaction)?;
+        subscription.finish(&mut transaction, batch.id)?;
+    }
+    Producer::new(dead_queue).insert_events(&mut transaction, &kept)?;
+    transaction.commit()?;
+    Ok(settled)
+}
+
+/// Have a tick made that comes after all letters of now.
+fn wait_for_tick(client: &mut Client, dead_queue: &str, patience: Duration) -> Result<(), Error> {
+    let row = client.query_typed_one("select pgq.force_tick($1)", &[(&dead_queue, Type::TEXT)])?;
+    let before: Option<i64> = row.try_get(0)?;
+    // Whoever may tick does it at once; the others wait for the worker.
+    let ticked = client.query_typed("select pgq.ticker($1)", &[(&dead_queue, Type::TEXT)]);
+    if let Err(error) = ticked {
+        log::debug!("ticker: {error}");
+    }
+    let pause = Stop::new();
+    let end = std::time::Instant::now() + patience;
+    loop {
+        let row = client.query_typed_one(
+            "select last_tick_id from pgq.get_queue_info($1)",
+            &[(&dead_queue, Type::TEXT)],
+        )?;
+        if row.try_get::<_, Option<i64>>(0)? != before || std::time::Instant::now() >= end {
+            return Ok(());
+        }
+        pause.sleep(Duration::from_millis(100));
+    }
+}
+
+/// Into the retry queue of its consumer, due at once.
+fn replay(transaction: &mut Transaction<'_>, letter: &DeadLetter) -> Result<(), Error> {
+    let origin = &letter.origin;
+    let [ev_type, data, extra1, extra2, extra3, extra4] = letter.event.fields();
+    transaction.execute_typed(
+        "select pgq.event_retry_raw($1, $2, now(), $3, $4::timestamptz, null, $5, $6, $7, $8, $9, $10)",
+        &[
+            (&origin.queue, Type::TEXT),
+            (&origin.consumer, Type::TEXT),
+            (&origin.ev_id, Type::INT8),
+            (&origin.ev_time, Type::TEXT),
+            (&ev_type, Type::TEXT),
+            (&data, Type::TEXT),
+            (&extra1, Type::TEXT),
+            (&extra2, Type::TEXT),
+            (&extra3, Type::TEXT),
+            (&extra4, Type::TEXT),
+        ],
+    )?;
+    Ok(())
+}
