@@ -22,13 +22,15 @@ help:
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer
+.PHONY: needs tree peer programs
 needs:
 	@tests/env/needs.sh
 tree: needs
 	@tests/env/tree.sh ours
 peer: needs
 	@tests/env/tree.sh peer
+programs: needs
+	@tests/env/programs.sh
 
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
@@ -47,9 +49,10 @@ psql: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo -- --shell
 
 .PHONY: test
-test: build peer
+test: build peer programs
 	cargo build --locked -p walmgr
-	cargo test --locked -p pgq_core -p walmgr
+	cargo build --locked -p pgq_client --bins --examples
+	cargo test --locked -p pgq_core -p walmgr -p pgq_client
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 
 # Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.

@@ -172,6 +172,17 @@ impl Subscription {
         }
     }
 
+    /// The error, or, when the batch was finished or the consumer moved by somebody else in the meantime, that.
+    pub(crate) fn explain(&self, error: Error, client: &mut Client, batch_id: i64) -> Error {
+        if !matches!(error, Error::Server(_)) || error.is_transient() {
+            return error;
+        }
+        match batch_info(client, batch_id) {
+            Ok(None) => Error::BatchGone { batch_id, consumer: self.full_name() },
+            _ => error,
+        }
+    }
+
     /// True when waiting can be left to the server.
     pub(crate) fn can_wait(&self, features: &Features) -> bool {
         self.member.is_none()

@@ -11,6 +11,8 @@ want() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx inst
 want gcc
 want libclang-dev
 want libpq5 # brings libssl, libgssapi, libldap, which the server needs too
+want libssl-dev # for the client's TLS
+want python3 # runs python-pgq in the tests
 want zlib1g
 want libxml2
 want libicu72

@@ -6,10 +6,14 @@
 )]
 
 mod cascade;
+mod client_commands;
 mod client_consumer;
+mod client_outage;
 mod client_producer;
 mod client_program;
 mod companions;
+mod client_python;
+mod client_transfer;
 mod coop;
 mod coop_processes;
 mod capture;

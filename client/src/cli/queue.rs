@@ -5,7 +5,7 @@ use pgq_client::{Error, ServerError};
 use postgres::types::Type;
 use serde_json::json;
 
-use super::output::{Rows, done};
+use super::output::{Format, Rows, done, line};
 use super::{Exit, Global};
 
 #[derive(Debug, Subcommand)]
@@ -132,7 +132,9 @@ impl Queue {
                     super::consumer::LIST,
                     &[(&Some(&queue), Type::TEXT)],
                 )?;
-                super::output::line("")?;
+                if format == Format::Table {
+                    line("")?;
+                }
                 consumers.print(format)?;
             }
             Self::Set { queue, settings } => {

@@ -185,6 +185,19 @@ impl RemoteConsumer {
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
         let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        match self.process(&batch, handler) {
+            Ok(report) => Ok(Turn::Finished(report)),
+            Err(error) => match self.source.get() {
+                Ok((client, _)) => Err(self.subscription.explain(error, client, batch.id)),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn process<H>(&mut self, batch: &Batch, handler: &mut H) -> Result<BatchReport, Error>
+    where
+        H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
         let begun = Instant::now();
         let Self { source, target, subscription, tracking, filter, page_size, stop, .. } = self;
         let consumer = &subscription.consumer;
@@ -192,14 +205,14 @@ impl RemoteConsumer {
         let (target, _) = target.get()?;
 
         let mut there = target.transaction()?;
-        let skipped = tracking.is_done(&mut there, consumer, &batch)?;
+        let skipped = tracking.is_done(&mut there, consumer, batch)?;
         let mut events = 0;
         if !skipped {
             let mut here = source.transaction()?;
             let mut cursor = BatchCursor::open(&mut here, batch.id, filter.as_deref(), *page_size)?;
             if !cursor.is_empty() {
                 let mut open = RemoteBatch {
-                    batch: &batch,
+                    batch,
                     source: &mut here,
                     target: &mut there,
                     cursor: &mut cursor,
@@ -214,18 +227,18 @@ impl RemoteConsumer {
             }
             *page_size = cursor.close(&mut here)?;
             here.commit()?;
-            tracking.set_done(&mut there, consumer, &batch)?;
+            tracking.set_done(&mut there, consumer, batch)?;
         }
         there.commit()?;
         subscription.finish(source, batch.id)?;
-        Ok(Turn::Finished(BatchReport {
-            batch,
+        Ok(BatchReport {
+            batch: batch.clone(),
             events,
             retried: 0,
             dead: 0,
             skipped,
             duration: begun.elapsed(),
-        }))
+        })
     }
 
     fn next_batch(&mut self) -> Result<Option<Batch>, Error> {

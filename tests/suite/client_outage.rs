@@ -1,0 +1,284 @@
+//! The client when servers come and go, and through pgbouncer and TLS.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pgq_client::postgres::types::Type;
+use pgq_client::{Connector, Consumer, Error, NewEvent, Producer};
+use pgq_tests::{Cluster, Stop, wait_until};
+use postgres::Client;
+
+use crate::client_program::{create_queue, insert_and_tick, pgq, programs_of_others, stderr, tcp_dsn, value};
+
+/// A cluster with PgQ in database postgres, queue `q`, consumer `c` and table `seen`.
+fn cluster_with_queue(cluster: &Cluster) -> Client {
+    let mut client = cluster.connect("postgres");
+    client.batch_execute("create extension pgq; create table seen (n int)").unwrap();
+    create_queue(&mut client, "q", "c");
+    client
+}
+
+/// Start a consumer that writes into `seen`.
+fn start_consumer(
+    dsn: &str,
+) -> (pgq_client::Stop, std::thread::JoinHandle<Result<pgq_client::Stats, Error>>) {
+    let mut consumer = Consumer::builder("q", "c")
+        .poll_interval(Duration::from_millis(20))
+        .connect(dsn)
+        .unwrap();
+    let stop = consumer.stop_handle();
+    let thread = std::thread::spawn(move || {
+        consumer.run(|work, event| {
+            work.transaction()?
+                .execute_typed("insert into seen values ($1::int)", &[(&event.data, Type::TEXT)])?;
+            Ok(())
+        })
+    });
+    (stop, thread)
+}
+
+fn saw(client: &mut Client, n: u32) -> bool {
+    wait_until(Duration::from_secs(60), || {
+        value(client, "select count(*) || ' ' || count(distinct n) from seen") == format!("{n} {n}")
+    })
+}
+
+#[test]
+fn consumer_outlives_restart_crash_and_promotion() {
+    let mut primary = Cluster::builder().set("wal_level", "replica").start();
+    let mut client = cluster_with_queue(&primary);
+
+    let mut standby = Cluster::empty(primary.tree());
+    let copied = standby
+        .run_as(primary.tree().bin().join("pg_basebackup"))
+        .args(["-h", &primary.dir().display().to_string(), "-p", &primary.port().to_string()])
+        .args(["-U", "postgres", "-X", "stream", "-c", "fast", "-R", "-D"])
+        .arg(standby.data_dir())
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", stderr(&copied));
+    standby.start();
+
+    let dsn = format!(
+        "host=127.0.0.1,127.0.0.1 port={},{} dbname=postgres user=postgres target_session_attrs=read-write",
+        primary.port(),
+        standby.port()
+    );
+    let (stop, thread) = start_consumer(&dsn);
+    insert_and_tick(&mut client, "q", 0, 300);
+    assert!(saw(&mut client, 300));
+
+    for (how, from) in [(Stop::Fast, 300), (Stop::Kill, 600)] {
+        insert_and_tick(&mut client, "q", from, from + 300);
+        primary.stop(how);
+        primary.start();
+        client = primary.connect("postgres");
+        assert!(saw(&mut client, from + 300), "after {how:?}");
+    }
+
+    insert_and_tick(&mut client, "q", 900, 1000);
+    let position = value(&mut client, "select pg_current_wal_insert_lsn()");
+    let mut there = standby.connect("postgres");
+    let caught_up = format!("select pg_last_wal_replay_lsn() >= '{position}'");
+    assert!(wait_until(Duration::from_secs(30), || value(&mut there, &caught_up) == "t"));
+    primary.stop(Stop::Fast);
+    standby.promote();
+    let mut client = standby.connect("postgres");
+    insert_and_tick(&mut client, "q", 1000, 1300);
+    assert!(saw(&mut client, 1300), "after the promotion");
+    stop.after_batch();
+    assert!(thread.join().unwrap().unwrap().reconnects >= 3);
+}
+
+#[test]
+fn wrong_password_and_unreachable_host_are_told_apart() {
+    let cluster = Cluster::builder().start();
+    let mut client = cluster_with_queue(&cluster);
+    client.batch_execute("create role guarded login superuser password 'right'").unwrap();
+    let hba = cluster.data_dir().join("pg_hba.conf");
+    let rules = fs::read_to_string(&hba).unwrap();
+    fs::write(&hba, format!("host all guarded all scram-sha-256\n{rules}")).unwrap();
+    cluster.reload();
+    let base = format!("host=127.0.0.1 port={} dbname=postgres user=guarded", cluster.port());
+    let asks = || Connector::new(&base).unwrap().connect().is_err();
+    assert!(wait_until(Duration::from_secs(10), asks));
+
+    let code = |dsn: &str| {
+        let output = pgq(&["consume", "q", "c", "--once", "--dsn", dsn]).output().unwrap();
+        assert!(stderr(&output).lines().count() <= 1, "{}", stderr(&output));
+        (output.status.code().unwrap(), stderr(&output))
+    };
+    assert_eq!(code(&format!("{base} password=right")).0, 0);
+    let (status, words) = code(&format!("{base} password=wrong"));
+    assert_eq!(status, 3);
+    assert!(words.contains("password authentication failed"), "{words}");
+    let (status, words) = code(&format!("{base} password=right host=127.0.0.1 port=1"));
+    assert_eq!(status, 3);
+    assert!(words.contains("refused"), "{words}");
+    let error = Connector::new(&format!("{base} password=wrong")).unwrap().connect().err().unwrap();
+    assert_eq!(error.sqlstate(), Some("28P01"));
+
+    // The password file: used when it is private.
+    let home = tempfile::tempdir().unwrap();
+    let passfile = home.path().join("pass");
+    fs::write(&passfile, "127.0.0.1:*:*:guarded:right\n").unwrap();
+    for (mode, expected) in [(0o600, 0), (0o644, 3)] {
+        fs::set_permissions(&passfile, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let output = pgq(&["queue", "list", "--dsn", &base]).env("PGPASSFILE", &passfile).output().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{mode:o}: {}", stderr(&output));
+    }
+}
+
+/// pgbouncer in front of a cluster; ended with the value.
+struct Pgbouncer {
+    process: Child,
+    port: u16,
+}
+
+impl Drop for Pgbouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Pgbouncer {
+    fn start(cluster: &Cluster) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = cluster.dir().join("pgbouncer.ini");
+        fs::write(
+            &config,
+            format!(
+                "[databases]\npostgres = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                 listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+                 default_pool_size = 3\nlogfile = {}/pgbouncer.log\npidfile = {}/pgbouncer.pid\n\
+                 ignore_startup_parameters = extra_float_digits,options\n",
+                cluster.port(),
+                cluster.dir().display(),
+                cluster.dir().display()
+            ),
+        )
+        .unwrap();
+        let programs = programs_of_others();
+        let libraries: Vec<_> = fs::read_dir(programs.join("usr/lib"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().display().to_string())
+            .collect();
+        let mut command: Command = cluster.run_as("env");
+        command
+            .arg(format!("LD_LIBRARY_PATH={}", libraries.join(":")))
+            .arg(programs.join("usr/sbin/pgbouncer"))
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command.spawn().unwrap();
+        let bouncer = Self { process, port };
+        let answers = || Connector::new(&bouncer.dsn()).unwrap().connect().is_ok();
+        assert!(wait_until(Duration::from_secs(20), answers), "pgbouncer does not answer");
+        bouncer
+    }
+
+    fn dsn(&self) -> String {
+        format!("host=127.0.0.1 port={} dbname=postgres user=postgres sslmode=disable", self.port)
+    }
+}
+
+#[test]
+fn everything_works_through_pgbouncer_in_transaction_mode() {
+    let cluster = Cluster::builder().start();
+    let mut client = cluster_with_queue(&cluster);
+    client
+        .batch_execute("select pgq.create_queue('q2')")
+        .unwrap();
+    create_queue(&mut client, "q2", "c2");
+    let bouncer = Pgbouncer::start(&cluster);
+
+    // More clients than server connections, so that every transaction may be on another one.
+    let producers: Vec<_> = (0..6_u32)
+        .map(|worker| {
+            let dsn = bouncer.dsn();
+            std::thread::spawn(move || {
+                let mut client = Connector::new(&dsn).unwrap().connect().unwrap();
+                let mut producer = Producer::new("q");
+                for round in 0..20 {
+                    let n = worker * 1000 + round * 10;
+                    let events: Vec<_> =
+                        (n..n + 9).map(|n| NewEvent::new("n", n.to_string())).collect();
+                    producer.insert_events(&mut client, &events).unwrap();
+                    producer
+                        .insert_event(&mut client, &NewEvent::new("n", (n + 9).to_string()))
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let (stop, thread) = start_consumer(&bouncer.dsn());
+    for producer in producers {
+        let ticking = wait_until(Duration::from_secs(60), || {
+            client.query_one("select pgq.ticker('q')", &[]).unwrap();
+            producer.is_finished()
+        });
+        assert!(ticking);
+        producer.join().unwrap();
+    }
+    client.query_one("select pgq.ticker('q')", &[]).unwrap();
+    assert!(saw(&mut client, 1200), "{}", value(&mut client, "select count(*) from seen"));
+    stop.after_batch();
+    thread.join().unwrap().unwrap();
+
+    insert_and_tick(&mut client, "q2", 0, 1234);
+    let consumed = pgq(&["consume", "q2", "c2", "--once", "--dsn", &bouncer.dsn()]).output().unwrap();
+    assert!(consumed.status.success(), "{}", stderr(&consumed));
+    assert_eq!(String::from_utf8_lossy(&consumed.stdout).lines().count(), 1234);
+    let status = pgq(&["queue", "list", "--dsn", &bouncer.dsn()]).output().unwrap();
+    assert!(status.status.success(), "{}", stderr(&status));
+}
+
+/// A server certificate for 127.0.0.1 with its own authority, made by the openssl program.
+fn certificates(cluster: &Cluster) {
+    let script = "
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.crt
+        openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
+        printf 'subjectAltName=DNS:localhost' > san
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.crt
+        chmod 600 server.key; chmod 644 ca.crt";
+    let made = cluster
+        .run_as("bash")
+        .args(["-ec", script])
+        .current_dir(cluster.data_dir())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+}
+
+#[test]
+fn tls_is_used_and_verified_as_sslmode_says() {
+    let mut cluster = Cluster::builder().create();
+    certificates(&cluster);
+    cluster.write_settings(&[("ssl".to_owned(), "on".to_owned())]);
+    cluster.start();
+    // The test may run as a user who cannot look into the data directory.
+    let root = cluster.dir().join("ca.crt");
+    let copied = cluster.run_as("cp").arg(cluster.data_dir().join("ca.crt")).arg(&root).status().unwrap();
+    assert!(copied.success());
+    let encrypted = |options: &str| -> Result<bool, Error> {
+        let mut client = Connector::new(&format!("{} {options}", tcp_dsn(&cluster, "postgres")))?.connect()?;
+        Ok(value(&mut client, "select ssl from pg_stat_ssl where pid = pg_backend_pid()") == "t")
+    };
+    let root = format!("sslrootcert='{}'", root.display());
+    assert!(!encrypted("sslmode=disable").unwrap());
+    assert!(encrypted("").unwrap());
+    assert!(encrypted("sslmode=require").unwrap());
+    assert!(encrypted(&format!("sslmode=verify-ca {root}")).unwrap());
+    // The certificate is for localhost, and we connect to 127.0.0.1.
+    let error = encrypted(&format!("sslmode=verify-full {root}")).unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    let named = format!("sslmode=verify-full {root} host=localhost");
+    assert!(encrypted(&named).unwrap());
+    // A stranger's authority is not ours.
+    let error = encrypted("sslmode=verify-ca sslrootcert=system").unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    assert!(matches!(encrypted("sslmode=verify-full sslrootcert=/nonexistent"), Err(Error::Config(_))));
+    assert!(matches!(encrypted("sslmode=sometimes"), Err(Error::Config(_))));
+}

@@ -1,0 +1,339 @@
+//! Between databases: move, split and load end exactly once, however often they are killed.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pgq_client::{Error, RemoteConsumer, Tracking};
+use pgq_tests::{Random, Scratch, Tree, scratch_database_on, wait_until};
+use postgres::Client;
+
+use crate::client_program::{
+    connector, create_queue, database_on, dsn, insert_and_tick, pgq, run, stderr, succeed, tick,
+    value,
+};
+
+/// A database with pgq_ext, and PgQ where events go to queues.
+fn target(with_pgq: bool) -> Scratch {
+    let scratch = scratch_database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    if with_pgq {
+        client.batch_execute("create extension pgq").unwrap();
+    }
+    client.batch_execute("create extension pgq_ext cascade").unwrap();
+    scratch
+}
+
+/// `pgq` running in the background; killed with the value.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command(source: &Scratch, arguments: &[&str]) -> Command {
+    let mut command = pgq(arguments);
+    command.env("PGQ_DSN", dsn(source));
+    command
+}
+
+#[test]
+fn move_copies_everything_once_through_kills() {
+    let (source, there) = (database_on(Tree::Ours), target(true));
+    let (mut here, mut far) = (source.connect(), there.connect());
+    create_queue(&mut here, "q", "mover");
+    create_queue(&mut far, "copy", "reader");
+    let mut random = Random::for_test("move_copies_everything_once_through_kills");
+    let to = dsn(&there);
+    let arguments = ["move", "q", "mover", "--to", &to, "--to-queue", "copy", "--poll", "0.01"];
+    let copied = "select count(*) from pgq.event_template e, pgq.queue q
+                   where q.queue_name = 'copy' and e.tableoid::regclass::text like q.queue_data_pfx || '%'";
+    for round in 0..15 {
+        insert_and_tick(&mut here, "q", round * 400, (round + 1) * 400);
+        let mut running = Running::start(&mut command(&source, &arguments));
+        // From "not even connected" to "done and waiting".
+        std::thread::sleep(Duration::from_millis(random.below(150)));
+        running.kill();
+    }
+    let mut running = Running::start(&mut command(&source, &arguments));
+    let all = wait_until(Duration::from_secs(60), || value(&mut far, copied) == "6000");
+    assert!(all, "{} of 6000", value(&mut far, copied));
+    assert!(wait_until(Duration::from_secs(20), || {
+        value(&mut here, "select pending_events from pgq.get_consumer_info('q', 'mover')") == "0"
+    }));
+    running.kill();
+    assert_eq!(
+        value(
+            &mut far,
+            "select count(distinct ev_data) || ' ' || count(*) from pgq.event_template"
+        ),
+        "6000 6000"
+    );
+    // Copies keep the time of the original.
+    let times =
+        "select count(distinct ev_time) || ' ' || max(ev_time)::text from pgq.event_template";
+    assert_eq!(value(&mut here, times), value(&mut far, times));
+}
+
+#[test]
+fn split_sends_each_event_to_its_queue() {
+    let (source, there) = (database_on(Tree::Ours), target(true));
+    let (mut here, mut far) = (source.connect(), there.connect());
+    create_queue(&mut here, "q", "splitter");
+    for queue in ["even", "odd"] {
+        create_queue(&mut far, queue, "reader");
+    }
+    here.batch_execute(
+        "select pgq.insert_event('q', 'n', n::text, case n % 2 when 0 then 'even' else 'odd' end, null, null, null)
+           from generate_series(1, 100) n",
+    )
+    .unwrap();
+    tick(&mut here, "q");
+    let to = dsn(&there);
+    succeed(&source, &["split", "q", "splitter", "--to", &to, "--once"]);
+    tick(&mut far, "even");
+    let even = succeed(&there, &["consume", "even", "reader", "--once"]);
+    assert_eq!(even.lines().count(), 50);
+    assert!(even.lines().all(|line| line.contains("\"ev_extra1\":\"even\"")), "{even}");
+
+    // An event without a queue's name must not be lost: everything waits for it.
+    here.batch_execute("select pgq.insert_event('q', 'n', 'nameless')").unwrap();
+    tick(&mut here, "q");
+    let mut running =
+        Running::start(&mut command(&source, &["split", "q", "splitter", "--to", &to]));
+    let pending = "select current_batch is not null from pgq.get_consumer_info('q', 'splitter')";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut here, pending) == "t"));
+    running.kill();
+    assert_eq!(value(&mut far, "select count(*) from pgq.event_template"), "100");
+}
+
+const TABLES: &str = "
+    create table parent (id int primary key, note text unique);
+    create table child (id int, part int, parent int references parent, data jsonb, at timestamptz default now(),
+                        size int generated always as (id * 2) stored, primary key (id, part));
+    create table \"Odd.name\" (\"K\" int generated always as identity primary key, \"a'b\" bytea)";
+
+/// A source whose tables write their changes to queue `q`.
+fn captured(trigger: &str) -> (Scratch, Scratch, Client, Client) {
+    let (source, there) = (database_on(Tree::Ours), target(false));
+    let (mut here, mut far) = (source.connect(), there.connect());
+    create_queue(&mut here, "q", "loader");
+    far.batch_execute(TABLES).unwrap();
+    here.batch_execute(TABLES).unwrap();
+    for table in ["parent", "child", "\"Odd.name\""] {
+        here.batch_execute(&format!(
+            "create trigger capture after insert or update or delete on {table}
+               for each row execute function pgq.{trigger}('q');
+             create trigger capture_truncate after truncate on {table}
+               for each statement execute function pgq.{trigger}('q')"
+        ))
+        .unwrap();
+    }
+    (source, there, here, far)
+}
+
+fn assert_same_tables(here: &mut Client, far: &mut Client) {
+    for table in ["parent", "child", "\"Odd.name\""] {
+        let sql = format!(
+            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by t::text)), '-') from {table} t"
+        );
+        assert_eq!(value(far, &sql), value(here, &sql), "{table}");
+    }
+}
+
+fn load_makes_tables_equal(trigger: &str) {
+    let (source, there, mut here, mut far) = captured(trigger);
+    let to = dsn(&there);
+    let load = ["load", "q", "loader", "--to", &to, "--once"];
+    here.batch_execute(
+        "insert into parent select n, 'n' || n from generate_series(1, 500) n;
+         insert into child select n, n % 3, n, jsonb_build_object('k', repeat('ü', n % 7)) from generate_series(1, 500) n;
+         insert into \"Odd.name\" (\"a'b\") values ('\\x00ff'), (null)",
+    )
+    .unwrap();
+    tick(&mut here, "q");
+    succeed(&source, &load);
+    assert_same_tables(&mut here, &mut far);
+
+    // Changes whose order matters: unique values that move on, parents that go after their children, rows that come again.
+    here.batch_execute(
+        "update parent set note = 'moving' where id = 1;
+         update parent set note = 'n1' where id = 2;
+         update parent set note = 'n2' where id = 1;
+         delete from child where id between 10 and 20; delete from parent where id between 10 and 20;
+         insert into parent values (15, 'again'); insert into child values (15, 1, 15, null);
+         update child set parent = 2 where parent = 3; delete from parent where id = 3;
+         update child set data = data || '{\"x\": null}' where id > 400;
+         update \"Odd.name\" set \"a'b\" = 'text\\134' where \"K\" = 2",
+    )
+    .unwrap();
+    tick(&mut here, "q");
+    succeed(&source, &load);
+    assert_same_tables(&mut here, &mut far);
+
+    here.batch_execute("truncate \"Odd.name\"; insert into \"Odd.name\" (\"a'b\") values ('z')")
+        .unwrap();
+    tick(&mut here, "q");
+    succeed(&source, &load);
+    assert_same_tables(&mut here, &mut far);
+}
+
+#[test]
+fn load_makes_tables_equal_from_logutriga() {
+    load_makes_tables_equal("logutriga");
+}
+
+#[test]
+fn load_makes_tables_equal_from_jsontriga() {
+    load_makes_tables_equal("jsontriga");
+}
+
+#[test]
+fn load_is_exactly_once_through_kills_and_random_changes() {
+    let (source, there, mut here, mut far) = captured("logutriga");
+    let mut random = Random::for_test("load_is_exactly_once_through_kills_and_random_changes");
+    let to = dsn(&there);
+    let arguments = ["load", "q", "loader", "--to", &to, "--poll", "0.01"];
+    for _ in 0..12 {
+        for _ in 0..15 {
+            let id = random.below(40) + 1;
+            let text = random.below(1000);
+            let sql = match random.below(4) {
+                0 => format!(
+                    "insert into parent values ({id}, 't{id}_{text}') on conflict do nothing"
+                ),
+                1 => format!("update parent set note = 't{id}_{text}' where id = {id}"),
+                2 => format!(
+                    "insert into child (id, part, parent) select {id}, {text} % 3, {id} where exists (select from parent where id = {id}) on conflict (id, part) do update set data = '[{text}]'"
+                ),
+                _ => format!(
+                    "delete from child where parent = {id}; delete from parent where id = {id}"
+                ),
+            };
+            here.batch_execute(&sql).unwrap();
+        }
+        tick(&mut here, "q");
+        let mut running = Running::start(&mut command(&source, &arguments));
+        std::thread::sleep(Duration::from_millis(random.below(120)));
+        running.kill();
+    }
+    succeed(&source, &["load", "q", "loader", "--to", &to, "--once"]);
+    assert_same_tables(&mut here, &mut far);
+}
+
+#[test]
+fn load_names_what_the_target_lacks() {
+    let (source, there, mut here, mut far) = captured("logutriga");
+    let to = dsn(&there);
+    far.batch_execute("drop table child; alter table parent drop column note").unwrap();
+    here.batch_execute("insert into parent values (1, 'a')").unwrap();
+    tick(&mut here, "q");
+    // It keeps trying, so that somebody may add the column.
+    let mut running =
+        Running::start(&mut command(&source, &["load", "q", "loader", "--to", &to, "--once"]));
+    let waits = "select current_batch is not null from pgq.get_consumer_info('q', 'loader')";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut here, waits) == "t"));
+    far.batch_execute("alter table parent add note text").unwrap();
+    assert!(wait_until(Duration::from_secs(30), || {
+        value(&mut far, "select count(*) from parent") == "1"
+    }));
+    assert!(wait_until(Duration::from_secs(20), || running.0.try_wait().unwrap().is_some()));
+
+    here.batch_execute("insert into child (id, part, parent) values (1, 1, 1)").unwrap();
+    tick(&mut here, "q");
+    succeed(&source, &["load", "q", "loader", "--to", &to, "--once", "--skip-missing"]);
+    running.kill();
+}
+
+#[test]
+fn target_without_pgq_ext_is_named() {
+    let (source, there) = (database_on(Tree::Ours), scratch_database_on(Tree::Ours));
+    create_queue(&mut source.connect(), "q", "c");
+    let output = run(&source, &["load", "q", "c", "--to", &dsn(&there)]);
+    assert_eq!(output.status.code(), Some(8), "{}", stderr(&output));
+    assert!(stderr(&output).contains("pgq_ext"), "{}", stderr(&output));
+}
+
+/// A remote consumer that writes numbers into table `seen` of the target.
+fn remote(source: &Scratch, there: &Scratch, tracking: Tracking) -> RemoteConsumer {
+    RemoteConsumer::builder("q", "c")
+        .tracking(tracking)
+        .stop_when_empty(true)
+        .connect(connector(source), connector(there))
+        .unwrap()
+}
+
+fn note(batch: &mut pgq_client::RemoteBatch<'_, '_, '_>) -> Result<(), pgq_client::HandlerError> {
+    while let Some(page) = batch.next_page()? {
+        for event in page {
+            let n: i32 = event.payload()?;
+            batch.target().execute("insert into seen values ($1)", &[&n])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn batch_committed_in_the_target_is_not_done_again() {
+    for tracking in [Tracking::Tick, Tracking::Batch] {
+        let (source, there) = (database_on(Tree::Ours), target(false));
+        let (mut here, mut far) = (source.connect(), there.connect());
+        far.batch_execute("create table seen (n int)").unwrap();
+        create_queue(&mut here, "q", "c");
+        insert_and_tick(&mut here, "q", 0, 10);
+        // The target commits, then the source is out of reach for finish_batch: as if killed between the two.
+        here.batch_execute(
+            "create function refuse() returns trigger language plpgsql as
+               $$ begin raise 'not now' using errcode = '42501'; end $$;
+             create trigger refuse before update of sub_last_tick on pgq.subscription
+               for each row execute function refuse()",
+        )
+        .unwrap();
+        let error = remote(&source, &there, tracking).run_batches(note).unwrap_err();
+        assert_eq!(error.sqlstate(), Some("42501"), "{error}");
+        assert_eq!(value(&mut far, "select count(*) from seen"), "10");
+        here.batch_execute("drop trigger refuse on pgq.subscription").unwrap();
+        let stats = remote(&source, &there, tracking).run_batches(note).unwrap();
+        assert_eq!((stats.skipped, stats.events), (1, 0));
+        assert_eq!(value(&mut far, "select count(*) from seen"), "10");
+    }
+}
+
+#[test]
+fn lost_position_is_said_and_rewind_cures_it() {
+    let (source, there) = (database_on(Tree::Ours), target(false));
+    let (mut here, mut far) = (source.connect(), there.connect());
+    far.batch_execute("create table seen (n int)").unwrap();
+    create_queue(&mut here, "q", "c");
+    insert_and_tick(&mut here, "q", 0, 10);
+    remote(&source, &there, Tracking::Tick).run_batches(note).unwrap();
+    let position = value(&mut far, "select pgq_ext.get_last_tick('c')");
+    insert_and_tick(&mut here, "q", 10, 20);
+    remote(&source, &there, Tracking::Tick).run_batches(note).unwrap();
+    insert_and_tick(&mut here, "q", 20, 30);
+
+    // The target comes back from a backup of an earlier time.
+    far.batch_execute(&format!(
+        "delete from seen where n >= 10; select pgq_ext.set_last_tick('c', {position})"
+    ))
+    .unwrap();
+    let error = remote(&source, &there, Tracking::Tick).run_batches(note).unwrap_err();
+    assert!(matches!(error, Error::LostPosition { .. }), "{error}");
+    let mut consumer = remote(&source, &there, Tracking::Tick);
+    assert_eq!(consumer.rewind().unwrap().to_string(), position);
+    consumer.run_batches(note).unwrap();
+    assert_eq!(value(&mut far, "select count(*) || ' ' || count(distinct n) from seen"), "30 30");
+}
