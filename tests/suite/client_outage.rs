@@ -9,7 +9,9 @@ use pgq_client::{Connector, Consumer, Error, NewEvent, Producer};
 use pgq_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 
-use crate::client_program::{create_queue, insert_and_tick, pgq, programs_of_others, stderr, tcp_dsn, value};
+use crate::client_program::{
+    create_queue, insert_and_tick, pgq, programs_of_others, stderr, tcp_dsn, value,
+};
 
 /// A cluster with PgQ in database postgres, queue `q`, consumer `c` and table `seen`.
 fn cluster_with_queue(cluster: &Cluster) -> Client {
@@ -23,10 +25,8 @@ fn cluster_with_queue(cluster: &Cluster) -> Client {
 fn start_consumer(
     dsn: &str,
 ) -> (pgq_client::Stop, std::thread::JoinHandle<Result<pgq_client::Stats, Error>>) {
-    let mut consumer = Consumer::builder("q", "c")
-        .poll_interval(Duration::from_millis(20))
-        .connect(dsn)
-        .unwrap();
+    let mut consumer =
+        Consumer::builder("q", "c").poll_interval(Duration::from_millis(20)).connect(dsn).unwrap();
     let stop = consumer.stop_handle();
     let thread = std::thread::spawn(move || {
         consumer.run(|work, event| {
@@ -125,7 +125,8 @@ fn wrong_password_and_unreachable_host_are_told_apart() {
     fs::write(&passfile, "127.0.0.1:*:*:guarded:right\n").unwrap();
     for (mode, expected) in [(0o600, 0), (0o644, 3)] {
         fs::set_permissions(&passfile, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-        let output = pgq(&["queue", "list", "--dsn", &base]).env("PGPASSFILE", &passfile).output().unwrap();
+        let output =
+            pgq(&["queue", "list", "--dsn", &base]).env("PGPASSFILE", &passfile).output().unwrap();
         assert_eq!(output.status.code(), Some(expected), "{mode:o}: {}", stderr(&output));
     }
 }
@@ -188,9 +189,7 @@ impl Pgbouncer {
 fn everything_works_through_pgbouncer_in_transaction_mode() {
     let cluster = Cluster::builder().start();
     let mut client = cluster_with_queue(&cluster);
-    client
-        .batch_execute("select pgq.create_queue('q2')")
-        .unwrap();
+    client.batch_execute("select pgq.create_queue('q2')").unwrap();
     create_queue(&mut client, "q2", "c2");
     let bouncer = Pgbouncer::start(&cluster);
 
@@ -228,7 +227,8 @@ fn everything_works_through_pgbouncer_in_transaction_mode() {
     thread.join().unwrap().unwrap();
 
     insert_and_tick(&mut client, "q2", 0, 1234);
-    let consumed = pgq(&["consume", "q2", "c2", "--once", "--dsn", &bouncer.dsn()]).output().unwrap();
+    let consumed =
+        pgq(&["consume", "q2", "c2", "--once", "--dsn", &bouncer.dsn()]).output().unwrap();
     assert!(consumed.status.success(), "{}", stderr(&consumed));
     assert_eq!(String::from_utf8_lossy(&consumed.stdout).lines().count(), 1234);
     let status = pgq(&["queue", "list", "--dsn", &bouncer.dsn()]).output().unwrap();
@@ -260,10 +260,12 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     cluster.start();
     // The test may run as a user who cannot look into the data directory.
     let root = cluster.dir().join("ca.crt");
-    let copied = cluster.run_as("cp").arg(cluster.data_dir().join("ca.crt")).arg(&root).status().unwrap();
+    let copied =
+        cluster.run_as("cp").arg(cluster.data_dir().join("ca.crt")).arg(&root).status().unwrap();
     assert!(copied.success());
     let encrypted = |options: &str| -> Result<bool, Error> {
-        let mut client = Connector::new(&format!("{} {options}", tcp_dsn(&cluster, "postgres")))?.connect()?;
+        let mut client =
+            Connector::new(&format!("{} {options}", tcp_dsn(&cluster, "postgres")))?.connect()?;
         Ok(value(&mut client, "select ssl from pg_stat_ssl where pid = pg_backend_pid()") == "t")
     };
     let root = format!("sslrootcert='{}'", root.display());
@@ -279,6 +281,9 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     // A stranger's authority is not ours.
     let error = encrypted("sslmode=verify-ca sslrootcert=system").unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
-    assert!(matches!(encrypted("sslmode=verify-full sslrootcert=/nonexistent"), Err(Error::Config(_))));
+    assert!(matches!(
+        encrypted("sslmode=verify-full sslrootcert=/nonexistent"),
+        Err(Error::Config(_))
+    ));
     assert!(matches!(encrypted("sslmode=sometimes"), Err(Error::Config(_))));
 }

@@ -114,8 +114,10 @@ pub(crate) fn tcp_dsn(cluster: &Cluster, database: &str) -> String {
 
 /// Where `tests/env/programs.sh` has unpacked pgbouncer and python-pgq.
 pub(crate) fn programs_of_others() -> PathBuf {
-    let work = std::env::var_os("PGQ_WORK")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from);
+    let work = std::env::var_os("PGQ_WORK").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+        PathBuf::from,
+    );
     let programs = work.join("programs");
     assert!(programs.join(".complete").exists(), "no {}: run `make test`", programs.display());
     programs

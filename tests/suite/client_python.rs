@@ -25,7 +25,8 @@ fn python(program: &str, arguments: &[&str]) -> Output {
 fn ini(section: &str, text: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("job.ini");
-    let text = format!("[{section}]\njob_name = snake\npidfile =\nlogfile =\nloop_delay = 0\n{text}\n");
+    let text =
+        format!("[{section}]\njob_name = snake\npidfile =\nlogfile =\nloop_delay = 0\n{text}\n");
     std::fs::write(&path, text).unwrap();
     (dir, path.display().to_string())
 }
@@ -76,8 +77,8 @@ import sys, pgq, psycopg2
 db = psycopg2.connect(sys.argv[1])
 cur = db.cursor()
 pgq.insert_event(cur, 'q', 'single', 'ä', None, 'x2')
-rows = [('bulk', str(n), 'x1') for n in range(1000)]
-pgq.bulk_insert_events(cur, rows, ['type', 'data', 'extra1'], 'q')
+rows = [('2026-01-02 03:04:05+00', 'bulk', str(n), 'x1') for n in range(1000)]
+pgq.bulk_insert_events(cur, rows, ['time', 'type', 'data', 'extra1'], 'q')
 db.commit()
 "#,
         &[&dsn(&scratch)],

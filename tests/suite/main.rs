@@ -13,6 +13,7 @@ mod client_producer;
 mod client_program;
 mod companions;
 mod client_python;
+mod client_services;
 mod client_transfer;
 mod coop;
 mod coop_processes;

@@ -1,0 +1,380 @@
+//! Services by INI file: what they do, what signals do to them, and the service manager.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pgq_tests::{Scratch, Tree, scratch_database_on, wait_until};
+use postgres::Client;
+
+use crate::client_program::{
+    create_queue, database_on, dsn, insert_and_tick, pgq, stderr, tick, tick_always, value,
+};
+
+/// A directory for INI, pid and log files, a queue database and a target.
+struct Site {
+    dir: tempfile::TempDir,
+    source: Scratch,
+    target: Scratch,
+    here: Client,
+    far: Client,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (source, target) = (database_on(Tree::Ours), scratch_database_on(Tree::Ours));
+        let (mut here, mut far) = (source.connect(), target.connect());
+        far.batch_execute("create extension pgq; create extension pgq_ext cascade").unwrap();
+        create_queue(&mut here, "q", "job");
+        create_queue(&mut far, "copy", "reader");
+        Self { dir: tempfile::tempdir().unwrap(), source, target, here, far }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Write `job.ini` for a service that ends when there is nothing to do.
+    fn ini_once(&self, section: &str, keys: &str) -> String {
+        let path = self.ini(section, keys);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("loop_delay = 0.05", "loop_delay = 0")).unwrap();
+        path
+    }
+
+    /// Write `job.ini` for a service.
+    fn ini(&self, section: &str, keys: &str) -> String {
+        let path = self.path("job.ini");
+        let text = format!(
+            "[DEFAULT]\nbase = {base}\n[{section}]\nsrc_db = {source}\ndst_db = {target}\nqueue_name = q\n\
+             logfile = %(base)s/%(job_name)s.log\npidfile = %(base)s/%(job_name)s.pid\nloop_delay = 0.05\n{keys}\n",
+            base = self.dir.path().display(),
+            source = dsn(&self.source),
+            target = dsn(&self.target),
+        );
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("job.log")).unwrap_or_default()
+    }
+
+    fn logged(&self, words: &str) -> bool {
+        wait_until(Duration::from_secs(20), || self.log().contains(words))
+    }
+}
+
+/// Run an INI to its end and expect success.
+fn run_once(ini: &str) {
+    let output = pgq(&["run", ini]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+fn start(ini: &str) -> Child {
+    pgq(&["run", ini]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+}
+
+fn ends(child: &mut Child) -> Option<i32> {
+    assert!(wait_until(Duration::from_secs(20), || child.try_wait().unwrap().is_some()));
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn queue_mover_moves_and_writes_its_stats_line() {
+    let mut site = Site::new();
+    insert_and_tick(&mut site.here, "q", 0, 100);
+    run_once(&site.ini_once("queue_mover3", "dst_queue_name = copy"));
+    assert_eq!(value(&mut site.far, "select count(*) from pgq.event_template"), "100");
+    assert!(site.log().contains("{count: 100, duration: "), "{}", site.log());
+    assert!(!site.path("job.pid").exists());
+}
+
+#[test]
+fn twice_the_same_key_is_an_error() {
+    let site = Site::new();
+    let ini = site.ini("queue_mover3", "loop_delay = 0\nloop_delay = 1");
+    let output = pgq(&["run", &ini]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("appears twice"), "{}", stderr(&output));
+}
+
+#[test]
+fn simple_consumer_runs_its_query_for_each_row() {
+    let mut site = Site::new();
+    site.here
+        .batch_execute(
+            "create table t (id int primary key, name text);
+             create trigger capture after insert or update or delete on t
+               for each row execute function pgq.logutriga('q');
+             insert into t values (1, 'it''s \\'), (2, null); delete from t where id = 2",
+        )
+        .unwrap();
+    site.here.batch_execute("select pgq.insert_event('q', 'no change', 'x')").unwrap();
+    site.far.batch_execute("create table log (id int, name text, ev_type text)").unwrap();
+    tick(&mut site.here, "q");
+    let ini = site.ini_once(
+        "simple_consumer3",
+        "table_filter = t\ndst_query = insert into log values\n  (%%(id)s, %%(name)s, %%(pgq.ev_type)s)",
+    );
+    run_once(&ini);
+    assert_eq!(
+        value(
+            &mut site.far,
+            "select string_agg(concat_ws('|', id, coalesce(name, 'NULL'), ev_type), ';' order by ctid) from log"
+        ),
+        "1|it's \\|I:id;2|NULL|I:id;2|NULL|D:id"
+    );
+}
+
+#[test]
+fn pgq_consumer_calls_its_function() {
+    let mut site = Site::new();
+    site.here
+        .batch_execute(
+            "create table got (n int);
+             create function take(jsonb) returns void language sql as
+               $$ insert into got values (($1->>'ev_data')::int) $$",
+        )
+        .unwrap();
+    insert_and_tick(&mut site.here, "q", 0, 10);
+    let ini =
+        site.ini_once("pgq_consumer", &format!("db = {}\nsql_function = take", dsn(&site.source)));
+    let text = fs::read_to_string(&ini).unwrap();
+    let without: String =
+        text.lines().filter(|line| !line.contains("_db = ")).collect::<Vec<_>>().join("\n");
+    fs::write(&ini, without).unwrap();
+    run_once(&ini);
+    assert_eq!(value(&mut site.here, "select sum(n) from got"), "45");
+}
+
+#[test]
+fn register_and_unregister_are_orders() {
+    let mut site = Site::new();
+    let ini = site.ini("queue_mover3", "consumer_name = fresh");
+    let order = |switch: &str| {
+        let output = pgq(&["run", &ini, switch]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(order("--register"), "consumer \"fresh\" registered on queue \"q\"\n");
+    assert_eq!(order("--register"), "consumer \"fresh\" was registered already on queue \"q\"\n");
+    assert_eq!(order("--unregister"), "consumer \"fresh\" unregistered on queue \"q\"\n");
+    assert_eq!(value(&mut site.here, "select count(*) from pgq.consumer"), "1");
+}
+
+#[test]
+fn bad_files_end_with_code_2_and_name_the_place() {
+    let site = Site::new();
+    for (section, keys, words) in [
+        ("queue_mover3", "dst_queue = x", "dst_queue: unknown key"),
+        ("queue_muver3", "", "no section is a service"),
+        ("queue_mover3", "loop_delay_x", "neither [section] nor"),
+        ("queue_mover3", "pgq_keep_lag = soon", "not an interval"),
+        ("queue_mover3", "exception_sleep = %(nowhere)s", "nowhere"),
+        ("queue_splitter3", "queue_field = extra9", "no field"),
+        ("pgq_consumer", "db = x", "unknown key"),
+    ] {
+        let output = pgq(&["run", &site.ini(section, keys)]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{keys}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn signals_reload_finish_and_end() {
+    let mut site = Site::new();
+    let ini = site.ini("queue_mover3", "dst_queue_name = copy");
+    let notify = site.path("notify");
+    let socket = UnixDatagram::bind(&notify).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut child = pgq(&["run", &ini])
+        .env("NOTIFY_SOCKET", &notify)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut message = [0; 100];
+    let length = socket.recv(&mut message).unwrap();
+    assert_eq!(&message[..length], b"READY=1");
+    assert!(site.logged("service queue_mover3 starts"));
+    let second = pgq(&["run", &ini]).output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(stderr(&second).contains("another process is running"), "{}", stderr(&second));
+
+    // A reload opens the log again and takes the new settings; a broken file changes nothing.
+    fs::rename(site.path("job.log"), site.path("old.log")).unwrap();
+    site.ini("queue_mover3", "nonsense = 1");
+    signal(&child, "HUP");
+    assert!(site.logged("starts"));
+    let old = fs::read_to_string(site.path("old.log")).unwrap();
+    assert!(old.contains("nonsense: unknown key; going on as before"), "{old}");
+    site.ini("queue_mover3", "dst_queue_name = elsewhere");
+    site.far.batch_execute("select pgq.create_queue('elsewhere')").unwrap();
+    tick_always(&mut site.far);
+    signal(&child, "HUP");
+    assert!(wait_until(Duration::from_secs(20), || site.log().matches("starts").count() >= 2));
+    insert_and_tick(&mut site.here, "q", 0, 10);
+    let arrived = "select count(*) from pgq.event_template e where tableoid::regclass::text like
+                     (select queue_data_pfx || '%' from pgq.queue where queue_name = 'elsewhere')";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "10"));
+    signal(&child, "INT");
+    assert_eq!(ends(&mut child), Some(0));
+    assert!(site.log().contains("job: stopped"), "{}", site.log());
+    assert!(!site.path("job.pid").exists());
+
+    let mut child = start(&ini);
+    assert!(wait_until(Duration::from_secs(20), || site.path("job.pid").exists()));
+    signal(&child, "TERM");
+    assert!(ends(&mut child).is_none_or(|code| code == 0));
+}
+
+#[test]
+fn unreachable_server_is_waited_for_and_said_once() {
+    let site = Site::new();
+    let ini = site.ini("queue_mover3", "");
+    let text = fs::read_to_string(&ini).unwrap();
+    let text = text.replace(&dsn(&site.source), "host=127.0.0.1 port=1 dbname=x user=y");
+    fs::write(&ini, text).unwrap();
+    let mut child = start(&ini);
+    assert!(site.logged("cannot connect to 127.0.0.1:1/x as y"));
+    signal(&child, "INT");
+    assert_eq!(ends(&mut child), Some(0));
+    assert_eq!(site.log().matches("cannot connect").count(), 1, "{}", site.log());
+}
+
+#[test]
+fn queue_dropped_under_a_service_ends_it_with_code_4() {
+    let mut site = Site::new();
+    let ini = site.ini("queue_mover3", "dst_queue_name = copy");
+    let mut child = start(&ini);
+    assert!(site.logged("starts"));
+    insert_and_tick(&mut site.here, "q", 0, 5);
+    let arrived = "select count(*) from pgq.event_template";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "5"));
+    site.here.batch_execute("select pgq.drop_queue('q', true)").unwrap();
+    assert_eq!(ends(&mut child), Some(4), "{}", site.log());
+    assert_eq!(site.log().matches("ERROR").count(), 1, "{}", site.log());
+}
+
+#[test]
+fn service_manager_starts_and_stops() {
+    let mut site = Site::new();
+    let ini = site.ini("queue_mover3", "dst_queue_name = copy");
+    fs::write(site.path("other.ini"), "[something]\nx = 1\n").unwrap();
+    let registry = site.path("skytools.ini");
+    fs::write(
+        &registry,
+        format!(
+            "[scriptmgr]\njob_name = scriptmgr\nconfig_list = {0}/job.ini, {0}/oth*.ini, {0}/sky*.ini\n[queue_mover3]\n",
+            site.dir.path().display()
+        ),
+    )
+    .unwrap();
+    let registry = registry.display().to_string();
+    let services = |arguments: &[&str]| {
+        let output = pgq(&["services", &registry]).args(arguments).output().unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr(&output),
+        )
+    };
+    let (code, out, _) = services(&["status", "-a"]);
+    assert_eq!((code, out.as_str()), (1, " STOPPED  [queue_mover3] job\n"));
+    let (code, out, words) = services(&["start", "job"]);
+    assert_eq!((code, out.as_str()), (0, "job started\n"), "{words}");
+    let (code, out, _) = services(&["status", "-t", "queue_mover3"]);
+    assert_eq!((code, out.as_str()), (0, " OK       [queue_mover3] job\n"));
+    insert_and_tick(&mut site.here, "q", 0, 5);
+    assert!(wait_until(Duration::from_secs(20), || {
+        value(&mut site.far, "select count(*) from pgq.event_template") == "5"
+    }));
+    assert_eq!(services(&["reload", "job"]).0, 0);
+    assert!(wait_until(Duration::from_secs(20), || site.log().matches("starts").count() >= 2));
+    let before = fs::read_to_string(site.path("job.pid")).unwrap();
+    assert_eq!(services(&["restart", "job"]).0, 0);
+    assert_ne!(fs::read_to_string(site.path("job.pid")).unwrap(), before);
+    assert_eq!(services(&["stop", "-a", "-w"]).0, 0);
+    assert_eq!(services(&["status", "-a"]).0, 1);
+    assert_eq!(services(&["start", "nobody"]).0, 2);
+    // The switches of the service itself do the same.
+    assert!(pgq(&["run", &ini, "-d"]).status().unwrap().success());
+    assert!(wait_until(Duration::from_secs(20), || site.path("job.pid").exists()));
+    assert!(pgq(&["run", &ini, "-s"]).status().unwrap().success());
+    assert!(wait_until(Duration::from_secs(20), || !site.path("job.pid").exists()));
+}
+
+#[test]
+fn ticker_drives_a_server_without_worker() {
+    // Upstream's server: nothing else ticks it.
+    let scratch = database_on(Tree::Peer);
+    let mut client = scratch.connect();
+    client
+        .batch_execute("select pgq.create_queue('q'); select pgq.register_consumer('q', 'c')")
+        .unwrap();
+    client
+        .batch_execute(
+            "update pgq.queue set queue_ticker_max_lag = '0.1 s', queue_rotation_period = '0.2 s';
+             select pgq.insert_event('q', 't', 'retried')",
+        )
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let ini = dir.path().join("pgqd.ini");
+    let base = dsn(&scratch).replace(&format!("dbname='{}'", scratch.name()), "");
+    fs::write(
+        &ini,
+        format!(
+            "[pgqd]\nlogfile = {0}/log\npidfile = {0}/pid\nsyslog = 0\nbase_connstr = {base}\ndatabase_list = {1}\n\
+             ticker_period = 0.05\nretry_period = 0.1\nmaint_period = 0.2\nstats_period = 1\n",
+            dir.path().display(),
+            scratch.name()
+        ),
+    )
+    .unwrap();
+    let mut child =
+        pgq(&["ticker"]).arg(&ini).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let patience = Duration::from_secs(30);
+    let ticks = "select last_tick_id > 3 from pgq.get_queue_info('q')";
+    assert!(wait_until(patience, || value(&mut client, ticks) == "t"));
+    // A retry comes back, and tables rotate once the consumer follows.
+    let mut attempts = 0;
+    let mut consumer = pgq_client::Consumer::builder("q", "c")
+        .poll_interval(Duration::from_millis(20))
+        .on_failure(pgq_client::OnFailure::Retry {
+            backoff: pgq_client::Backoff::constant(Duration::ZERO),
+            max_attempts: None,
+        })
+        .connect(&dsn(&scratch))
+        .unwrap();
+    let stop = consumer.stop_handle();
+    let thread = std::thread::spawn(move || {
+        consumer
+            .run(|_, _| {
+                attempts += 1;
+                if attempts < 3 { Err("not yet".into()) } else { Ok(()) }
+            })
+            .map(|stats| (stats, attempts))
+    });
+    let rotated =
+        "select queue_cur_table > 0 or queue_switch_step1 > queue_id + 10000000 from pgq.queue";
+    assert!(wait_until(patience, || value(&mut client, rotated) == "t"));
+    assert!(
+        wait_until(patience, || value(&mut client, "select count(*) from pgq.retry_queue") == "0")
+    );
+    let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    assert!(wait_until(patience, || log().contains("{ticks: ")), "{}", log());
+    signal(&child, "INT");
+    assert_eq!(ends(&mut child), Some(0));
+    assert!(!dir.path().join("pid").exists());
+    stop.after_batch();
+    let (stats, _) = thread.join().unwrap().unwrap();
+    assert!(stats.events >= 1);
+}
