@@ -34,6 +34,8 @@ mod query;
 mod race;
 mod walmgr_archive;
 mod walmgr_backup;
+mod walmgr_expire;
 mod walmgr_recovery;
+mod walmgr_standby;
 mod walmgr_support;
 mod worker;

@@ -50,6 +50,30 @@ pub(crate) enum Verb {
     Verify(command::verify::Args),
     /// Restore a backup into a data directory.
     Restore(command::restore::Args),
+    /// Remove backups that the rules do not keep, and what only they needed.
+    Expire(command::expire::Args),
+    /// Say what the repository holds.
+    Info(command::info::Args),
+    /// Prove that archiving works.
+    Check(command::check::Args),
+    /// Make the server archive to this repository no more.
+    Stop(command::stop::Args),
+    /// Make this host a standby.
+    #[command(alias = "create-standby")]
+    Createslave(command::createslave::Args),
+    /// Promote the standby.
+    #[command(alias = "promote")]
+    Boot(command::boot::Args),
+    /// Pause the standby's replay.
+    Pause(command::pause::Args),
+    /// Let a paused standby replay again.
+    Continue,
+    /// Choose the standbys that commits wait for.
+    SynchStandby(command::synch_standby::Args),
+    /// Run the site's periodic command if it is due.
+    Periodic,
+    /// Remove the stanza with all its WAL and backups.
+    Cleanup(command::cleanup::Args),
 }
 
 impl Cli {

@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod context;
 mod error;
+mod expire;
 mod failpoint;
 mod log;
 mod pg;

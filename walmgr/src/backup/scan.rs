@@ -22,7 +22,7 @@ const EMPTIED: [&str; 8] = [
 ];
 
 /// Files that belong to a running server or to another backup or restore.
-const SKIPPED: [&str; 11] = [
+const SKIPPED: [&str; 12] = [
     "postmaster.pid",
     "postmaster.opts",
     "backup_label",
@@ -34,6 +34,7 @@ const SKIPPED: [&str; 11] = [
     "recovery.signal",
     "standby.signal",
     "postgresql.auto.conf.tmp",
+    "walmgr.periodic",
 ];
 
 /// A file to copy.

@@ -15,6 +15,7 @@ use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, CONFIG, Control, Manifest};
 use crate::backup::scan::{self, Found, Scan};
 use crate::backup::unit::PageCheck;
+use crate::command::expire;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would copy {} files with {size} bytes", scan.files.len() + 1));
         return Ok(());
     }
-    let _lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
+    let lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     for directory in ["pack", "backup"] {
         for name in stanza.store.sweep(&stanza.key(directory))? {
             log::debug(format_args!("removed {name}, left by an interrupted backup"));
@@ -94,14 +95,31 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         "backup {id} complete: {} files, {} bytes, {} added to the repository",
         info.files, info.size, info.added
     ));
+    drop(lock);
     if info.damaged_pages.is_empty() {
-        return Ok(());
+        return expire_old(context);
     }
     Err(Error::Corrupt(format!(
         "backup {id} is complete, but the cluster has {} pages with wrong checksums: {}",
         info.damaged_pages.len(),
         info.damaged_pages.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
     )))
+}
+
+/// Only now that there is a new, sound backup may an old one go.
+fn expire_old(context: &Context) -> Result<()> {
+    let rules = &context.config.expire;
+    if rules.keep.is_none() && rules.window.is_none() {
+        return Ok(());
+    }
+    match expire::expire(context, rules.keep) {
+        // Somebody restores from an old one just now; the next backup will see to it.
+        Err(Error::Locked(why)) => {
+            log::warning(format_args!("old backups are not removed now: {why}"));
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 struct Started {

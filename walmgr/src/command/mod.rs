@@ -3,9 +3,20 @@
 pub(crate) mod archive_get;
 pub(crate) mod archive_push;
 pub(crate) mod backup;
+pub(crate) mod boot;
+pub(crate) mod check;
+pub(crate) mod cleanup;
+pub(crate) mod continue_;
+pub(crate) mod createslave;
+pub(crate) mod expire;
+pub(crate) mod info;
 pub(crate) mod listbackups;
+pub(crate) mod pause;
+pub(crate) mod periodic;
 pub(crate) mod restore;
 pub(crate) mod setup;
+pub(crate) mod stop;
+pub(crate) mod synch_standby;
 pub(crate) mod verify;
 
 use std::process::ExitCode;
@@ -42,5 +53,16 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Listbackups(args) => listbackups::run(context, args),
         Verb::Verify(args) => verify::run(context, args),
         Verb::Restore(args) => restore::run(context, args),
+        Verb::Expire(args) => expire::run(context, args),
+        Verb::Info(args) => info::run(context, args),
+        Verb::Check(args) => check::run(context, args),
+        Verb::Stop(args) => stop::run(context, args),
+        Verb::Createslave(args) => createslave::run(context, args),
+        Verb::Boot(args) => boot::run(context, args),
+        Verb::Pause(args) => pause::run(context, args),
+        Verb::Continue => continue_::run(context),
+        Verb::SynchStandby(args) => synch_standby::run(context, args),
+        Verb::Periodic => periodic::run(context),
+        Verb::Cleanup(args) => cleanup::run(context, args),
     }
 }

@@ -189,7 +189,7 @@ fn finish(
 }
 
 /// Where each tablespace goes: where it was, unless the operator says otherwise.
-fn tablespaces(info: &BackupInfo, map: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+pub(crate) fn tablespaces(info: &BackupInfo, map: &[String]) -> Result<BTreeMap<String, PathBuf>> {
     let mut places: BTreeMap<String, PathBuf> =
         info.tablespaces.iter().map(|(oid, place)| (oid.clone(), PathBuf::from(place))).collect();
     for entry in map {

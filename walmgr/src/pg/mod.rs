@@ -6,3 +6,4 @@ pub(crate) mod page;
 pub(crate) mod running;
 pub(crate) mod signal;
 pub(crate) mod sql;
+pub(crate) mod standby;

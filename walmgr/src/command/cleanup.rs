@@ -1,0 +1,66 @@
+//! `cleanup`: remove a cluster's whole stanza, with all its WAL and backups, from the repository.
+//!
+//! Lists what would go and does nothing without `--yes`; never while the server still archives into it.
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::pg::sql;
+use crate::repo::LockMode;
+use crate::repo::Store;
+
+/// Arguments of `cleanup`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do it. Nothing brings it back.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Remove the stanza.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.stanza()?;
+    let mut keys = Vec::new();
+    collect(stanza.store.as_ref(), &stanza.name, &mut keys)?;
+    // What makes backups exist goes first, what makes the stanza exist last.
+    let rank = |key: &String| match key {
+        key if key.ends_with("/stanza.json") => 2,
+        key if key.ends_with(".json") => 0,
+        _ => 1,
+    };
+    keys.sort_by_key(rank);
+    if !args.yes || context.dry_run {
+        for key in &keys {
+            log::print(format_args!("would remove {key}"));
+        }
+        if !args.yes {
+            log::notice("nothing was removed: --yes does it");
+        }
+        return Ok(());
+    }
+    if let Some(conninfo) = &context.config.cluster.connect
+        && let Ok(mut client) = sql::connect(conninfo)
+        && sql::stanza_info(&mut client)?.system_identifier == stanza.info.system_identifier
+        && sql::setting(&mut client, "archive_command")?.contains("archive-push")
+    {
+        return Err(Error::Locked(
+            "the server still archives into this stanza (walmgr stop)".to_owned(),
+        ));
+    }
+    let _backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
+    let _expire = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?;
+    stanza.store.sweep(&stanza.name)?;
+    for key in &keys {
+        stanza.store.remove(key)?;
+    }
+    log::notice(format_args!("stanza \"{}\" removed: {} objects", stanza.name, keys.len()));
+    Ok(())
+}
+
+fn collect(store: &dyn Store, directory: &str, keys: &mut Vec<String>) -> Result<()> {
+    for name in store.list(directory)? {
+        let key = format!("{directory}/{}", name.trim_end_matches('/'));
+        if name.ends_with('/') { collect(store, &key, keys)? } else { keys.push(key) }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `createslave`: make this host a standby, from the newest backup in the repository or straight from the primary.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::backup::info;
+use crate::command::restore;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::pg::{running, sql, standby};
+use crate::process;
+use crate::repo::LockMode;
+use crate::restore::place::{Existing, Place};
+use crate::restore::select::{self, Target};
+use crate::restore::settings::Recovery;
+
+/// Arguments of `createslave`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Copy from the primary with pg_basebackup instead of restoring a backup.
+    #[arg(long)]
+    from_primary: bool,
+    /// Keep files that are the same, replace and remove others.
+    #[arg(long, conflicts_with_all = ["force", "from_primary"])]
+    delta: bool,
+    /// Remove what is in the directory first.
+    #[arg(long, conflicts_with = "from_primary")]
+    force: bool,
+    /// Do not start the server.
+    #[arg(long)]
+    no_start: bool,
+    /// Seconds to wait for the standby to follow.
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+}
+
+/// Make a standby.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.stanza()?;
+    let data = context.config.data()?.to_owned();
+    let settings = &context.config.standby;
+    let recovery = Recovery {
+        target: Target::End,
+        exclusive: false,
+        timeline: "latest".to_owned(),
+        action: "promote".to_owned(),
+        restore_command: context.command_line("archive-get %f %p")?,
+        standby: Some((settings.primary_conninfo.clone(), settings.slot.clone())),
+    };
+    let source = if args.from_primary { "the primary" } else { "the repository" };
+    if !context.dry_run {
+        create_slot(context)?;
+    }
+    if args.from_primary {
+        let primary = settings
+            .primary_conninfo
+            .as_deref()
+            .ok_or_else(|| Error::Usage("standby.primary_conninfo is not set".to_owned()))?;
+        if let Some(pid) = running::postmaster(&data) {
+            return Err(Error::Locked(format!("a server runs in {} (pid {pid})", data.display())));
+        }
+        if !context.dry_run {
+            let mut copy = Command::new(context.config.program("pg_basebackup"));
+            copy.arg("--pgdata").arg(&data).args(["--dbname", primary]);
+            copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-password"]);
+            // It refuses a directory that is not empty, and syncs what it writes.
+            process::run(&mut copy, "pg_basebackup")?;
+            recovery.write(&data)?;
+        }
+    } else {
+        let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+        let backups = info::list(&stanza)?;
+        let info = select::select(&backups, None, &Target::End)?;
+        let existing = match (args.delta, args.force) {
+            (true, _) => Existing::Delta,
+            (_, true) => Existing::Force,
+            _ => Existing::Refuse,
+        };
+        let place = Place { data, tablespaces: restore::tablespaces(info, &[])?, existing };
+        place.check(info)?;
+        if !context.dry_run {
+            restore::restore(&stanza, info, &place, &recovery, None, context.config.backup.jobs)?;
+        }
+    }
+    if context.dry_run {
+        log::print(format_args!("would create a standby from {source}"));
+        return Ok(());
+    }
+    log::notice(format_args!("the standby is created from {source}"));
+    if args.no_start {
+        return Ok(());
+    }
+    start(context)?;
+    follow(context, Duration::from_secs(args.timeout))
+}
+
+/// Make the configured slot on the primary, so that it keeps the WAL this standby has not got yet.
+fn create_slot(context: &Context) -> Result<()> {
+    let settings = &context.config.standby;
+    let (Some(conninfo), Some(slot)) = (&settings.primary_conninfo, &settings.slot) else {
+        return Ok(());
+    };
+    let mut client = sql::connect(conninfo)?;
+    client.execute(
+        "select pg_catalog.pg_create_physical_replication_slot($1, true)
+          where not exists (select from pg_catalog.pg_replication_slots s where s.slot_name = $1)",
+        &[slot],
+    )?;
+    Ok(())
+}
+
+fn start(context: &Context) -> Result<()> {
+    if let Some(command) = &context.config.commands.start {
+        return process::shell(command);
+    }
+    let data = context.config.data()?;
+    let mut start = Command::new(context.config.program("pg_ctl"));
+    start.arg("--pgdata").arg(data).arg("--log").arg(data.join("walmgr-start.log"));
+    start.args(["--wait", "start"]);
+    process::run(&mut start, "pg_ctl start")
+}
+
+/// Wait until the standby is consistent, and receives from its primary if it has one.
+fn follow(context: &Context, patience: Duration) -> Result<()> {
+    let streams = context.config.standby.primary_conninfo.is_some();
+    let conninfo = context.config.connect()?;
+    let mut last = String::new();
+    let follows = standby::poll(patience, || {
+        let asked = sql::connect(conninfo).and_then(|mut client| {
+            let row = client.query_one(
+                "select pg_catalog.pg_is_in_recovery(),
+                        exists (select from pg_catalog.pg_stat_wal_receiver r where r.status = 'streaming')",
+                &[],
+            )?;
+            Ok((row.get::<_, bool>(0), row.get::<_, bool>(1)))
+        });
+        match asked {
+            Ok((false, _)) => Err(Error::Failed("the server came up as a primary".to_owned())),
+            Ok((true, receives)) => Ok(receives || !streams),
+            Err(error) => {
+                last = error.to_string();
+                Ok(false)
+            }
+        }
+    })?;
+    if follows {
+        log::notice("the standby follows");
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "the standby does not follow after {} s: {last}",
+        patience.as_secs()
+    )))
+}

@@ -1,0 +1,103 @@
+//! `expire`: remove backups that the retention rules do not keep, and what only they needed.
+//!
+//! A backup ceases to exist first, then goes what it referred to, so that an interruption leaves only what the next run removes. WAL is
+//! removed along the ancestry of timelines; history files never are.
+
+use jiff::Timestamp;
+
+use crate::backup::info::{self, BackupInfo};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::expire::{retention, unneeded};
+use crate::log;
+use crate::repo::LockMode;
+use crate::repo::stanza::Stanza;
+
+/// Arguments of `expire`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keep this many newest backups; else expire.keep of the configuration.
+    #[arg(long)]
+    keep: Option<usize>,
+}
+
+/// Remove what is not kept.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    expire(context, args.keep.or(context.config.expire.keep))
+}
+
+/// Remove what the rules do not keep.
+///
+/// # Errors
+/// [`Error::Usage`] without any rule, [`Error::Locked`] during a backup, restore or verification.
+pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
+    let window = context.config.expire.window;
+    if keep.is_none() && window.is_none() {
+        return Err(Error::Usage(
+            "nothing says how long backups are kept: expire.keep, expire.window or --keep"
+                .to_owned(),
+        ));
+    }
+    let stanza = context.stanza()?;
+    let _locks = if context.dry_run {
+        None
+    } else {
+        let backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
+        Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
+    };
+    let backups = info::list(&stanza)?;
+    let decisions = retention::kept(&backups, keep, window, Timestamp::now());
+    let (kept, gone): (Vec<_>, Vec<_>) = backups.iter().zip(decisions).partition(|(_, kept)| *kept);
+    let kept: Vec<&BackupInfo> = kept.into_iter().map(|(backup, _)| backup).collect();
+    let gone: Vec<&BackupInfo> = gone.into_iter().map(|(backup, _)| backup).collect();
+    // Everything is known to be readable before the first thing is removed.
+    let packs = unneeded::packs(&stanza, &kept)?;
+    let wal = unneeded::wal(&stanza, &kept)?;
+    if context.dry_run {
+        plan(&kept, &gone, &stanza, &packs, &wal);
+        return Ok(());
+    }
+    for backup in &gone {
+        stanza.store.remove(&stanza.key(&format!("backup/{}.json", backup.id)))?;
+    }
+    for key in packs.iter().chain(&wal) {
+        stanza.store.remove(key)?;
+    }
+    if !gone.is_empty() || !wal.is_empty() {
+        log::notice(format_args!(
+            "{} backups, {} packs and manifests and {} WAL files removed",
+            gone.len(),
+            packs.len(),
+            wal.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Say exactly what would go, and which times could not be restored to any more.
+fn plan(
+    kept: &[&BackupInfo],
+    gone: &[&BackupInfo],
+    stanza: &Stanza,
+    packs: &[String],
+    wal: &[String],
+) {
+    for backup in gone {
+        log::print(format_args!(
+            "would remove {}",
+            stanza.key(&format!("backup/{}.json", backup.id))
+        ));
+    }
+    for key in packs.iter().chain(wal) {
+        log::print(format_args!("would remove {key}"));
+    }
+    let earliest = |backups: &[&BackupInfo]| backups.first().map(|backup| backup.stop_time);
+    match (earliest(gone), earliest(kept)) {
+        (Some(before), Some(after)) if before < after => {
+            log::print(format_args!(
+                "times from {before} to {after} could not be restored to any more"
+            ));
+        }
+        _ => log::print("no restorable time would be lost"),
+    }
+}
