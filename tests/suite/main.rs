@@ -34,6 +34,7 @@ mod query;
 mod race;
 mod walmgr_archive;
 mod walmgr_backup;
+mod walmgr_daemon;
 mod walmgr_expire;
 mod walmgr_recovery;
 mod walmgr_standby;

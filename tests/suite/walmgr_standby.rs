@@ -117,7 +117,7 @@ fn a_standby_is_created_paused_made_synchronous_saved_and_promoted() {
 
     // The standby's backup from before the promotion leads onto the new timeline.
     let mut copy = Site::beside(Cluster::empty(Tree::Ours), primary.repository());
-    copy.ok(&["restore"]);
+    copy.ok(&["restore", "--no-archive"]);
     copy.cluster.start_without_waiting();
     let cluster = &copy.cluster;
     let restored = wait_until(PATIENCE, || {

@@ -39,6 +39,8 @@ pub(crate) enum Verb {
     /// Fetch one WAL file: the server's restore_command.
     #[command(alias = "xrestore")]
     ArchiveGet(command::archive_get::Args),
+    /// Stay in the foreground and store and fetch ahead of what the server asks for.
+    Daemon,
     /// Create the repository and stanza, make the server archive to it, and prove that it does.
     Setup(command::setup::Args),
     /// Take a base backup.

@@ -9,7 +9,7 @@ use crate::repo::local::LocalStore;
 use crate::repo::stanza::Stanza;
 
 /// A command's surroundings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// The configuration.
     pub(crate) config: Config,

@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// PostgreSQL refused, or cannot be reached.
     #[error("PostgreSQL: {0}")]
     Server(String),
+    /// The daemon met a failure with this exit code.
+    #[error("{1}")]
+    Daemon(u8, String),
     /// A local file or process, outside the repository.
     #[error("{what}: {source}")]
     Local {
@@ -58,6 +61,7 @@ impl Error {
             Self::Corrupt(_) => 6,
             Self::Server(_) => 7,
             Self::Local { .. } => 8,
+            Self::Daemon(code, _) => (*code).clamp(1, 125),
         }
     }
 

@@ -9,6 +9,7 @@ mod cli;
 mod command;
 mod config;
 mod context;
+mod daemon;
 mod error;
 mod expire;
 mod failpoint;

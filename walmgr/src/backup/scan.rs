@@ -22,7 +22,7 @@ const EMPTIED: [&str; 8] = [
 ];
 
 /// Files that belong to a running server or to another backup or restore.
-const SKIPPED: [&str; 12] = [
+const SKIPPED: [&str; 15] = [
     "postmaster.pid",
     "postmaster.opts",
     "backup_label",
@@ -34,7 +34,10 @@ const SKIPPED: [&str; 12] = [
     "recovery.signal",
     "standby.signal",
     "postgresql.auto.conf.tmp",
+    "walmgr.daemon.lock",
     "walmgr.periodic",
+    "walmgr.sock",
+    "walmgr.spool",
 ];
 
 /// A file to copy.

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
+use crate::daemon::client;
+use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
@@ -104,6 +106,15 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
 }
 
 fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
+    let patience = Some(Duration::from_secs(30));
+    match client::ask(context, Verb::Get, &args.name, &args.path, patience) {
+        Some(Reply::Ready(place)) if std::fs::rename(&place, &args.path).is_ok() => {
+            return Ok(Fetched::Delivered);
+        }
+        Some(Reply::Absent) => return Ok(Fetched::Absent),
+        // Whatever else it is: look for oneself.
+        _ => {}
+    }
     let stanza = context.stanza()?;
     if let Some(data) = context.data_of_server()
         && let Some(identifier) = control::system_identifier(&data)?

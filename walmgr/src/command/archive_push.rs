@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
+use crate::daemon::client;
+use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
@@ -44,6 +46,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 }
 
 fn push(context: &Context, name: &WalName, path: &Path) -> Result<Pushed> {
+    // The daemon goes by the file's own name.
+    let text = name.to_string();
+    if path.ends_with(&text)
+        && let Some(reply) = client::ask(context, Verb::Push, &text, path, None)
+    {
+        match reply {
+            Reply::Done => return Ok(Pushed::Stored),
+            Reply::Failed(code, message) => return Err(Error::Daemon(code, message)),
+            Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine => {}
+        }
+    }
     let stanza = context.stanza()?;
     // History files do not say whose they are, so the server's control file does.
     if let Some(data) = context.data_of_server()

@@ -46,6 +46,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         timeline: "latest".to_owned(),
         action: "promote".to_owned(),
         restore_command: context.command_line("archive-get %f %p")?,
+        no_archive: false,
         standby: Some((settings.primary_conninfo.clone(), settings.slot.clone())),
     };
     let source = if args.from_primary { "the primary" } else { "the repository" };

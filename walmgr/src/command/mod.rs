@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod cleanup;
 pub(crate) mod continue_;
 pub(crate) mod createslave;
+pub(crate) mod daemon;
 pub(crate) mod expire;
 pub(crate) mod info;
 pub(crate) mod listbackups;
@@ -48,6 +49,7 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
     match verb {
         Verb::ArchivePush(args) => archive_push::run(context, args),
         Verb::ArchiveGet(_) => Ok(()),
+        Verb::Daemon => daemon::run(context),
         Verb::Setup(args) => setup::run(context, args),
         Verb::Backup(args) => backup::run(context, args),
         Verb::Listbackups(args) => listbackups::run(context, args),

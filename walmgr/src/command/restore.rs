@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// What to do at the target.
     #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = ["promote", "pause", "shutdown"])]
     action: String,
+    /// Let the restored server archive nothing: for restores that are only a test.
+    #[arg(long)]
+    no_archive: bool,
     /// Become a standby, of standby.primary_conninfo if that is set.
     #[arg(long)]
     standby: bool,
@@ -124,6 +127,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         timeline: args.timeline.clone(),
         action: args.action.clone(),
         restore_command: context.command_line("archive-get %f %p")?,
+        no_archive: args.no_archive,
         standby: args.standby.then(|| {
             (context.config.standby.primary_conninfo.clone(), context.config.standby.slot.clone())
         }),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Compression, Config, Expire, Repository, Standby,
+    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Repository, Standby,
 };
 use crate::error::{Error, Result};
 use crate::log;
@@ -125,6 +125,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         // walmgr3 deleted before it copied; its 0 meant "only the new one".
         expire: Expire { keep: keep.map(|keep| keep.max(1)), window: None },
         standby: Standby { primary_conninfo: take("primary_conninfo")?, slot: None },
+        daemon: Daemon::default(),
         commands: Commands {
             start: take("slave_start_cmd")?,
             stop: take("slave_stop_cmd")?,

@@ -37,6 +37,9 @@ pub(crate) struct Config {
     /// How this host becomes a standby.
     #[serde(default)]
     pub(crate) standby: Standby,
+    /// The resident process.
+    #[serde(default)]
+    pub(crate) daemon: Daemon,
     /// Commands of the site.
     #[serde(default)]
     pub(crate) commands: Commands,
@@ -130,6 +133,20 @@ pub(crate) struct Standby {
     pub(crate) slot: Option<String>,
 }
 
+/// The resident process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Daemon {
+    /// Its Unix socket; else `walmgr.sock` in the data directory.
+    pub(crate) socket: Option<PathBuf>,
+    /// Threads that store, and threads that fetch.
+    pub(crate) jobs: usize,
+    /// How many files are stored before they are asked for.
+    pub(crate) ahead: usize,
+    /// How many segments are fetched before they are asked for.
+    pub(crate) prefetch: usize,
+}
+
 /// Commands of the site, run by `sh -c`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,6 +167,12 @@ pub(crate) struct Commands {
 impl Default for Archive {
     fn default() -> Self {
         Self { get_timeout: Duration::from_secs(60), standby_get_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self { socket: None, jobs: 4, ahead: 16, prefetch: 8 }
     }
 }
 
@@ -211,6 +234,12 @@ impl Config {
         self.cluster.data.as_deref().ok_or_else(|| {
             Error::Usage(format!("{}: cluster.data is not set", self.file.display()))
         })
+    }
+
+    /// The daemon's socket.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        let beside = || self.cluster.data.as_ref().map(|data| data.join("walmgr.sock"));
+        self.daemon.socket.clone().or_else(beside)
     }
 
     /// The connection string.

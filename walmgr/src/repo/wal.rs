@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -81,7 +82,10 @@ pub(crate) fn fetch(stanza: &Stanza, name: &WalName, to: &Path) -> Result<Fetche
         }
         return if is_hole(stanza, name)? { Ok(Fetched::Hole) } else { Ok(Fetched::Absent) };
     };
-    let temporary = to.with_extension("walmgr.tmp");
+    // A name of its own: an attempt that was given up may still be writing.
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let temporary = to.with_extension(format!("{}.{serial}.walmgr.tmp", std::process::id()));
     let delivered = deliver(stanza, name, &key, source.as_ref(), &temporary).and_then(|()| {
         std::fs::rename(&temporary, to).map_err(Error::local(format!("rename to {}", to.display())))
     });

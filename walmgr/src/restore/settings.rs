@@ -39,6 +39,8 @@ pub(crate) struct Recovery {
     pub(crate) action: String,
     /// The server's `restore_command`.
     pub(crate) restore_command: String,
+    /// Let the restored server archive nothing.
+    pub(crate) no_archive: bool,
     /// Become a standby: connection to the primary and slot, as far as there are any.
     pub(crate) standby: Option<(Option<String>, Option<String>)>,
 }
@@ -101,6 +103,9 @@ impl Recovery {
             set("primary_conninfo", conninfo.as_deref().unwrap_or_default());
             set("primary_slot_name", slot.as_deref().unwrap_or_default());
         }
+        if self.no_archive {
+            set("archive_mode", "off");
+        }
         lines.push(END.to_owned());
         lines.join("\n") + "\n"
     }
@@ -139,6 +144,7 @@ mod tests {
             timeline: "latest".to_owned(),
             action: "promote".to_owned(),
             restore_command: "walmgr archive-get %f %p".to_owned(),
+            no_archive: true,
             standby: None,
         };
         let block = recovery.block();

@@ -1,0 +1,156 @@
+//! The daemon: the same promises, ahead of time, and nothing lost when it dies.
+
+use std::fs;
+use std::process::Child;
+use std::time::Duration;
+
+use pgq_tests::{Cluster, Stop, Tree, wait_until};
+
+use crate::walmgr_support::{Site, archiving, write_owned};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon; it is killed with the value.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(site: &Site, failpoint: &str) -> Self {
+        let mut command = site.command(&["daemon"]);
+        let child = command.env("WALMGR_FAILPOINT", failpoint).spawn().unwrap();
+        let socket = site.cluster.data_dir().join("walmgr.sock");
+        let mut daemon = Self(child);
+        let up = wait_until(PATIENCE, || {
+            std::os::unix::net::UnixStream::connect(&socket).is_ok() || !daemon.is_running()
+        });
+        assert!(up && daemon.is_running(), "the daemon did not start");
+        daemon
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A primary with segments that wait for an archiver.
+fn backlog(segments: u32) -> Site {
+    let site = Site::new(archiving().set("archive_command", "false").start());
+    site.ok(&["setup", "--repository-only"]);
+    site.cluster.psql("postgres", "create table t (n int)");
+    for n in 1..=segments {
+        site.cluster.psql("postgres", &format!("insert into t values ({n})"));
+        site.cluster.psql("postgres", "select pg_switch_wal()");
+    }
+    site
+}
+
+#[test]
+fn a_backlog_drains_through_the_daemon_and_past_its_death() {
+    let site = backlog(40);
+    let mut daemon = Daemon::start(&site, "store.renamed=kill@12");
+    site.ok(&["setup"]);
+    assert!(wait_until(PATIENCE, || !daemon.is_running()), "the failpoint was not reached");
+    site.archive_all();
+    assert!(site.segments("00000001").len() > 40);
+    site.ok(&["verify"]);
+    // With a daemon that lives, too; a second one is refused, and a signal ends it in order.
+    let mut daemon = Daemon::start(&site, "");
+    site.fails(3, &["daemon"]);
+    for _ in 0..5 {
+        site.archive_all();
+    }
+    site.ok(&["verify"]);
+    daemon.signal("-TERM");
+    assert!(wait_until(PATIENCE, || !daemon.is_running()));
+    assert!(daemon.0.wait().unwrap().success());
+    assert!(!site.cluster.data_dir().join("walmgr.sock").exists());
+    site.archive_all();
+}
+
+#[test]
+fn what_was_stored_ahead_is_not_acknowledged_for_another_file() {
+    let mut site = backlog(4);
+    site.cluster.stop(Stop::Fast);
+    let wal = site.cluster.data_dir().join("pg_wal");
+    let mut ready: Vec<String> = fs::read_dir(wal.join("archive_status"))
+        .unwrap()
+        .filter_map(|entry| {
+            entry.unwrap().file_name().to_str()?.strip_suffix(".ready").map(str::to_owned)
+        })
+        .collect();
+    ready.sort();
+    let _daemon = Daemon::start(&site, "");
+    site.ok(&["archive-push", &format!("pg_wal/{}", ready[0])]);
+    // The others are stored although nobody has asked yet.
+    assert!(wait_until(PATIENCE, || ready.iter().all(|name| site.object(name).exists())));
+    site.ok(&["archive-push", &format!("pg_wal/{}", ready[1])]);
+    let path = wal.join(&ready[2]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[900_000] ^= 1;
+    write_owned(&path, &bytes);
+    let args = ["archive-push", &format!("pg_wal/{}", ready[2])];
+    let text = site.fails(5, &args);
+    assert!(text.contains("other content"), "{text}");
+    // A repository that is gone is an error here as well, and retried afterwards.
+    let away = site.cluster.dir().join("away");
+    fs::rename(site.repository(), &away).unwrap();
+    bytes[900_000] ^= 1;
+    write_owned(&path, &bytes);
+    site.fails(4, &args);
+    fs::rename(&away, site.repository()).unwrap();
+    site.ok(&args);
+}
+
+#[test]
+fn recovery_through_the_daemon_is_ahead_and_never_ends_early() {
+    let mut primary = backlog(0);
+    primary.ok(&["setup"]);
+    primary.ok(&["backup"]);
+    for n in 1..=12 {
+        primary.cluster.psql("postgres", &format!("insert into t values ({n})"));
+        primary.archive_all();
+    }
+    primary.cluster.stop(Stop::Kill);
+    let segments = primary.segments("00000001");
+    let mut copy = Site::beside(Cluster::empty(Tree::Ours), primary.repository());
+    copy.ok(&["restore", "--no-archive"]);
+
+    let daemon = Daemon::start(&copy, "");
+    let spool = copy.cluster.data_dir().join("walmgr.spool");
+    let get =
+        |name: &str| ["archive-get".to_owned(), name.to_owned(), "pg_wal/RECOVERYXLOG".to_owned()];
+    copy.ok(&get(&segments[2]));
+    assert!(wait_until(PATIENCE, || spool.join(&segments[3]).exists()
+        && spool.join(&segments[4]).exists()));
+    let away = primary.cluster.dir().join("away");
+    fs::rename(primary.repository(), &away).unwrap();
+    // What is in the spool is verified and may be had; nothing is said about the rest.
+    copy.ok(&get(&segments[3]));
+    copy.fails(200, &get(&segments[12]));
+    copy.fails(200, &get("0000000100000000000000FF"));
+    fs::rename(&away, primary.repository()).unwrap();
+    copy.fails(1, &get("0000000100000000000000FF"));
+    fs::remove_file(copy.cluster.data_dir().join("pg_wal/RECOVERYXLOG")).unwrap();
+
+    copy.cluster.start_without_waiting();
+    let cluster = &copy.cluster;
+    let finished = wait_until(PATIENCE, || {
+        cluster.try_connect("postgres", "postgres").is_ok_and(|mut client| {
+            client.query_one("select not pg_is_in_recovery()", &[]).is_ok_and(|row| row.get(0))
+        })
+    });
+    assert!(finished, "{}", copy.cluster.log());
+    assert_eq!(copy.cluster.psql("postgres", "select count(*) from t"), "12");
+    drop(daemon);
+}

@@ -1,0 +1,73 @@
+//! What client and daemon say to each other: one line of JSON each way per connection.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, Result};
+
+/// Longest line that is read.
+const LIMIT: u64 = 64 << 10;
+
+/// What a client wants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// Configuration file of the client; a daemon of another one does not answer.
+    pub(crate) config: PathBuf,
+    /// Push or get.
+    pub(crate) verb: Verb,
+    /// Name of the WAL file.
+    pub(crate) name: String,
+    /// Absolute path of the WAL file to push.
+    pub(crate) path: PathBuf,
+}
+
+/// Push or get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verb {
+    /// Store the file.
+    Push,
+    /// Bring the file.
+    Get,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// Stored and durable.
+    Done,
+    /// Verified, and here to be renamed by the client. The daemon never writes to the client's path: a client that has given up on
+    /// it must not find its file replaced later.
+    Ready(PathBuf),
+    /// The archive says with authority that there is no such file.
+    Absent,
+    /// It is missing between others.
+    Hole,
+    /// It failed: exit code and message.
+    Failed(u8, String),
+    /// The daemon is not for this client.
+    NotMine,
+}
+
+/// Send a message.
+pub(crate) fn send<T: Serialize>(stream: &mut UnixStream, message: &T) -> Result<()> {
+    let mut line = serde_json::to_vec(message).map_err(|error| Error::Failed(error.to_string()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(Error::local("write to the socket"))
+}
+
+/// Receive a message.
+///
+/// # Errors
+/// [`Error::Local`] when the other side is gone, or talks nonsense.
+pub(crate) fn receive<T: DeserializeOwned>(stream: &UnixStream) -> Result<T> {
+    let mut line = String::new();
+    BufReader::new(stream)
+        .take(LIMIT)
+        .read_line(&mut line)
+        .map_err(Error::local("read from the socket"))?;
+    serde_json::from_str(&line)
+        .map_err(|error| Error::local("read from the socket")(std::io::Error::other(error)))
+}

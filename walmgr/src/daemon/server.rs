@@ -1,0 +1,84 @@
+//! The daemon's socket: a thread per connection, of which there is one per command that PostgreSQL runs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::daemon::prefetch::Prefetcher;
+use crate::daemon::protocol::{self, Reply, Request, Verb};
+use crate::daemon::push::Pusher;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::repo::wal::Fetched;
+
+/// What connections are served with.
+pub(crate) struct Server {
+    /// Configuration file whose clients are answered.
+    pub(crate) config: std::path::PathBuf,
+    /// Stores.
+    pub(crate) pusher: Arc<Pusher>,
+    /// Fetches.
+    pub(crate) prefetcher: Arc<Prefetcher>,
+}
+
+impl Server {
+    /// Listen on a socket that only this user may use.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub(crate) fn listen(socket: &Path) -> Result<UnixListener> {
+        let what = || Error::local(format!("listen on {}", socket.display()));
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(what()(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket).map_err(what())?;
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(what())?;
+        Ok(listener)
+    }
+
+    /// Answer, for ever.
+    pub(crate) fn serve(self: Arc<Self>, listener: &UnixListener) {
+        for stream in listener.incoming() {
+            match stream {
+                Ok(stream) => {
+                    let server = Arc::clone(&self);
+                    std::thread::spawn(move || server.answer(stream));
+                }
+                Err(error) => {
+                    log::warning(format_args!("cannot accept a connection: {error}"));
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            }
+        }
+    }
+
+    fn answer(&self, mut stream: UnixStream) {
+        let Ok(request) = protocol::receive::<Request>(&stream) else { return };
+        let reply = self.reply(&request);
+        // A client that is gone asks again.
+        let _ = protocol::send(&mut stream, &reply);
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        if request.config != self.config {
+            return Reply::NotMine;
+        }
+        match request.verb {
+            Verb::Push => match self.pusher.push(&request.path) {
+                Ok(()) => Reply::Done,
+                Err((code, message)) => Reply::Failed(code, message),
+            },
+            Verb::Get => match self.prefetcher.get(&request.name) {
+                Ok((Fetched::Delivered, place)) => Reply::Ready(place),
+                Ok((Fetched::Absent, _)) => Reply::Absent,
+                Ok((Fetched::Hole, _)) => Reply::Hole,
+                Err(error) => Reply::Failed(error.exit_code(), error.to_string()),
+            },
+        }
+    }
+}
