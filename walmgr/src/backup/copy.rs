@@ -215,7 +215,6 @@ impl<'a> Worker<'a> {
                 self.shared.added.fetch_add(size, Ordering::Relaxed);
                 Ok(())
             })?;
-            failpoint::visit("backup.pack").map_err(Error::repository("write pack"))?;
         }
         Ok(())
     }

@@ -347,8 +347,6 @@ fn sync_parent(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::LocalStore;
     use crate::error::Error;
     use crate::repo::{Created, LockMode, Store, create_small, read_all};

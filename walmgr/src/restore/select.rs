@@ -44,7 +44,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp> {
         return Ok(time);
     }
     let local: DateTime = text.parse().map_err(|_| bad())?;
-    Ok(TimeZone::system().to_timestamp(local).map_err(|_| bad())?)
+    TimeZone::system().to_timestamp(local).map_err(|_| bad())
 }
 
 /// The backup to start from: the named one, or the newest that is complete before the target.
