@@ -16,6 +16,7 @@ features := --no-default-features --features pg$(PG)
 help:
 	@echo "make demo      see it work: builds, starts a private PostgreSQL, runs real load through a queue"
 	@echo "make psql      psql on a private PostgreSQL with the extensions"
+	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
 	@echo "make test      run every test"
 	@echo "make lint      rustfmt, clippy, rustdoc; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ and raw SQL"
@@ -47,6 +48,11 @@ demo: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo
 psql: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo -- --shell
+# A primary under load, an archive, a disaster, a restore, a standby: every committed row accounted for.
+.PHONY: demo-walmgr
+demo-walmgr: tree
+	cargo build --locked -q -p walmgr
+	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-walmgr
 
 .PHONY: test
 test: build peer programs

@@ -5,22 +5,23 @@
     reason = "in a test a failed step is a failed test"
 )]
 
+mod capture;
 mod cascade;
 mod client_commands;
 mod client_consumer;
 mod client_outage;
 mod client_producer;
 mod client_program;
-mod companions;
 mod client_python;
 mod client_services;
 mod client_transfer;
+mod companions;
 mod coop;
 mod coop_processes;
-mod capture;
 mod delivery;
 mod ext;
 mod harness;
+mod node;
 mod pgq_consumers;
 mod pgq_dump_restore;
 mod pgq_errors;
@@ -29,7 +30,6 @@ mod pgq_roles;
 mod pgq_signatures;
 mod pgq_ticker;
 mod pgq_upgrade;
-mod node;
 mod query;
 mod race;
 mod walmgr_archive;
