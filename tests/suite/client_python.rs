@@ -143,7 +143,7 @@ C('snake_service', 'src_db', 'dst_db', sys.argv[1:]).start()
 "#;
     let text = format!("src_db = {}\ndst_db = {}\nqueue_name = q", dsn(&scratch), dsn(&there));
     let (_dir, path) = ini("snake_service", &text);
-    let mut put = |client: &mut postgres::Client, data: &str| {
+    let put = |client: &mut postgres::Client, data: &str| {
         Producer::new("q").insert_event(client, &NewEvent::new("t", data)).unwrap();
         tick(client, "q");
     };

@@ -2,7 +2,11 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "in a test a failed step is a failed test"
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "in a test a failed step is a failed test, and small numbers convert"
 )]
 
 mod capture;
