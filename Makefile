@@ -42,6 +42,13 @@ build-release: tree
 	$(private) cargo build --locked --release -p pgq_ext $(features)
 	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
 
+# Into the server that PG_CONFIG describes; DESTDIR goes before its directories.
+PG_CONFIG ?= pg_config
+.PHONY: install
+install: needs
+	packaging/build.sh $(PG_CONFIG)
+	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql
 demo: build-release

@@ -30,7 +30,11 @@ install -m 644 "$scratch"/*.sql "$extdir/"
 # Renamed into place: a server that has the old library mapped must not see it change under its feet.
 install -m 755 "$library" "$pkglibdir/.pgq.so.new"
 mv "$pkglibdir/.pgq.so.new" "$pkglibdir/pgq.so"
+# Functions of databases that were on upstream's libraries refer to these names.
+for old in pgq_lowlevel pgq_triggers; do
+  [ -e "$pkglibdir/$old.so" ] || ln -s pgq.so "$pkglibdir/$old.so"
+done
 for program in pgq walmgr; do
-  [ -x "$bindir/$program" ] && install -m 755 "$bindir/$program" "$bin/"
+  [ ! -x "$bindir/$program" ] || install -m 755 "$bindir/$program" "$bin/"
 done
 say "installed into $pkglibdir, $extdir and $bin"

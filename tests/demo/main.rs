@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod capture;
 mod consumer;
 mod latency;
 mod queue;
@@ -31,6 +32,7 @@ fn main() {
     println!("  shared_preload_libraries = 'pgq'; create extension pgq;\n");
 
     queue::run(&cluster);
+    capture::run(&cluster);
     latency::run(&cluster);
 
     println!("\nTry it: `make psql` opens psql on such a server. There, for example:");

@@ -26,6 +26,7 @@ mod delivery;
 mod ext;
 mod harness;
 mod node;
+mod packaging;
 mod pgq_consumers;
 mod pgq_dump_restore;
 mod pgq_errors;

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Build the release for the server that PG_CONFIG describes: library and programs.
+# Usage: build.sh PG_CONFIG. A server without headers is built for with those of a private tree of its major version.
+set -euo pipefail
+. "$(dirname "$0")/../tests/env/common.sh"
+
+pg_config=${1:?usage: build.sh PG_CONFIG}
+command -v "$pg_config" >/dev/null || die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
+major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+case $major in
+  13 | 14 | 15 | 16 | 17 | 18) ;;
+  *) die "$("$pg_config" --version) is not supported: it is 13 to 18" ;;
+esac
+
+headers=$pg_config
+if [ ! -f "$("$pg_config" --includedir-server)/postgres.h" ]; then
+  PG=$major "$root/tests/env/tree.sh" ours
+  headers=$PGQ_WORK/pg/$major/ours/usr/lib/postgresql/$major/bin/pg_config
+fi
+cd "$root"
+PGRX_PG_CONFIG_PATH=$(command -v "$headers") \
+  cargo build --locked --release -p pgq_ext --no-default-features --features "pg$major"
+cargo build --locked --release -p pgq_client -p walmgr
