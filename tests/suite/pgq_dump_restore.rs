@@ -11,7 +11,7 @@ const CONSUMERS: [&str; 4] = ["abreast", "half-way", "far behind", "at the first
 
 /// A cluster with extension `pgq`, whose transaction ids start at `epoch << 32`.
 fn cluster(epoch: u32) -> Cluster {
-    let mut cluster = Cluster::builder().set("max_prepared_transactions", 5).start();
+    let mut cluster = Cluster::builder().set("synchronous_commit", "off").start();
     cluster.stop(Stop::Fast);
     let program = cluster.tree().bin().join("pg_resetwal");
     let status = cluster

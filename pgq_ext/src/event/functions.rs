@@ -3,6 +3,7 @@
 use super::insert::{self, NewEvent};
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
+use crate::pg::sequence;
 use crate::pg::text::Text;
 
 fn queue_name(call: &Call) -> Result<Text, PgqError> {
@@ -68,4 +69,9 @@ pub(crate) fn insert_events(call: &Call) -> Result<Returned, PgqError> {
 /// `pgq.current_event_table(queue_name)`.
 pub(crate) fn current_event_table(call: &Call) -> Result<Returned, PgqError> {
     insert::current_event_table(call.text(0)).map(Returned::Text)
+}
+
+/// `pgq._last_value(sequence)`: how far ids are given out, for the ticker.
+pub(crate) fn last_value(call: &Call) -> Result<Returned, PgqError> {
+    Ok(call.oid(0).and_then(sequence::last_value).map_or(Returned::Null, Returned::Int8))
 }

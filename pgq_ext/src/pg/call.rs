@@ -71,6 +71,12 @@ impl Call {
         self.datum(index).and_then(|datum| unsafe { pgrx::FromDatum::from_datum(datum, false) })
     }
 
+    /// An `oid` or `regclass` argument.
+    pub(crate) fn oid(&self, index: usize) -> Option<pg_sys::Oid> {
+        // SAFETY: reading an oid out of a pass-by-value datum cannot fail.
+        self.datum(index).and_then(|datum| unsafe { pgrx::FromDatum::from_datum(datum, false) })
+    }
+
     /// A `text[]` argument as its elements. NULL array: None. More than one dimension: Err.
     pub(crate) fn text_array(
         &self,

@@ -20,6 +20,8 @@ c_functions! {
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
     /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
+    /// `pgq._last_value(regclass)`
+    pgq_last_value, pg_finfo_pgq_last_value => functions::last_value;
     /// `pgq._queue_changed()`
     pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
     /// `pgq.logutriga()`

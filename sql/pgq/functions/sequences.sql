@@ -42,6 +42,19 @@ $$ language plpgsql strict;
 
 comment on function pgq.seq_setval(text, int8) is 'set a sequence forward, never back';
 
+create or replace function pgq._last_value(i_sequence regclass)
+returns bigint as 'MODULE_PATHNAME', 'pgq_last_value'
+-- ----------------------------------------------------------------------
+-- Function: pgq._last_value(1)
+--      As pg_sequence_last_value, but it gives its lock back at once. The ticker looks at the sequences of all queues
+--      in one transaction; holding a lock on each costs more than all the rest of it.
+-- Returns: last value; NULL before the first, or if it is no sequence
+-- Errors: XX000 no such relation
+-- ----------------------------------------------------------------------
+language c strict;
+
+comment on function pgq._last_value(regclass) is 'last value of a sequence, without keeping a lock';
+
 create or replace function pgq._next_id(i_table text)
 returns integer as $$
 -- ----------------------------------------------------------------------

@@ -11,7 +11,7 @@ begin
     return query
     select x.queue_id
       from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
-                   pg_sequence_last_value(to_regclass(q.queue_event_seq)) as value,
+                   pgq._last_value(to_regclass(q.queue_event_seq)) as value,
                    now() - l.tick_time as lag,
                    l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot
               from pgq.queue q
@@ -97,7 +97,7 @@ declare
     v_due   boolean;
 begin
     -- The sequence first: events that it counts and the snapshot does not see yet are counted in vain, not missed.
-    select q.*, pg_sequence_last_value(pgq.quote_fqname(q.queue_event_seq)::regclass) as seq
+    select q.*, pgq._last_value(pgq.quote_fqname(q.queue_event_seq)::regclass) as seq
       into v_queue
       from pgq.queue q
      where q.queue_id = i_queue_id;
