@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pgq_tests::{Cluster, Stop};
+use pgq_tests::{Cluster, Stop, Tree};
 use postgres::Client;
 
 use crate::query::{outcome, row, rows, run};
@@ -10,8 +10,8 @@ use crate::query::{outcome, row, rows, run};
 const CONSUMERS: [&str; 4] = ["abreast", "half-way", "far behind", "at the first tick"];
 
 /// A cluster with extension `pgq`, whose transaction ids start at `epoch << 32`.
-fn cluster(epoch: u32) -> Cluster {
-    let mut cluster = Cluster::builder().set("synchronous_commit", "off").start();
+fn cluster(tree: Tree, epoch: u32) -> Cluster {
+    let mut cluster = Cluster::builder_on(tree).set("synchronous_commit", "off").start();
     cluster.stop(Stop::Fast);
     let program = cluster.tree().bin().join("pg_resetwal");
     let status = cluster
@@ -135,6 +135,9 @@ fn populate(cluster: &Cluster) -> Client {
     run(&mut client, &format!("select pgq.event_retry({batch}, {event}, 0)"));
     insert(&mut client, "not ticked");
     insert(&mut client, "not ticked either");
+    let state = "select queue_cur_table, (select count(*) from pgq.retry_queue), (select count(*) from pgq.event_2_0) > 3,
+                        (select count(*) from pgq.event_2_1) > 10 from pgq.queue";
+    assert_eq!(row(&mut client, state), "1|1|t|t");
     client
 }
 
@@ -199,14 +202,14 @@ fn assert_ids_are_new(client: &mut Client) {
     );
 }
 
-fn smaller_ids(way: &Way) {
-    let old = cluster(3);
+fn smaller_ids(from: Tree, way: &Way) {
+    let old = cluster(from, 3);
     let mut there = populate(&old);
     // Its events are in no dump.
     let mut unfinished = old.connect("app");
     run(&mut unfinished, "begin; select pgq.insert_event('q.\"1', 'test', 'never')");
 
-    let new = cluster(0);
+    let new = cluster(Tree::Ours, 0);
     copy(&old, &new, way);
     run(&mut unfinished, "rollback");
     let mut here = new.connect("app");
@@ -233,7 +236,19 @@ fn smaller_ids(way: &Way) {
     run(&mut writer, "commit");
     insert(&mut there, "open across");
 
-    assert_eq!(drain_all(&mut here), drain_all(&mut there));
+    let got = drain_all(&mut here);
+    assert_eq!(got, drain_all(&mut there));
+    let first = got[CONSUMERS[3]].join(" ");
+    for data in [
+        "across the switch",
+        "after the switch",
+        "not ticked either",
+        "in a savepoint",
+        "open across",
+    ] {
+        assert_eq!(first.matches(data).count(), 1, "{data} in {first}");
+    }
+    assert!(!first.contains("never"));
     assert_ids_are_new(&mut here);
 
     // Rotation goes on as well, through all tables.
@@ -259,19 +274,24 @@ fn smaller_ids(way: &Way) {
 
 #[test]
 fn plain_dump_into_a_cluster_with_smaller_ids_goes_on_after_rebase() {
-    smaller_ids(&Way::Plain);
+    smaller_ids(Tree::Ours, &Way::Plain);
 }
 
 #[test]
 fn custom_dump_into_a_cluster_with_smaller_ids_goes_on_after_rebase() {
-    smaller_ids(&Way::Custom);
+    smaller_ids(Tree::Ours, &Way::Custom);
+}
+
+#[test]
+fn dump_of_pgq_3_5_goes_on_after_rebase() {
+    smaller_ids(Tree::Peer, &Way::Custom);
 }
 
 #[test]
 fn dump_into_a_cluster_with_larger_ids_just_goes_on() {
-    let old = cluster(0);
+    let old = cluster(Tree::Ours, 0);
     let mut there = populate(&old);
-    let new = cluster(1);
+    let new = cluster(Tree::Ours, 1);
     copy(&old, &new, &Way::Custom);
     let mut here = new.connect("app");
     assert_eq!(positions(&mut here), positions(&mut there));
@@ -285,7 +305,7 @@ fn dump_into_a_cluster_with_larger_ids_just_goes_on() {
 
 #[test]
 fn rebase_uses_up_ids_where_the_cluster_is_too_young_for_the_ticks() {
-    let old = cluster(1);
+    let old = cluster(Tree::Ours, 1);
     run(&mut old.connect("postgres"), "create database app");
     let mut there = old.connect("app");
     run(&mut there, "create extension pgq; select pgq.create_queue('q.\"1')");
@@ -307,7 +327,7 @@ fn rebase_uses_up_ids_where_the_cluster_is_too_young_for_the_ticks() {
              end loop;
          end; $$",
     );
-    let new = cluster(0);
+    let new = cluster(Tree::Ours, 0);
     copy(&old, &new, &Way::Plain);
     let mut here = new.connect("app");
     assert_eq!(row(&mut here, "select pg_catalog.txid_current() < 1500"), "t");
@@ -316,4 +336,34 @@ fn rebase_uses_up_ids_where_the_cluster_is_too_young_for_the_ticks() {
     let got = drain(&mut here, CONSUMERS[0]);
     assert_eq!(got.len(), 1500);
     assert_eq!(got, drain(&mut there, CONSUMERS[0]));
+}
+
+#[test]
+fn restored_backlog_is_divided_as_any_other() {
+    let old = cluster(Tree::Ours, 1);
+    run(&mut old.connect("postgres"), "create database app");
+    let mut there = old.connect("app");
+    run(&mut there, "create extension pgq; select pgq.create_queue('q.\"1')");
+    there.execute("select pgq.register_consumer('q.\"1', $1)", &[&CONSUMERS[0]]).unwrap();
+    run(&mut there, "select pgq.set_queue_config('q.\"1', 'batch_max_count', '10')");
+    tick(&mut there);
+    for n in 0..30 {
+        let size = 1 + n % 4;
+        run(
+            &mut there,
+            &format!(
+                "select pgq.insert_event('q.\"1', 'test', '{n}') from generate_series(1, {size})"
+            ),
+        );
+    }
+    let new = cluster(Tree::Ours, 0);
+    copy(&old, &new, &Way::Plain);
+    let mut here = new.connect("app");
+    assert_eq!(row(&mut here, "select pgq.rebase()"), "1");
+    tick(&mut here);
+    let batches = drain(&mut here, CONSUMERS[0]);
+    let sizes: Vec<_> = batches.iter().map(|batch| batch.split_whitespace().count()).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 73, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
+    assert!(sizes.iter().filter(|size| **size > 0).count() >= 8, "{sizes:?}");
 }

@@ -161,9 +161,9 @@ returns void as $$
 -- Function: pgq._rebase_queue(1)
 --      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < … < u(n) are chosen that this
 --      cluster has given out and that are not in progress. The snapshot of tick k ends at u(k) and sees all that
---      is not in progress now; events that tick k is the first to see get u(k - 1), and those that no tick sees
---      get u(n). Transactions that are in progress stay unseen by all ticks, so what they have inserted, and what
---      is inserted later, comes with the next tick.
+--      is not in progress now; events that tick k is the first to see get u(k - 1). Those that no tick sees get
+--      u(n) and following ids, so many to each that batch_max_count can be kept. Transactions that are in progress
+--      stay unseen by all ticks, so what they have inserted, and what is inserted later, comes with the next tick.
 --      The caller has the queue's ticker and rotation locks.
 -- ----------------------------------------------------------------------
 declare
@@ -174,6 +174,9 @@ declare
     v_snaps    txid_snapshot[];
     v_stored   xid[];
     v_n        integer;
+    v_groups   bigint;
+    v_group    bigint := 0;
+    v_fill     bigint := 0;
     v_ids      bigint[];
     v_foreign  integer;
     v_restored bigint[];
@@ -195,7 +198,15 @@ begin
       from pgq.tick t
      where t.tick_queue = i_queue_id;
 
-    v_ids := pgq._past_ids(i_queue_id, v_n + 1);
+    -- Any two groups of events that no tick covers are together more than a batch.
+    v_tables := array(select pgq._live_tables(i_queue_id));
+    execute (select 'select sum(c) from (' || string_agg(format('select count(*) as c from %s', t), ' union all ') || ') x'
+               from unnest(v_tables) t)
+       into v_groups;
+    v_groups := least(v_groups * 2 / v_queue.queue_batch_max_count + 1, 10000);
+
+    -- The ids first: whatever is in progress when they are known must not be seen by any tick.
+    v_ids := pgq._past_ids(i_queue_id, v_n + v_groups);
     v_now := txid_current_snapshot();
     select coalesce(max(s.place), 0)
       into v_foreign
@@ -204,12 +215,11 @@ begin
     v_restored := pgq._restored_by(i_queue_id, v_now);
 
     -- For each transaction, oldest first: which tick is the first to see it. Neighbours of one class make a range.
-    v_tables := array(select pgq._live_tables(i_queue_id));
     for v_tx in
-        execute 'select distinct x.ev_txid, not (x.stored = any ($1)) as is_new from ('
+        execute 'select x.ev_txid, not (x.stored = any ($1)) as is_new, count(*) as events from ('
                 || (select string_agg(format('select e.ev_txid, pgq._full_xid(e.xmin, $2) as stored from %s e', t), ' union all ')
                       from unnest(v_tables) t)
-                || ') x order by 2, 1'
+                || ') x group by 1, 2 order by 2, 1'
           using v_restored, txid_snapshot_xmax(v_now)
     loop
         if v_tx.is_new then
@@ -223,6 +233,14 @@ begin
         while v_class <= v_n and not txid_visible_in_snapshot(v_tx.ev_txid, v_snaps[v_class]) loop
             v_class := v_class + 1;
         end loop;
+        if v_class > v_n then
+            if v_fill > 0 and v_fill + v_tx.events > v_queue.queue_batch_max_count and v_group < v_groups - 1 then
+                v_group := v_group + 1;
+                v_fill := 0;
+            end if;
+            v_fill := v_fill + v_tx.events;
+            v_class := v_n + 1 + v_group;
+        end if;
 
         if v_ranges > 0 and v_before = v_class and v_new[v_ranges] = v_tx.is_new then
             v_high[v_ranges] := v_tx.ev_txid;
@@ -264,7 +282,7 @@ $$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._rebase_queue(integer) is 'give a queue transaction ids of this cluster';
 
-create or replace function pgq._past_ids(i_queue_id integer, i_count integer)
+create or replace function pgq._past_ids(i_queue_id integer, i_count bigint)
 returns bigint[] as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._past_ids(2)
@@ -308,4 +326,4 @@ begin
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;
 
-comment on function pgq._past_ids(integer, integer) is 'newest transaction ids that are not in progress';
+comment on function pgq._past_ids(integer, bigint) is 'newest transaction ids that are not in progress';

@@ -96,6 +96,7 @@ returns bigint as $$
 declare
     v_queue record;
     v_due   integer[];
+    v_hint  text;
     v_count bigint := 0;
 begin
     begin
@@ -130,7 +131,10 @@ begin
             end if;
         exception
             when others then
-                raise warning 'ticker: queue "%": %', v_queue.queue_name, sqlerrm using errcode = sqlstate;
+                get stacked diagnostics v_hint = pg_exception_hint;
+                raise warning 'ticker: queue "%": %', v_queue.queue_name, sqlerrm
+                    using errcode = sqlstate,
+                          hint = coalesce(nullif(v_hint, ''), 'Call pgq.ticker() with the name of the queue to see more.');
         end;
     end loop;
     return v_count;
