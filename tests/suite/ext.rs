@@ -5,7 +5,7 @@ use std::thread;
 use pgq_tests::{Random, Scratch, Tree, scratch_database, scratch_database_on};
 use postgres::Client;
 
-use crate::query::{outcome, row, rows, run};
+use crate::query::{outcome, patient, row, rows, run};
 
 /// A database without pgq: a target needs only `pgq_ext`.
 fn target() -> Scratch {
@@ -113,7 +113,7 @@ fn two_sessions_that_apply_the_same_thing_meet() {
             );
             let answer = thread::scope(|scope| {
                 let second = scope.spawn(|| {
-                    let mut client = database.connect();
+                    let mut client = patient(database.connect());
                     row(&mut client, &format!("select pgq_ext.{call}"))
                 });
                 let mut watch = database.connect();

@@ -45,3 +45,9 @@ pub(crate) fn outcome(client: &mut Client, sql: &str) -> String {
 pub(crate) fn run(client: &mut Client, sql: &str) {
     client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
+
+/// Make a session that waits for another one give up in the end, so that a failed test does not hang.
+pub(crate) fn patient(mut client: Client) -> Client {
+    run(&mut client, "set statement_timeout = '90 s'");
+    client
+}

@@ -101,7 +101,8 @@ begin
       into v_queue
       from pgq.queue q
      where q.queue_id = i_queue_id;
-    if not found then
+    -- The caller has looked before it waited for the lock; meanwhile the queue may have become another node's branch.
+    if not found or v_queue.queue_external_ticker then
         return null;
     end if;
     v_seq := coalesce(v_queue.seq, 1);

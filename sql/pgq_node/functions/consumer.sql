@@ -44,7 +44,7 @@ begin
         on conflict (queue_name, consumer_name) do update
        set provider_node = excluded.provider_node,
            last_tick_id = excluded.last_tick_id
-    returning s.xmax = 0 into is_new;
+    returning s.xmax = 0 into is_new; -- a row that was there is locked before it is updated
     if is_new then
         ret_code := 200;
         ret_note := 'Consumer ' || i_consumer_name || ' registered on queue ' || i_queue_name;

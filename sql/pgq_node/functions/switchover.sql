@@ -37,7 +37,8 @@ as $$
 --      55000   steps in wrong order
 --      55000   isolation level above READ COMMITTED in step 2: the last tick would miss events
 --      23502, 23503  step 3 with a new provider that is null or has no location
--- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits for writers
+-- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits for writers, and its ticker
+--        lock
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
 declare
@@ -82,6 +83,8 @@ begin
                       hint = 'Use READ COMMITTED.';
         end if;
         perform pgq_node._lock_events(i_queue_name);
+        -- The queue's ticker lock: a ticker that began before step 1 may be about to take the next id.
+        perform pg_advisory_xact_lock(1885827444, queue.queue_id);
         last_tick := nextval(queue.queue_tick_seq);
         perform pgq.ticker(i_queue_name, last_tick, current_timestamp, nextval(queue.queue_event_seq));
         ret_note := 'Step 2: Inserted last tick: ' || i_queue_name;

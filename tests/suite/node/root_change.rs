@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use pgq_tests::wait_until;
+use pgq_tests::{Scratch, wait_until};
 
 use crate::node::{branch, problems, root};
-use crate::query::{outcome, row, rows, run};
+use crate::query::{outcome, patient, row, rows, run};
 
 #[test]
 fn demotion_can_be_cancelled() {
@@ -43,7 +43,7 @@ fn last_tick_of_a_root_waits_for_writers_and_ends_with_their_events() {
     run(&mut client, "select pgq_node.demote_root('q', 1, null)");
     std::thread::scope(|scope| {
         let demoted = scope.spawn(|| {
-            let mut client = database.connect();
+            let mut client = patient(database.connect());
             assert!(
                 outcome(&mut client, "begin isolation level repeatable read; select pgq_node.demote_root('q', 2, null)")
                     .starts_with("ERROR 55000")
@@ -110,8 +110,9 @@ fn promotion_waits_for_the_worker_and_refuses_it_afterwards() {
          insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (1, now(), 'a', 'copied')",
     );
     std::thread::scope(|scope| {
-        let promoted = scope
-            .spawn(|| row(&mut database.connect(), "select * from pgq_node.promote_branch('q')"));
+        let promoted = scope.spawn(|| {
+            row(&mut patient(database.connect()), "select * from pgq_node.promote_branch('q')")
+        });
         let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         assert!(wait_until(Duration::from_secs(30), || row(&mut client, waits) == "1"));
         run(
@@ -127,4 +128,45 @@ fn promotion_waits_for_the_worker_and_refuses_it_afterwards() {
         outcome(&mut worker, "select pgq_node.set_consumer_completed('q', 'node2_worker', 3)"),
         "ERROR 55000: worker \"node2_worker\" of queue \"q\" cannot apply a batch: its node is the root"
     );
+}
+
+/// Run something in another session; once it waits for the queue's ticker lock, do `held` with the lock and let go of it.
+fn while_the_ticker_lock_is_held(database: &Scratch, held: &str, waiting: &str) -> String {
+    std::thread::scope(|scope| {
+        // Inside, so that a failure here ends the wait there.
+        let (mut holder, mut watch) = (database.connect(), database.connect());
+        run(
+            &mut holder,
+            "begin; select pg_advisory_xact_lock(1885827444, queue_id) from pgq.queue where queue_name = 'q'",
+        );
+        let answer = scope.spawn(|| row(&mut patient(database.connect()), waiting));
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
+        assert!(wait_until(Duration::from_secs(30), || row(&mut watch, waits) == "1"));
+        run(&mut holder, held);
+        run(&mut holder, "commit");
+        answer.join().unwrap()
+    })
+}
+
+#[test]
+fn ticker_that_was_on_its_way_lays_nothing_behind_the_last_tick() {
+    let (database, mut client) = root();
+    let demote =
+        "select pgq_node.demote_root('q', 1, null); select pgq_node.demote_root('q', 2, null)";
+    assert_eq!(while_the_ticker_lock_is_held(&database, demote, "select pgq.ticker('q')"), "∅");
+    assert_eq!(row(&mut client, "select max(tick_id) from pgq.tick"), "2");
+}
+
+#[test]
+fn last_tick_comes_after_that_of_a_ticker_that_was_faster() {
+    let (database, mut client) = root();
+    run(&mut client, "select pgq_node.demote_root('q', 1, null)");
+    let tick = "insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
+                select queue_id, nextval(queue_tick_seq::regclass), 1 from pgq.queue where queue_name = 'q'";
+    let last = while_the_ticker_lock_is_held(
+        &database,
+        tick,
+        "select last_tick from pgq_node.demote_root('q', 2, null)",
+    );
+    assert_eq!(last, "3");
 }
