@@ -7,7 +7,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use crate::pg;
 
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
-static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
+static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static TICKER_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static RETRY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAINT_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(30_000);

@@ -7,6 +7,7 @@ mod database;
 mod maintenance;
 mod tick;
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -48,13 +49,15 @@ struct Worker {
     retry: Timer,
     maintain: Timer,
     /// Operations of the current maintenance round that are still to do.
-    operations: std::collections::VecDeque<maintenance::Operation>,
+    operations: VecDeque<maintenance::Operation>,
     /// When some queue was last seen to get events.
     touched: u64,
     /// Looks in a row that found retry events due which could not be moved.
     futile_retries: u32,
     /// Newest tick of each queue somebody waits for, to see ticks that others make.
-    newest: std::collections::HashMap<i32, i64>,
+    newest: HashMap<i32, i64>,
+    /// Names of these queues, for messages.
+    names: HashMap<i32, String>,
 }
 
 /// Run until told to end. `argument` is the number of the slot, or [`ALONE`] plus the database's oid.
@@ -97,10 +100,11 @@ pub(crate) fn main(argument: usize) {
         ticker: Timer::default(),
         retry: Timer::default(),
         maintain: Timer::default(),
-        operations: std::collections::VecDeque::new(),
+        operations: VecDeque::new(),
         touched: 0,
         futile_retries: 0,
-        newest: std::collections::HashMap::new(),
+        newest: HashMap::new(),
+        names: HashMap::new(),
     };
     worker.run();
 }

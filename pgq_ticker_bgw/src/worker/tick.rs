@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Worker, micros, number};
 use crate::pg::session::{self, Value};
 use crate::pg::{activity, process};
-use crate::settings;
+use crate::{problems, settings};
 
 /// Queues where a tick may be due, as the owner of the extension sees them.
 const DUE: &str = "\
@@ -38,26 +38,24 @@ impl Worker {
     }
 
     fn tick(&mut self, queue: i32) {
-        // The name is looked up each time: a queue may have been dropped, and its id is all that shared memory has.
-        let name = session::transaction(self.role, || {
+        let begin = self.now();
+        let name = self.names.get(&queue).cloned();
+        activity::busy(&format!("tick {}", name.as_deref().unwrap_or_default()));
+        self.slot.clear_dirty(queue);
+        let result = session::transaction(self.role, || {
             session::query(
-                "select queue_name from pgq.queue where queue_id operator(pg_catalog.=) $1",
+                "select pgq._tick_on_demand(queue_name), queue_name from pgq.queue \
+                 where queue_id operator(pg_catalog.=) $1",
                 &[Value::Int4(queue)],
             )
         });
-        self.slot.clear_dirty(queue);
-        let Some(name) = name.ok().and_then(|rows| rows.into_iter().flatten().flatten().next())
-        else {
-            self.gates.shut(queue, self.now(), micros(FAILED_PAUSE));
-            return;
-        };
-        activity::busy(&format!("tick {name}"));
-        let result = self.attempt("tick", &name, || {
-            session::query("select pgq._tick_on_demand($1)", &[Value::Text(&name)])
-        });
         match result {
             Ok(rows) => {
-                self.gates.shut(queue, self.now(), micros(settings::min_tick_interval()));
+                self.gates.shut(queue, begin, micros(settings::min_tick_interval()));
+                if let Some(name) = rows.first().and_then(|row| row.get(1).cloned().flatten()) {
+                    problems::resolve(&self.shared, self.database, "tick", &name);
+                    self.names.insert(queue, name);
+                }
                 if let Some(tick) = number(&rows) {
                     self.newest.insert(queue, tick);
                     self.count_ticks(1);
@@ -65,11 +63,24 @@ impl Worker {
                     self.shared.wake_waiters(self.database, Some(queue));
                 }
             }
-            Err(_) => {
+            Err(failure) => {
                 self.slot.mark_dirty(queue);
                 self.gates.shut(queue, self.now(), micros(FAILED_PAUSE));
+                let name = name.unwrap_or_else(|| self.find_name(queue));
+                self.note_failure("tick", &name, &failure);
             }
         }
+    }
+
+    fn find_name(&self, queue: i32) -> String {
+        let rows = session::transaction(self.role, || {
+            session::query(
+                "select queue_name from pgq.queue where queue_id operator(pg_catalog.=) $1",
+                &[Value::Int4(queue)],
+            )
+        });
+        let name = rows.unwrap_or_default().into_iter().flatten().flatten().next();
+        name.unwrap_or_else(|| format!("queue {queue}"))
     }
 
     /// Look at all queues by their limits on count, lag and idle time.
@@ -107,6 +118,7 @@ impl Worker {
     fn look_for_foreign_ticks(&mut self) {
         let waited = self.shared.waited_queues(self.database);
         self.newest.retain(|queue, _| waited.contains(queue));
+        self.names.retain(|queue, _| waited.contains(queue));
         for queue in waited {
             let newest = session::transaction(self.role, || {
                 session::query(
