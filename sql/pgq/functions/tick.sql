@@ -194,10 +194,15 @@ returns bigint as $$
 --      Add a row to pgq.tick, with the next tick id.
 -- Returns: id of the tick
 -- ----------------------------------------------------------------------
+declare
+    v_tick_id bigint;
+begin
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
     values (i_queue_id, nextval(pgq.quote_fqname(i_tick_seq)::regclass), now(), i_snapshot, i_event_seq)
-    returning tick_id;
-$$ language sql set search_path = pg_catalog, pg_temp;
+    returning tick_id into v_tick_id;
+    return v_tick_id;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._add_tick(integer, text, txid_snapshot, bigint) is 'add a row to pgq.tick';
 

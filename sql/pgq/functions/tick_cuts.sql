@@ -9,25 +9,29 @@ returns text as $$
 -- Returns: text of a query with the columns ev_txid, ev_id and is_current (in the current table); its parameter $1
 --      is the present snapshot, $2 the end of i_prev and $3 the transactions in progress in i_prev
 -- ----------------------------------------------------------------------
-    select string_agg(
-               format('select e.ev_txid, e.ev_id, %s as is_current from %s e'
-                      ' where e.ev_txid %s and pg_catalog.txid_visible_in_snapshot(e.ev_txid, $1)',
-                      t.is_current::text, pgq.quote_fqname(q.queue_data_pfx || '_' || t.number), r.condition),
-               E'\nunion all\n')
-      from pgq.queue q,
-           lateral (
-               select q.queue_cur_table as number, true as is_current
-                union all
-               select (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables, false
-                where q.queue_ntables > 1
-                  and not coalesce(txid_snapshot_xmin(i_prev) > q.queue_switch_step2, false)) t,
-           lateral (
-               select '>= $2' as condition
-                union all
-               select '= any ($3)'
-                where txid_snapshot_xmin(i_prev) < txid_snapshot_xmax(i_prev)) r
-     where q.queue_id = i_queue_id;
-$$ language sql stable set search_path = pg_catalog, pg_temp;
+begin
+    -- PL/pgSQL keeps the plan, which takes longer to make than to run.
+    return (
+        select string_agg(
+                   format('select e.ev_txid, e.ev_id, %s as is_current from %s e'
+                          ' where e.ev_txid %s and pg_catalog.txid_visible_in_snapshot(e.ev_txid, $1)',
+                          t.is_current::text, pgq.quote_fqname(q.queue_data_pfx || '_' || t.number), r.condition),
+                   E'\nunion all\n')
+          from pgq.queue q,
+               lateral (
+                   select q.queue_cur_table as number, true as is_current
+                    union all
+                   select (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables, false
+                    where q.queue_ntables > 1
+                      and not coalesce(txid_snapshot_xmin(i_prev) > q.queue_switch_step2, false)) t,
+               lateral (
+                   select '>= $2' as condition
+                    union all
+                   select '= any ($3)'
+                    where txid_snapshot_xmin(i_prev) < txid_snapshot_xmax(i_prev)) r
+         where q.queue_id = i_queue_id);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._waiting_sql(integer, txid_snapshot) is 'query for the events that no tick covers';
 
