@@ -61,6 +61,15 @@ demo-walmgr: tree
 	cargo build --locked -q -p walmgr
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-walmgr
 
+# The pgq command with its man pages and completions, in target/client.
+.PHONY: client
+client: needs
+	cargo build --locked --release -p pgq_client --bins
+	@mkdir -p $(CARGO_TARGET_DIR)/client/completions
+	@cp $(CARGO_TARGET_DIR)/release/pgq $(CARGO_TARGET_DIR)/client/
+	@$(CARGO_TARGET_DIR)/release/pgq man $(CARGO_TARGET_DIR)/client/man
+	@for shell in bash zsh fish; do $(CARGO_TARGET_DIR)/release/pgq completions $$shell >$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
+
 .PHONY: test
 test: build peer programs
 	cargo build --locked -p walmgr
@@ -71,6 +80,7 @@ test: build peer programs
 # Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
 bench: build-release peer
+	cargo build --locked --release -p pgq_client --bins
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)
 

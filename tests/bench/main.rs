@@ -15,6 +15,7 @@
 )]
 
 mod capture;
+mod client;
 mod consume;
 mod idle;
 mod insert;
@@ -29,12 +30,13 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let servers = servers::Servers::start();
     println!("{}\n", servers.versions());
-    let suites: [(&str, Suite); 5] = [
+    let suites: [(&str, Suite); 6] = [
         ("insert", insert::in_one_transaction),
         ("commit", insert::one_per_transaction),
         ("consume", consume::run),
         ("idle", idle::run),
         ("capture", capture::run),
+        ("client", client::run),
     ];
     for (name, run) in suites {
         if is_wanted(name) {

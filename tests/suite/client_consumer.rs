@@ -311,3 +311,33 @@ fn database_without_pgq_is_named() {
     assert!(matches!(error, Error::Missing(_)), "{error}");
     assert!(error.to_string().contains(scratch.name()), "{error}");
 }
+
+#[test]
+fn members_of_a_group_share_the_batches_and_take_over() {
+    let (scratch, mut client) = prepare(Tree::Ours);
+    let member = |name: &str, takeover| {
+        Consumer::builder("q", "group").cooperative(name, takeover).stop_when_empty(true)
+    };
+    let error = member("one", None).connect(&dsn(&scratch)).err().unwrap();
+    assert!(error.to_string().contains("pgq_coop"), "{error}");
+    client.batch_execute("create extension pgq_coop").unwrap();
+    member("one", None).connect(&dsn(&scratch)).unwrap().register().unwrap();
+
+    // A member that dies with a batch in its hands.
+    insert_and_tick(&mut client, "q", 0, 10);
+    let dead = value(&mut client, "select pgq_coop.next_batch('q', 'group', 'dead')");
+    insert_and_tick(&mut client, "q", 10, 30);
+    let mut one = member("one", None).max_batches(1).connect(&dsn(&scratch)).unwrap();
+    assert_eq!(one.run(note).unwrap().events, 20);
+    insert_and_tick(&mut client, "q", 30, 35);
+    let mut two = member("two", None).connect(&dsn(&scratch)).unwrap();
+    assert_eq!(two.run(note).unwrap().events, 5);
+    assert_eq!(seen(&mut client), "25 of 25");
+
+    client
+        .batch_execute("update pgq.subscription set sub_active = now() - interval '1 hour' where sub_batch is not null")
+        .unwrap();
+    let mut heir = member("two", Some(Duration::from_secs(60))).connect(&dsn(&scratch)).unwrap();
+    assert_eq!(heir.run(note).unwrap().events, 10, "batch {dead} of the dead member");
+    assert_eq!(seen(&mut client), "35 of 35");
+}
