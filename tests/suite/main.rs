@@ -42,6 +42,8 @@ mod walmgr_backup;
 mod walmgr_daemon;
 mod walmgr_expire;
 mod walmgr_recovery;
+mod walmgr_s3;
+mod walmgr_s3_server;
 mod walmgr_standby;
 mod walmgr_support;
 mod worker;

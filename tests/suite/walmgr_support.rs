@@ -13,6 +13,7 @@ use pgq_tests::{Cluster, ClusterBuilder, Tree, wait_until};
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
     repository: PathBuf,
+    place: String,
     program: PathBuf,
 }
 
@@ -37,6 +38,12 @@ impl Site {
 
     /// A site that shares the repository of another.
     pub(crate) fn beside(cluster: Cluster, repository: &Path) -> Self {
+        let place = format!("repository.path = '{}'", repository.display());
+        Self::at(cluster, repository, place)
+    }
+
+    /// A site whose repository is wherever these lines of configuration say.
+    pub(crate) fn at(cluster: Cluster, repository: &Path, place: String) -> Self {
         let program = cluster.dir().join("walmgr");
         if !program.exists() {
             let built = built_program();
@@ -44,7 +51,7 @@ impl Site {
                 fs::copy(&built, &program).expect("copy walmgr");
             }
         }
-        let site = Self { cluster, repository: repository.to_owned(), program };
+        let site = Self { cluster, repository: repository.to_owned(), place, program };
         site.configure("");
         site
     }
@@ -56,14 +63,14 @@ impl Site {
              cluster.data = '{}'\n\
              cluster.bin = '{}'\n\
              cluster.connect = \"{}\"\n\
-             repository.path = '{}'\n\
+             {}\n\
              archive.get_timeout = '300ms'\n\
              archive.standby_get_timeout = '100ms'\n\
              {more}\n",
             self.cluster.data_dir().display(),
             self.cluster.tree().bin().display(),
             self.cluster.conninfo("postgres"),
-            self.repository.display(),
+            self.place,
         );
         fs::write(self.config(), text).expect("write the configuration");
     }

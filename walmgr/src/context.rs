@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Location};
 use crate::error::{Error, Result};
 use crate::repo::Store;
 use crate::repo::local::LocalStore;
+use crate::repo::s3::S3Store;
 use crate::repo::stanza::Stanza;
 
 /// A command's surroundings.
@@ -20,12 +21,18 @@ pub(crate) struct Context {
 impl Context {
     /// Open the configured repository.
     pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
-        Ok(Box::new(LocalStore::open(&self.config.repository.path)?))
+        Ok(match self.config.repository.location()? {
+            Location::Directory(path) => Box::new(LocalStore::open(path)?),
+            Location::S3(settings) => Box::new(S3Store::open(settings)?),
+        })
     }
 
     /// Make the configured place a repository, or open the one that is there.
     pub(crate) fn init_store(&self) -> Result<Box<dyn Store>> {
-        Ok(Box::new(LocalStore::init(&self.config.repository.path)?))
+        Ok(match self.config.repository.location()? {
+            Location::Directory(path) => Box::new(LocalStore::init(path)?),
+            Location::S3(settings) => Box::new(S3Store::init(settings)?),
+        })
     }
 
     /// Open the configured stanza.

@@ -193,6 +193,7 @@ impl<'a> Worker<'a> {
     }
 
     fn fill_packs(&mut self) -> Result<()> {
+        let full = self.shared.stanza.store.pack_size();
         while let Some(first) = self.next_new()? {
             let number = self.shared.next_pack.fetch_add(1, Ordering::Relaxed);
             let key = pack_key(&self.shared.settings.id, number - self.shared.first_new);
@@ -209,7 +210,7 @@ impl<'a> Worker<'a> {
                     lock(&self.shared.chunks).insert(hash, chunk);
                     self.take(chunk);
                     failpoint::visit("backup.chunk").map_err(Error::repository("write pack"))?;
-                    new = if writer.is_full() { None } else { self.next_new()? };
+                    new = if writer.size() < full { self.next_new()? } else { None };
                 }
                 let size = writer.finish()?;
                 self.shared.added.fetch_add(size, Ordering::Relaxed);

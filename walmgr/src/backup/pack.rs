@@ -13,9 +13,6 @@ const MAGIC: [u8; 8] = *b"WALMGRP\x01";
 const HEADER: u64 = 9;
 const ENTRY: usize = 48;
 
-/// A pack is closed once it has grown to this.
-pub(crate) const FULL: u64 = 256 << 20;
-
 /// Compresses chunks; one per thread.
 pub(crate) enum Packer {
     /// No compression.
@@ -79,9 +76,9 @@ impl<'a> Writer<'a> {
         Ok(chunk)
     }
 
-    /// True when it is time for another pack.
-    pub(crate) fn is_full(&self) -> bool {
-        self.offset >= FULL
+    /// Bytes so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.offset
     }
 
     /// Write the table of contents; the pack's size.

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut client = sql::connect(context.config.connect()?)?;
     let info = sql::stanza_info(&mut client)?;
-    let place = context.config.repository.path.display().to_string();
+    let place = context.config.repository.location()?;
     let stanza_name = &context.config.stanza;
     if context.dry_run {
         log::print(format_args!("would create stanza \"{stanza_name}\" in {place}"));

@@ -116,7 +116,8 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
             connect: take("master_db")?,
         },
         repository: Repository {
-            path: repository.join("repository"),
+            path: Some(repository.join("repository")),
+            s3: None,
             compression: Compression::default(),
             level: 3,
         },
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(config.stanza, "wal-main");
         assert_eq!(config.cluster.data.unwrap(), Path::new("/pg/15/main"));
         assert_eq!(config.cluster.connect.unwrap(), "dbname=template1 password=x%y");
-        assert_eq!(config.repository.path, Path::new("/shared/walshipping/repository"));
+        assert_eq!(config.repository.path.unwrap(), Path::new("/shared/walshipping/repository"));
         assert_eq!(config.expire.keep, Some(1));
         assert_eq!(config.commands.periodic_interval.unwrap().as_secs(), 600);
     }

@@ -65,13 +65,108 @@ pub(crate) struct Cluster {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Repository {
     /// A directory, best on another machine's disk.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Option<PathBuf>,
+    /// Or an object store.
+    pub(crate) s3: Option<S3>,
     /// `zstd`, `lz4` or `none`.
     #[serde(default)]
     pub(crate) compression: Compression,
     /// Level for zstd.
     #[serde(default = "default_level")]
     pub(crate) level: i32,
+}
+
+/// An S3-compatible object store.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3 {
+    /// URL of the service.
+    pub(crate) endpoint: String,
+    /// Bucket, which exists.
+    pub(crate) bucket: String,
+    /// Part of the bucket.
+    #[serde(default)]
+    pub(crate) prefix: String,
+    /// Region, for signatures.
+    #[serde(default = "default_region")]
+    pub(crate) region: String,
+    /// The bucket is part of the path instead of the host name.
+    #[serde(default)]
+    pub(crate) path_style: bool,
+    /// Key; else `AWS_ACCESS_KEY_ID`.
+    pub(crate) access_key: Option<String>,
+    /// File with the secret; else `AWS_SECRET_ACCESS_KEY`.
+    pub(crate) secret_key_file: Option<PathBuf>,
+    /// How long a connection, an answer, or the next bytes of one may take.
+    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    pub(crate) timeout: Duration,
+}
+
+impl std::fmt::Debug for S3 {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+impl S3 {
+    /// Access key and secret.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there are none.
+    pub(crate) fn keys(&self) -> Result<(String, String)> {
+        let missing = |what: &str| Error::Usage(format!("{what} is not set"));
+        let key = self.access_key.clone().or_else(|| std::env::var("AWS_ACCESS_KEY_ID").ok());
+        let secret = match &self.secret_key_file {
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .map_err(|error| Error::Usage(format!("{}: {error}", file.display())))?
+                    .trim()
+                    .to_owned(),
+            ),
+            None => std::env::var("AWS_SECRET_ACCESS_KEY").ok(),
+        };
+        Ok((
+            key.ok_or_else(|| missing("repository.s3.access_key"))?,
+            secret.ok_or_else(|| missing("repository.s3.secret_key_file"))?,
+        ))
+    }
+}
+
+/// Where a repository is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Location<'a> {
+    /// In a directory.
+    Directory(&'a Path),
+    /// In an object store.
+    S3(&'a S3),
+}
+
+impl Repository {
+    /// Where it is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] unless it is at one place.
+    pub(crate) fn location(&self) -> Result<Location<'_>> {
+        match (&self.path, &self.s3) {
+            (Some(path), None) if path.is_absolute() => Ok(Location::Directory(path)),
+            (Some(path), None) => {
+                Err(Error::Usage(format!("repository.path \"{}\" is not absolute", path.display())))
+            }
+            (None, Some(s3)) => Ok(Location::S3(s3)),
+            _ => {
+                Err(Error::Usage("one of repository.path and repository.s3 must be set".to_owned()))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Location<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => write!(out, "{}", path.display()),
+            Self::S3(s3) => write!(out, "{s3:?}"),
+        }
+    }
 }
 
 /// Name of a codec.
@@ -182,6 +277,14 @@ impl Default for Backup {
     }
 }
 
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
 fn default_level() -> i32 {
     3
 }
@@ -198,13 +301,7 @@ impl Config {
             .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
         let mut config = Self::parse(&text, &path)?;
         stanza::check_name(&config.stanza)?;
-        if !config.repository.path.is_absolute() {
-            return Err(Error::Usage(format!(
-                "{}: repository.path \"{}\" is not absolute",
-                path.display(),
-                config.repository.path.display()
-            )));
-        }
+        config.repository.location()?;
         config.backup.jobs = config.backup.jobs.clamp(1, 256);
         config.file = path;
         Ok(config)

@@ -89,14 +89,16 @@ impl Prefetcher {
             let place = self.spool.join(&name);
             let fetched = WalName::parse(&name).and_then(|parsed| self.fetch(&parsed, &place));
             state = self.state();
-            // Forgotten meanwhile: nobody will ask.
-            if !state.segments.contains_key(&name) {
-                let _ = fs::remove_file(&place);
-            } else if matches!(fetched, Ok(Fetched::Delivered)) {
-                state.segments.insert(name, Job::Ready);
-            } else {
+            match state.segments.get_mut(&name) {
+                Some(job) if matches!(fetched, Ok(Fetched::Delivered)) => *job = Job::Ready,
                 // Whatever it is will show, with its proper answer, when PostgreSQL asks.
-                state.segments.remove(&name);
+                Some(_) => {
+                    state.segments.remove(&name);
+                }
+                // Forgotten meanwhile: nobody will ask.
+                None => {
+                    let _ = fs::remove_file(&place);
+                }
             }
             self.changed.notify_all();
         }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 pub(crate) mod local;
 pub(crate) mod object;
+pub(crate) mod s3;
 pub(crate) mod stanza;
 pub(crate) mod wal;
 
@@ -72,6 +73,10 @@ pub(crate) trait Store: Send + Sync {
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>>;
     /// Remove the temporary files that interrupted writers left below a directory; returns their names. Writers must be locked out.
     fn sweep(&self, directory: &str) -> Result<Vec<String>>;
+    /// How large a pack should grow.
+    fn pack_size(&self) -> u64 {
+        256 << 20
+    }
     /// What to call this store in messages.
     fn describe(&self) -> String;
 }

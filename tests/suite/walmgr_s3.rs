@@ -1,0 +1,154 @@
+//! The repository in an object store: the same promises, with a store that fails in every way.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use pgq_tests::{Cluster, Stop, Tree, wait_until};
+
+use crate::walmgr_s3_server::{Fault, S3Server};
+use crate::walmgr_support::{Site, archiving, said, write_owned};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn site(server: &S3Server, cluster: Cluster) -> Site {
+    let place = server.place(&cluster.dir().join("secret"));
+    Site::at(cluster, Path::new("/no/directory"), place)
+}
+
+/// Wait until the server's archiver has nothing to do.
+fn archive_all(site: &Site) {
+    site.cluster.psql("postgres", "select pg_switch_wal() from pg_create_restore_point('x')");
+    let status = site.cluster.data_dir().join("pg_wal/archive_status");
+    let done = wait_until(PATIENCE, || {
+        fs::read_dir(&status)
+            .unwrap()
+            .flatten()
+            .all(|entry| entry.path().extension().is_none_or(|extension| extension != "ready"))
+    });
+    assert!(done, "{}", site.cluster.log());
+}
+
+#[test]
+fn archive_backup_expire_and_recovery_work_in_an_object_store() {
+    let server = S3Server::start();
+    let mut primary = site(&server, archiving().start());
+    server.misbehave(Fault::Overwrites);
+    primary.fails(2, &["setup"]);
+    server.misbehave(Fault::None);
+    for name in server.names() {
+        server.remove(&name);
+    }
+    primary.ok(&["setup"]);
+    primary.cluster.psql("postgres", "create table t (n int)");
+    primary.ok(&["backup"]);
+    primary.cluster.psql("postgres", "insert into t values (1)");
+    // Half of all requests fail, and nobody notices.
+    server.misbehave(Fault::Flaky);
+    primary.ok(&["backup", "--incremental"]);
+    primary.cluster.psql("postgres", "insert into t values (2)");
+    archive_all(&primary);
+    server.misbehave(Fault::LostAnswers);
+    primary.ok(&["backup"]);
+    primary.cluster.psql("postgres", "insert into t values (3)");
+    archive_all(&primary);
+    server.misbehave(Fault::None);
+    primary.ok(&["verify"]);
+    primary.ok(&["expire", "--keep", "1"]);
+    primary.ok(&["verify"]);
+    assert!(!server.names().iter().any(|name| name.contains("locks/")), "{:?}", server.names());
+    primary.cluster.stop(Stop::Kill);
+
+    let mut copy = site(&server, Cluster::empty(Tree::Ours));
+    copy.ok(&["restore", "--no-archive"]);
+    // The store dies in mid-recovery: the server stops instead of opening early.
+    copy.cluster.write_settings(&[("archive_cleanup_command".into(), String::new())]);
+    server.misbehave(Fault::Status(500));
+    copy.cluster.start_without_waiting();
+    let cluster = &mut copy.cluster;
+    assert!(wait_until(PATIENCE, || !cluster.is_running()), "{}", cluster.log());
+    assert!(!cluster.log().contains("selected new timeline"), "{}", cluster.log());
+    cluster.stop_collected();
+    server.misbehave(Fault::Flaky);
+    cluster.start_without_waiting();
+    let finished = wait_until(PATIENCE, || {
+        cluster.try_connect("postgres", "postgres").is_ok_and(|mut client| {
+            client.query_one("select not pg_is_in_recovery()", &[]).is_ok_and(|row| row.get(0))
+        })
+    });
+    assert!(finished, "{}", cluster.log());
+    assert_eq!(cluster.psql("postgres", "select count(*) from t"), "3");
+}
+
+#[test]
+fn whatever_the_store_does_nothing_untrue_is_said() {
+    let server = S3Server::start();
+    let mut site = site(&server, archiving().set("archive_command", "false").start());
+    site.ok(&["setup", "--repository-only"]);
+    let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    site.cluster.psql("postgres", "create table t as select 1; select pg_switch_wal()");
+    let path = site.cluster.dir().join("segment");
+    write_owned(&path, &fs::read(site.cluster.data_dir().join("pg_wal").join(&name)).unwrap());
+    site.cluster.stop(Stop::Fast);
+    let push = ["archive-push", path.to_str().unwrap(), &name];
+    let get = ["archive-get", &name, "../fetched"];
+    let absent = ["archive-get", "0000000100000000000000F0", "../fetched"];
+    let stored = |server: &S3Server| server.names().into_iter().find(|key| key.ends_with(&name));
+
+    for fault in [Fault::Status(500), Fault::Status(403), Fault::Status(404), Fault::Silence] {
+        server.misbehave(fault);
+        let output = site.command(&push).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{fault:?}: {}", said(&push, &output));
+        site.fails(200, &absent);
+        assert_eq!(stored(&server), None);
+    }
+    // The store has it, but the answer got lost: the next attempt finds its own work.
+    server.misbehave(Fault::LostAnswers);
+    site.ok(&push);
+    server.misbehave(Fault::None);
+    site.ok(&push);
+    site.ok(&get);
+    let fetched = site.cluster.dir().join("fetched");
+    assert!(fs::read(&fetched).unwrap() == fs::read(&path).unwrap());
+    fs::remove_file(&fetched).unwrap();
+    site.fails(1, &absent);
+
+    for fault in [Fault::Trickle, Fault::Cut, Fault::WrongBytes, Fault::Status(503)] {
+        server.misbehave(fault);
+        site.fails(200, &get);
+        assert!(!fetched.exists(), "{fault:?}");
+    }
+    server.misbehave(Fault::None);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[600_000] ^= 1;
+    write_owned(&path, &bytes);
+    site.fails(5, &push);
+    bytes[600_000] ^= 1;
+    write_owned(&path, &bytes);
+    // A damaged object is set aside and stored anew.
+    let key = stored(&server).unwrap();
+    let mut object = server.remove(&key);
+    let middle = object.len() / 2;
+    object[middle] ^= 1;
+    server.put(&key, object);
+    site.fails(200, &get);
+    site.ok(&push);
+    site.ok(&get);
+    assert!(server.names().contains(&format!("{key}.damaged0")));
+
+    // Two contents at once: one wins everywhere.
+    server.remove(&key);
+    let other = site.cluster.dir().join("other");
+    bytes[700_000] ^= 1;
+    write_owned(&other, &bytes);
+    let mut running = Vec::new();
+    for number in 0..6 {
+        let path = if number % 2 == 0 { &path } else { &other };
+        let mut command = site.command(&["archive-push", path.to_str().unwrap(), &name]);
+        running.push(command.stderr(Stdio::null()).spawn().unwrap());
+    }
+    let codes: Vec<_> =
+        running.iter_mut().map(|child| child.wait().unwrap().code().unwrap()).collect();
+    assert!(matches!(codes.as_slice(), [0, 5, 0, 5, 0, 5] | [5, 0, 5, 0, 5, 0]), "{codes:?}");
+}

@@ -1,0 +1,129 @@
+//! Locks in an object store: an object that its holder renews, and that counts for nothing once it is no longer renewed.
+//!
+//! An exclusive lock is the object of its name; a shared one is an object of the holder's own below it. Each side first writes its object
+//! and then looks for the other, so of two that come at once at least one sees the other and gives way. Ages are measured by the
+//! store's clock alone.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+
+use crate::error::{Error, Result};
+use crate::log;
+use crate::repo::s3::http::{Answer, Client};
+use crate::repo::{Created, Lock, LockMode};
+
+/// How often a holder renews its object, and for how long that is good.
+const RENEW: Duration = Duration::from_secs(30);
+const GOOD_FOR: i64 = 180;
+
+/// A lock, renewed by a thread until it is dropped.
+pub(super) struct Lease {
+    client: Arc<Client>,
+    key: String,
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Lock for Lease {}
+
+impl Lease {
+    /// Take a lock, or say who has it.
+    pub(super) fn take(client: &Arc<Client>, key: &str, mode: LockMode) -> Result<Self> {
+        let shared = format!("{key}.shared");
+        let own = match mode {
+            LockMode::Exclusive => key.to_owned(),
+            LockMode::Shared => format!("{shared}/{}", own_name()),
+        };
+        let holder = own_name();
+        if client.put_new(&own, holder.as_bytes())? == Created::Exists {
+            if is_alive(client, &own)? {
+                return Err(held(client, &own));
+            }
+            log::warning(format_args!("lock {own} was left behind; it is taken over"));
+            client.delete(&own)?;
+            if client.put_new(&own, holder.as_bytes())? == Created::Exists {
+                return Err(held(client, &own));
+            }
+        }
+        // From here on, dropping the lease removes the object.
+        let lease = Self::renewed(Arc::clone(client), own, holder);
+        match mode {
+            LockMode::Exclusive => {
+                for name in client.list(&shared)? {
+                    let other = format!("{shared}/{name}");
+                    if is_alive(client, &other)? {
+                        return Err(held(client, &other));
+                    }
+                    client.delete(&other)?;
+                }
+            }
+            LockMode::Shared if is_alive(client, key)? => return Err(held(client, key)),
+            LockMode::Shared => {}
+        }
+        Ok(lease)
+    }
+
+    fn renewed(client: Arc<Client>, key: String, holder: String) -> Self {
+        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let (renewing, name, flag) = (Arc::clone(&client), key.clone(), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            let (mutex, changed) = &*flag;
+            let mut ended = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                ended =
+                    changed.wait_timeout(ended, RENEW).unwrap_or_else(PoisonError::into_inner).0;
+                if *ended {
+                    return;
+                }
+                // Held while renewing, so that the end of the lease cannot be followed by a renewal.
+                if let Err(error) = renewing.put_over(&name, holder.as_bytes()) {
+                    log::warning(format_args!("lock {name} was not renewed: {error}"));
+                }
+            }
+        });
+        Self { client, key, ended }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (mutex, changed) = &*self.ended;
+        *mutex.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+        if let Err(error) = self.client.delete(&self.key) {
+            log::warning(format_args!("lock {} stays until it is too old: {error}", self.key));
+        }
+    }
+}
+
+fn own_name() -> String {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let nanos = Timestamp::now().as_nanosecond();
+    format!("{host}-{}-{}-{nanos}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
+fn held(client: &Client, key: &str) -> Error {
+    let holder = client.get(key, None).ok().flatten().unwrap_or_default();
+    Error::Locked(format!("lock {key} is held by {}", String::from_utf8_lossy(&holder)))
+}
+
+/// True while somebody renews the object.
+fn is_alive(client: &Client, key: &str) -> Result<bool> {
+    let answer = client.head(key)?;
+    if answer.status == 404 {
+        return Ok(false);
+    }
+    // When in doubt, it is.
+    Ok(age(&answer).is_none_or(|age| age < GOOD_FOR))
+}
+
+fn age(answer: &Answer) -> Option<i64> {
+    let time = |text: &Option<String>| {
+        Some(rfc2822::parse(text.as_deref()?).ok()?.timestamp().as_second())
+    };
+    Some(time(&answer.date)? - time(&answer.modified)?)
+}

@@ -1,0 +1,221 @@
+//! A repository in an S3-compatible object store.
+//!
+//! Objects are created with `If-None-Match: *`, so that here too a name keeps its first content; a store that does not honour that is
+//! refused at `setup`. Blocking requests, no runtime: a push starts as fast as with a directory.
+
+mod http;
+mod lease;
+
+use std::collections::VecDeque;
+use std::io::{self, Cursor, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::S3;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::repo::{Created, Lock, LockMode, Sink, Source, Store, create_small};
+
+use http::Client;
+
+const MARKER: &str = "walmgr.repo";
+const MARKER_TEXT: &str = "{\"format\":1}\n";
+
+/// How much is read from an object at a time, and how many such blocks are kept.
+const BLOCK: u64 = 4 << 20;
+const BLOCKS: usize = 4;
+
+/// A bucket, or a part of one, with the marker object in it.
+pub(crate) struct S3Store {
+    client: Arc<Client>,
+}
+
+impl S3Store {
+    /// Open a repository.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] when the store does not answer, or the marker is not there.
+    pub(crate) fn open(settings: &S3) -> Result<Self> {
+        let store = Self { client: Arc::new(Client::new(settings)?) };
+        match store.client.get(MARKER, None)? {
+            Some(text) if text == MARKER_TEXT.as_bytes() => Ok(store),
+            Some(_) => Err(Error::Usage(format!(
+                "{} has a format that this walmgr does not know",
+                store.describe()
+            ))),
+            None => Err(Error::repository(format!("{} is not a repository", store.describe()))(
+                rustix::io::Errno::NOENT,
+            )),
+        }
+    }
+
+    /// Make the place a repository, or open the one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was told not to.
+    pub(crate) fn init(settings: &S3) -> Result<Self> {
+        let store = Self { client: Arc::new(Client::new(settings)?) };
+        if store.client.get(MARKER, None)?.is_none() {
+            if let Some(name) = store.list("")?.first() {
+                return Err(Error::Usage(format!(
+                    "{} is not empty (it has \"{name}\") and not a repository",
+                    store.describe()
+                )));
+            }
+            create_small(&store, MARKER, MARKER_TEXT.as_bytes())?;
+        }
+        if store.client.put_new(MARKER, b"overwritten")? == Created::New {
+            store.client.delete(MARKER)?;
+            return Err(Error::Usage(format!(
+                "{} ignores If-None-Match, so it cannot keep an archive",
+                store.describe()
+            )));
+        }
+        Self::open(settings)
+    }
+}
+
+impl Store for S3Store {
+    fn create(
+        &self,
+        key: &str,
+        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+    ) -> Result<Created> {
+        let step =
+            |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
+        step("store.opened")?;
+        let mut body = Cursor::new(Vec::new());
+        fill(&mut body)?;
+        step("store.written")?;
+        let created = self.client.put_new(key, body.get_ref())?;
+        step("store.durable")?;
+        Ok(created)
+    }
+
+    fn settle(&self, _key: &str) -> Result<()> {
+        // What the store has acknowledged, or shows to others, is durable.
+        Ok(())
+    }
+
+    fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
+        let Some(size) = self.client.size(key)? else { return Ok(None) };
+        let client = Arc::clone(&self.client);
+        let blocks = Mutex::new(VecDeque::new());
+        Ok(Some(Box::new(S3Source { client, key: key.to_owned(), size, blocks })))
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>> {
+        self.client.list(directory)
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        self.client.delete(key)?;
+        failpoint::visit("store.removed").map_err(Error::repository(format!("remove {key}")))
+    }
+
+    fn set_aside(&self, key: &str) -> Result<()> {
+        let bytes = self.client.get(key, None)?.unwrap_or_default();
+        for number in 0..1000 {
+            if self.client.put_new(&format!("{key}.damaged{number}"), &bytes)? == Created::New {
+                return self.client.delete(key);
+            }
+        }
+        Err(Error::repository(format!("set {key} aside"))(rustix::io::Errno::EXIST))
+    }
+
+    fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
+        Ok(Box::new(lease::Lease::take(&self.client, key, mode)?))
+    }
+
+    fn sweep(&self, _directory: &str) -> Result<Vec<String>> {
+        // An object is there whole or not at all.
+        Ok(Vec::new())
+    }
+
+    fn pack_size(&self) -> u64 {
+        // A pack is in memory until it is sent.
+        32 << 20
+    }
+
+    fn describe(&self) -> String {
+        self.client.describe()
+    }
+}
+
+type Block = (u64, Arc<Vec<u8>>);
+
+struct S3Source {
+    client: Arc<Client>,
+    key: String,
+    size: u64,
+    blocks: Mutex<VecDeque<Block>>,
+}
+
+impl S3Source {
+    fn block(&self, number: u64) -> Result<Arc<Vec<u8>>> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, block)) = blocks.iter().find(|(other, _)| *other == number) {
+            return Ok(Arc::clone(block));
+        }
+        let start = number * BLOCK;
+        let end = self.size.min(start + BLOCK);
+        let bytes = self.client.get(&self.key, Some((start, end)))?.ok_or_else(|| {
+            Error::Corrupt(format!("object {} vanished while it was read", self.key))
+        })?;
+        let block = Arc::new(bytes);
+        blocks.push_back((number, Arc::clone(&block)));
+        if blocks.len() > BLOCKS {
+            blocks.pop_front();
+        }
+        Ok(block)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        if offset >= self.size {
+            return Ok(0);
+        }
+        let block = self.block(offset / BLOCK)?;
+        let within = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
+        let bytes = block.get(within..).unwrap_or_default();
+        let count = bytes.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
+    }
+}
+
+impl Source for S3Source {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let rest = buffer.get_mut(filled..).unwrap_or_default();
+            let count = self.read_at(rest, offset + u64::try_from(filled).unwrap_or(0))?;
+            if count == 0 {
+                return Err(Error::Corrupt(format!("object {} is cut short", self.key)));
+            }
+            filled += count;
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> Box<dyn Read + '_> {
+        Box::new(Reader { source: self, offset: 0 })
+    }
+}
+
+struct Reader<'a> {
+    source: &'a S3Source,
+    offset: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read_at(buffer, self.offset).map_err(io::Error::other)?;
+        self.offset += u64::try_from(count).unwrap_or(0);
+        Ok(count)
+    }
+}
