@@ -47,3 +47,4 @@ mod walmgr_s3_server;
 mod walmgr_standby;
 mod walmgr_support;
 mod worker;
+mod walmgr_sync;

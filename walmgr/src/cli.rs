@@ -70,6 +70,11 @@ pub(crate) enum Verb {
     Pause(command::pause::Args),
     /// Let a paused standby replay again.
     Continue,
+    /// Receive WAL up to the server's current position, once.
+    Sync,
+    /// Stay in the foreground and receive WAL as it is written.
+    #[command(alias = "receive")]
+    Syncdaemon,
     /// Choose the standbys that commits wait for.
     SynchStandby(command::synch_standby::Args),
     /// Run the site's periodic command if it is due.

@@ -19,6 +19,7 @@ mod process;
 mod redact;
 mod repo;
 mod restore;
+mod sync;
 mod wal;
 
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ use crate::log;
 use crate::pg::control;
 use crate::pg::signal::{self, Recovery};
 use crate::repo::wal::{self, Fetched};
+use crate::sync::spool;
 use crate::wal::name::WalName;
 
 /// Exit code that makes a recovering server stop instead of taking the archive for ended.
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Segment of the last restart point (%r); accepted for walmgr3's sake.
     #[arg(hide = true)]
     restart_point: Option<String>,
+    /// Take what the repository does not have from this spool of syncdaemon, also the unfinished segment.
+    #[arg(long, value_name = "DIR")]
+    partial: Option<PathBuf>,
     /// Take a missing segment for the end of WAL even when later ones are there.
     #[arg(long)]
     allow_hole: bool,
@@ -111,7 +115,7 @@ fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
         Some(Reply::Ready(place)) if std::fs::rename(&place, &args.path).is_ok() => {
             return Ok(Fetched::Delivered);
         }
-        Some(Reply::Absent) => return Ok(Fetched::Absent),
+        Some(Reply::Absent) if args.partial.is_none() => return Ok(Fetched::Absent),
         // Whatever else it is: look for oneself.
         _ => {}
     }
@@ -121,7 +125,14 @@ fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
     {
         stanza.check_system(identifier)?;
     }
-    match wal::fetch(&stanza, name, &args.path)? {
+    let fetched = wal::fetch(&stanza, name, &args.path)?;
+    if let Some(spool) = &args.partial
+        && fetched != Fetched::Delivered
+        && spool::deliver(&stanza, spool, name, &args.path)?
+    {
+        return Ok(Fetched::Delivered);
+    }
+    match fetched {
         Fetched::Hole if args.allow_hole => Ok(Fetched::Absent),
         fetched => Ok(fetched),
     }

@@ -17,6 +17,8 @@ pub(crate) mod periodic;
 pub(crate) mod restore;
 pub(crate) mod setup;
 pub(crate) mod stop;
+pub(crate) mod sync;
+pub(crate) mod syncdaemon;
 pub(crate) mod synch_standby;
 pub(crate) mod verify;
 
@@ -62,6 +64,8 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Createslave(args) => createslave::run(context, args),
         Verb::Boot(args) => boot::run(context, args),
         Verb::Pause(args) => pause::run(context, args),
+        Verb::Sync => sync::run(context),
+        Verb::Syncdaemon => syncdaemon::run(context),
         Verb::Continue => continue_::run(context),
         Verb::SynchStandby(args) => synch_standby::run(context, args),
         Verb::Periodic => periodic::run(context),

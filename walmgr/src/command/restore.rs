@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, Control, Manifest};
 use crate::backup::pg_manifest;
-use crate::context::Context;
+use crate::context::{Context, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// What to do at the target.
     #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = ["promote", "pause", "shutdown"])]
     action: String,
+    /// Replay also what only this spool of syncdaemon has, up to its last byte. The old primary must be gone for good.
+    #[arg(long, value_name = "DIR")]
+    partial_from: Option<PathBuf>,
     /// Let the restored server archive nothing: for restores that are only a test.
     #[arg(long)]
     no_archive: bool,
@@ -126,7 +129,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         exclusive: args.exclusive,
         timeline: args.timeline.clone(),
         action: args.action.clone(),
-        restore_command: context.command_line("archive-get %f %p")?,
+        restore_command: restore_command(context, args.partial_from.as_deref())?,
         no_archive: args.no_archive,
         standby: args.standby.then(|| {
             (context.config.standby.primary_conninfo.clone(), context.config.standby.slot.clone())
@@ -143,6 +146,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     restore(&stanza, info, &place, &recovery, args.config_to.as_deref(), jobs)?;
     log::notice(format_args!("backup {} restored into {}", info.id, place.data.display()));
     Ok(())
+}
+
+fn restore_command(context: &Context, spool: Option<&Path>) -> Result<String> {
+    let Some(spool) = spool else { return context.command_line("archive-get %f %p") };
+    let spool = spool.canonicalize().map_err(Error::local(format!("find {}", spool.display())))?;
+    let spool = shell_quote(&spool.display().to_string());
+    context.command_line(&format!("archive-get %f %p --partial {spool}"))
 }
 
 /// Bring a backup into a place that was checked.

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::config::value::parse_duration;
 use crate::config::{
     Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Repository, Standby,
+    Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
 
 /// Keys without an effect any more, and why that is all right.
-const IGNORED: [(&str, &str); 26] = [
+const IGNORED: [(&str, &str); 27] = [
     ("compression", "WAL is always compressed"),
     ("use_xlog_functions", "positions always come from the server"),
     ("keep_symlinks", "links are always kept"),
@@ -27,6 +28,7 @@ const IGNORED: [(&str, &str); 26] = [
     ("partial_wals", "the repository is below walmgr_data"),
     ("full_backup", "the repository is below walmgr_data"),
     ("master_config", "settings are made through ALTER SYSTEM"),
+    ("slave_stop_cmd", "a running server is refused, never stopped"),
     ("slave_pg_xlog", "pg_wal is restored in place"),
     ("logfile", "messages go to standard error"),
     ("pidfile", "walmgr runs in the foreground of a service manager"),
@@ -127,9 +129,9 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         expire: Expire { keep: keep.map(|keep| keep.max(1)), window: None },
         standby: Standby { primary_conninfo: take("primary_conninfo")?, slot: None },
         daemon: Daemon::default(),
+        sync: Streaming { directory: Some(repository.join("partial")), slot: None },
         commands: Commands {
             start: take("slave_start_cmd")?,
-            stop: take("slave_stop_cmd")?,
             restart: take("master_restart_cmd")?,
             periodic: take("periodic_command")?,
             periodic_interval: interval,

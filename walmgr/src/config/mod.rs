@@ -40,6 +40,9 @@ pub(crate) struct Config {
     /// The resident process.
     #[serde(default)]
     pub(crate) daemon: Daemon,
+    /// Receiving WAL as it is written.
+    #[serde(default)]
+    pub(crate) sync: Streaming,
     /// Commands of the site.
     #[serde(default)]
     pub(crate) commands: Commands,
@@ -242,14 +245,22 @@ pub(crate) struct Daemon {
     pub(crate) prefetch: usize,
 }
 
+/// Receiving WAL as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Streaming {
+    /// Where the growing segment is kept.
+    pub(crate) directory: Option<PathBuf>,
+    /// Replication slot; else `walmgr_STANZA`.
+    pub(crate) slot: Option<String>,
+}
+
 /// Commands of the site, run by `sh -c`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Commands {
     /// Starts the server; else `pg_ctl start`.
     pub(crate) start: Option<String>,
-    /// Stops the server; else `pg_ctl stop`.
-    pub(crate) stop: Option<String>,
     /// Restarts the server, for settings that need it; else the operator is told to.
     pub(crate) restart: Option<String>,
     /// What `periodic` runs.

@@ -96,6 +96,14 @@ pub(crate) fn fetch(stanza: &Stanza, name: &WalName, to: &Path) -> Result<Fetche
     delivered.map(|()| Fetched::Delivered)
 }
 
+/// Hold a local file against its name and the stanza, as for a push.
+pub(crate) fn check_local(stanza: &Stanza, name: &WalName, path: &Path) -> Result<()> {
+    let what = || Error::local(format!("read {}", path.display()));
+    let mut file = File::open(path).map_err(what())?;
+    let length = file.metadata().map_err(what())?.len();
+    check_file(stanza, name, &mut file, length)
+}
+
 /// Verify a stored WAL file: hash, header, place.
 ///
 /// # Errors
