@@ -120,37 +120,37 @@ fn many_tables_share_a_session() {
 #[test]
 fn a_trigger_may_fire_a_trigger() {
     let (_scratch, mut db) = database();
-    // The stub of insert_event writes into a table that is captured itself, down to a depth.
+    // The stub of insert_event writes into a table that is captured itself, down to a depth, where it fails at first.
+    let stub = |last| {
+        format!(
+            "create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text,
+                 ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint
+             language plpgsql as $$ begin
+                 if ev_data = 'n=2&w=w' then
+                     {last};
+                 else
+                     insert into inner_t select count(*), 'w' from inner_t;
+                 end if;
+                 insert into seen (t, d, x1, x2, x3) values (ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3);
+                 return 1;
+             end $$"
+        )
+    };
     db.batch_execute(
-        "create table outer_t (id int primary key, v text); create table inner_t (n int primary key, w text);
+        "create table outer_t (id int primary key, v text);
+         create table inner_t (n int primary key, w text);
          create trigger t after insert on outer_t for each row
              execute function pgq.logutriga('q', 'ev_extra1=v', 'ev_extra2=id');
          create trigger t after insert on inner_t for each row
              execute function pgq.logutriga('q', 'ev_extra3=w', 'when=n<3');
-         create table seen (at int generated always as identity, t text, d text, x1 text, x2 text, x3 text);
-         create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text,
-             ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint
-         language plpgsql as $$ begin
-             insert into inner_t select count(*), 'w' from inner_t where false = (ev_data = 'n=2&w=w');
-             insert into seen (t, d, x1, x2, x3) values (ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3);
-             return 1;
-         end $$",
+         create table seen (at int generated always as identity, t text, d text, x1 text, x2 text, x3 text)",
     )
     .unwrap();
-    db.batch_execute("insert into outer_t values (7, 'x')").unwrap_err();
-    db.batch_execute(
-        "create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text,
-             ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint
-         language plpgsql as $$ begin
-             if ev_data <> 'n=2&w=w' then
-                 insert into inner_t select count(*), 'w' from inner_t;
-             end if;
-             insert into seen (t, d, x1, x2, x3) values (ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3);
-             return 1;
-         end $$;
-         insert into outer_t values (7, 'x')",
-    )
-    .unwrap();
+    db.batch_execute(&stub("raise exception 'deep enough'")).unwrap();
+    let error = db.batch_execute("insert into outer_t values (7, 'x')").unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().message(), "deep enough");
+    db.batch_execute(&stub("null")).unwrap();
+    db.batch_execute("insert into outer_t values (7, 'x')").unwrap();
     let rows =
         db.query("select concat_ws('|', t, d, x1, x2, x3) from seen order by at", &[]).unwrap();
     let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

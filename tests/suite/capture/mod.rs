@@ -8,6 +8,7 @@ mod errors;
 mod insert_event;
 mod invalidation;
 mod options;
+mod random_table;
 mod replay;
 mod types;
 
