@@ -237,3 +237,34 @@ fn event_tables_get_what_the_template_grants() {
     drop(client);
     drop_roles(database, &prefix);
 }
+
+#[test]
+fn operators_cannot_have_the_owner_grant_or_drop_what_is_not_theirs() {
+    let (database, prefix) = database();
+    run(
+        &mut database.connect(),
+        "create table secret (n int); create table secret_0 (n int); create sequence counter",
+    );
+    let mut admin = database.connect_as(&format!("{prefix}_admin"));
+    run(&mut admin, "update pgq.queue set queue_data_pfx = 'public.secret', queue_ntables = 1");
+    let refused = "ERROR XX001: relation \"public.secret\" is not an event table";
+    assert_eq!(outcome(&mut admin, "select pgq.grant_perms('q')"), refused);
+    let refused = "ERROR XX001: relation \"public.secret_0\" is not an event table";
+    assert_eq!(outcome(&mut admin, "select pgq.drop_queue('q')"), refused);
+    run(
+        &mut admin,
+        "update pgq.queue set queue_data_pfx = 'pgq.event_1', queue_ntables = 3, queue_tick_seq = 'public.counter'",
+    );
+    let refused = "ERROR XX001: relation \"public.counter\" is not a sequence of a queue";
+    assert_eq!(outcome(&mut admin, "select pgq.grant_perms('q')"), refused);
+    assert_eq!(outcome(&mut admin, "select pgq.drop_queue('q')"), refused);
+    run(&mut admin, "update pgq.queue set queue_data_pfx = 'pgq.event_template'");
+    assert!(outcome(&mut admin, "select pgq.drop_queue('q')").starts_with("ERROR XX001"));
+    run(
+        &mut admin,
+        "update pgq.queue set queue_data_pfx = 'pgq.event_1', queue_tick_seq = 'pgq.event_1_tick_seq'",
+    );
+    assert_eq!(row(&mut admin, "select pgq.drop_queue('q')"), "1");
+    drop(admin);
+    drop_roles(database, &prefix);
+}

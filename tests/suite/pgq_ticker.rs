@@ -186,6 +186,20 @@ fn tick_on_demand_needs_a_committed_event() {
 }
 
 #[test]
+fn ticks_are_durable_once_committed() {
+    let (_database, mut client) = queue();
+    run(
+        &mut client,
+        "update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+    );
+    run(&mut client, "set synchronous_commit = off");
+    run(&mut client, "begin; select pgq.ticker()");
+    assert_eq!(row(&mut client, "show synchronous_commit"), "local");
+    run(&mut client, "commit");
+    assert_eq!(row(&mut client, "show synchronous_commit"), "off");
+}
+
+#[test]
 fn one_broken_queue_does_not_stop_the_others() {
     let database = scratch_database();
     let mut client = database.connect();

@@ -7,7 +7,8 @@ returns integer as $$
 --      x_queue_name - name of the queue
 --      x_force      - true: unregister its consumers first; false or NULL: refuse while there are any
 -- Returns: 1
--- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event table
+-- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event table;
+--      XX001 the row names something that is no part of a queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
 -- ----------------------------------------------------------------------
@@ -15,6 +16,7 @@ declare
     v_queue    pgq.queue%rowtype;
     v_queue_id integer;
     v_consumer text;
+    v_relation regclass;
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
@@ -40,15 +42,23 @@ begin
         end if;
     end if;
 
-    for i in 0 .. v_queue.queue_ntables - 1 loop
-        execute 'drop table if exists ' || pgq.quote_fqname(v_queue.queue_data_pfx || '_' || i);
+    -- The children first; a name whose table is gone already gives NULL.
+    for v_relation in
+        select pgq._event_table(v_queue.queue_data_pfx || n.suffix)
+          from (select 0 as place, '_' || i as suffix from generate_series(0, v_queue.queue_ntables - 1) i
+                 union all
+                select 1, '') n
+         order by n.place
+    loop
+        continue when v_relation is null;
+        execute format('drop table %s', v_relation);
     end loop;
-    execute 'drop table if exists ' || pgq.quote_fqname(v_queue.queue_data_pfx);
-
     delete from pgq.tick t where t.tick_queue = v_queue.queue_id;
     delete from pgq.retry_queue r where r.ev_queue = v_queue.queue_id;
-    execute 'drop sequence if exists ' || pgq.quote_fqname(v_queue.queue_tick_seq);
-    execute 'drop sequence if exists ' || pgq.quote_fqname(v_queue.queue_event_seq);
+    foreach v_relation in array array[pgq._own_sequence(v_queue.queue_tick_seq), pgq._own_sequence(v_queue.queue_event_seq)] loop
+        continue when v_relation is null;
+        execute format('drop sequence %s', v_relation);
+    end loop;
     delete from pgq.queue q where q.queue_id = v_queue.queue_id;
 
     return 1;

@@ -38,29 +38,30 @@ returns integer as $$
 --      Set the privileges of a queue's sequences and event tables. The tables get those of pgq.event_template.
 -- Parameters: x_queue_name - name of the queue
 -- Returns: 1
--- Errors: 42704 no such queue
+-- Errors: 42704 no such queue; XX001 the row names something that is no part of a queue
 -- Tables: pgq.queue
 -- ----------------------------------------------------------------------
 declare
     v_queue pgq.queue%rowtype;
-    v_schema text;
-    v_table  text;
+    v_table regclass;
 begin
     select * into v_queue from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
         raise exception 'Queue not found' using errcode = '42704';
     end if;
 
-    execute format('grant select on sequence %s to public', pgq.quote_fqname(v_queue.queue_tick_seq));
-    execute format('grant select on sequence %s to public', pgq.quote_fqname(v_queue.queue_event_seq));
-    execute format('grant usage on sequence %s to pgq_admin', pgq.quote_fqname(v_queue.queue_event_seq));
+    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_tick_seq));
+    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_event_seq));
+    execute format('grant usage on sequence %s to pgq_admin', pgq._own_sequence(v_queue.queue_event_seq));
 
-    v_schema := case when strpos(v_queue.queue_data_pfx, '.') > 0
-                     then split_part(v_queue.queue_data_pfx, '.', 1) else 'public' end;
-    v_table := substr(v_queue.queue_data_pfx, strpos(v_queue.queue_data_pfx, '.') + 1);
-    perform pgq._grant_perms_from('pgq', 'event_template', v_schema, v_table);
-    for i in 0 .. v_queue.queue_ntables - 1 loop
-        perform pgq._grant_perms_from('pgq', 'event_template', v_schema, v_table || '_' || i);
+    for v_table in
+        select pgq._event_table(v_queue.queue_data_pfx || n.suffix)
+          from (select '' as suffix union all select '_' || i from generate_series(0, v_queue.queue_ntables - 1) i) n
+    loop
+        perform pgq._grant_perms_from('pgq', 'event_template', n.nspname, c.relname)
+           from pg_catalog.pg_class c
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+          where c.oid = v_table;
     end loop;
 
     return 1;

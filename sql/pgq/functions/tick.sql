@@ -191,7 +191,8 @@ create or replace function pgq._add_tick(i_queue_id integer, i_tick_seq text, i_
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._add_tick(4)
---      Add a row to pgq.tick, with the next tick id.
+--      Add a row to pgq.tick, with the next tick id. Its transaction is to be durable once it is committed: a consumer
+--      elsewhere may have noted the tick's id, which after a crash would be given to another tick.
 -- Returns: id of the tick
 -- ----------------------------------------------------------------------
 declare
@@ -199,7 +200,11 @@ declare
 begin
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
     values (i_queue_id, nextval(pgq.quote_fqname(i_tick_seq)::regclass), now(), i_snapshot, i_event_seq)
-    returning tick_id into v_tick_id;
+    returning tick_id
+         into v_tick_id;
+    if current_setting('synchronous_commit') = 'off' then
+        perform set_config('synchronous_commit', 'local', true);
+    end if;
     return v_tick_id;
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;
