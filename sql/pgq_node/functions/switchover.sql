@@ -35,7 +35,7 @@ as $$
 -- Errors:
 --      22023   incorrect step number
 --      55000   steps in wrong order
---      55000   isolation level above READ COMMITTED in step 2: the last tick would miss events
+--      25001   isolation level above READ COMMITTED in step 2: the last tick would miss events
 --      23502, 23503  step 3 with a new provider that is null or has no location
 -- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits for writers, and its ticker
 --        lock
@@ -79,7 +79,7 @@ begin
         if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
             raise exception 'the last tick cannot be laid in a transaction with isolation level %',
                     current_setting('transaction_isolation')
-                using errcode = '55000',
+                using errcode = '25001',
                       hint = 'Use READ COMMITTED.';
         end if;
         perform pgq_node._lock_events(i_queue_name);
@@ -181,7 +181,7 @@ as $$
 --      200     Branch node promoted to root
 --      301     Node not branch
 --      404     Node not initialized for queue: QUEUE
--- Errors: 55000 when the isolation level is above READ COMMITTED
+-- Errors: 25001 when the isolation level is above READ COMMITTED
 -- Locks: the queue's event tables, exclusive; the node's row in node_info; the worker's row in local_state
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
@@ -196,7 +196,7 @@ begin
         if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
             raise exception 'a branch cannot be promoted in a transaction with isolation level %',
                     current_setting('transaction_isolation')
-                using errcode = '55000',
+                using errcode = '25001',
                       hint = 'Use READ COMMITTED.';
         end if;
         -- First the event tables, then node_info and local_state: a worker comes by them in this order.

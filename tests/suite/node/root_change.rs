@@ -46,7 +46,7 @@ fn last_tick_of_a_root_waits_for_writers_and_ends_with_their_events() {
             let mut client = patient(database.connect());
             assert!(
                 outcome(&mut client, "begin isolation level repeatable read; select pgq_node.demote_root('q', 2, null)")
-                    .starts_with("ERROR 55000")
+                    .starts_with("ERROR 25001")
             );
             run(&mut client, "rollback");
             row(&mut client, "select last_tick from pgq_node.demote_root('q', 2, null)")
