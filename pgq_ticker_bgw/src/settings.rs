@@ -18,20 +18,22 @@ static HEALTH_CONSUMER_LAG: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static HEALTH_TABLE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10_240);
 static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
-/// Define all settings; `pgq.max_workers` only where it can have an effect.
+/// Define all settings.
 pub(crate) fn define() {
-    if pg::shmem::is_preloading() {
-        GucRegistry::define_int_guc(
-            c"pgq.max_workers",
-            c"Sets how many databases can have a PgQ worker.",
-            c"Each takes one of max_worker_processes. Zero: no launcher and no workers.",
-            &MAX_WORKERS,
-            0,
-            1024,
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-    }
+    // Without preload it has no effect, and the server would not let it be defined as what it is; but it has to be known, for it may be in
+    // the configuration file.
+    let at_start =
+        if pg::shmem::is_preloading() { GucContext::Postmaster } else { GucContext::Sighup };
+    GucRegistry::define_int_guc(
+        c"pgq.max_workers",
+        c"Sets how many databases can have a PgQ worker.",
+        c"Each takes one of max_worker_processes. Zero: no launcher and no workers.",
+        &MAX_WORKERS,
+        0,
+        1024,
+        at_start,
+        GucFlags::default(),
+    );
     GucRegistry::define_int_guc(
         c"pgq.min_tick_interval",
         c"Sets the least time between two ticks of one queue that waiting consumers cause.",
