@@ -46,5 +46,5 @@ mod walmgr_s3;
 mod walmgr_s3_server;
 mod walmgr_standby;
 mod walmgr_support;
-mod worker;
 mod walmgr_sync;
+mod worker;

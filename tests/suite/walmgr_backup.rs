@@ -117,6 +117,19 @@ fn a_backup_and_the_archive_bring_everything_back() {
     copy.cluster.psql("postgres", "create extension amcheck");
     copy.cluster.psql("postgres", "select bt_index_check('t_pkey', true)");
     copy.ok(&["verify"]);
+    // What another cluster has in the tablespace's directory is not ours to remove.
+    copy.cluster.stop(Stop::Fast);
+    let foreign = moved.join("PG_99_1");
+    fs::create_dir(&foreign).unwrap();
+    write_owned(&foreign.join("precious"), b"x");
+    for option in ["--delta", "--force"] {
+        copy.ok(&["restore", "--tablespace-map", &map, option, "--no-archive"]);
+        assert!(foreign.join("precious").exists(), "{option}");
+    }
+    started(&mut copy);
+    assert_eq!(copy.cluster.psql("postgres", "select count(*) from far"), "5000");
+    // A server that does not archive has no use for a backup.
+    copy.fails(2, &["backup"]);
 }
 
 #[test]

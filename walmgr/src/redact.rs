@@ -4,10 +4,27 @@ const MASK: &str = "********";
 
 /// Replace the value of every `password=…` and the password part of every `postgres://user:password@` by asterisks.
 pub(crate) fn redact(text: &str) -> String {
-    redact_uri(&redact_keyword(text))
+    redact_uri(&redact_keyword(text, MASK), MASK)
 }
 
-fn redact_keyword(text: &str) -> String {
+/// Take the password out of a connection string: for a program whose command line everybody can read, and that gets the password
+/// through its environment.
+pub(crate) fn without_password(conninfo: &str) -> (String, Option<String>) {
+    let parsed: Option<postgres::Config> = conninfo.parse().ok();
+    let password = parsed.as_ref().and_then(postgres::Config::get_password);
+    let Some(password) = password else { return (conninfo.to_owned(), None) };
+    let password = String::from_utf8_lossy(password).into_owned();
+    // An empty password in the string would win over the environment; the user stays.
+    let rest = redact_uri(&redact_keyword(conninfo, ""), "").replace(":@", "@");
+    let rest = rest
+        .replace("password= ", " ")
+        .replace("password=&", "")
+        .trim_end_matches("password=")
+        .to_owned();
+    (rest, Some(password))
+}
+
+fn redact_keyword(text: &str, mask: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.to_ascii_lowercase().find("password") {
@@ -20,7 +37,7 @@ fn redact_keyword(text: &str) -> String {
         };
         let value = value.trim_start();
         out.push('=');
-        out.push_str(MASK);
+        out.push_str(mask);
         rest = value.get(value_length(value)..).unwrap_or_default();
     }
     out.push_str(rest);
@@ -43,7 +60,7 @@ fn value_length(value: &str) -> usize {
     value.len()
 }
 
-fn redact_uri(text: &str) -> String {
+fn redact_uri(text: &str, mask: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -53,7 +70,7 @@ fn redact_uri(text: &str) -> String {
         let (authority, after) = from.split_at(end);
         match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
             Some((Some((user, _)), host)) => {
-                out.push_str(&format!("{user}:{MASK}@{host}"));
+                out.push_str(&format!("{user}:{mask}@{host}"));
             }
             _ => out.push_str(authority),
         }
@@ -65,7 +82,7 @@ fn redact_uri(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::redact;
+    use super::{redact, without_password};
 
     #[test]
     fn passwords_disappear_and_the_rest_stays() {
@@ -79,5 +96,19 @@ mod tests {
         ] {
             assert_eq!(redact(text), expected);
         }
+    }
+    #[test]
+    fn a_password_is_taken_out_of_a_connection_string() {
+        for (conninfo, rest) in [
+            ("host=a password='s e' user=b", "host=a  user=b"),
+            ("host=a password=secret", "host=a "),
+            ("postgres://me:secret@host/db", "postgres://me@host/db"),
+            ("postgres://me@host/db?password=secret&user=x", "postgres://me@host/db?user=x"),
+        ] {
+            let (without, password) = without_password(conninfo);
+            assert_eq!(without, rest);
+            assert!(matches!(password.as_deref(), Some("s e" | "secret")));
+        }
+        assert_eq!(without_password("host=a"), ("host=a".to_owned(), None));
     }
 }

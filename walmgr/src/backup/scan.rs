@@ -64,6 +64,21 @@ pub(crate) struct Scan {
     pub(crate) files: Vec<Found>,
     /// Places of tablespaces by oid.
     pub(crate) tablespaces: BTreeMap<String, String>,
+    /// How the names begin of what is this cluster's in a tablespace.
+    own_directory: String,
+}
+
+/// How the name of a cluster's own directory in a tablespace begins: clusters of other versions may have theirs beside it.
+pub(crate) fn own_directory(data: &Path) -> Result<String> {
+    let path = data.join("PG_VERSION");
+    let version =
+        fs::read_to_string(&path).map_err(Error::local(format!("read {}", path.display())))?;
+    Ok(format!("PG_{}_", version.trim()))
+}
+
+/// True for the place of a tablespace, `pg_tblspc/OID`.
+pub(crate) fn is_tablespace(path: &str) -> bool {
+    path.strip_prefix("pg_tblspc/").is_some_and(|rest| !rest.contains('/'))
 }
 
 /// Walk a data directory and its tablespaces.
@@ -71,7 +86,7 @@ pub(crate) struct Scan {
 /// # Errors
 /// [`Error::Local`]; files that vanish meanwhile are no error.
 pub(crate) fn scan(data: &Path) -> Result<Scan> {
-    let mut scan = Scan::default();
+    let mut scan = Scan { own_directory: own_directory(data)?, ..Scan::default() };
     walk(&mut scan, data, "")?;
     scan.directories.push(("pg_wal/archive_status".to_owned(), 0o700));
     skip_unlogged(&mut scan.files);
@@ -109,6 +124,9 @@ fn visit(scan: &mut Scan, place: &Path, parent: &str, name: &str, path: String) 
     };
     let Some(link) = looked(fs::symlink_metadata(place))? else { return Ok(()) };
     let Some(meta) = looked(fs::metadata(place))? else { return Ok(()) };
+    if is_tablespace(parent) && !name.starts_with(&scan.own_directory) {
+        return Ok(());
+    }
     if is_temporary(name) || (parent.is_empty() && SKIPPED.contains(&name)) {
         return Ok(());
     }

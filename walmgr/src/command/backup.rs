@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     for directory in ["pack", "backup"] {
-        for name in stanza.store.sweep(&stanza.key(directory))? {
+        for name in stanza.store.sweep(&stanza.key(directory), Duration::ZERO)? {
             log::debug(format_args!("removed {name}, left by an interrupted backup"));
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Lists what would go and does nothing without `--yes`; never while the server still archives into it.
 
+use std::time::Duration;
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
@@ -49,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let _backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     let _expire = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?;
-    stanza.store.sweep(&stanza.name)?;
+    stanza.store.sweep(&stanza.name, Duration::ZERO)?;
     for key in &keys {
         stanza.store.remove(key)?;
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::{running, sql, standby};
 use crate::process;
+use crate::redact::without_password;
 use crate::repo::LockMode;
 use crate::restore::place::{Existing, Place};
 use crate::restore::select::{self, Target};
@@ -63,7 +64,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
         if !context.dry_run {
             let mut copy = Command::new(context.config.program("pg_basebackup"));
-            copy.arg("--pgdata").arg(&data).args(["--dbname", primary]);
+            let (conninfo, password) = without_password(primary);
+            copy.arg("--pgdata").arg(&data).args(["--dbname", &conninfo]);
+            if let Some(password) = password {
+                copy.env("PGPASSWORD", password);
+            }
             copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-password"]);
             // It refuses a directory that is not empty, and syncs what it writes.
             process::run(&mut copy, "pg_basebackup")?;
@@ -78,7 +83,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             (_, true) => Existing::Force,
             _ => Existing::Refuse,
         };
-        let place = Place { data, tablespaces: restore::tablespaces(info, &[])?, existing };
+        let place = Place {
+            data,
+            tablespaces: restore::tablespaces(info, &[])?,
+            existing,
+            own_directory: format!("PG_{}_", info.pg_version),
+        };
         place.check(info)?;
         if !context.dry_run {
             restore::restore(&stanza, info, &place, &recovery, None, context.config.backup.jobs)?;

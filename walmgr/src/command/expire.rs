@@ -3,6 +3,8 @@
 //! A backup ceases to exist first, then goes what it referred to, so that an interruption leaves only what the next run removes. WAL is
 //! removed along the ancestry of timelines; history files never are.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::backup::info::{self, BackupInfo};
@@ -63,6 +65,8 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
     for key in packs.iter().chain(&wal) {
         stanza.store.remove(key)?;
     }
+    // Pushes are not locked out here, but none takes a day.
+    stanza.store.sweep(&stanza.key("wal"), Duration::from_secs(86_400))?;
     if !gone.is_empty() || !wal.is_empty() {
         log::notice(format_args!(
             "{} backups, {} packs and manifests and {} WAL files removed",

@@ -122,7 +122,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if !matches!(timeline, "latest" | "current") && timeline.parse::<u32>().is_err() {
         return Err(Error::Usage(format!("\"{timeline}\" is no timeline")));
     }
-    let place = Place { data, tablespaces: tablespaces(info, &args.tablespace_map)?, existing };
+    let place = Place {
+        data,
+        tablespaces: tablespaces(info, &args.tablespace_map)?,
+        existing,
+        own_directory: format!("PG_{}_", info.pg_version),
+    };
     place.check(info)?;
     let recovery = Recovery {
         target,

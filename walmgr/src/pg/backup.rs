@@ -40,6 +40,12 @@ impl Session {
     pub(crate) fn start(mut client: Client, label: &str, fast: bool) -> Result<Self> {
         let version: String = client.query_one("show server_version_num", &[])?.get(0);
         let new_names = version.parse().is_ok_and(|number: u32| number >= 150_000);
+        // The session idles while files are copied; no time limit of the site may end it.
+        client.execute(
+            "select pg_catalog.set_config(s.name, '0', false) from pg_catalog.pg_settings s
+              where s.name in ('idle_session_timeout', 'statement_timeout')",
+            &[],
+        )?;
         let on_standby: bool =
             client.query_one("select pg_catalog.pg_is_in_recovery()", &[])?.get(0);
         let call = if new_names {

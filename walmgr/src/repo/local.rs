@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -246,7 +247,7 @@ impl Store for LocalStore {
         }
     }
 
-    fn sweep(&self, directory: &str) -> Result<Vec<String>> {
+    fn sweep(&self, directory: &str, age: Duration) -> Result<Vec<String>> {
         let Some(fd) = self.directory(directory)? else { return Ok(Vec::new()) };
         let mut swept = Vec::new();
         for entry in Dir::read_from(&fd).map_err(self.failed("list", directory))? {
@@ -254,8 +255,11 @@ impl Store for LocalStore {
             let Ok(name) = entry.file_name().to_str() else { continue };
             let key = format!("{directory}/{name}");
             if entry.file_type() == FileType::Directory && !name.starts_with('.') {
-                swept.extend(self.sweep(&key)?);
-            } else if name.starts_with('.') && name.ends_with(".tmp") {
+                swept.extend(self.sweep(&key, age)?);
+            } else if name.starts_with('.')
+                && name.ends_with(".tmp")
+                && self.is_older(&fd, name, age)
+            {
                 fs::unlinkat(&fd, name, AtFlags::empty()).map_err(self.failed("remove", &key))?;
                 swept.push(key);
             }
@@ -269,6 +273,15 @@ impl Store for LocalStore {
 }
 
 impl LocalStore {
+    /// True when a file was last changed that long ago; one that is gone is not.
+    fn is_older(&self, directory: &OwnedFd, name: &str, age: Duration) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+            changed.saturating_add(age) <= now
+        })
+    }
+
     fn rename_new(&self, parent: &OwnedFd, temporary: &str, key: &str) -> Result<Created> {
         match rename_noreplace(parent, temporary, parent, leaf(key)) {
             Ok(true) => Ok(Created::New),
@@ -347,6 +360,8 @@ fn sync_parent(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::LocalStore;
     use crate::error::Error;
     use crate::repo::{Created, LockMode, Store, create_small, read_all};
@@ -364,7 +379,7 @@ mod tests {
         assert_eq!(create_small(&store, "a/b/c", b"two").unwrap(), Created::Exists);
         assert_eq!(read_all(&store, "a/b/c").unwrap().unwrap(), b"one");
         assert_eq!(store.list("a").unwrap(), ["b/"]);
-        assert_eq!(store.sweep("a").unwrap(), Vec::<String>::new());
+        assert_eq!(store.sweep("a", Duration::ZERO).unwrap(), Vec::<String>::new());
     }
 
     #[test]
@@ -376,7 +391,7 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(store.open("a/b").unwrap().is_none());
-        assert!(store.sweep("a").unwrap().is_empty());
+        assert!(store.sweep("a", Duration::ZERO).unwrap().is_empty());
     }
 
     #[test]

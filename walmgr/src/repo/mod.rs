@@ -4,6 +4,7 @@
 //! of a stored WAL file, [`wal`] the archive's rules, [`stanza`] whose archive it is. The layout is in `docs/walmgr.md`.
 
 use std::io::{Read, Seek, Write};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -71,8 +72,8 @@ pub(crate) trait Store: Send + Sync {
     fn set_aside(&self, key: &str) -> Result<()>;
     /// Take a lock without waiting.
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>>;
-    /// Remove the temporary files that interrupted writers left below a directory; returns their names. Writers must be locked out.
-    fn sweep(&self, directory: &str) -> Result<Vec<String>>;
+    /// Remove the temporary files of at least this age that interrupted writers left below a directory; returns their names.
+    fn sweep(&self, directory: &str, age: Duration) -> Result<Vec<String>>;
     /// How large a pack should grow.
     fn pack_size(&self) -> u64 {
         256 << 20

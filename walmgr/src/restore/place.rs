@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{CONFIG, Control, Manifest};
+use crate::backup::scan::is_tablespace;
 use crate::error::{Error, Result};
 use crate::pg::{control, running};
 
@@ -36,6 +37,8 @@ pub(crate) struct Place {
     pub(crate) tablespaces: BTreeMap<String, PathBuf>,
     /// What may happen to files that are there.
     pub(crate) existing: Existing,
+    /// How the names begin of what is this cluster's in a tablespace; the rest is not ours to remove.
+    pub(crate) own_directory: String,
 }
 
 impl Place {
@@ -45,6 +48,11 @@ impl Place {
     /// [`Error::Locked`] under a running server, [`Error::Usage`] for directories that are not empty, [`Error::Mismatch`] for another
     /// cluster's.
     pub(crate) fn check(&self, info: &BackupInfo) -> Result<()> {
+        if rustix::process::geteuid().is_root() {
+            return Err(Error::Usage(
+                "as root the files would be root's: run this as the server's user".to_owned(),
+            ));
+        }
         if let Some(pid) = running::postmaster(&self.data) {
             return Err(Error::Locked(format!(
                 "a server runs in {} (pid {pid})",
@@ -91,9 +99,9 @@ impl Place {
         remove_if_there(&self.data.join(Control::PATH))?;
         sync_directory(&self.data)?;
         if self.existing == Existing::Force {
-            empty(&self.data, Some(MARKER))?;
+            empty(&self.data, |name| name != MARKER)?;
             for directory in self.tablespaces.values().filter(|directory| directory.exists()) {
-                empty(directory, None)?;
+                empty(directory, |name| name.starts_with(&self.own_directory))?;
             }
         }
         for directory in self.tablespaces.values() {
@@ -149,6 +157,9 @@ impl Place {
             let entry = entry.map_err(what())?;
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
+            if is_tablespace(path) && !name.starts_with(&self.own_directory) {
+                continue;
+            }
             let below = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             if directories.contains(below.as_str()) {
                 // What is a link here and a directory in the backup, or leads elsewhere, is made anew.
@@ -203,12 +214,12 @@ fn set_mode(place: &Path, mode: u32) -> Result<()> {
         .map_err(Error::local(format!("set permissions of {}", place.display())))
 }
 
-/// Remove everything in a directory but one name. `pg_wal` and tablespaces that are links lose the link only.
-fn empty(directory: &Path, but: Option<&str>) -> Result<()> {
+/// Remove what has such a name in a directory. `pg_wal` and tablespaces that are links lose the link only.
+fn empty(directory: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
     let what = || Error::local(format!("list {}", directory.display()));
     for entry in fs::read_dir(directory).map_err(what())? {
         let entry = entry.map_err(what())?;
-        if but.is_none_or(|but| entry.file_name() != but) {
+        if goes(entry.file_name().to_str().unwrap_or_default()) {
             remove_tree(&entry.path())?;
         }
     }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::redact::without_password;
 
 /// Name of the receiver in `pg_stat_replication` and `synchronous_standby_names`.
 const NAME: &str = "walmgr";
@@ -73,7 +74,11 @@ pub(crate) fn create_slot(context: &Context, spool: &Path) -> Result<()> {
 fn command(context: &Context, spool: &Path) -> Result<Command> {
     let mut command = Command::new(context.config.program("pg_receivewal"));
     command.arg("--directory").arg(spool);
-    command.args(["--dbname", &named(conninfo(context)?)]);
+    let (conninfo, password) = without_password(conninfo(context)?);
+    command.args(["--dbname", &named(&conninfo)]);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
+    }
     command.args(["--slot", &slot(context), "--no-password"]);
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     Ok(command)

@@ -9,6 +9,7 @@ mod lease;
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::config::S3;
 use crate::error::{Error, Result};
@@ -126,7 +127,7 @@ impl Store for S3Store {
         Ok(Box::new(lease::Lease::take(&self.client, key, mode)?))
     }
 
-    fn sweep(&self, _directory: &str) -> Result<Vec<String>> {
+    fn sweep(&self, _directory: &str, _age: Duration) -> Result<Vec<String>> {
         // An object is there whole or not at all.
         Ok(Vec::new())
     }
