@@ -91,3 +91,8 @@ lint: tree
 	$(private) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --document-private-items
 fmt:
 	cargo fmt
+
+# That the extension compiles for PostgreSQL 13 to 18.
+.PHONY: versions
+versions: needs
+	tests/env/versions.sh

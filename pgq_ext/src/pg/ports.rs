@@ -103,6 +103,7 @@ pub(super) unsafe fn begin_row_store(
         (info.setResult, info.setDesc)
     }
     #[cfg(any(feature = "pg13", feature = "pg14"))]
+    #[expect(clippy::as_conversions, reason = "flags of a C enumeration")]
     {
         use pgrx::{PgLogLevel, PgSqlErrorCode};
         // SAFETY: by this function's contract.
@@ -114,7 +115,7 @@ pub(super) unsafe fn begin_row_store(
                 & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
                 != 0;
         if !takes_set {
-            pgrx::pg_sys::panic::ErrorReport::new(
+            pg_sys::panic::ErrorReport::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "set-valued function called in context that cannot accept a set",
                 "pgq",
