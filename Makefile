@@ -88,7 +88,7 @@ bench: build-release peer
 lint: tree
 	cargo fmt --check
 	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
-	$(private) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --document-private-items
+	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --workspace --document-private-items
 fmt:
 	cargo fmt
 

@@ -1,9 +1,5 @@
 //! `make demo`: the main job on a private PostgreSQL, with real load and checked results.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "in the demo a failed step ends it, and says where"
-)]
+#![expect(clippy::unwrap_used, reason = "in the demo a failed step ends it, and says where")]
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod capture;
