@@ -69,6 +69,10 @@ impl Producer {
             return Ok(0);
         }
         let bulk = self.bulk(client)?;
+        if chunks(events).nth(1).is_none() {
+            // One statement is all or nothing by itself.
+            return self.insert_chunk(client, events, bulk);
+        }
         let mut transaction = client.transaction()?;
         let mut inserted = 0;
         for chunk in chunks(events) {
