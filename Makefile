@@ -52,6 +52,7 @@ install: needs
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql
 demo: build-release
+	cargo build --locked -q -p pgq_client --bin pgq
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo
 psql: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo -- --shell

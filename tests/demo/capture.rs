@@ -1,4 +1,4 @@
-//! Part two: pgbench's own tables with capture triggers, replayed into a copy in another database.
+//! Part two: pgbench's own tables with capture triggers, replayed into two other databases: by SQL, and by `pgq load`.
 
 use std::process::{Command, Stdio};
 
@@ -19,8 +19,11 @@ pub(crate) fn run(cluster: &Cluster) {
     }
     let mut shop = cluster.connect("shop");
     let mut copy = cluster.connect("copy");
+    let mut warehouse = cluster.connect("warehouse");
+    warehouse.batch_execute("create extension pgq_ext").unwrap();
     shop.batch_execute(
-        "create extension pgq; select pgq.create_queue('changes'); select pgq.register_consumer('changes', 'copier')",
+        "create extension pgq; select pgq.create_queue('changes');
+         select pgq.register_consumer('changes', 'copier'); select pgq.register_consumer('changes', 'loader')",
     )
     .unwrap();
     for table in TABLES {
@@ -35,6 +38,8 @@ pub(crate) fn run(cluster: &Cluster) {
     pgbench(cluster, &["-n", "-c", "4", "-t", &TRANSACTIONS.to_string(), "shop"]);
     let events = replay(&mut shop, &mut copy);
     println!("  {} transactions gave {events} events", 4 * TRANSACTIONS);
+    let (from, to) = (cluster.conninfo("shop"), cluster.conninfo("warehouse"));
+    pgq(&["load", "--quiet", "--once", "--dsn", &from, "--to", &to, "changes", "loader"]);
     for table in TABLES {
         let sum = |client: &mut Client| -> (i64, i64) {
             let sql = format!(
@@ -43,15 +48,18 @@ pub(crate) fn run(cluster: &Cluster) {
             let row = client.query_one(&sql, &[]).unwrap();
             (row.get(0), row.get(1))
         };
-        let (here, there) = (sum(&mut shop), sum(&mut copy));
+        let (here, there, loaded) = (sum(&mut shop), sum(&mut copy), sum(&mut warehouse));
+        let is_equal = here == there && here == loaded;
         println!(
             "  {table:<17} {} rows, checksum {}: {}",
             here.0,
             here.1,
-            if here == there { "equal" } else { "DIFFERENT" }
+            if is_equal { "all three equal" } else { "DIFFERENT" }
         );
-        assert_eq!(here, there, "{table} differs");
+        assert!(is_equal, "{table} differs: {here:?}, {there:?}, {loaded:?}");
     }
+    println!("\npgq top, one look at shop:");
+    print!("{}", pgq(&["top", "--count", "1", "--dsn", &from]));
 }
 
 /// Apply every event to the copy, a batch in a transaction; how many.
@@ -82,4 +90,13 @@ fn pgbench(cluster: &Cluster, args: &[&str]) {
     let mut command: Command = cluster.command("pgbench");
     let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "pgbench failed");
+}
+
+/// Run the command that `make demo` has built; what it prints.
+fn pgq(args: &[&str]) -> String {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let program = std::path::Path::new(&target).join("debug/pgq");
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "pgq {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
