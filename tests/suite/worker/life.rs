@@ -72,7 +72,10 @@ fn nothing_is_lost_when_a_worker_is_killed() {
     assert!(wait_until(LONG, || {
         cluster.try_connect("postgres", "postgres").is_ok_and(|mut client| {
             client
-                .query("select 1 from pgq.worker_status() where state = 'running'", &[])
+                .query(
+                    "select 1 from pgq.worker_status() where state = 'running' and pid <> $1",
+                    &[&first],
+                )
                 .is_ok_and(|rows| !rows.is_empty())
         })
     }));
