@@ -268,3 +268,56 @@ fn operators_cannot_have_the_owner_grant_or_drop_what_is_not_theirs() {
     drop(admin);
     drop_roles(database, &prefix);
 }
+
+/// `pgq.insert_event` runs with the rights of the extension's owner, and without a setting of its own for `search_path`.
+#[test]
+fn a_writer_cannot_have_his_own_operators_run_by_the_owner() {
+    let (database, prefix) = database();
+    run(
+        &mut database.connect(),
+        &format!(
+            "create schema mine authorization {prefix}_writer; create schema authorization {prefix}_writer;
+             create table {prefix}_writer.t (id int primary key); alter table {prefix}_writer.t owner to {prefix}_writer;
+             create trigger t after insert on {prefix}_writer.t for each row execute function pgq.logutriga('q');
+             select pgq.create_queue('slow'); create function public.nothing() returns trigger language plpgsql as 'begin return new; end';
+             create trigger slow before insert on pgq.event_2_0 for each row execute function public.nothing();
+             grant usage on schema public to public"
+        ),
+    );
+    let mut writer = database.connect_as(&format!("{prefix}_writer"));
+    run(
+        &mut writer,
+        "create function mine.trap(text, text) returns text language plpgsql as
+             $$ begin raise exception 'trap run by %', current_user; end $$;
+         create function mine.test(text, text) returns boolean language plpgsql as
+             $$ begin raise exception 'trap run by %', current_user; end $$;
+         create operator mine.|| (function = mine.trap, leftarg = text, rightarg = text);
+         create operator mine.= (function = mine.test, leftarg = text, rightarg = text);
+         create function mine.to_regclass(text) returns regclass language plpgsql as
+             $$ begin raise exception 'trap run by %', current_user; end $$;
+         create function mine.concat(text, text, integer) returns text language plpgsql as
+             $$ begin raise exception 'trap run by %', current_user; end $$;
+         set search_path = mine, pg_catalog",
+    );
+    assert_eq!(
+        outcome(&mut writer, "select 'a' || 'b'::text"),
+        format!("ERROR P0001: trap run by {prefix}_writer"),
+        "the trap works"
+    );
+    for (insert, result) in [
+        ("select pgq.insert_event('q', 't', 'd') > 0", "t"),
+        ("select pgq.insert_event('slow', 't', 'd', 'a', 'b', 'c', 'd') > 0", "t"),
+        ("select pgq.insert_events('q', '{t}', '{d}')", "1"),
+        ("select pgq.insert_events('slow', '{t}', '{d}')", "1"),
+    ] {
+        assert_eq!(outcome(&mut writer, insert), result, "{insert}");
+        // What the cache knows is read anew.
+        run(&mut database.connect(), "update pgq.queue set queue_id = queue_id");
+    }
+    assert_eq!(
+        outcome(&mut writer, &format!("insert into {prefix}_writer.t values (1) returning id")),
+        "1"
+    );
+    drop(writer);
+    drop_roles(database, &prefix);
+}

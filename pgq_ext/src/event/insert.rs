@@ -17,7 +17,7 @@ use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
 use crate::pg::heap::{Value, WritableTable};
 use crate::pg::text::Text;
-use crate::pg::{hot, sequence, xact};
+use crate::pg::{catalog, hot, sequence, xact};
 
 /// An event to be stored.
 #[derive(Clone, Copy, Default)]
@@ -180,7 +180,7 @@ fn store_through_executor(
     let columns: Vec<_> = queue_cache::EVENT_COLUMNS.iter().map(|(name, _)| *name).collect();
     let sql = format!(
         "insert into {} ({}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        queue.table_name,
+        catalog::quoted_name(queue.table),
         columns.join(", ")
     );
     let types = queue_cache::EVENT_COLUMNS.map(|(_, oid)| oid.into());

@@ -66,11 +66,12 @@ impl Queue {
     }
 }
 
+// It runs with the rights of the extension's owner and the search_path of whoever inserts: nothing in it may be looked up there.
 const QUEUE_ROW: &CStr = cr"
     select q.queue_id
          , q.queue_cur_table
-         , q.queue_data_pfx || '_' || q.queue_cur_table::pg_catalog.text
-         , pg_catalog.to_regclass(q.queue_data_pfx || '_' || q.queue_cur_table::pg_catalog.text)::pg_catalog.oid
+         , pg_catalog.concat(q.queue_data_pfx, '_', q.queue_cur_table)
+         , pg_catalog.to_regclass(pg_catalog.concat(q.queue_data_pfx, '_', q.queue_cur_table))::pg_catalog.oid
          , pg_catalog.to_regclass(q.queue_event_seq)::pg_catalog.oid
          , q.queue_disable_insert
          , q.queue_per_tx_limit

@@ -13,6 +13,23 @@ pub(crate) fn relation_oid(schema: &CStr, name: &CStr) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// Schema and name of a relation as they stand in SQL; empty when there is no such relation.
+pub(crate) fn quoted_name(relation: pg_sys::Oid) -> String {
+    // SAFETY: a missing relation gives InvalidOid and null.
+    let (schema, name) = unsafe {
+        (
+            pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation)),
+            pg_sys::get_rel_name(relation),
+        )
+    };
+    if schema.is_null() || name.is_null() {
+        return String::new();
+    }
+    // SAFETY: both are C strings, and so is the result, in the current memory context.
+    let quoted = unsafe { CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, name)) };
+    quoted.to_string_lossy().into_owned()
+}
+
 /// Schema and name of a relation.
 pub(crate) struct QualifiedName {
     schema: CString,
