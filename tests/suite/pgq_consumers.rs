@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use pgq_tests::{Cluster, Scratch, scratch_database};
+use pgq_tests::{Cluster, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
-use crate::query::{outcome, row, rows, run};
+use crate::query::{outcome, patient, row, rows, run};
 
 fn queue() -> (Scratch, Client) {
     let database = scratch_database();
@@ -337,12 +337,49 @@ fn maintenance_finds_what_there_is_to_do() {
     let vacuum =
         "select string_agg(func_arg, ' ') from pgq.maint_operations() where func_name = 'vacuum'";
     let limit = std::time::Duration::from_secs(30);
-    assert!(pgq_tests::wait_until(limit, || row(
-        &mut cluster.connect("postgres"),
-        "show autovacuum"
-    ) == "off"));
+    assert!(wait_until(limit, || row(&mut cluster.connect("postgres"), "show autovacuum") == "off"));
     assert_eq!(
         row(&mut client, vacuum),
         "pgq.subscription pgq.consumer pgq.queue pgq.tick pgq.retry_queue pgq_node.local_state"
     );
+}
+
+/// `next_batch` waits for another session, and meanwhile an event is committed and ticked: the batch that it opens then ends at
+/// a tick younger than the snapshot of the statement that both functions are called in.
+#[test]
+fn a_batch_opened_and_read_in_one_statement_is_whole() {
+    let (database, mut client) = queue();
+    let mut other = database.connect();
+    run(&mut other, "begin; select * from pgq.subscription for update");
+    let read = "select ev_data from pgq.get_batch_events(pgq.next_batch('q', 'c'))";
+    let seen = thread::scope(|scope| {
+        let mut reader = patient(database.connect());
+        let reader = scope.spawn(move || rows(&mut reader, read));
+        let waits = wait_until(std::time::Duration::from_secs(60), || {
+            row(
+                &mut client,
+                "select count(*) from pg_stat_activity
+                  where datname = current_database() and wait_event_type = 'Lock'",
+            ) == "1"
+        });
+        assert!(waits, "the reader does not wait for the lock");
+        run(&mut client, "select pgq.insert_event('q', 't', 'one')");
+        run(&mut client, "select pgq.ticker('q')");
+        run(&mut other, "commit");
+        reader.join().unwrap()
+    });
+    assert_eq!(seen, ["one"]);
+}
+
+#[test]
+fn an_event_table_that_refuses_nulls_refuses_them() {
+    let (_database, mut client) = queue();
+    run(&mut client, "alter table pgq.event_1_0 alter column ev_extra1 set not null");
+    for insert in
+        ["select pgq.insert_event('q', 't', 'd')", "select pgq.insert_events('q', '{t}', '{d}')"]
+    {
+        assert!(outcome(&mut client, insert).starts_with("ERROR 23502: "), "{insert}");
+    }
+    run(&mut client, "select pgq.insert_event('q', 't', 'd', 'x', null, null, null)");
+    assert_eq!(row(&mut client, "select ev_extra1 from pgq.event_1"), "x");
 }

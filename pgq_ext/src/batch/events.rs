@@ -8,6 +8,7 @@ use crate::pg::call::{Call, Returned};
 use crate::pg::catalog::QualifiedName;
 use crate::pg::index_scan::{IndexedTable, ScannedRow};
 use crate::pg::row_store::RowStore;
+use crate::pg::snapshot::StatementSnapshot;
 
 /// Offsets of `ev_txid` and `ev_owner` in an event table.
 const TXID: usize = 2;
@@ -29,6 +30,8 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let tables: Option<Vec<_>> = span.tables.iter().map(open).collect();
     match tables {
         Some(tables) => {
+            // The batch may have been opened within this statement, and its last tick be younger than the statement's snapshot.
+            let _snapshot = StatementSnapshot::take();
             for table in &tables {
                 scan(&span, subscription, table, &mut rows);
             }

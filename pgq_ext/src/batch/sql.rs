@@ -15,7 +15,9 @@ pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {
     let Some(span) = Span::load(TickPair { queue, previous, current })? else {
         return Ok(Returned::Null);
     };
-    let filter = call.text(4).map(Text::to_display);
+    let filter = call
+        .text(4)
+        .map(|filter| filter.with_bytes(|bytes| String::from_utf8_lossy(bytes).into_owned()));
     let sql = span.sql(subscription, filter.as_deref());
     Ok(sql.map_or(Returned::Null, |sql| Returned::Text(Text::new(sql.as_bytes()))))
 }

@@ -32,6 +32,9 @@ pub(crate) const EVENT_COLUMNS: [(&str, pg_sys::Oid); 11] = [
     ("ev_extra4", pg_sys::TEXTOID),
 ];
 
+/// Offsets of the columns that every event has a value in: `ev_id`, `ev_time`, `ev_txid`.
+const NEVER_NULL: [usize; 3] = [0, 1, 2];
+
 /// One queue as of its last load.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -154,7 +157,7 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
         return Err(missing(&format!("event table {}", queue.table_name)));
     };
     invalidation::watch(queue.table);
-    queue.plain = table.plain(&EVENT_COLUMNS);
+    queue.plain = table.plain(&EVENT_COLUMNS, &NEVER_NULL);
     Ok(Some(queue))
 }
 

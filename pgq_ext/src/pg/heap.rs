@@ -124,10 +124,12 @@ impl WritableTable {
     }
 
     /// Find out whether rows can be stored directly: heap storage, exactly the given columns, no triggers, rules, row
-    /// security, check constraints or generated columns, and only plain non-unique btree indexes.
+    /// security, check constraints or generated columns, no NOT NULL but on the columns at offsets `never_null`, which the caller
+    /// gives a value in every row, and only plain non-unique btree indexes.
     pub(crate) fn plain<const N: usize>(
         &self,
         columns: &[(&str, pg_sys::Oid); N],
+        never_null: &[usize],
     ) -> Option<Plain> {
         // SAFETY: the relation is open (invariant of the type) and so are the structures it points to.
         let (form, desc) = unsafe { (&*(*self.relation).rd_rel, (*self.relation).rd_att) };
@@ -141,12 +143,18 @@ impl WritableTable {
         let evaluates = unsafe { ports::has_checks_or_generated_columns(desc) };
         // SAFETY: as above.
         let has_shape = unsafe { has_columns(desc, columns) };
+        let refuses_null = has_shape
+            && (0..N).any(|i| {
+                // SAFETY: the descriptor has N attributes.
+                !never_null.contains(&i) && unsafe { (*ports::attribute(desc, i)).attnotnull }
+            });
         if !is_heap
             || form.relispartition
             || form.relrowsecurity
             || has_actions
             || evaluates
             || !has_shape
+            || refuses_null
         {
             return None;
         }

@@ -27,6 +27,7 @@ pub(crate) mod row;
 pub(crate) mod row_store;
 pub(crate) mod sequence;
 pub(crate) mod session;
+pub(crate) mod snapshot;
 pub(crate) mod text;
 pub(crate) mod text_buffer;
 pub(crate) mod trigger;
