@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::session;
+
 /// A `text` datum that stays where it is; handing it on to a tuple copies nothing.
 ///
 /// It points into memory of the current function call and must not be kept beyond it.
@@ -46,9 +48,9 @@ impl Text {
         f(unsafe { pgrx::varlena::varlena_to_byte_slice(varlena) })
     }
 
-    /// The value as it may stand in a message.
+    /// The value as it may stand in a message, see [`session::for_message`].
     pub(crate) fn to_display(self) -> String {
-        self.with_bytes(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.with_bytes(session::for_message)
     }
 }
 

@@ -35,6 +35,13 @@ fn bytes_stay_as_they_are_in_a_latin1_database() {
     // Messages cannot carry the character, but the statement fails as it should.
     expect_error(
         &mut db,
+        "update pgq.queue set queue_name = 'qü', queue_per_tx_limit = 0;
+         select pgq.insert_event('qü', 't', 'd')",
+        "54000",
+        "Queue 'q?' allows max 0 events from one TX",
+    );
+    expect_error(
+        &mut db,
         "insert into \"täfel\" values (2)",
         "55000",
         "Table 'public.t?fel' to queue 'q': change not allowed (INSERT)",
