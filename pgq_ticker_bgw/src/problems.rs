@@ -20,7 +20,7 @@ pub(crate) fn record(shared: &Shared, database: u32, task: &str, object: &str, f
         pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
         return;
     };
-    if known.is_none() || problem.message.load() != failure.message {
+    if known.is_none() || !problem.message.holds(&failure.message) {
         pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
     }
     problem.sqlstate.store(&failure.sqlstate);
