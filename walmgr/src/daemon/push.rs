@@ -25,6 +25,8 @@ pub(crate) struct Pusher {
 
 #[derive(Default)]
 struct State {
+    /// Half of what was stored ahead is used up: look from here again.
+    refill: Option<PathBuf>,
     queue: VecDeque<PathBuf>,
     jobs: HashMap<PathBuf, Job>,
 }
@@ -74,6 +76,9 @@ impl Pusher {
                 Some(Job::Stored(identity)) => {
                     let same = Identity::of(path) == Some(*identity);
                     state.jobs.remove(path);
+                    if state.jobs.len() <= self.ahead / 2 {
+                        state.refill = Some(path.to_owned());
+                    }
                     if same {
                         self.changed.notify_all();
                         return Ok(());
@@ -98,7 +103,14 @@ impl Pusher {
         let mut state = self.state();
         loop {
             let Some(path) = state.queue.pop_front() else {
-                state = self.wait(state);
+                state = match state.refill.take() {
+                    Some(path) => {
+                        drop(state);
+                        self.look_ahead(&path);
+                        self.state()
+                    }
+                    None => self.wait(state),
+                };
                 continue;
             };
             drop(state);
