@@ -20,6 +20,7 @@ mod client_python;
 mod client_services;
 mod client_transfer;
 mod companions;
+mod compat_pgqd;
 mod coop;
 mod coop_processes;
 mod delivery;
