@@ -13,7 +13,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use super::heap::{Plain, Value, WritableTable};
 use super::ports::{self, raw};
 
-/// Proof that the current user may insert into a table and that it and its indexes are locked: good within one
+/// Proof that the current user may insert into a table and advance its sequence, and that table and indexes are locked: good within one
 /// subtransaction, since the next one may have been preceded by a rollback that released the locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Held {
@@ -55,14 +55,16 @@ pub(crate) fn begin(sequence: pg_sys::Oid, table: pg_sys::Oid, generation: u64) 
     // SAFETY: nothing in the section has a destructor; the functions get oids and are called inside a transaction.
     let (next_value, now, held, relation) = unsafe {
         pg_guard_ffi_boundary(|| {
-            let next_value = raw::nextval_internal(sequence, true);
-            let held = Held {
-                xid: raw::GetTopFullTransactionId().value,
+            let mut held = Held {
+                xid: raw::GetTopFullTransactionIdIfAny().value,
                 subtransaction: raw::GetCurrentSubTransactionId(),
                 table,
                 user: raw::GetUserId(),
                 generation,
             };
+            // The proof covers the sequence too: the caller's number stands for the pair.
+            let next_value = raw::nextval_internal(sequence, known != Some(held));
+            held.xid = raw::GetTopFullTransactionId().value;
             let relation = if known == Some(held) {
                 raw::relation_open(table, 0)
             } else {

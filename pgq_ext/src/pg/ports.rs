@@ -193,6 +193,7 @@ pub(super) mod raw {
     unsafe extern "C-unwind" {
         pub(in super::super) fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
         pub(in super::super) fn GetTopFullTransactionId() -> FullTransactionId;
+        pub(in super::super) fn GetTopFullTransactionIdIfAny() -> FullTransactionId;
         pub(in super::super) fn GetCurrentSubTransactionId() -> SubTransactionId;
         pub(in super::super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
         pub(in super::super) fn GetUserId() -> Oid;
