@@ -434,3 +434,30 @@ fn library_example_works_as_printed_in_the_documentation() {
     assert_eq!(example(), "1 events in 1 batches\n");
     assert_eq!(value(&mut client, "select account || ' ' || cents from balance"), "alice 250");
 }
+
+#[test]
+fn status_and_top_show_members_and_nodes() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    client
+        .batch_execute(
+            "create extension pgq_coop; create extension pgq_node;
+             select pgq.create_queue('shared');
+             select pgq_coop.register_subconsumer('shared', 'crew', 'first');
+             select pgq_node.register_location('cascade', 'home', 'dbname=home', false);
+             select pgq_node.create_node('cascade', 'root', 'home', 'home_worker', null, null, null);",
+        )
+        .unwrap();
+    for arguments in [&["status"][..], &["top", "--count", "1"]] {
+        let output = run(&scratch, arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let has_row = |words: &[&str]| {
+            text.lines().any(|line| {
+                let cells: Vec<_> = line.split_whitespace().collect();
+                words.iter().all(|word| cells.contains(word))
+            })
+        };
+        assert!(has_row(&["shared", "crew", "first"]), "{arguments:?}: {text}");
+        assert!(has_row(&["cascade", "home", "root"]), "{arguments:?}: {text}");
+    }
+}

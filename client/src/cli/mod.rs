@@ -1,5 +1,6 @@
 //! The `pgq` command: one file per subcommand, and what they share.
 
+mod companions;
 mod completions;
 mod consume;
 mod consumer;

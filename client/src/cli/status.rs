@@ -1,9 +1,10 @@
-//! `pgq status`: findings first, then queues and consumers.
+//! `pgq status`: findings first, then queues and consumers, then members and nodes.
 
 use pgq_client::Error;
 use postgres::Client;
 use postgres::types::Type;
 
+use super::companions::Companions;
 use super::output::{Format, Rows, line};
 use super::{Exit, Global};
 
@@ -50,8 +51,15 @@ impl Status {
         let healthy = !findings.rows.iter().any(|row| {
             row.first().and_then(|severity| severity.as_str()).is_some_and(|text| text != "info")
         });
+        let companions = Companions::load(&mut client)?;
+        let healthy = healthy && companions.is_healthy();
         match format {
-            Format::Json => findings.print(format)?,
+            Format::Json => {
+                findings.print(format)?;
+                for table in companions.tables() {
+                    table.print(format)?;
+                }
+            }
             Format::Table => {
                 if findings.rows.is_empty() {
                     line("healthy: nothing to report")?;
@@ -63,6 +71,10 @@ impl Status {
                 line("")?;
                 Rows::query(&mut client, super::consumer::LIST, &[(&None::<String>, Type::TEXT)])?
                     .print(format)?;
+                for table in companions.tables() {
+                    line("")?;
+                    table.print(format)?;
+                }
             }
         }
         Ok(if healthy { Exit::Ok } else { Exit::Unhealthy })

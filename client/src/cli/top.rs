@@ -8,6 +8,7 @@ use pgq_client::{Error, Stop};
 use postgres::Client;
 use serde_json::{Value, json};
 
+use super::companions::Companions;
 use super::output::{Format, Rows};
 use super::{Exit, Global, signals, status};
 
@@ -65,7 +66,10 @@ impl Top {
             rate(&mut consumers, &mut before, "position", "out_per_s");
             let worker =
                 if has_worker { Some(Rows::query(&mut client, WORKER, &[])?) } else { None };
-            show(&mut client, global, clears, &queues, &consumers, worker.as_ref())?;
+            let companions = Companions::load(&mut client)?;
+            let tables: Vec<&Rows> =
+                [&queues, &consumers].into_iter().chain(companions.tables()).collect();
+            show(&mut client, global, clears, &tables, worker.as_ref())?;
             looks += 1;
             if self.count.is_some_and(|count| looks >= count) || stop.sleep(interval) {
                 return Ok(Exit::Ok);
@@ -78,14 +82,14 @@ fn show(
     client: &mut Client,
     global: &Global,
     clears: bool,
-    queues: &Rows,
-    consumers: &Rows,
+    tables: &[&Rows],
     worker: Option<&Rows>,
 ) -> anyhow::Result<()> {
     let format = global.format();
     if format == Format::Json {
-        queues.print(format)?;
-        consumers.print(format)?;
+        for rows in tables {
+            rows.print(format)?;
+        }
         return Ok(());
     }
     let row = client
@@ -101,7 +105,7 @@ fn show(
     if worker.is_some() && worker_rows.is_none() {
         text.push_str("no worker drives this database\n");
     }
-    for rows in worker_rows.into_iter().chain([queues, consumers]) {
+    for rows in worker_rows.into_iter().chain(tables.iter().copied()) {
         text.push('\n');
         for line in rows.lines() {
             text.push_str(&line);
