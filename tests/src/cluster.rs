@@ -217,14 +217,21 @@ impl Cluster {
     /// Stop the server and wait for its end.
     pub fn stop(&mut self, how: Stop) {
         let pid = self.postmaster_pid();
+        let mut backends = Vec::new();
         match how {
             Stop::Fast => signal("INT", pid),
             Stop::Immediate => signal("QUIT", pid),
             Stop::Kill => {
-                let backends = child_pids(pid);
+                // Stopped first: it must not start another backend between the look and the kill.
+                signal("STOP", pid);
+                let stopped = wait_until(Duration::from_secs(30), || {
+                    stat_field(pid, 0).is_none_or(|state| state == "T")
+                });
+                assert!(stopped, "the postmaster cannot be stopped");
+                backends = child_pids(pid);
                 signal("KILL", pid);
-                for backend in backends {
-                    signal("KILL", backend);
+                for backend in &backends {
+                    signal("KILL", *backend);
                 }
             }
         }
@@ -234,11 +241,11 @@ impl Cluster {
             keeper.wait().expect("wait for the server's end");
             drop(pipe);
         }
-        if how == Stop::Kill {
-            // A killed postmaster leaves this behind; the next start has to see for itself that nobody is there.
-            let gone = wait_until(Duration::from_secs(30), || child_pids(pid).is_empty());
-            assert!(gone, "backends of the killed server are still there");
-        }
+        // Nobody may hold the old server's shared memory when the next one starts.
+        let gone = wait_until(Duration::from_secs(30), || {
+            backends.iter().all(|backend| stat_field(*backend, 0).is_none_or(|state| state == "Z"))
+        });
+        assert!(gone, "backends of the killed server are still there");
     }
 
     /// Take note that the server has ended by itself, so that it can be started again.
@@ -370,13 +377,15 @@ fn child_pids(parent: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Fields after the parenthesised command name: state, parent, …
-            let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-            after.split_whitespace().nth(1) == Some(&parent.to_string())
-        })
+        .filter(|pid| stat_field(*pid, 1).as_deref() == Some(&parent.to_string()))
         .collect()
+}
+
+/// A field of a process's /proc/PID/stat, counted after the command name: 0 is the state, 1 the parent. None: no such process.
+fn stat_field(pid: u32, field: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(field).map(str::to_owned)
 }
 
 /// User and group that the server must run as when the tests run as root.
