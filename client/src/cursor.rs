@@ -65,14 +65,7 @@ impl BatchCursor {
             (&filter, Type::TEXT),
         ];
         let mut rows = transaction
-            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)
-            .map_err(|error| match error.code() {
-                // Another process of the consumer has finished it.
-                Some(&postgres::error::SqlState::UNDEFINED_OBJECT) => {
-                    Error::BatchGone { batch_id, consumer: String::new() }
-                }
-                _ => error.into(),
-            })?;
+            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)?;
         let mut page = Vec::with_capacity(asked.min(1024));
         while let Some(row) = rows.next()? {
             page.push(Event::from_row(&row)?);

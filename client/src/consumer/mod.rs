@@ -175,9 +175,17 @@ impl Consumer {
             return Ok(Turn::Stopped);
         }
         let begun = Instant::now();
-        match process(self, &batch)? {
+        match process(self, &batch).map_err(|error| self.explain(error, &batch))? {
             Some(report) => Ok(Turn::Finished(BatchReport { duration: begun.elapsed(), ..report })),
             None => Ok(Turn::Stopped),
+        }
+    }
+
+    /// The error, or that another process has finished the batch meanwhile: then the next one comes.
+    fn explain(&mut self, error: Error, batch: &Batch) -> Error {
+        match self.session.get() {
+            Ok((client, _)) => self.subscription.explain(error, client, batch.id),
+            Err(_) => error,
         }
     }
 
