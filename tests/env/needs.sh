@@ -9,6 +9,9 @@ command -v cargo >/dev/null || die "cargo is not installed: Rust 1.95 or newer i
 missing=()
 want() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed || missing+=("$1"); }
 want gcc
+want libc6-dev
+want pkg-config # finds libssl
+want procps # kill, for the tests
 want libclang-dev
 want libpq5 # brings libssl, libgssapi, libldap, which the server needs too
 want libssl-dev # for the client's TLS
