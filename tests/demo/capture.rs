@@ -11,9 +11,9 @@ const TRANSACTIONS: u32 = 500;
 
 pub(crate) fn run(cluster: &Cluster) {
     println!(
-        "\nCapture: logutriga on pgbench's tables in database shop, replayed into database copy"
+        "\nCapture: logutriga on pgbench's tables in database shop, replayed into copy by SQL, into warehouse by pgq load"
     );
-    for database in ["shop", "copy"] {
+    for database in ["shop", "copy", "warehouse"] {
         cluster.connect("postgres").batch_execute(&format!("create database {database}")).unwrap();
         pgbench(cluster, &["-i", "-q", database]);
     }
