@@ -36,7 +36,7 @@ enum Job {
     Pending,
     /// Stored.
     Stored(Identity),
-    /// Failed, and somebody waits to hear it.
+    /// Failed: the answer to who asked for it, nothing to who comes later.
     Failed(u8, String),
 }
 
@@ -70,6 +70,8 @@ impl Pusher {
     /// Store a file, or find that it is stored. The exit code and message of a failure.
     pub(crate) fn push(&self, path: &Path) -> std::result::Result<(), (u8, String)> {
         let mut state = self.state();
+        // A failure that began before this request may be of a file or a repository that is mended by now.
+        let mut asked = false;
         loop {
             match state.jobs.get(path) {
                 Some(Job::Pending) => state = self.wait(state),
@@ -87,9 +89,12 @@ impl Pusher {
                 Some(Job::Failed(code, message)) => {
                     let failure = (*code, message.clone());
                     state.jobs.remove(path);
-                    return Err(failure);
+                    if asked {
+                        return Err(failure);
+                    }
                 }
                 None => {
+                    asked = true;
                     state.jobs.insert(path.to_owned(), Job::Pending);
                     state.queue.push_front(path.to_owned());
                     self.changed.notify_all();
