@@ -1,18 +1,17 @@
 //! `pgq.get_batch_events`: the events of a batch, straight from the event tables' indexes.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use super::event_table::{self, OWNER, TXID};
 use super::kept_query::KeptQuery;
 use super::span::{Span, TickPair};
 use crate::error::PgqError;
-use crate::event::queue_cache::EVENT_COLUMNS;
 use crate::pg::call::{Call, Returned};
-use crate::pg::catalog::QualifiedName;
 use crate::pg::index_scan::{IndexedTable, ScannedRow};
 use crate::pg::row_store::RowStore;
 use crate::pg::snapshot::StatementSnapshot;
 
-/// Offsets of `ev_txid` and `ev_owner` in an event table.
-const TXID: usize = 2;
-const OWNER: usize = 3;
 /// Offsets of the result's columns: all but `ev_owner`.
 const RESULT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10];
 
@@ -27,7 +26,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
     let span = Span::load(ticks)?.ok_or_else(damaged)?;
     let mut rows = RowStore::begin(call);
-    let tables: Option<Vec<_>> = span.tables.iter().map(open).collect();
+    let tables: Option<Vec<_>> = span.tables.iter().map(event_table::open).collect();
     match tables {
         Some(tables) => {
             // The batch may have been opened within this statement, and its last tick be younger than the statement's snapshot.
@@ -61,30 +60,27 @@ fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
     row.ok_or(PgqError::NoSuchBatch { batch })
 }
 
-/// The event table with its index on `ev_txid`; None when it is not as `pgq.create_queue` made it.
-fn open(name: &QualifiedName) -> Option<IndexedTable> {
-    let oid = name.oid()?;
-    IndexedTable::open(oid, &EVENT_COLUMNS, TXID)
-}
-
 fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
     let is_for_us = |row: &ScannedRow| row.int4(OWNER).is_none_or(|owner| owner == subscription);
     // Events of one transaction lie together: its visibility is worked out once.
     let (mut last_xid, mut last_contained) = (None, false);
-    table.for_each_in_range(span.window.low, span.window.high, |row| {
-        let Some(xid) = row.int8(TXID) else { return };
-        if last_xid != Some(xid) {
-            (last_xid, last_contained) = (Some(xid), span.window.contains(xid));
+    let ControlFlow::Continue(()) = table.scan_range(span.window.low, span.window.high, |row| {
+        if let Some(xid) = row.int8(TXID) {
+            if last_xid != Some(xid) {
+                (last_xid, last_contained) = (Some(xid), span.window.contains(xid));
+            }
+            if last_contained && is_for_us(row) {
+                rows.push(row, &RESULT);
+            }
         }
-        if last_contained && is_for_us(row) {
-            rows.push(row, &RESULT);
-        }
+        ControlFlow::<Infallible>::Continue(())
     });
     for &xid in &span.window.old {
-        table.for_each_in_range(xid, xid, |row| {
+        let ControlFlow::Continue(()) = table.scan_range(xid, xid, |row| {
             if is_for_us(row) {
                 rows.push(row, &RESULT);
             }
+            ControlFlow::<Infallible>::Continue(())
         });
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Call(pg_sys::FunctionCallInfo);
 pub(crate) enum Returned {
     /// SQL NULL.
     Null,
+    /// `boolean`.
+    Bool(bool),
     /// `bigint`.
     Int8(i64),
     /// `text`.
@@ -130,6 +132,7 @@ impl Call {
     /// Turn a result into what PostgreSQL expects, raising an error as an SQL error.
     pub(crate) fn finish<E: Into<SqlError>>(self, result: Result<Returned, E>) -> pg_sys::Datum {
         match result {
+            Ok(Returned::Bool(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Int8(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Text(text)) => text.datum(),
             Ok(Returned::Row(row)) => row.datum(),

@@ -1,7 +1,7 @@
 //! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep their names.
 
 use super::call::c_functions;
-use crate::batch::{events, sql};
+use crate::batch::{events, sql, waiting};
 use crate::event::{functions, queue_cache};
 use crate::trigger::functions as trigger;
 
@@ -20,6 +20,8 @@ c_functions! {
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
     /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
+    /// `pgq._find_waiting(integer, text, text)`
+    pgq_find_waiting, pg_finfo_pgq_find_waiting => waiting::find_waiting;
     /// `pgq._last_value(regclass)`
     pgq_last_value, pg_finfo_pgq_last_value => functions::last_value;
     /// `pgq._queue_changed()`

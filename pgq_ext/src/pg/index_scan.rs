@@ -1,5 +1,7 @@
 //! Reading the rows of a table whose indexed bigint column is within a range.
 
+use std::ops::ControlFlow;
+
 use pgrx::pg_sys;
 
 use super::heap::{check_privilege, has_columns, oids_of};
@@ -46,13 +48,13 @@ impl IndexedTable {
         Some(Self { table, index, slot })
     }
 
-    /// Call `visit` with every visible row whose indexed value is within `low..=high`, in index order.
-    pub(crate) fn for_each_in_range(
+    /// Call `visit` with every visible row whose indexed value is within `low..=high`, in index order, until it breaks.
+    pub(crate) fn scan_range<B>(
         &self,
         low: i64,
         high: i64,
-        mut visit: impl FnMut(&ScannedRow),
-    ) {
+        mut visit: impl FnMut(&ScannedRow) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let at_least = key(pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, low);
         let at_most = key(pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, high);
         let mut keys = [at_least, at_most];
@@ -64,15 +66,17 @@ impl IndexedTable {
         // SAFETY: two keys on the index's first column, as announced.
         unsafe { pg_sys::index_rescan(scan, keys.as_mut_ptr(), 2, std::ptr::null_mut(), 0) };
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        let mut flow = ControlFlow::Continue(());
         // SAFETY: the scan and the slot belong to the same table.
-        while unsafe { pg_sys::index_getnext_slot(scan, forward, self.slot) } {
+        while flow.is_continue() && unsafe { pg_sys::index_getnext_slot(scan, forward, self.slot) } {
             // SAFETY: the slot holds a row of the table; makes all its columns available.
             unsafe { pg_sys::slot_getallattrs(self.slot) };
-            visit(&row);
+            flow = visit(&row);
             pgrx::check_for_interrupts!();
         }
         // SAFETY: begun above.
         unsafe { pg_sys::index_endscan(scan) };
+        flow
     }
 }
 

@@ -10,9 +10,15 @@ returns integer as $$
 -- Tables: pgq.subscription
 -- ----------------------------------------------------------------------
 begin
-    update pgq.subscription
+    update pgq.subscription s
        set sub_active = now(),
-           sub_last_tick = case when pgq._group_main(sub_queue, sub_consumer) is null then sub_next_tick end,
+           sub_last_tick = case
+                               when sub_id = any (select m.sub_id from pgq.subscription m
+                                                   where m.sub_queue = s.sub_queue and m.sub_consumer <> s.sub_consumer)
+                                    and pgq._group_main(sub_queue, sub_consumer) is not null
+                                   then null
+                               else sub_next_tick
+                           end,
            sub_next_tick = null,
            sub_batch = null
      where sub_batch = x_batch_id;

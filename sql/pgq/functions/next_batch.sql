@@ -118,7 +118,9 @@ begin
      where sub_queue = v_sub.sub_queue
        and sub_consumer = v_sub.sub_consumer;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp
+    -- through the primary key, also with a plan that was made when pgq.tick was small
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off;
 
 comment on function pgq.next_batch_custom(text, text, interval, int4, interval)
     is 'open the next batch of a consumer, of a wanted size';

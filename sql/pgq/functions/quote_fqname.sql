@@ -6,11 +6,14 @@ returns text as $$
 -- Parameters: i_name - raw name
 -- Returns: quoted schema.name
 -- ----------------------------------------------------------------------
-    select case
-               when strpos($1, '.') > 0
-                   then quote_ident(split_part($1, '.', 1)) || '.' || quote_ident(substr($1, strpos($1, '.') + 1))
-               else 'public.' || quote_ident($1)
+begin
+    -- PL/pgSQL: a function in SQL that cannot be expanded into its query is planned anew in each transaction.
+    return case
+               when strpos(i_name, '.') > 0
+                   then quote_ident(split_part(i_name, '.', 1)) || '.' || quote_ident(substr(i_name, strpos(i_name, '.') + 1))
+               else 'public.' || quote_ident(i_name)
            end;
-$$ language sql strict immutable;
+end;
+$$ language plpgsql strict immutable;
 
 comment on function pgq.quote_fqname(text) is 'quote schema.name, split at the first dot';

@@ -183,7 +183,9 @@ begin
     end if;
     return pgq._lay_ticks(i_queue_id, v_last.tick_id, v_last.snapshot, v_seq);
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp
+    -- through the primary key, also with a plan that was made when pgq.tick was small
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off;
 
 comment on function pgq._tick(integer, boolean) is 'decide whether a queue gets a tick now, and lay it';
 

@@ -35,6 +35,17 @@ $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._waiting_sql(integer, txid_snapshot) is 'query for the events that no tick covers';
 
+create or replace function pgq._find_waiting(i_queue_id integer, i_prev text, i_now text)
+returns boolean as 'MODULE_PATHNAME', 'pgq_find_waiting'
+-- ----------------------------------------------------------------------
+-- Function: pgq._find_waiting(3)
+--      As pgq._has_waiting, straight from the event tables' indexes, and done at the first event found.
+-- Returns: NULL if there is no such queue, or if an event table is not as pgq.create_queue makes it
+-- ----------------------------------------------------------------------
+language c strict;
+
+comment on function pgq._find_waiting(integer, text, text) is 'true if an event waits for a tick, by index';
+
 create or replace function pgq._has_waiting(i_queue_id integer, i_prev txid_snapshot, i_now txid_snapshot)
 returns boolean as $$
 -- ----------------------------------------------------------------------
@@ -42,11 +53,13 @@ returns boolean as $$
 --      True if there is an event that the snapshot i_now sees and i_prev does not.
 -- ----------------------------------------------------------------------
 declare
-    v_result boolean;
+    v_result boolean := pgq._find_waiting(i_queue_id, i_prev::text, i_now::text);
 begin
-    execute 'select exists (' || pgq._waiting_sql(i_queue_id, i_prev) || ')'
-       into v_result
-      using i_now, txid_snapshot_xmax(i_prev), array(select txid_snapshot_xip(i_prev));
+    if v_result is null then
+        execute 'select exists (' || pgq._waiting_sql(i_queue_id, i_prev) || ')'
+           into v_result
+          using i_now, txid_snapshot_xmax(i_prev), array(select txid_snapshot_xip(i_prev));
+    end if;
     return v_result;
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;
@@ -145,7 +158,8 @@ begin
 
     return pgq._add_tick(i_queue_id, v_queue.queue_tick_seq, i_now, i_event_seq);
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off; -- as for pgq._tick
 
 comment on function pgq._lay_ticks(integer, bigint, txid_snapshot, bigint) is 'lay a tick, and those before it that batch_max_count needs';
 

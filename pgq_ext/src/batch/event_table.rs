@@ -1,0 +1,16 @@
+//! Event tables as the scans here read them.
+
+use crate::event::queue_cache::EVENT_COLUMNS;
+use crate::pg::catalog::QualifiedName;
+use crate::pg::index_scan::IndexedTable;
+
+/// Offset of `ev_txid`.
+pub(super) const TXID: usize = 2;
+/// Offset of `ev_owner`.
+pub(super) const OWNER: usize = 3;
+
+/// The event table with its index on `ev_txid`; None when it is not as `pgq.create_queue` made it.
+pub(super) fn open(name: &QualifiedName) -> Option<IndexedTable> {
+    let oid = name.oid()?;
+    IndexedTable::open(oid, &EVENT_COLUMNS, TXID)
+}

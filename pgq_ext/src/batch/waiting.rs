@@ -1,0 +1,58 @@
+//! `pgq._find_waiting`: whether an event waits for a tick.
+
+use std::ops::ControlFlow;
+
+use pgq_core::snapshot::Snapshot;
+use pgq_core::window::Window;
+
+use super::event_table::{self, TXID};
+use super::kept_query::KeptQuery;
+use crate::error::PgqError;
+use crate::pg::call::{Call, Returned};
+use crate::pg::catalog::QualifiedName;
+use crate::pg::index_scan::IndexedTable;
+use crate::pg::snapshot::StatementSnapshot;
+
+thread_local! {
+    static TABLES: KeptQuery = const { KeptQuery::new(include_str!("waiting.sql")) };
+}
+
+/// `pgq._find_waiting(i_queue_id, i_prev, i_now)`.
+pub(crate) fn find_waiting(call: &Call) -> Result<Returned, PgqError> {
+    let snapshot = |index| -> Option<Snapshot> {
+        call.text(index)?.with_bytes(|bytes| std::str::from_utf8(bytes).ok()?.parse().ok())
+    };
+    let (Some(queue), Some(previous), Some(now)) = (call.int4(0), snapshot(1), snapshot(2)) else {
+        return Ok(Returned::Null);
+    };
+    let Some(tables) = tables(queue, &previous)? else { return Ok(Returned::Null) };
+    let window = Window::new(previous, now);
+    let _snapshot = StatementSnapshot::take();
+    Ok(Returned::Bool(tables.iter().any(|table| has_event(table, &window))))
+}
+
+/// The event tables that an event after this snapshot can be in; None when one of them is not as `pgq.create_queue` made it.
+fn tables(queue: i32, previous: &Snapshot) -> Result<Option<Vec<IndexedTable>>, PgqError> {
+    let row = TABLES.with(|query| {
+        query.first_row(&[queue.into(), previous.xmin().into()], |row| {
+            let numbers: Vec<i32> = row.get(1)?.unwrap_or_default();
+            let prefix: String = row.get(2)?.unwrap_or_default();
+            Ok((numbers, prefix))
+        })
+    })?;
+    let Some((numbers, prefix)) = row else { return Ok(None) };
+    let open = |number| event_table::open(&QualifiedName::split(&format!("{prefix}_{number}"))?);
+    Ok(numbers.into_iter().map(open).collect())
+}
+
+fn has_event(table: &IndexedTable, window: &Window) -> bool {
+    let is_in_window = |xid| window.contains(xid);
+    let scan = |low, high| {
+        table.scan_range(low, high, |row| match row.int8(TXID).is_some_and(is_in_window) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    };
+    scan(window.low, window.high).is_break()
+        || window.old.iter().any(|&xid| scan(xid, xid).is_break())
+}
