@@ -1,7 +1,8 @@
 //! What does not work at the moment, and since when.
 //!
-//! A problem is a task that failed for an object, say the tick of one queue. It is logged once, stays in shared memory for
-//! `pgq.queue_health()`, and goes away, with another log line, when the same task succeeds for the same object.
+//! A problem is a task that failed for an object, say the tick of one queue. It is logged when it comes, and again when it
+//! fails with another SQLSTATE (texts may differ from one failure to the next, by an id or a time). It stays in shared memory
+//! for `pgq.queue_health()`, and goes away, with another log line, when the same task succeeds for the same object.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,7 @@ pub(crate) fn record(shared: &Shared, database: u32, task: &str, object: &str, f
         pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
         return;
     };
-    if known.is_none() || !problem.message.holds(&failure.message) {
+    if known.is_none() || !problem.sqlstate.holds(&failure.sqlstate) {
         pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
     }
     problem.sqlstate.store(&failure.sqlstate);

@@ -1,5 +1,6 @@
 //! One PostgreSQL server in a directory of its own.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -76,6 +77,7 @@ pub struct Cluster {
     tree: Tree,
     dir: PathBuf,
     port: u16,
+    environment: Vec<String>,
     keeper: Option<Child>,
 }
 
@@ -107,7 +109,7 @@ impl Cluster {
         }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("set directory mode");
         let port = free_port();
-        Self { tree, dir, port, keeper: None }
+        Self { tree, dir, port, environment: Vec::new(), keeper: None }
     }
 
     /// The tree whose programs this cluster runs.
@@ -148,6 +150,11 @@ impl Cluster {
         }
     }
 
+    /// An environment variable of the server, from the next start on.
+    pub fn set_env(&mut self, name: &str, value: impl Display) {
+        self.environment.push(format!("{name}={value}"));
+    }
+
     /// Start the server and wait until it accepts connections (a standby: read-only ones).
     pub fn start(&mut self) {
         self.start_without_waiting();
@@ -180,6 +187,8 @@ impl Cluster {
         keeper
             .args(["-c", script, "keeper"])
             .arg(&self.dir)
+            .arg("env")
+            .args(&self.environment)
             .arg(self.tree.bin().join("postgres"))
             .arg("-D")
             .arg(self.data_dir())

@@ -68,7 +68,8 @@ impl IndexedTable {
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         let mut flow = ControlFlow::Continue(());
         // SAFETY: the scan and the slot belong to the same table.
-        while flow.is_continue() && unsafe { pg_sys::index_getnext_slot(scan, forward, self.slot) } {
+        while flow.is_continue() && unsafe { pg_sys::index_getnext_slot(scan, forward, self.slot) }
+        {
             // SAFETY: the slot holds a row of the table; makes all its columns available.
             unsafe { pg_sys::slot_getallattrs(self.slot) };
             flow = visit(&row);

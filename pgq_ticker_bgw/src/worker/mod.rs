@@ -28,7 +28,7 @@ pub(crate) const KIND: Kind =
 const LOOK_ASIDE: Duration = Duration::from_millis(400);
 
 /// So long after the last event a database counts as quiet, and is looked at every few periods of the ticker.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(10);
 const QUIET_PERIODS: u64 = 4;
 
 /// Added to a database's oid in the argument of a worker that runs without shared memory.

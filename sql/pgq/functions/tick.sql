@@ -12,7 +12,7 @@ begin
     select x.queue_id
       from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
                    pgq._last_value(to_regclass(q.queue_event_seq)) as value,
-                   now() - l.tick_time as lag,
+                   greatest(now() - l.tick_time, l.tick_time - now()) as lag,
                    l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot
               from pgq.queue q
               left join lateral (
@@ -157,7 +157,8 @@ begin
     if v_new < 0 then
         raise warning 'Negative new_events?  old=% cur=%', v_last.tick_event_seq, v_seq;
     end if;
-    v_lag := now() - v_last.tick_time;
+    -- Also for a tick of a time to come: the clock was set back.
+    v_lag := greatest(now() - v_last.tick_time, v_last.tick_time - now());
 
     if i_demand then
         v_due := pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot);

@@ -1,5 +1,6 @@
 //! The worker inside the server, and consumers that wait for it.
 
+mod clock;
 mod control;
 mod databases;
 mod health;
