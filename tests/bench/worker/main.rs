@@ -1,6 +1,6 @@
 //! `make bench`: what the worker does with time, and what it costs. Clocks on the wall here: run it on a quiet machine.
 //!
-//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency, wakeup, idle, backlog, retry.
+//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency, wakeup, idle, backlog, retry, aside.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,12 +16,15 @@
     reason = "nanoseconds become figures to print"
 )]
 
+mod aside;
 mod backlog;
 mod idle;
 mod latency;
 mod wakeup;
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use pgq_tests::{Cluster, wait_until};
 use postgres::Client;
@@ -35,12 +38,13 @@ fn main() {
         "load average at the start: {}",
         load.split(' ').take(2).collect::<Vec<_>>().join(" ")
     );
-    let suites: [(&str, fn()); 5] = [
+    let suites: [(&str, fn()); 6] = [
         ("latency", latency::run),
         ("wakeup", wakeup::run),
         ("idle", idle::run),
         ("backlog", backlog::run),
         ("retry", backlog::run_retry),
+        ("aside", aside::run),
     ];
     for (name, run) in suites {
         if is_wanted(name) {
@@ -68,12 +72,26 @@ fn server() -> (Cluster, Client) {
 fn worker(client: &mut Client) -> i32 {
     let mut pid = None;
     let sql = "select pid from pgq.worker_status() where state = 'running'";
-    let found = wait_until(std::time::Duration::from_secs(60), || {
+    let found = wait_until(Duration::from_secs(60), || {
         pid = client.query(sql, &[]).unwrap().first().and_then(|row| row.get(0));
         pid.is_some()
     });
     assert!(found, "no worker runs");
     pid.unwrap()
+}
+
+/// Start or stop the worker of the client's database, and wait until that is so.
+fn switch(client: &mut Client, on: bool) {
+    if on {
+        client.batch_execute("select pgq.start_worker()").unwrap();
+        worker(client);
+    } else {
+        client.batch_execute("select pgq.stop_worker()").unwrap();
+        let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
+        while number(client, stopped) == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// CPU nanoseconds a process has used so far.
