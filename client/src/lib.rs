@@ -34,6 +34,7 @@ mod cursor;
 pub mod dead_letter;
 mod error;
 mod event;
+mod failpoint;
 mod failure;
 mod features;
 mod ini;

@@ -13,6 +13,7 @@ mod capture;
 mod cascade;
 mod client_commands;
 mod client_consumer;
+mod client_kill;
 mod client_outage;
 mod client_producer;
 mod client_program;

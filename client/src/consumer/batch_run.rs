@@ -10,6 +10,7 @@ use crate::batch::Batch;
 use crate::cursor::BatchCursor;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
+use crate::failpoint::{self, Step};
 use crate::failure::panic_text;
 use crate::stats::BatchReport;
 
@@ -57,6 +58,7 @@ where
     let mut transaction = client.transaction()?;
     let mut cursor =
         BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
+    failpoint::visit(Step::EventsRead);
     let mut events = 0;
     if !cursor.is_empty() {
         let mut open =
@@ -67,10 +69,13 @@ where
         if let Err(source) = result {
             return Err(Error::Handler { event_id: None, source });
         }
+        failpoint::visit(Step::HandlerDone);
     }
     *page_size = cursor.close(&mut transaction)?;
     subscription.finish(&mut transaction, batch.id)?;
+    failpoint::visit(Step::FinishSent);
     transaction.commit()?;
+    failpoint::visit(Step::FinishCommitted);
     let batch = batch.clone();
     Ok(Some(BatchReport {
         batch,

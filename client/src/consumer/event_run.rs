@@ -12,6 +12,7 @@ use crate::cursor::BatchCursor;
 use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
+use crate::failpoint::{self, Step};
 use crate::failure::{Fate, Outcome, panic_text};
 use crate::stats::BatchReport;
 use crate::work::Work;
@@ -32,6 +33,7 @@ where
     let mut transaction = client.transaction()?;
     let mut cursor =
         BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
+    failpoint::visit(Step::EventsRead);
     let mut failures = Failures::default();
     let mut events = 0;
     let mut dead = 0;
@@ -48,6 +50,7 @@ where
                 Ok(result) => result.map(Into::into),
                 Err(panic) => Err(panic_text(panic.as_ref()).into()),
             };
+            failpoint::visit(Step::HandlerDone);
             match settings.on_failure.judge(event, result) {
                 Fate::Done => work.keep()?,
                 Fate::Retry { after, why } => {
@@ -72,6 +75,7 @@ where
                         event,
                         why,
                     )?;
+                    failpoint::visit(Step::DeadStored);
                 }
                 Fate::Repeat { source } => {
                     return Err(Error::Handler { event_id: Some(event.id), source });
@@ -82,7 +86,9 @@ where
     *page_size = cursor.close(&mut transaction)?;
     failures.flush(&mut transaction, batch.id, &consumer_name)?;
     subscription.finish(&mut transaction, batch.id)?;
+    failpoint::visit(Step::FinishSent);
     transaction.commit()?;
+    failpoint::visit(Step::FinishCommitted);
     let retried = failures.count();
     Ok(Some(BatchReport {
         batch: batch.clone(),
@@ -138,6 +144,7 @@ impl Failures {
                 (&self.seconds, Type::INT4_ARRAY),
             ],
         )?;
+        failpoint::visit(Step::RetryStored);
         log::info!("{consumer}: {} events of batch {batch_id} will be retried", self.ids.len());
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::cursor::PageSize;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
+use crate::failpoint::{self, Step};
 use crate::failure::{OnFailure, Outcome};
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
@@ -171,6 +172,7 @@ impl Consumer {
     ) -> Result<Turn, Error> {
         self.prepare_dead_letters()?;
         let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        failpoint::visit(Step::BatchOpened);
         if self.stop.is_now() {
             return Ok(Turn::Stopped);
         }

@@ -16,6 +16,7 @@ use crate::consumer::{Observer, Outage};
 use crate::cursor::{BatchCursor, PageSize};
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
+use crate::failpoint::{self, Step};
 use crate::failure::panic_text;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
@@ -185,6 +186,7 @@ impl RemoteConsumer {
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
         let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        failpoint::visit(Step::BatchOpened);
         match self.process(&batch, handler) {
             Ok(report) => Ok(Turn::Finished(report)),
             Err(error) => match self.source.get() {
@@ -206,10 +208,12 @@ impl RemoteConsumer {
 
         let mut there = target.transaction()?;
         let skipped = tracking.is_done(&mut there, consumer, batch)?;
+        failpoint::visit(Step::TargetChecked);
         let mut events = 0;
         if !skipped {
             let mut here = source.transaction()?;
             let mut cursor = BatchCursor::open(&mut here, batch.id, filter.as_deref(), *page_size)?;
+            failpoint::visit(Step::EventsRead);
             if !cursor.is_empty() {
                 let mut open = RemoteBatch {
                     batch,
@@ -224,13 +228,17 @@ impl RemoteConsumer {
                 result
                     .unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()))
                     .map_err(|source| Error::Handler { event_id: None, source })?;
+                failpoint::visit(Step::HandlerDone);
             }
             *page_size = cursor.close(&mut here)?;
             here.commit()?;
             tracking.set_done(&mut there, consumer, batch)?;
+            failpoint::visit(Step::TrackingNoted);
         }
         there.commit()?;
+        failpoint::visit(Step::TargetCommitted);
         subscription.finish(source, batch.id)?;
+        failpoint::visit(Step::FinishCommitted);
         Ok(BatchReport {
             batch: batch.clone(),
             events,
