@@ -90,6 +90,8 @@ impl Connector {
 
 fn log_notice(notice: DbError) {
     let level = match notice.severity() {
+        // The answer says so as well, and becomes Error::BatchGone.
+        "WARNING" if notice.message().starts_with("finish_batch: batch") => log::Level::Debug,
         "WARNING" => log::Level::Warn,
         _ => log::Level::Debug,
     };

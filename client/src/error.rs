@@ -62,7 +62,11 @@ pub enum Error {
         target: i64,
     },
     /// A handler failed and the policy is to repeat the whole batch.
-    #[error("handler failed{}: {source}", .event_id.map(|id| format!(" on event {id}")).unwrap_or_default())]
+    #[error(
+        "handler failed{}: {}",
+        .event_id.map(|id| format!(" on event {id}")).unwrap_or_default(),
+        handler_text(.source.as_ref())
+    )]
     Handler {
         /// The event, when the handler takes single events.
         event_id: Option<i64>,
@@ -156,6 +160,14 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// A handler's error on one line, with the SQLSTATE when it was the server's.
+pub(crate) fn handler_text(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<postgres::Error>().and_then(postgres::Error::as_db_error) {
+        Some(db_error) => ServerError::from(db_error).to_string(),
+        None => with_causes(error),
+    }
 }
 
 impl Error {

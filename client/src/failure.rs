@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::error::HandlerError;
+use crate::error::{HandlerError, handler_text};
 use crate::event::Event;
 
 /// What a handler makes of an event. `Ok(())` is [`Outcome::Done`].
@@ -75,25 +75,14 @@ impl OnFailure {
             (Err(source), Self::Retry { max_attempts: Some(max), .. })
                 if event.attempt() >= *max =>
             {
-                Fate::Dead { why: describe(source.as_ref()) }
+                Fate::Dead { why: handler_text(source.as_ref()) }
             }
             (Err(source), Self::Retry { backoff, .. }) => Fate::Retry {
                 after: backoff.delay(event.attempt()),
-                why: Some(describe(source.as_ref())),
+                why: Some(handler_text(source.as_ref())),
             },
         }
     }
-}
-
-/// The failure's text, causes included.
-fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let mut text = crate::error::with_causes(error);
-    if let Some(code) = crate::error::sqlstate_of(error)
-        && !text.contains(code)
-    {
-        text.push_str(&format!(" (SQLSTATE {code})"));
-    }
-    text
 }
 
 /// A panic as an error.

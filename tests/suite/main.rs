@@ -11,8 +11,10 @@
 
 mod capture;
 mod cascade;
+mod client_batch_gone;
 mod client_commands;
 mod client_consumer;
+mod client_full_disk;
 mod client_kill;
 mod client_outage;
 mod client_producer;
