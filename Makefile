@@ -80,7 +80,7 @@ test: build peer programs
 
 # Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
-bench: build-release peer
+bench: build-release peer programs
 	cargo build --locked --release -p pgq_client --bins
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)

@@ -1,5 +1,6 @@
-//! The client: a consumer with a no-op handler, `pgq send` next to psql's \copy, `pgq load` next to one statement a row, and the
-//! latency of waiting through the library next to waiting in plain SQL. Wall-clock time, since client and server work side by side.
+//! The client: a consumer with a no-op handler, `pgq send` next to psql's \copy, `pgq load` next to a loader in Python that applies
+//! one statement a row, and the latency of waiting through the library next to waiting in plain SQL. Wall-clock time, since client and
+//! server work side by side; where programs run next to each other, also the CPU time of program and backend.
 
 use std::fs;
 use std::io::Write;
@@ -19,10 +20,10 @@ const PAYLOAD: &str = "repeat('id=1&name=some+text&value=', 3) || 'x'";
 
 pub(crate) fn run(servers: &Servers) {
     println!("client (wall-clock time; medians of {ROUNDS} rounds where there are rounds)");
-    no_op_consumer(&servers.ours);
-    large_batch(&servers.ours);
     send(&servers.ours);
     load(&servers.ours);
+    no_op_consumer(&servers.ours);
+    large_batch(&servers.ours);
     latency();
 }
 
@@ -123,11 +124,75 @@ fn program() -> PathBuf {
     program
 }
 
-fn time(command: &mut Command) -> f64 {
-    let begin = Instant::now();
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    begin.elapsed().as_secs_f64()
+/// What running a program cost, in seconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    program: f64,
+    backend: f64,
+}
+
+impl Cost {
+    /// Run a program to its end. Its backends are those that end meanwhile.
+    fn of(cluster: &Cluster, command: &mut Command) -> Self {
+        let postmaster = cluster.postmaster_pid().to_string();
+        let before = [children_cpu("self"), children_cpu(&postmaster)];
+        let servers = child_count(&postmaster);
+        let begin = Instant::now();
+        let output = command.output().unwrap();
+        let wall = begin.elapsed().as_secs_f64();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // A backend counts once the postmaster has collected it.
+        while child_count(&postmaster) > servers {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Self {
+            wall,
+            program: children_cpu("self") - before[0],
+            backend: children_cpu(&postmaster) - before[1],
+        }
+    }
+
+    fn cpu(&self) -> f64 {
+        self.program + self.backend
+    }
+}
+
+/// CPU seconds of a process's children that have ended (`/proc/PID/stat`, in hundredths).
+fn children_cpu(pid: &str) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    let ticks =
+        fields.split_whitespace().skip(13).take(2).map(|field| field.parse::<f64>().unwrap());
+    ticks.sum::<f64>() / 100.0
+}
+
+/// Children of a process, ended ones that it has not collected included.
+fn child_count(parent: &str) -> usize {
+    let is_child = |entry: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        let fields = stat.rsplit_once(')')?.1;
+        (fields.split_whitespace().nth(1) == Some(parent)).then_some(())
+    };
+    fs::read_dir("/proc").unwrap().filter_map(is_child).count()
+}
+
+fn middle(costs: &[Cost], of: fn(&Cost) -> f64) -> f64 {
+    median(&costs.iter().map(of).collect::<Vec<_>>())
+}
+
+/// The median over the rounds of one contestant's cost relative to another's.
+fn ratio(costs: &[Cost], to: &[Cost], of: fn(&Cost) -> f64) -> f64 {
+    median(&costs.iter().zip(to).map(|(one, other)| of(one) / of(other)).collect::<Vec<_>>())
+}
+
+fn print_cost(name: &str, costs: &[Cost]) {
+    println!(
+        "    {name:<44}{:>6.2} s, CPU {:.2} s program + {:.2} s backend",
+        middle(costs, |cost| cost.wall),
+        middle(costs, |cost| cost.program),
+        middle(costs, |cost| cost.backend)
+    );
 }
 
 /// The same 500,000 rows as JSON lines through `pgq send` and as text through \copy into the event table.
@@ -153,22 +218,26 @@ fn send(cluster: &Cluster) {
     );
     let (mut sends, mut copies) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        sends.push(time(
+        sends.push(Cost::of(
+            cluster,
             Command::new(program())
                 .args(["send", "client_send", "--dsn", &cluster.conninfo("postgres")])
                 .stdin(Stdio::from(fs::File::open(&json).unwrap())),
         ));
-        copies
-            .push(time(cluster.command("psql").args(["-X", "-q", "-d", "postgres", "-c", &copy])));
+        client.batch_execute("checkpoint").unwrap();
+        copies.push(Cost::of(
+            cluster,
+            cluster.command("psql").args(["-X", "-q", "-d", "postgres", "-c", &copy]),
+        ));
         client.batch_execute("checkpoint").unwrap();
     }
-    let ratios: Vec<f64> = sends.iter().zip(&copies).map(|(send, copy)| send / copy).collect();
     println!(
-        "  pgq send, {rows} JSON lines: {:.2} s; psql \\copy of the same rows: {:.2} s; {:.2}x (target 1.3)",
-        median(&sends),
-        median(&copies),
-        median(&ratios)
+        "  {rows} events: pgq send takes {:.2}x the time of psql \\copy (target 1.3), {:.2}x the CPU",
+        ratio(&sends, &copies, |cost| cost.wall),
+        ratio(&sends, &copies, Cost::cpu)
     );
+    print_cost("pgq send, JSON lines", &sends);
+    print_cost("psql \\copy of the same rows", &copies);
 }
 
 fn queue_id(client: &mut Client, queue: &str) -> i32 {
@@ -178,7 +247,7 @@ fn queue_id(client: &mut Client, queue: &str) -> i32 {
         .get(0)
 }
 
-/// 60,000 row changes applied set-wise, and by one statement each.
+/// 55,000 row changes applied by `pgq load`, and by Python with a statement each.
 fn load(cluster: &Cluster) {
     let mut client = cluster.connect("postgres");
     create_queue(&mut client, "client_load", 20_000);
@@ -205,33 +274,66 @@ fn load(cluster: &Cluster) {
              create table client_load (id int primary key, name text, at timestamptz)",
         )
         .unwrap();
-    let (mut set_wise, mut row_by_row) = (Vec::new(), Vec::new());
+    let ini = cluster.dir().join("loader.ini");
+    let text = format!(
+        "[loader]\njob_name = c\nqueue_name = client_load\nloop_delay = 0\npidfile =\nlogfile =\nsrc_db = {}\ndst_db = {}\n",
+        cluster.conninfo("postgres"),
+        cluster.conninfo("client_target")
+    );
+    fs::write(&ini, text).unwrap();
+    let python = |statements: &str| {
+        let mut command = Command::new("/usr/bin/python3");
+        command
+            .env("PYTHONPATH", python_packages())
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/bench/loader.py"))
+            .arg(&ini)
+            .arg(statements);
+        command
+    };
+    let set_wise = || {
+        let mut command = Command::new(program());
+        command
+            .args(["load", "client_load", "c", "--once", "--dsn"])
+            .arg(cluster.conninfo("postgres"))
+            .arg("--to")
+            .arg(cluster.conninfo("client_target"));
+        command
+    };
+    let checksum =
+        "select count(*) || md5(string_agg(t::text, ',' order by id)) from client_load t";
+    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..3 {
-        for (more, times) in [(None, &mut set_wise), (Some("--row-by-row"), &mut row_by_row)] {
+        for (contestant, mut command) in
+            [set_wise(), python("1"), python("200")].into_iter().enumerate()
+        {
             target
                 .batch_execute("truncate client_load; select pgq_ext.set_last_tick('c', null)")
                 .unwrap();
             client.batch_execute("select pgq.register_consumer_at('client_load', 'c', 1)").unwrap();
-            times.push(time(
-                Command::new(program())
-                    .args(["load", "client_load", "c", "--once", "--dsn"])
-                    .arg(cluster.conninfo("postgres"))
-                    .arg("--to")
-                    .arg(cluster.conninfo("client_target"))
-                    .args(more),
-            ));
+            costs[contestant].push(Cost::of(cluster, &mut command));
+            let sums = [&mut client, &mut target]
+                .map(|c| -> String { c.query_one(checksum, &[]).unwrap().get(0) });
+            assert_eq!(sums[0], sums[1], "both tables are the same");
         }
     }
-    let checksum = "select md5(string_agg(t::text, ',' order by id)) from client_load t";
-    let sums = [&mut client, &mut target]
-        .map(|c| -> String { c.query_one(checksum, &[]).unwrap().get(0) });
-    assert_eq!(sums[0], sums[1], "both tables are the same");
+    let [set_wise, single, joined] = costs;
     println!(
-        "  pgq load, 55,000 changes: {:.2} s; one statement a row: {:.2} s; {:.1}x (target 5)",
-        median(&set_wise),
-        median(&row_by_row),
-        median(&row_by_row) / median(&set_wise)
+        "  55,000 changes: pgq load is {:.1}x as fast as a statement a row (target 5), {:.1}x as fast as those joined by 200",
+        1.0 / ratio(&set_wise, &single, |cost| cost.wall),
+        1.0 / ratio(&set_wise, &joined, |cost| cost.wall)
     );
+    print_cost("pgq load", &set_wise);
+    print_cost("python-pgq, a statement a row", &single);
+    print_cost("python-pgq, 200 statements at a time", &joined);
+}
+
+/// What `tests/env/programs.sh` has unpacked.
+fn python_packages() -> PathBuf {
+    let work = std::env::var_os("PGQ_WORK").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+        PathBuf::from,
+    );
+    work.join("programs/usr/lib/python3/dist-packages")
 }
 
 /// From before the INSERT to the event in the consumer's hands, the server's worker making the ticks.
