@@ -1,12 +1,13 @@
 //! INI files in the dialect of Python's ConfigParser, which SkyTools services use: `[DEFAULT]`, values continued by indentation,
-//! `%(name)s` and `%%`, whole-line comments with `#` or `;`, `=` or `:`.
+//! `%(name)s` and `%%` (or `${name}`, `${section:name}` and `$$` with `config_format = 2`), whole-line comments with `#` or `;`, `=` or
+//! `:`. `%include FILE` is pgqd's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// How deep `%(name)s` may lead to further `%(name)s`.
+/// How deep references may lead to further references, and files include files.
 const MAX_DEPTH: u32 = 10;
 
 /// A parsed file.
@@ -17,9 +18,17 @@ pub struct Ini {
     sections: Vec<(String, BTreeMap<String, String>)>,
 }
 
+/// Where in the text a parser is.
+#[derive(Default)]
+struct Place {
+    section: Option<String>,
+    last_key: Option<String>,
+}
+
 /// A section, with `[DEFAULT]` and the implicit variables behind it.
 #[derive(Clone, Debug)]
 pub struct Section<'i> {
+    ini: &'i Ini,
     path: &'i Path,
     name: &'i str,
     layers: [&'i BTreeMap<String, String>; 2],
@@ -27,14 +36,12 @@ pub struct Section<'i> {
 }
 
 impl Ini {
-    /// Read and parse a file.
+    /// Read and parse a file, and those it includes. A relative `%include` is looked for in the working directory, as pgqd does.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] with the line's number.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        Self::parse(path, &read_text(path)?)
     }
 
     /// Parse text; `path` is for messages.
@@ -43,8 +50,17 @@ impl Ini {
     /// [`Error::Config`] with the line's number.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let mut ini = Self { path: path.to_owned(), ..Self::default() };
-        let mut open: Option<String> = None;
-        let mut last_key: Option<String> = None;
+        ini.add_file(path, text, &mut Place::default(), 0)?;
+        Ok(ini)
+    }
+
+    fn add_file(
+        &mut self,
+        path: &Path,
+        text: &str,
+        place: &mut Place,
+        depth: u32,
+    ) -> Result<(), Error> {
         for (number, line) in text.lines().enumerate() {
             let bad =
                 |what: &str| Error::Config(format!("{}:{}: {what}", path.display(), number + 1));
@@ -52,36 +68,53 @@ impl Ini {
             if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
                 continue;
             }
-            let continues = line.starts_with([' ', '\t']);
-            if let (true, Some(key), Some(section)) = (continues, &last_key, &open) {
-                if let Some(value) = ini.options_mut(section).get_mut(key) {
-                    value.push('\n');
-                    value.push_str(trimmed);
+            if let Some(file) = line.strip_prefix("%include").filter(|_| trimmed != "%include") {
+                if depth >= MAX_DEPTH {
+                    return Err(bad("too many files include each other"));
                 }
+                let file = expand_home(file.trim());
+                place.last_key = None;
+                self.add_file(&file, &read_text(&file)?, place, depth + 1)?;
+                place.last_key = None;
                 continue;
             }
-            if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                if name != "DEFAULT" && ini.sections.iter().any(|(own, _)| own == name) {
-                    return Err(bad(&format!("section [{name}] appears twice")));
-                }
-                if name != "DEFAULT" {
-                    ini.sections.push((name.to_owned(), BTreeMap::new()));
-                }
-                open = Some(name.to_owned());
-                last_key = None;
-                continue;
-            }
-            let Some(section) = &open else { return Err(bad("a key before any [section]")) };
-            let Some((key, value)) = trimmed.split_once(['=', ':']) else {
-                return Err(bad("neither [section] nor \"key = value\""));
-            };
-            let key = key.trim().to_lowercase();
-            if ini.options_mut(section).insert(key.clone(), value.trim().to_owned()).is_some() {
-                return Err(bad(&format!("key \"{key}\" appears twice in [{section}]")));
-            }
-            last_key = Some(key);
+            self.add_line(line, place).map_err(|what| bad(&what))?;
         }
-        Ok(ini)
+        Ok(())
+    }
+
+    fn add_line(&mut self, line: &str, place: &mut Place) -> Result<(), String> {
+        let trimmed = line.trim();
+        let continues = line.starts_with([' ', '\t']);
+        if let (true, Some(key), Some(section)) = (continues, &place.last_key, &place.section) {
+            if let Some(value) = self.options_mut(section).get_mut(key) {
+                value.push('\n');
+                value.push_str(trimmed);
+            }
+            return Ok(());
+        }
+        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            if name != "DEFAULT" && self.sections.iter().any(|(own, _)| own == name) {
+                return Err(format!("section [{name}] appears twice"));
+            }
+            if name != "DEFAULT" {
+                self.sections.push((name.to_owned(), BTreeMap::new()));
+            }
+            *place = Place { section: Some(name.to_owned()), last_key: None };
+            return Ok(());
+        }
+        let Some(section) = &place.section else {
+            return Err("a key before any [section]".to_owned());
+        };
+        let Some((key, value)) = trimmed.split_once(['=', ':']) else {
+            return Err("neither [section] nor \"key = value\"".to_owned());
+        };
+        let key = key.trim().to_lowercase();
+        if self.options_mut(section).insert(key.clone(), value.trim().to_owned()).is_some() {
+            return Err(format!("key \"{key}\" appears twice in [{section}]"));
+        }
+        place.last_key = Some(key);
+        Ok(())
     }
 
     fn options_mut(&mut self, section: &str) -> &mut BTreeMap<String, String> {
@@ -120,7 +153,13 @@ impl Ini {
             ("config_dir".to_owned(), dir.unwrap_or_default()),
             ("config_file".to_owned(), self.path.display().to_string()),
         ]);
-        Ok(Section { path: &self.path, name, layers: [options, &self.defaults], implicit })
+        Ok(Section {
+            ini: self,
+            path: &self.path,
+            name,
+            layers: [options, &self.defaults],
+            implicit,
+        })
     }
 }
 
@@ -144,12 +183,16 @@ impl Section<'_> {
         Error::Config(format!("{}: [{}] {key}: {what}", self.path.display(), self.name))
     }
 
-    /// A value, with `%(name)s` replaced.
+    /// A value, with `%(name)s` replaced; with `config_format = 2`, `${name}` and `${section:name}`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a reference to nothing, one that never ends, or a lone `%`.
+    /// [`Error::Config`] for a reference to nothing, one that never ends, or a lone `%` (`$`).
     pub fn get(&self, key: &str) -> Result<Option<String>, Error> {
-        self.raw(key).map(|raw| self.interpolate(key, raw, 0)).transpose()
+        let interpolate = match self.raw("config_format").map(str::trim) {
+            Some("2") => Self::interpolate_braces,
+            _ => Self::interpolate,
+        };
+        self.raw(key).map(|raw| interpolate(self, key, raw, 0)).transpose()
     }
 
     /// A value as it is written, `%` and all.
@@ -262,6 +305,41 @@ impl Section<'_> {
         out.push_str(rest);
         Ok(out)
     }
+
+    fn interpolate_braces(&self, key: &str, raw: &str, depth: u32) -> Result<String, Error> {
+        if depth > MAX_DEPTH {
+            return Err(self.bad(key, "references lead in a circle"));
+        }
+        let mut out = String::with_capacity(raw.len());
+        let mut rest = raw;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+                continue;
+            }
+            let reference = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+            let Some((name, after)) = reference else {
+                return Err(self.bad(key, "\"$\" must be followed by \"$\" or \"{name}\""));
+            };
+            let (section, name) = match name.split_once(':') {
+                Some((section, name)) => (self.ini.section(section)?, name.to_lowercase()),
+                None => (self.clone(), name.to_lowercase()),
+            };
+            let Some(value) = section.raw(&name) else {
+                return Err(self.bad(key, &format!("refers to \"{name}\", which is not set")));
+            };
+            out.push_str(&section.interpolate_braces(key, value, depth + 1)?);
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// `~/x` under `$HOME`.
@@ -322,6 +400,44 @@ mod tests {
             let error = Ini::parse(Path::new("f"), text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("f:{line}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn second_format_has_braces() {
+        let ini = parse(
+            "[DEFAULT]\nconfig_format = 2\nbase = /var\n[s]\nlog = ${base}/${job_name}.log\nq = 5$$ 50% %(x)s\n\
+             far = ${Other:path}\na = ${b}\nb = ${a}\nlone = $x\n[Other]\npath = ${base}/o\n",
+        );
+        let section = ini.section("s").unwrap();
+        assert_eq!(section.get("log").unwrap().unwrap(), "/var/job1.log");
+        assert_eq!(section.get("q").unwrap().unwrap(), "5$ 50% %(x)s");
+        assert_eq!(section.get("far").unwrap().unwrap(), "/var/o");
+        assert!(section.get("a").is_err());
+        assert!(section.get("lone").is_err());
+    }
+
+    #[test]
+    fn included_files_take_part_and_errors_name_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        write("b.ini", "x = 1\n# c\n[other]\ny = 2\n");
+        write("a.ini", &format!("[s]\n%include {}\nz = 3\n", path("b.ini").display()));
+        let ini = Ini::read(&path("a.ini")).unwrap();
+        assert_eq!(ini.section("s").unwrap().get("x").unwrap().unwrap(), "1");
+        let other = ini.section("other").unwrap();
+        assert_eq!(other.get("y").unwrap().unwrap(), "2");
+        // The place in the file is where the included file left it.
+        assert_eq!(other.get("z").unwrap().unwrap(), "3");
+        write("b.ini", "x = 1\nnonsense\n");
+        let error = Ini::read(&path("a.ini")).unwrap_err().to_string();
+        assert!(error.contains("b.ini:2: "), "{error}");
+        write("b.ini", &format!("%include {}\n", path("b.ini").display()));
+        let error = Ini::read(&path("a.ini")).unwrap_err().to_string();
+        assert!(error.contains("include each other"), "{error}");
+        std::fs::remove_file(path("b.ini")).unwrap();
+        let error = Ini::read(&path("a.ini")).unwrap_err().to_string();
+        assert!(error.contains("b.ini: No such file"), "{error}");
     }
 
     #[test]

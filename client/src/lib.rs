@@ -6,7 +6,7 @@
 //! | type | effects go to | guarantee |
 //! |---|---|---|
 //! | [`Consumer`] | the queue's database | exactly once; at least once for anything else |
-//! | [`Consumer`] with [`ConsumerBuilder::cooperative`] | several processes share the batches | the same, in no particular order |
+//! | [`CoopConsumer`] | several processes share the batches | the same, in no particular order |
 //! | [`RemoteConsumer`] | another database | exactly once |
 //! | [`Producer`] | the queue, in the caller's transaction | commits or rolls back with it |
 //! | [`Ticker`] | makes the ticks where the server has no worker | |
@@ -21,6 +21,12 @@
 //! ```no_run
 #![doc = include_str!("../examples/consumer.rs")]
 //! ```
+//!
+//! For effects in another database there is `examples/remote_consumer.rs`:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/remote_consumer.rs")]
+//! ```
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -30,6 +36,7 @@ mod change;
 mod connector;
 mod conninfo;
 mod consumer;
+mod coop;
 mod cursor;
 pub mod dead_letter;
 mod error;
@@ -56,6 +63,7 @@ pub use change::{Operation, RowChange};
 pub use connector::Connector;
 pub use conninfo::Conninfo;
 pub use consumer::{Consumer, ConsumerBuilder, OpenBatch};
+pub use coop::{CoopConsumer, CoopConsumerBuilder};
 pub use error::{Error, HandlerError, ServerError};
 pub use event::{Event, NewEvent};
 pub use failure::{OnFailure, Outcome};

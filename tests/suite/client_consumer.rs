@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
-use pgq_client::{Backoff, Consumer, Error, Event, HandlerError, OnFailure, Outcome, Stop, Work};
+use pgq_client::{
+    Backoff, Consumer, CoopConsumer, Error, Event, HandlerError, OnFailure, Outcome, Stop, Work,
+};
 use pgq_tests::{Scratch, Tree, wait_until};
 use postgres::Client;
 
@@ -316,7 +318,12 @@ fn database_without_pgq_is_named() {
 fn members_of_a_group_share_the_batches_and_take_over() {
     let (scratch, mut client) = prepare(Tree::Ours);
     let member = |name: &str, takeover| {
-        Consumer::builder("q", "group").cooperative(name, takeover).stop_when_empty(true)
+        let builder = CoopConsumer::builder("q", "group", name)
+            .settings(|consumer| consumer.stop_when_empty(true).max_batches(1));
+        match takeover {
+            Some(silence) => builder.takeover(silence),
+            None => builder,
+        }
     };
     let error = member("one", None).connect(&dsn(&scratch)).err().unwrap();
     assert!(error.to_string().contains("pgq_coop"), "{error}");
@@ -327,7 +334,7 @@ fn members_of_a_group_share_the_batches_and_take_over() {
     insert_and_tick(&mut client, "q", 0, 10);
     let dead = value(&mut client, "select pgq_coop.next_batch('q', 'group', 'dead')");
     insert_and_tick(&mut client, "q", 10, 30);
-    let mut one = member("one", None).max_batches(1).connect(&dsn(&scratch)).unwrap();
+    let mut one = member("one", None).connect(&dsn(&scratch)).unwrap();
     assert_eq!(one.run(note).unwrap().events, 20);
     insert_and_tick(&mut client, "q", 30, 35);
     let mut two = member("two", None).connect(&dsn(&scratch)).unwrap();

@@ -1,15 +1,53 @@
-//! Where log lines go: standard error, a file that is opened again on reload, syslog.
+//! Where log lines go: standard error, files that are opened again on reload, syslog, log servers.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pgq_client::{Error, redact};
+use serde_json::json;
 
 type Syslog = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
+
+/// Where a service logs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Targets {
+    pub(crate) stderr: bool,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) syslog: Vec<SyslogTarget>,
+    pub(crate) udp: Vec<UdpTarget>,
+}
+
+/// A syslog, with our name there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyslogTarget {
+    pub(crate) ident: String,
+    /// `daemon`, `local0` …
+    pub(crate) facility: String,
+    /// None: the machine's own, wherever its socket is.
+    pub(crate) address: Option<Address>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A socket in the file system.
+    Socket(PathBuf),
+    /// `host:port`, by UDP.
+    Host(String),
+}
+
+/// A server that takes each line as a JSON datagram, as SkyTools' UdpLogServerHandler sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UdpTarget {
+    /// `host:port`.
+    pub(crate) server: String,
+    pub(crate) job: String,
+    pub(crate) service: String,
+}
 
 /// The sinks of this process.
 #[derive(Default)]
@@ -17,8 +55,9 @@ struct Sinks {
     stderr: bool,
     /// A service's lines have time, pid and level; a command's only what is said.
     full_lines: bool,
-    file: Option<(PathBuf, File)>,
-    syslog: Option<Syslog>,
+    files: Vec<File>,
+    syslog: Vec<Syslog>,
+    udp: Vec<(UdpSocket, UdpTarget)>,
 }
 
 struct Logger(Mutex<Sinks>);
@@ -51,10 +90,13 @@ impl Log for Logger {
             let line = if sinks.full_lines { full.clone() } else { short(record.level(), &text) };
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }
-        if let Some((_, file)) = &mut sinks.file {
+        for file in &mut sinks.files {
             let _ = writeln!(file, "{full}");
         }
-        if let Some(syslog) = &mut sinks.syslog {
+        for (socket, target) in &sinks.udp {
+            let _ = socket.send(datagram(target, socket, record.level(), &text).as_bytes());
+        }
+        for syslog in &mut sinks.syslog {
             let _ = match record.level() {
                 Level::Error => syslog.err(&text),
                 Level::Warn => syslog.warning(&text),
@@ -88,50 +130,78 @@ pub(crate) fn to_stderr(verbose: u8, quiet: bool) {
     });
 }
 
-/// Log as a service does: to a file, to syslog, to standard error with time and level. Also opens the file again, after it
-/// was renamed.
+/// Log as a service does: to a file, to syslog, to standard error with time and level. Also opens files again, after they
+/// were renamed.
 ///
 /// # Errors
-/// [`Error::Io`] when the file or syslog cannot be opened.
-pub(crate) fn as_service(
-    file: Option<&Path>,
-    syslog_ident: Option<&str>,
-    stderr: bool,
-    verbose: u8,
-    quiet: bool,
-) -> Result<(), Error> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { path, source }
-    };
-    let file = match file {
-        Some(path) => {
-            let opened =
-                OpenOptions::new().append(true).create(true).open(path).map_err(io(path))?;
-            Some((path.to_owned(), opened))
-        }
-        None => None,
-    };
-    let syslog = syslog_ident.and_then(|ident| {
-        let formatter = syslog::Formatter3164 {
-            facility: syslog::Facility::LOG_DAEMON,
-            hostname: None,
-            process: ident.to_owned(),
-            pid: std::process::id(),
-        };
-        // A machine without syslog is no reason not to run.
-        syslog::unix(formatter).map_err(|error| log::warn!("syslog: {error}")).ok()
-    });
-    {
-        let mut sinks = logger().0.lock().unwrap_or_else(PoisonError::into_inner);
-        *sinks = Sinks { stderr, full_lines: true, file, syslog };
+/// [`Error::Io`] when a file cannot be opened, [`Error::Config`] for a facility that syslog does not have.
+pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<(), Error> {
+    let mut sinks = Sinks { stderr: targets.stderr, full_lines: true, ..Sinks::default() };
+    for path in &targets.files {
+        let opened = OpenOptions::new().append(true).create(true).open(path);
+        sinks.files.push(opened.map_err(|source| Error::Io { path: path.clone(), source })?);
     }
+    // A machine without syslog, or a log server that is away, is no reason not to run.
+    for target in &targets.syslog {
+        match open_syslog(target)? {
+            Ok(syslog) => sinks.syslog.push(syslog),
+            Err(error) => log::warn!("syslog: {error}"),
+        }
+    }
+    for target in &targets.udp {
+        let socket = UdpSocket::bind("0.0.0.0:0")
+            .and_then(|socket| socket.connect(&target.server).map(|()| socket));
+        match socket {
+            Ok(socket) => sinks.udp.push((socket, target.clone())),
+            Err(error) => log::warn!("log server {}: {error}", target.server),
+        }
+    }
+    *logger().0.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
     log::set_max_level(match (quiet, verbose) {
         (true, _) => LevelFilter::Warn,
         (false, 0) => LevelFilter::Info,
         (false, _) => LevelFilter::Debug,
     });
     Ok(())
+}
+
+fn open_syslog(target: &SyslogTarget) -> Result<Result<Syslog, syslog::Error>, Error> {
+    let Ok(facility) = target.facility.parse() else {
+        return Err(Error::Config(format!("syslog has no facility \"{}\"", target.facility)));
+    };
+    let formatter = syslog::Formatter3164 {
+        facility,
+        hostname: None,
+        process: target.ident.clone(),
+        pid: std::process::id(),
+    };
+    Ok(match &target.address {
+        None => syslog::unix(formatter),
+        Some(Address::Socket(path)) => syslog::unix_custom(formatter, path),
+        Some(Address::Host(server)) => syslog::udp(formatter, "0.0.0.0:0", server.as_str()),
+    })
+}
+
+/// Longest message in a datagram.
+const MAX_DATAGRAM: usize = 1024;
+
+fn datagram(target: &UdpTarget, socket: &UdpSocket, level: Level, text: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let message: String = text.chars().take(MAX_DATAGRAM).collect();
+    json!({
+        "logger": target.job,
+        "timestamp": u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        "level": level.as_str(),
+        "message": message,
+        "properties": {
+            "application": target.service,
+            "apptype": target.job,
+            "type": "sys",
+            "hostname": rustix::system::uname().nodename().to_string_lossy(),
+            "hostaddr": socket.local_addr().map(|address| address.ip().to_string()).unwrap_or_default(),
+        },
+    })
+    .to_string()
 }
 
 #[cfg(test)]

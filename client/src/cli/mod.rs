@@ -20,6 +20,7 @@ mod send;
 mod service;
 mod services;
 mod signals;
+mod skylog;
 mod split;
 mod status;
 mod tail;

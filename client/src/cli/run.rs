@@ -78,14 +78,7 @@ impl Run {
     fn serve(&self, mut job: Job, global: &Global) -> anyhow::Result<Exit> {
         let _pidfile = job.pidfile().map(Pidfile::create).transpose()?;
         loop {
-            let stderr = !self.daemonized;
-            logging::as_service(
-                job.logfile(),
-                job.syslog_ident(),
-                stderr,
-                global.verbose,
-                global.quiet,
-            )?;
+            logging::as_service(&job.log_targets(self.daemonized), global.verbose, global.quiet)?;
             let stop = Stop::new();
             let asked = signals::handle(&stop, true)?;
             notify::ready();

@@ -41,6 +41,7 @@ enum Order {
     Restart,
     Reload,
     Status,
+    Info,
 }
 
 /// A job found in an INI file.
@@ -96,6 +97,7 @@ impl Services {
     fn obey(&self, job: &Job) -> anyhow::Result<bool> {
         match self.command {
             Order::Status => return job.status(),
+            Order::Info => job.info()?,
             Order::Start => job.start()?,
             Order::Stop => {
                 job.signal(Signal::INT)?;
@@ -132,6 +134,23 @@ impl Job {
         let disabled = if self.disabled { " (disabled)" } else { "" };
         line(&format!(" {state} [{}] {}{disabled}", self.service, self.name))?;
         Ok(running || self.disabled)
+    }
+
+    /// Where everything of the job is.
+    fn info(&self) -> anyhow::Result<()> {
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())
+        };
+        let pid =
+            self.pid()?.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string());
+        line(&format!("[{}] {}", self.service, self.name))?;
+        line(&format!("  config   {}", self.ini.display()))?;
+        line(&format!("  pidfile  {}", path(&self.pidfile)))?;
+        line(&format!("  pid      {pid}"))?;
+        line(&format!("  script   {}", self.script.as_deref().unwrap_or("pgq run")))?;
+        line(&format!("  cwd      {}", path(&self.cwd)))?;
+        line(&format!("  user     {}", self.user.as_deref().unwrap_or("-")))?;
+        Ok(())
     }
 
     fn start(&self) -> anyhow::Result<()> {
@@ -191,11 +210,31 @@ impl Job {
         let Some(path) = &self.pidfile else {
             anyhow::bail!("{}: no pidfile configured", self.name);
         };
-        let sent = pidfile::signal(path, signal)?;
+        let sent = match (pidfile::signal(path, signal), &self.user) {
+            // The process is somebody else's; whoever may start it by sudo may signal it by sudo.
+            (Err(Error::Io { source, .. }), Some(user))
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                self.signal_as(user, signal)?
+            }
+            (sent, _) => sent?,
+        };
         if !sent {
             log::warn!("{}: not running", self.name);
         }
         Ok(sent)
+    }
+
+    fn signal_as(&self, user: &str, signal: Signal) -> anyhow::Result<bool> {
+        let Some(pid) = self.pid()? else { return Ok(false) };
+        let status = Command::new("sudo")
+            .args(["-n", "-u", user, "kill", &format!("-{}", signal.as_raw())])
+            .arg(pid.as_raw_nonzero().to_string())
+            .status()?;
+        if !status.success() {
+            anyhow::bail!("{}: sudo kill: {status}", self.name);
+        }
+        Ok(true)
     }
 
     fn wait(&self) -> anyhow::Result<()> {
@@ -270,11 +309,12 @@ fn job(registry: &Ini, ini: &Ini, name: &str) -> Result<Job, Error> {
     })
 }
 
-/// Files that a pattern names: `~` at the beginning, `*` and `?` in the file name.
+/// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the file name.
 fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let pattern = expand_variables(pattern, |name| std::env::var(name).ok());
     let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(pattern),
+        _ => PathBuf::from(&pattern),
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if !name.contains(['*', '?']) {
@@ -295,6 +335,32 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
+/// `$NAME` and `${NAME}` replaced; what is not set stays as it is written.
+fn expand_variables(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let (name, next) = braced.unwrap_or_else(|| {
+            let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+            after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
+        });
+        match value_of(name) {
+            Some(value) => {
+                out.push_str(&value);
+                rest = next;
+            }
+            None => {
+                out.push('$');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
@@ -310,7 +376,19 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{expand_variables, matches};
+
+    #[test]
+    fn variables_are_replaced_where_they_are_set() {
+        let value_of = |name: &str| (name == "ETC").then(|| "/etc".to_owned());
+        for (text, expected) in [
+            ("$ETC/a", "/etc/a"),
+            ("x${ETC}y/$ETC", "x/etcy//etc"),
+            ("$NONE/${NONE}/$", "$NONE/${NONE}/$"),
+        ] {
+            assert_eq!(expand_variables(text, value_of), expected);
+        }
+    }
 
     #[test]
     fn patterns_match_whole_names() {

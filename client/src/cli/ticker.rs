@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pgq_client::{Conninfo, Stop, Ticker, TickerConfig};
 
+use super::logging::{SyslogTarget, Targets};
 use super::{Exit, Global, logging, signals};
 
 /// Tick from outside.
@@ -20,13 +21,9 @@ impl TickerCommand {
                 Some(path) => TickerConfig::read(path)?,
                 None => single_database(global)?,
             };
-            logging::as_service(
-                config.logfile.as_deref(),
-                config.syslog_ident.as_deref(),
-                !global.quiet,
-                global.verbose,
-                false,
-            )?;
+            let mut targets = log_targets(&config);
+            targets.stderr = !global.quiet;
+            logging::as_service(&targets, global.verbose, false)?;
             let _pidfile = match &config.pidfile {
                 Some(path) => Some(super::pidfile::Pidfile::create(path)?),
                 None => None,
@@ -43,6 +40,20 @@ impl TickerCommand {
             }
             log::info!("reading the configuration again");
         }
+    }
+}
+
+/// Log file and syslog, as the configuration has them.
+pub(super) fn log_targets(config: &TickerConfig) -> Targets {
+    let syslog = config.syslog_ident.iter().map(|ident| SyslogTarget {
+        ident: ident.clone(),
+        facility: config.syslog_facility.clone(),
+        address: None,
+    });
+    Targets {
+        files: config.logfile.iter().cloned().collect(),
+        syslog: syslog.collect(),
+        ..Targets::default()
     }
 }
 

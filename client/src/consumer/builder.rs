@@ -13,7 +13,7 @@ use crate::stop::Stop;
 use crate::subscription::{BatchRule, Member, Subscription};
 
 /// Rows of a page at most; the size of the events may make it fewer.
-const PAGE_ROWS: usize = 10_000;
+pub(crate) const PAGE_ROWS: usize = 10_000;
 
 /// Builds a [`Consumer`]. All settings have defaults that suit a small consumer.
 pub struct ConsumerBuilder {

@@ -21,6 +21,7 @@ use crate::work::Work;
 
 pub use batch_run::OpenBatch;
 pub use builder::ConsumerBuilder;
+pub(crate) use builder::PAGE_ROWS;
 pub(crate) use outage::Outage;
 
 /// Called after each finished batch.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{RemoteConsumer, Tracking};
 use crate::connector::Connector;
-use crate::consumer::Observer;
+use crate::consumer::{Observer, PAGE_ROWS};
 use crate::cursor::PageSize;
 use crate::error::Error;
 use crate::session::Session;
@@ -20,6 +20,7 @@ pub struct RemoteConsumerBuilder {
     poll_interval: Duration,
     wait_timeout: Duration,
     stop_when_empty: bool,
+    page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
 }
@@ -33,6 +34,7 @@ impl RemoteConsumerBuilder {
             poll_interval: Duration::from_secs(1),
             wait_timeout: Duration::from_secs(30),
             stop_when_empty: false,
+            page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
         }
@@ -74,6 +76,12 @@ impl RemoteConsumerBuilder {
         self
     }
 
+    /// Rows of a page at most. Default 10,000; pages of large events are smaller by themselves.
+    pub fn page_rows(mut self, rows: usize) -> Self {
+        self.page_rows = rows.max(1);
+        self
+    }
+
     /// Stop by this handle, which several consumers may share.
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stop = stop;
@@ -110,7 +118,7 @@ impl RemoteConsumerBuilder {
             poll_interval: self.poll_interval,
             wait_timeout: self.wait_timeout,
             stop_when_empty: self.stop_when_empty,
-            page_size: PageSize::at_most(10_000),
+            page_size: PageSize::at_most(self.page_rows),
             stop: self.stop,
             stats: Stats::default(),
             observer: self.observer,

@@ -47,7 +47,15 @@ pub struct TickerConfig {
     pub pidfile: Option<PathBuf>,
     /// Log to syslog too, under this name.
     pub syslog_ident: Option<String>,
+    /// syslog's facility.
+    pub syslog_facility: String,
 }
+
+/// Facilities that pgqd knows.
+const FACILITIES: [&str; 12] = [
+    "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
 
 impl Default for TickerConfig {
     fn default() -> Self {
@@ -63,6 +71,7 @@ impl Default for TickerConfig {
             logfile: None,
             pidfile: None,
             syslog_ident: None,
+            syslog_facility: "daemon".to_owned(),
         }
     }
 }
@@ -81,6 +90,14 @@ impl TickerConfig {
         let period = |key: &str, default: Duration| -> Result<Duration, Error> {
             Ok(section.seconds(key)?.unwrap_or(default))
         };
+        let facility = section.get("syslog_facility")?.unwrap_or(default.syslog_facility);
+        if !FACILITIES.contains(&facility.as_str()) {
+            return Err(Error::Config(format!(
+                "{}: [pgqd] syslog_facility: \"{facility}\" is none of {}",
+                path.display(),
+                FACILITIES.join(", ")
+            )));
+        }
         let uses_syslog = section.boolean("syslog")?.unwrap_or(true);
         Ok(Self {
             // pgqd knows no "%(name)s", and passwords may have a percent sign.
@@ -98,6 +115,7 @@ impl TickerConfig {
                 .then(|| section.get("syslog_ident"))
                 .transpose()?
                 .map(|ident| ident.unwrap_or_else(|| "pgqd".to_owned())),
+            syslog_facility: facility,
         })
     }
 }
@@ -129,6 +147,8 @@ mod tests {
 
     #[test]
     fn misspelt_key_is_refused() {
+        let error = read("[pgqd]\nsyslog_facility = kitchen\n").unwrap_err().to_string();
+        assert!(error.contains("\"kitchen\" is none of auth, "), "{error}");
         let error = read("[pgqd]\ntiker_period = 1\n").unwrap_err().to_string();
         assert!(error.ends_with("[pgqd] tiker_period: unknown key"), "{error}");
     }

@@ -23,7 +23,7 @@ enum Handler {
     Function(String),
 }
 
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     "db",
     "exec",
     "exec_per_batch",
@@ -31,6 +31,8 @@ const OWN: [&str; 7] = [
     "max_attempts",
     "retry_after",
     "dead_letter_queue",
+    "subconsumer_name",
+    "subconsumer_timeout",
 ];
 
 impl Consumer {

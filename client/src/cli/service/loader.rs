@@ -10,36 +10,37 @@ use crate::cli::load;
 pub(super) struct Loader {
     route: Route,
     tables: Vec<(String, String)>,
+    keys: Vec<(String, Vec<String>)>,
     skip_missing: bool,
     row_by_row: bool,
     replica_role: bool,
 }
 
-const OWN: [&str; 6] =
-    ["src_db", "dst_db", "rename_tables", "skip_missing", "row_by_row", "replica_role"];
+const OWN: [&str; 7] = [
+    "src_db",
+    "dst_db",
+    "rename_tables",
+    "key_columns",
+    "skip_missing",
+    "row_by_row",
+    "replica_role",
+];
 
 impl Loader {
     pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
         section.only(&[&KEYS[..], &OWN].concat())?;
-        let tables = section
-            .list("rename_tables")?
-            .iter()
-            .map(|item| {
-                item.split_once(':')
-                    .map(|(source, target)| (source.trim().to_owned(), target.trim().to_owned()))
-                    .ok_or_else(|| {
-                        Error::Config(format!(
-                            "[{}] rename_tables: \"{item}\" is not source:target",
-                            section.name()
-                        ))
-                    })
+        let keys = pairs(section, "key_columns")?
+            .into_iter()
+            .map(|(table, columns)| {
+                (table, columns.split('+').map(|name| name.trim().to_owned()).collect())
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         let flag =
             |key: &str| -> Result<bool, Error> { Ok(section.boolean(key)?.unwrap_or(false)) };
         Ok(Self {
             route: Route::read(section)?,
-            tables,
+            tables: pairs(section, "rename_tables")?,
+            keys,
             skip_missing: flag("skip_missing")?,
             row_by_row: flag("row_by_row")?,
             replica_role: flag("replica_role")?,
@@ -59,10 +60,28 @@ impl Loader {
         for (source, target) in &self.tables {
             applier.map_table(source, target);
         }
+        for (source, columns) in &self.keys {
+            applier.set_key(source, columns.clone());
+        }
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
         self.connect(settings, stop)?
             .run_batches(|batch| load::apply(batch, &mut applier, self.replica_role))?;
         Ok(())
     }
+}
+
+/// A list of `left:right`; tables are in schema public unless they say otherwise.
+fn pairs(section: &Section<'_>, key: &str) -> Result<Vec<(String, String)>, Error> {
+    let pair = |item: &String| match item.split_once(':') {
+        Some((table, right)) if table.contains('.') => {
+            Ok((table.trim().to_owned(), right.trim().to_owned()))
+        }
+        Some((table, right)) => Ok((format!("public.{}", table.trim()), right.trim().to_owned())),
+        None => Err(Error::Config(format!(
+            "[{}] {key}: \"{item}\" is not a pair with a colon",
+            section.name()
+        ))),
+    };
+    section.list(key)?.iter().map(pair).collect()
 }

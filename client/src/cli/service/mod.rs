@@ -7,11 +7,13 @@ mod settings;
 mod simple;
 mod splitter;
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
 use pgq_client::{Backoff, Error, Ini, RemoteConsumer, Section, Stop, Ticker, TickerConfig};
 
+use super::logging::Targets;
 use settings::Settings;
 
 /// A job: one service with its settings.
@@ -106,8 +108,16 @@ impl Job {
         self.settings.logfile.as_deref()
     }
 
-    pub(super) fn syslog_ident(&self) -> Option<&str> {
-        self.settings.syslog_ident.as_deref()
+    /// Where to log to; not to standard error when nobody can see it.
+    pub(super) fn log_targets(&self, daemonized: bool) -> Targets {
+        let seen = !daemonized;
+        let on_terminal = seen && std::io::stderr().is_terminal();
+        let mut targets = match &self.kind {
+            Kind::Ticker(config) => super::ticker::log_targets(config),
+            _ => self.settings.log_targets(on_terminal),
+        };
+        targets.stderr = seen;
+        targets
     }
 
     /// Serve until stopped. Servers that cannot be reached are waited for, also at the start.

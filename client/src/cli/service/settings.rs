@@ -1,7 +1,7 @@
 //! Keys that every service knows.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgq_client::{
     BatchReport, BatchRule, Connector, Consumer, ConsumerBuilder, Error, RemoteConsumer, Section,
@@ -9,6 +9,8 @@ use pgq_client::{
 };
 
 use super::Orders;
+use crate::cli::logging::Targets;
+use crate::cli::skylog;
 
 /// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and have no effect.
 pub(super) const KEYS: [&str; 32] = [
@@ -46,6 +48,26 @@ pub(super) const KEYS: [&str; 32] = [
     "pgq_keep_lag",
 ];
 
+/// What `use_skylog` asks for.
+#[derive(Debug)]
+struct Skylog {
+    targets: Targets,
+    /// Also when somebody watches the service on a terminal.
+    always: bool,
+}
+
+impl Skylog {
+    fn read(section: &Section<'_>, job: &str) -> Result<Option<Self>, Error> {
+        let level: i32 = section.number("use_skylog")?.unwrap_or(0);
+        if level <= 0 {
+            return Ok(None);
+        }
+        let locations = section.list("skylog_locations")?;
+        let targets = skylog::targets(&locations, job, section.name())?;
+        Ok(Some(Self { targets, always: level > 1 }))
+    }
+}
+
 /// The common settings of a job.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -53,7 +75,7 @@ pub(super) struct Settings {
     pub(super) service: String,
     pub(super) pidfile: Option<PathBuf>,
     pub(super) logfile: Option<PathBuf>,
-    pub(super) syslog_ident: Option<String>,
+    skylog: Option<Skylog>,
     pub(super) exception_sleep: Duration,
     pub(super) queue: String,
     consumer: String,
@@ -61,6 +83,8 @@ pub(super) struct Settings {
     filter: Option<String>,
     rule: BatchRule,
     page_rows: Option<usize>,
+    keepalive: Duration,
+    member: Option<(String, Option<Duration>)>,
 }
 
 impl Settings {
@@ -84,13 +108,18 @@ impl Settings {
             service: section.name().to_owned(),
             pidfile: section.file("pidfile")?,
             logfile: section.file("logfile")?,
-            syslog_ident: (section.number("use_skylog")? > Some(0)).then(|| job_name.clone()),
+            skylog: Skylog::read(section, &job_name)?,
             exception_sleep: section.seconds("exception_sleep")?.unwrap_or(Duration::from_secs(20)),
             queue,
             loop_delay: section.seconds("loop_delay")?.unwrap_or(Duration::from_secs(1)),
             filter: filter(section)?,
             rule,
             page_rows: section.number("pgq_lazy_fetch")?.filter(|rows| *rows > 0),
+            keepalive: section.seconds("keepalive_stats")?.unwrap_or(Duration::from_secs(300)),
+            member: match section.get("subconsumer_name")?.filter(|name| !name.is_empty()) {
+                Some(name) => Some((name, interval(section, "subconsumer_timeout")?)),
+                None => None,
+            },
             job_name,
         })
     }
@@ -101,7 +130,7 @@ impl Settings {
             service: section.name().to_owned(),
             pidfile: config.pidfile.clone(),
             logfile: config.logfile.clone(),
-            syslog_ident: config.syslog_ident.clone(),
+            skylog: None,
             exception_sleep: Duration::from_secs(20),
             queue: String::new(),
             consumer: String::new(),
@@ -109,7 +138,19 @@ impl Settings {
             filter: None,
             rule: BatchRule::default(),
             page_rows: None,
+            keepalive: Duration::ZERO,
+            member: None,
         })
+    }
+
+    /// The log file, and what `use_skylog` adds.
+    pub(super) fn log_targets(&self, on_terminal: bool) -> Targets {
+        let mut targets = match &self.skylog {
+            Some(skylog) if skylog.always || !on_terminal => skylog.targets.clone(),
+            _ => Targets::default(),
+        };
+        targets.files.extend(self.logfile.clone());
+        targets
     }
 
     /// A builder with these settings. `loop_delay = 0` ends the service when there is nothing to do.
@@ -119,12 +160,15 @@ impl Settings {
             .batch_rule(self.rule)
             .poll_interval(self.loop_delay)
             .stop_when_empty(self.loop_delay.is_zero())
-            .observe(log_stats);
+            .observe(stats_line(self.keepalive));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
         }
         if let Some(rows) = self.page_rows {
             builder = builder.page_rows(rows);
+        }
+        if let Some((member, takeover)) = &self.member {
+            builder = builder.cooperative(member, *takeover);
         }
         builder
     }
@@ -140,9 +184,12 @@ impl Settings {
             .batch_rule(self.rule)
             .poll_interval(self.loop_delay)
             .stop_when_empty(self.loop_delay.is_zero())
-            .observe(log_stats);
+            .observe(stats_line(self.keepalive));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
+        }
+        if let Some(rows) = self.page_rows {
+            builder = builder.page_rows(rows);
         }
         builder.connect(Connector::new(source)?, Connector::new(target)?)
     }
@@ -186,9 +233,26 @@ impl Settings {
     }
 }
 
-/// The line per batch that SkyTools' consumers write.
-fn log_stats(report: &BatchReport) {
-    log::info!("{{count: {}, duration: {:.3}}}", report.events, report.duration.as_secs_f64());
+/// The line per batch that SkyTools' consumers write. Empty batches are counted, and said once in a while: nothing but them means
+/// that the consumer lives.
+fn stats_line(keepalive: Duration) -> impl FnMut(&BatchReport) + Send + 'static {
+    let mut idle_since = Instant::now();
+    let mut last_line = Instant::now();
+    move |report| {
+        let waited = idle_since.elapsed().saturating_sub(report.duration);
+        if report.events > 0 {
+            idle_since = Instant::now();
+        } else if last_line.elapsed() < keepalive {
+            return;
+        }
+        last_line = Instant::now();
+        log::info!(
+            "{{count: {}, duration: {:.3}, idle: {:.3}}}",
+            report.events,
+            report.duration.as_secs_f64(),
+            waited.as_secs_f64()
+        );
+    }
 }
 
 /// A number of seconds, or a number with a unit.

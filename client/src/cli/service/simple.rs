@@ -14,7 +14,13 @@ pub(super) struct Simple {
 
 impl Simple {
     pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &["src_db", "dst_db", "dst_query"]].concat())?;
+        section.only(
+            &[
+                &KEYS[..],
+                &["src_db", "dst_db", "dst_query", "subconsumer_name", "subconsumer_timeout"],
+            ]
+            .concat(),
+        )?;
         Ok(Self {
             source: section.require("src_db")?,
             target: section.require("dst_db")?,
