@@ -37,4 +37,10 @@ done
 for program in pgq walmgr; do
   [ ! -x "$bindir/$program" ] || install -m 755 "$bindir/$program" "$bin/"
 done
+# The pages come from the program itself, so they are those of its version.
+if [ -x "$bindir/pgq" ] && "$bindir/pgq" man "$scratch/man" 2>/dev/null; then
+  man=${DESTDIR:-}$("$pg_config" --mandir)/man1
+  install -d "$man"
+  install -m 644 "$scratch"/man/*.1 "$man/"
+fi
 say "installed into $pkglibdir, $extdir and $bin"

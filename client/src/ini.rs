@@ -68,7 +68,9 @@ impl Ini {
             if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
                 continue;
             }
-            if let Some(file) = line.strip_prefix("%include").filter(|_| trimmed != "%include") {
+            if let Some(file) =
+                line.strip_prefix("%include").filter(|file| file.starts_with([' ', '\t']))
+            {
                 if depth >= MAX_DEPTH {
                     return Err(bad("too many files include each other"));
                 }

@@ -204,6 +204,131 @@ fn seek_says_what_comes_again() {
 }
 
 #[test]
+fn consumers_start_where_they_are_told_and_members_come_and_go() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    insert_and_tick(&mut client, "q", 0, 10);
+    succeed(&scratch, &["consume", "q", "c", "--once"]);
+    insert_and_tick(&mut client, "q", 10, 15);
+    assert_eq!(
+        succeed(&scratch, &["consumer", "add", "q", "late", "--like", "c"]),
+        "consumer \"late\" registered on queue \"q\"\n"
+    );
+    assert_eq!(succeed(&scratch, &["consume", "q", "late", "--once"]).lines().count(), 5);
+    let moved = succeed(&scratch, &["consumer", "add", "q", "late", "--tick", "1"]);
+    assert_eq!(moved, "consumer \"late\" moved to tick 1 on queue \"q\"\n");
+    assert_eq!(succeed(&scratch, &["consume", "q", "late", "--once"]).lines().count(), 15);
+    for wrong in [["--like", "nobody"], ["--tick", "999"]] {
+        let output = run(&scratch, &[&["consumer", "add", "q", "x"][..], &wrong].concat());
+        assert_eq!(output.status.code(), Some(4), "{wrong:?}: {}", stderr(&output));
+    }
+
+    client.batch_execute("create extension pgq_coop").unwrap();
+    let member = |verb: &'static str, more: &[&str]| {
+        run(&scratch, &[&["consumer", verb, "q", "crew", "--member", "one"][..], more].concat())
+    };
+    assert!(member("add", &[]).status.success());
+    insert_and_tick(&mut client, "q", 15, 20);
+    value(&mut client, "select pgq_coop.next_batch('q', 'crew', 'one')");
+    let busy = member("remove", &[]);
+    assert_eq!(busy.status.code(), Some(1), "{}", stderr(&busy));
+    let removed = member("remove", &["--force"]);
+    assert_eq!(
+        String::from_utf8_lossy(&removed.stdout),
+        "consumer \"crew.one\" removed from queue \"q\"\n"
+    );
+    assert_eq!(member("remove", &[]).status.code(), Some(4));
+    // What it had goes to the next member.
+    let rest = ["consume", "q", "crew", "--cooperative", "two", "--register", "--once"];
+    assert_eq!(succeed(&scratch, &rest).lines().count(), 5);
+}
+
+/// Run a shell command on a terminal of its own; what the terminal shows.
+fn on_terminal(scratch: &pgq_tests::Scratch, command: &str) -> String {
+    let output = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", command, "/dev/null"])
+        .env("PGQ_DSN", dsn(scratch))
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command}: {shown}");
+    shown
+}
+
+#[test]
+fn long_work_shows_its_progress_on_a_terminal_only() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    let dir = tempfile::tempdir().unwrap();
+    let rows = dir.path().join("rows");
+    let lines: String = (0..20_000).map(|n| format!("{n}\n")).collect();
+    std::fs::write(&rows, lines).unwrap();
+    let program = programs().join("pgq");
+    let program = program.display();
+    let send = format!("'{program}' send q -f lines <'{}'", rows.display());
+    let shown = on_terminal(&scratch, &send);
+    assert!(shown.contains("sent ") && shown.contains("20000 events"), "{shown:?}");
+    tick(&mut client, "q");
+    let consume = format!("'{program}' consume q c --once --exec 'cat >/dev/null' --per-batch");
+    assert!(on_terminal(&scratch, &consume).contains("consumed "));
+
+    insert_and_tick(&mut client, "q", 0, 10);
+    let mut piped = pgq(&["consume", "q", "c", "--once", "--exec", "cat >/dev/null"]);
+    let piped = piped.env("PGQ_DSN", dsn(&scratch)).output().unwrap();
+    assert!(piped.status.success());
+    assert_eq!(stderr(&piped) + &String::from_utf8_lossy(&piped.stdout), "");
+}
+
+#[test]
+fn top_counts_what_goes_in_and_out() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    let mut top = pgq(&["top", "--json", "-i", "0.1"])
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(top.stdout.take().unwrap()));
+    let mut figure = |name: &str, wanted: &dyn Fn(f64) -> bool| {
+        let mut seen = Vec::new();
+        for _ in 0..600 {
+            let row: serde_json::Value =
+                serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+            if let Some(figure) = row.get(name).and_then(serde_json::Value::as_f64) {
+                if wanted(figure) {
+                    return;
+                }
+                seen.push(figure);
+            }
+        }
+        panic!("no such {name}: {seen:?}");
+    };
+    figure("in_per_s", &|rate| rate == 0.0);
+    insert_and_tick(&mut client, "q", 0, 500);
+    figure("in_per_s", &|rate| rate > 0.0);
+    // The estimate counts the sequence's steps, which may be one short in a queue that is new.
+    figure("pending", &|events| events >= 499.0);
+    succeed(&scratch, &["consume", "q", "c", "--once"]);
+    figure("out_per_s", &|rate| rate > 0.0);
+    figure("pending", &|events| events == 0.0);
+    top.kill().unwrap();
+    top.wait().unwrap();
+
+    // The worker is among the rows where there is one.
+    let scratch = pgq_tests::scratch_database_with_worker();
+    let runs = || {
+        let rows = json(&succeed(&scratch, &["top", "--json", "-n", "1"]));
+        rows.iter().any(|row| row["database"] == scratch.name() && row["state"] == "running")
+    };
+    assert!(pgq_tests::wait_until(std::time::Duration::from_secs(60), runs));
+}
+
+#[test]
 fn exit_code_of_a_command_decides_about_the_event() {
     let scratch = database_on(Tree::Ours);
     let mut client = scratch.connect();

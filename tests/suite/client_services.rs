@@ -1,6 +1,7 @@
 //! Services by INI file: what they do, what signals do to them, and the service manager.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -93,7 +94,118 @@ fn queue_mover_moves_and_writes_its_stats_line() {
     run_once(&site.ini_once("queue_mover3", "dst_queue_name = copy"));
     assert_eq!(value(&mut site.far, "select count(*) from pgq.event_template"), "100");
     assert!(site.log().contains("{count: 100, duration: "), "{}", site.log());
+    assert!(site.log().contains(", idle: "), "{}", site.log());
     assert!(!site.path("job.pid").exists());
+}
+
+#[test]
+fn skylog_sends_lines_to_syslog_and_log_servers() {
+    let site = Site::new();
+    let patience = Some(Duration::from_secs(20));
+    let syslog = UnixDatagram::bind(site.path("syslog")).unwrap();
+    syslog.set_read_timeout(patience).unwrap();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(patience).unwrap();
+    fs::write(
+        site.path("skylog.ini"),
+        format!(
+            "[loggers]\nkeys = root\n[handlers]\nkeys = sys, udp\n[logger_root]\nlevel = INFO\nhandlers = sys, udp, file\n\
+             [handler_sys]\nclass = skylog.SysLogHandler\nargs = ('{0}/syslog', handlers.SysLogHandler.LOG_LOCAL3)\n\
+             [handler_udp]\nclass = skylog.UdpLogServerHandler\nargs = ('127.0.0.1', {1})\n\
+             [handler_file]\nclass = skylog.EasyRotatingFileHandler\nargs = ('{0}/%(job_name)s.second',)\n",
+            site.dir.path().display(),
+            server.local_addr().unwrap().port()
+        ),
+    )
+    .unwrap();
+    let ini = site.ini_once(
+        "queue_mover3",
+        "dst_queue_name = copy\nuse_skylog = 2\nskylog_locations = %(base)s/none.ini, %(base)s/skylog.ini",
+    );
+    run_once(&ini);
+    let mut bytes = [0; 2000];
+    let length = syslog.recv(&mut bytes).unwrap();
+    let line = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    // local3 is 19, info 6.
+    assert!(line.starts_with("<158>"), "{line}");
+    assert!(line.contains(" job[") && line.contains("service queue_mover3 starts"), "{line}");
+    let length = server.recv(&mut bytes).unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&bytes[..length]).unwrap();
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["properties"]["application"], "queue_mover3");
+    assert!(line["message"].as_str().unwrap().contains("starts"), "{line}");
+    let second = fs::read_to_string(site.path("job.second")).unwrap();
+    assert_eq!(second, site.log(), "both files have the same lines");
+
+    fs::write(
+        site.path("skylog.ini"),
+        "[logger_root]\nhandlers = db\n[handler_db]\nclass = skylog.LogDBHandler\nargs = ('x',)\n",
+    )
+    .unwrap();
+    let output = pgq(&["run", &ini]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("LogDBHandler cannot be had"), "{}", stderr(&output));
+}
+
+#[test]
+fn queue_loader_maps_tables_and_keys() {
+    let mut site = Site::new();
+    site.here
+        .batch_execute(
+            "create table t (a int, b int, name text);
+             create trigger capture after insert or update or delete on t
+               for each row execute function pgq.logutriga('q', 'pkey=a');
+             insert into t values (1, 1, 'one'), (1, 2, 'two'), (2, 1, 'three');
+             update t set name = 'TWO' where b = 2",
+        )
+        .unwrap();
+    site.far
+        .batch_execute(
+            "create schema archive; create table archive.t (a int, b int, name text, unique (a, b))",
+        )
+        .unwrap();
+    tick(&mut site.here, "q");
+    // Pages of a single row, so that lazy fetching has something to do.
+    run_once(&site.ini_once(
+        "queue_loader",
+        "rename_tables = t:archive.t\nkey_columns = t:a+b\npgq_lazy_fetch = 1",
+    ));
+    assert_eq!(
+        value(
+            &mut site.far,
+            "select string_agg(concat_ws(' ', a, b, name), ', ' order by a, b) from archive.t"
+        ),
+        "1 1 one, 1 2 TWO, 2 1 three"
+    );
+}
+
+#[test]
+fn member_of_a_group_is_a_service() {
+    let mut site = Site::new();
+    site.here
+        .batch_execute(
+            "create extension pgq_coop; create table got (n int);
+             create function take(jsonb) returns void language sql as
+               $$ insert into got values (($1->>'ev_data')::int) $$",
+        )
+        .unwrap();
+    let ini = site.ini_once(
+        "pgq_consumer",
+        &format!(
+            "db = {}\nsql_function = take\nconsumer_name = crew\nsubconsumer_name = one\nsubconsumer_timeout = 60",
+            dsn(&site.source)
+        ),
+    );
+    let text = fs::read_to_string(&ini).unwrap();
+    let without: Vec<_> = text.lines().filter(|line| !line.contains("_db = ")).collect();
+    fs::write(&ini, without.join("\n")).unwrap();
+    assert!(pgq(&["run", &ini, "--register"]).status().unwrap().success());
+    insert_and_tick(&mut site.here, "q", 0, 10);
+    run_once(&ini);
+    assert_eq!(value(&mut site.here, "select count(*) || ' ' || sum(n) from got"), "10 45");
+    let members =
+        "select string_agg(consumer_name, ' ' order by 1) from pgq.get_consumer_info('q')";
+    assert_eq!(value(&mut site.here, members), "crew crew.one job");
 }
 
 #[test]
@@ -265,6 +377,21 @@ fn queue_dropped_under_a_service_ends_it_with_code_4() {
 }
 
 #[test]
+fn consumer_unregistered_under_a_service_ends_it_with_code_4() {
+    let mut site = Site::new();
+    let ini = site.ini("queue_mover3", "dst_queue_name = copy");
+    let mut child = start(&ini);
+    assert!(site.logged("starts"));
+    insert_and_tick(&mut site.here, "q", 0, 5);
+    let arrived = "select count(*) from pgq.event_template";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "5"));
+    site.here.batch_execute("select pgq.unregister_consumer('q', 'job')").unwrap();
+    assert_eq!(ends(&mut child), Some(4), "{}", site.log());
+    assert_eq!(site.log().matches("ERROR").count(), 1, "{}", site.log());
+    assert!(site.log().contains("q/job"), "{}", site.log());
+}
+
+#[test]
 fn service_manager_starts_and_stops() {
     let mut site = Site::new();
     let ini = site.ini("queue_mover3", "dst_queue_name = copy");
@@ -293,6 +420,10 @@ fn service_manager_starts_and_stops() {
     assert_eq!((code, out.as_str()), (0, "job started\n"), "{words}");
     let (code, out, _) = services(&["status", "-t", "queue_mover3"]);
     assert_eq!((code, out.as_str()), (0, " OK       [queue_mover3] job\n"));
+    let (_, out, _) = services(&["info", "job"]);
+    assert!(out.starts_with("[queue_mover3] job\n"), "{out}");
+    let pid = fs::read_to_string(site.path("job.pid")).unwrap();
+    assert!(out.contains(&format!("  pid      {pid}\n")), "{out}");
     insert_and_tick(&mut site.here, "q", 0, 5);
     assert!(wait_until(Duration::from_secs(20), || {
         value(&mut site.far, "select count(*) from pgq.event_template") == "5"
@@ -332,13 +463,14 @@ fn ticker_drives_a_server_without_worker() {
     fs::write(
         &ini,
         format!(
-            "[pgqd]\nlogfile = {0}/log\npidfile = {0}/pid\nsyslog = 0\nbase_connstr = {base}\ndatabase_list = {1}\n\
+            "[pgqd]\nlogfile = {0}/log\npidfile = {0}/pid\nsyslog = 0\n%include {0}/databases.ini\n\
              ticker_period = 0.05\nretry_period = 0.1\nmaint_period = 0.2\nstats_period = 1\n",
             dir.path().display(),
-            scratch.name()
         ),
     )
     .unwrap();
+    let databases = format!("base_connstr = {base}\ndatabase_list = {}\n", scratch.name());
+    fs::write(dir.path().join("databases.ini"), databases).unwrap();
     let mut child =
         pgq(&["ticker"]).arg(&ini).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let patience = Duration::from_secs(30);

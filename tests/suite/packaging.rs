@@ -11,6 +11,8 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     let library = destination.path().join("built.so");
     std::fs::write(&library, "a library").unwrap();
     let pg_config = Tree::Ours.bin().join("pg_config");
+    let program = crate::client_program::programs().join("pgq");
+    std::fs::copy(program, destination.path().join("pgq")).unwrap();
     let output = Command::new(format!("{root}/packaging/install.sh"))
         .arg(&library)
         .arg(destination.path())
@@ -30,6 +32,10 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     assert_eq!(std::fs::read_to_string(libraries.join("pgq.so")).unwrap(), "a library");
     for old in ["pgq_lowlevel.so", "pgq_triggers.so"] {
         assert_eq!(std::fs::read_link(libraries.join(old)).unwrap().to_str(), Some("pgq.so"));
+    }
+    assert!(directory("--bindir").join("pgq").exists());
+    for page in ["pgq.1", "pgq-consume.1"] {
+        assert!(directory("--mandir").join("man1").join(page).exists(), "{page} is missing");
     }
     let extensions = directory("--sharedir").join("extension");
     for file in ["pgq.control", "pgq--4.0.sql", "pgq--3.5--4.0.sql", "pgq--3.5.2--4.0.sql"] {

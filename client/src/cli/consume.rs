@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use pgq_client::{
     Backoff, BatchReport, Connector, Consumer, ConsumerBuilder, Error, Event, HandlerError,
     OnFailure, OpenBatch, Outcome, Stop, Work,
@@ -13,6 +14,7 @@ use postgres::Row;
 use postgres::types::Type;
 use serde::Serialize;
 
+use super::output::progress;
 use super::{Exit, Global, signals};
 
 /// Consume events.
@@ -78,7 +80,8 @@ impl Consume {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
-        let mut consumer = self.builder(&stop)?.connect_to(global.connector()?)?;
+        let bar = self.progress();
+        let mut consumer = self.builder(&stop, &bar)?.connect_to(global.connector()?)?;
         if self.register {
             consumer.register()?;
         }
@@ -101,13 +104,22 @@ impl Consume {
                 consumer.run_batches(|batch| last.keep(batch_to_stdout(batch), true))?;
             }
         }
+        bar.finish_and_clear();
         match last.failure {
             Some(failure) => Err(Error::Handler { event_id: None, source: failure }.into()),
             None => Ok(Exit::Ok),
         }
     }
 
-    fn builder(&self, stop: &Stop) -> Result<ConsumerBuilder, Error> {
+    /// Standard output to a terminal shows the events themselves.
+    fn progress(&self) -> ProgressBar {
+        match self.exec.is_some() || self.sql.is_some() {
+            true => progress(None, "consumed"),
+            false => ProgressBar::hidden(),
+        }
+    }
+
+    fn builder(&self, stop: &Stop, bar: &ProgressBar) -> Result<ConsumerBuilder, Error> {
         let seconds = |option: &str, value: f64| {
             Duration::try_from_secs_f64(value)
                 .map_err(|_| Error::Config(format!("{option} must not be negative")))
@@ -127,7 +139,7 @@ impl Consume {
             .stop_when_empty(self.once)
             .poll_interval(seconds("--poll", self.poll)?)
             .on_failure(on_failure)
-            .observe(report);
+            .observe(count_on(bar));
         if let Some(queue) = &self.dead {
             builder = builder.dead_letter_queue(queue);
         }
@@ -142,8 +154,17 @@ impl Consume {
     }
 }
 
-/// A line per batch, for `-v`.
-pub(super) fn report(report: &BatchReport) {
+/// A line per batch for `-v`, and the count of events on the progress bar.
+pub(super) fn count_on(bar: &ProgressBar) -> impl FnMut(&BatchReport) + Send + 'static {
+    let bar = bar.clone();
+    move |batch| {
+        bar.inc(batch.events);
+        // A line in the middle of the bar would tear it.
+        bar.suspend(|| report(batch));
+    }
+}
+
+fn report(report: &BatchReport) {
     log::info!(
         "{{batch: {}, events: {}, retried: {}, dead: {}, duration: {:.3}, lag: {:.3}}}",
         report.batch.id,

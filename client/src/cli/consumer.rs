@@ -17,6 +17,15 @@ pub(super) enum ConsumerCommand {
         queue: String,
         /// Name of the consumer
         consumer: String,
+        /// At this tick instead; moves a consumer that exists
+        #[arg(long, value_name = "TICK", conflicts_with = "like")]
+        tick: Option<i64>,
+        /// Where this other consumer is; moves a consumer that exists
+        #[arg(long, value_name = "CONSUMER")]
+        like: Option<String>,
+        /// A member of the cooperative consumer (pgq_coop)
+        #[arg(long, conflicts_with_all = ["tick", "like"])]
+        member: Option<String>,
     },
     /// Unregister a consumer; its retries are dropped
     Remove {
@@ -24,6 +33,12 @@ pub(super) enum ConsumerCommand {
         queue: String,
         /// Name of the consumer
         consumer: String,
+        /// Only this member of the cooperative consumer (pgq_coop); one with an open batch is refused
+        #[arg(long)]
+        member: Option<String>,
+        /// Also when the member has a batch open, which another member then gets
+        #[arg(long, requires = "member")]
+        force: bool,
     },
     /// List consumers
     List {
@@ -87,39 +102,37 @@ impl ConsumerCommand {
         let mut client = global.connect()?;
         let format = global.format();
         match self {
-            Self::Add { queue, consumer } => {
-                let row = client
-                    .query_typed_one(
-                        "select pgq.register_consumer($1, $2)",
-                        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
-                    )
-                    .map_err(Error::from)?;
-                let new = row.try_get::<_, i32>(0).map_err(Error::from)? == 1;
-                let what = if new { "registered" } else { "was registered already" };
+            Self::Add { queue, consumer, tick, like, member } => {
+                let at = match &like {
+                    Some(other) => Some(position_of(&mut client, &queue, other)?),
+                    None => tick,
+                };
+                let new = add(&mut client, &queue, &consumer, at, member.as_deref())?;
+                let what = match (new, at) {
+                    (true, _) => "registered".to_owned(),
+                    (false, None) => "was registered already".to_owned(),
+                    (false, Some(tick)) => format!("moved to tick {tick}"),
+                };
+                let name = full_name(&consumer, member.as_deref());
                 done(
                     format,
-                    &format!("consumer \"{consumer}\" {what} on queue \"{queue}\""),
+                    &format!("consumer \"{name}\" {what} on queue \"{queue}\""),
                     &[
                         ("queue", json!(queue)),
-                        ("consumer", json!(consumer)),
+                        ("consumer", json!(name)),
                         ("registered", json!(new)),
                     ],
                 )?;
             }
-            Self::Remove { queue, consumer } => {
-                let row = client
-                    .query_typed_one(
-                        "select pgq.unregister_consumer($1, $2)",
-                        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
-                    )
-                    .map_err(Error::from)?;
-                if row.try_get::<_, i32>(0).map_err(Error::from)? == 0 {
-                    return Err(no_consumer(&queue, &consumer).into());
+            Self::Remove { queue, consumer, member, force } => {
+                let name = full_name(&consumer, member.as_deref());
+                if !remove(&mut client, &queue, &consumer, member.as_deref(), force)? {
+                    return Err(no_consumer(&queue, &name).into());
                 }
                 done(
                     format,
-                    &format!("consumer \"{consumer}\" removed from queue \"{queue}\""),
-                    &[("queue", json!(queue)), ("removed", json!(consumer))],
+                    &format!("consumer \"{name}\" removed from queue \"{queue}\""),
+                    &[("queue", json!(queue)), ("removed", json!(name))],
                 )?;
             }
             Self::List { queue } => {
@@ -128,6 +141,74 @@ impl ConsumerCommand {
             Self::Seek(seek) => seek.run(&mut client, global)?,
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// A member as `pgq.consumer` has it.
+fn full_name(consumer: &str, member: Option<&str>) -> String {
+    member.map_or_else(|| consumer.to_owned(), |member| format!("{consumer}.{member}"))
+}
+
+/// Register; true when the consumer is new.
+fn add(
+    client: &mut Client,
+    queue: &str,
+    consumer: &str,
+    tick: Option<i64>,
+    member: Option<&str>,
+) -> Result<bool, Error> {
+    let row = match (tick, member) {
+        (Some(tick), _) => client.query_typed_one(
+            "select pgq.register_consumer_at($1, $2, $3)",
+            &[(&queue, Type::TEXT), (&consumer, Type::TEXT), (&tick, Type::INT8)],
+        )?,
+        (None, Some(member)) => client.query_typed_one(
+            "select pgq_coop.register_subconsumer($1, $2, $3)",
+            &[(&queue, Type::TEXT), (&consumer, Type::TEXT), (&member, Type::TEXT)],
+        )?,
+        (None, None) => client.query_typed_one(
+            "select pgq.register_consumer($1, $2)",
+            &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+        )?,
+    };
+    Ok(row.try_get::<_, i32>(0)? != 0)
+}
+
+/// Unregister; false when there was nothing to.
+fn remove(
+    client: &mut Client,
+    queue: &str,
+    consumer: &str,
+    member: Option<&str>,
+    force: bool,
+) -> Result<bool, Error> {
+    let row = match member {
+        Some(member) => client.query_typed_one(
+            "select pgq_coop.unregister_subconsumer($1, $2, $3, $4)",
+            &[
+                (&queue, Type::TEXT),
+                (&consumer, Type::TEXT),
+                (&member, Type::TEXT),
+                (&i32::from(force), Type::INT4),
+            ],
+        )?,
+        None => client.query_typed_one(
+            "select pgq.unregister_consumer($1, $2)",
+            &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+        )?,
+    };
+    Ok(row.try_get::<_, i32>(0)? != 0)
+}
+
+/// The last tick a consumer has finished.
+fn position_of(client: &mut Client, queue: &str, consumer: &str) -> Result<i64, Error> {
+    let row = client.query_typed_opt(
+        "select last_tick from pgq.get_consumer_info($1, $2) where last_tick is not null",
+        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+    )?;
+    match row {
+        Some(row) => Ok(row.try_get(0)?),
+        None => Err(no_consumer(queue, consumer)),
     }
 }
 

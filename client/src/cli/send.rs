@@ -176,23 +176,36 @@ impl Send {
 }
 
 fn line_events(
-    input: impl BufRead,
+    mut input: impl BufRead,
     format: Input,
 ) -> impl Iterator<Item = Result<NewEvent, UsageError>> {
-    input.lines().enumerate().filter_map(move |(number, line)| {
-        let bad = |what: String| UsageError(format!("standard input, line {}: {what}", number + 1));
-        let line = match line {
-            Ok(line) => line,
-            Err(error) => return Some(Err(bad(error.to_string()))),
-        };
-        if format == Input::Lines {
-            return Some(Ok(NewEvent { ev_data: Some(line), ..NewEvent::default() }));
+    let mut line = Vec::new();
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        loop {
+            line.clear();
+            number += 1;
+            let bad = |what: String| UsageError(format!("standard input, line {number}: {what}"));
+            match input.read_until(b'\n', &mut line) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(bad(error.to_string()))),
+            }
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            if format == Input::Lines {
+                let data = std::str::from_utf8(text).map_err(|error| bad(error.to_string()));
+                return Some(data.map(|data| NewEvent {
+                    ev_data: Some(data.to_owned()),
+                    ..NewEvent::default()
+                }));
+            }
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            let parsed: Result<InputEvent, _> = serde_json::from_slice(text);
+            return Some(parsed.map(NewEvent::from).map_err(|error| bad(error.to_string())));
         }
-        if line.trim().is_empty() {
-            return None;
-        }
-        let parsed: Result<InputEvent, _> = serde_json::from_str(&line);
-        Some(parsed.map(NewEvent::from).map_err(|error| bad(error.to_string())))
     })
 }
 

@@ -87,7 +87,7 @@ fn show(
 ) -> anyhow::Result<()> {
     let format = global.format();
     if format == Format::Json {
-        for rows in tables {
+        for rows in worker.into_iter().chain(tables.iter().copied()) {
             rows.print(format)?;
         }
         return Ok(());

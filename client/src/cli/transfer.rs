@@ -3,7 +3,7 @@
 use pgq_client::{Connector, Error, HandlerError, RemoteBatch, RemoteConsumer, Stats, Stop};
 use serde_json::json;
 
-use super::output::done;
+use super::output::{done, progress};
 use super::{Exit, Global, consume, signals};
 
 /// Options of commands that consume into another database.
@@ -38,7 +38,12 @@ pub(super) struct Transfer {
 
 impl Transfer {
     /// Connect and prepare as the options say.
-    fn connect(&self, source: Connector, stop: &Stop) -> Result<RemoteConsumer, Error> {
+    fn connect(
+        &self,
+        source: Connector,
+        stop: &Stop,
+        bar: &indicatif::ProgressBar,
+    ) -> Result<RemoteConsumer, Error> {
         let target = Connector::new(&self.to)?;
         let poll = std::time::Duration::try_from_secs_f64(self.poll)
             .map_err(|_| Error::Config("--poll must not be negative".to_owned()))?;
@@ -46,7 +51,7 @@ impl Transfer {
             .stop(stop.clone())
             .stop_when_empty(self.once)
             .poll_interval(poll)
-            .observe(consume::report);
+            .observe(consume::count_on(bar));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
         }
@@ -71,8 +76,10 @@ impl Transfer {
     {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
-        let mut consumer = self.connect(global.connector()?, &stop)?;
+        let bar = progress(None, "transferred");
+        let mut consumer = self.connect(global.connector()?, &stop, &bar)?;
         let stats: Stats = consumer.run_batches(handler)?;
+        bar.finish_and_clear();
         done(
             global.format(),
             &format!("{} events in {} batches", stats.events, stats.batches),
