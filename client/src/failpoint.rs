@@ -26,6 +26,8 @@ pub(crate) enum Step {
     FinishSent,
     /// The end of the batch is committed.
     FinishCommitted,
+    /// The position is in its file.
+    PositionStored,
 }
 
 impl Step {
@@ -42,6 +44,7 @@ impl Step {
             Self::TargetCommitted => "target.committed",
             Self::FinishSent => "finish.sent",
             Self::FinishCommitted => "finish.committed",
+            Self::PositionStored => "position.stored",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | type | effects go to | guarantee |
 //! |---|---|---|
 //! | [`Consumer`] | the queue's database | exactly once; at least once for anything else |
+//! | [`Consumer`] with [`ConsumerBuilder::position_file`] | this machine | at least once |
 //! | [`CoopConsumer`] | several processes share the batches | the same, in no particular order |
 //! | [`RemoteConsumer`] | another database | exactly once |
 //! | [`Producer`] | the queue, in the caller's transaction | commits or rolls back with it |
@@ -45,6 +46,7 @@ mod failpoint;
 mod failure;
 mod features;
 mod ini;
+mod position;
 mod producer;
 mod redact;
 mod remote;

@@ -180,6 +180,78 @@ fn queue_loader_maps_tables_and_keys() {
 }
 
 #[test]
+fn local_consumer_follows_its_file() {
+    let mut site = Site::new();
+    site.far.batch_execute("create table log (n int)").unwrap();
+    let ini = site.ini_once(
+        "simple_local_consumer3",
+        "consumer_name = local\nlocal_tracking_file = %(base)s/tick\nsql_retry = 1\n\
+         dst_query = insert into log values (%%(id)s)",
+    );
+    let row = |client: &mut Client, id: i32| {
+        let data = format!("id={id}");
+        client.execute("select pgq.insert_event('q', 'I:id', $1)", &[&data]).unwrap();
+        tick(client, "q");
+    };
+    let file = || fs::read_to_string(site.dir.path().join("tick")).unwrap();
+    let position = "select last_tick from pgq.get_consumer_info('q', 'local')";
+    let done = |client: &mut Client| {
+        value(client, "select coalesce(string_agg(n::text, ' ' order by n), '') from log")
+    };
+
+    // It registers itself, and writes where it begins.
+    run_once(&ini);
+    let begin = file();
+    assert_eq!(begin, value(&mut site.here, position));
+    for id in 1..=3 {
+        row(&mut site.here, id);
+    }
+    run_once(&ini);
+    assert_eq!(done(&mut site.far), "1 2 3");
+    assert_eq!(file(), value(&mut site.here, position));
+
+    // Killed before the file has it, the batch comes again; killed after, it does not.
+    for (step, id, expected) in
+        [("finish.committed", 4, "1 2 3 4 4"), ("position.stored", 5, "1 2 3 4 4 5")]
+    {
+        row(&mut site.here, id);
+        let mut killed = pgq(&["run", &ini]);
+        let killed = killed.env("PGQ_FAILPOINT", format!("{step}=kill")).output().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&killed.status),
+            Some(9),
+            "{step}"
+        );
+        run_once(&ini);
+        assert_eq!(done(&mut site.far), expected, "{step}");
+    }
+
+    // The machine comes back from a backup with an older file: the queue follows, also when the consumer is gone there.
+    let order = |switch: &str| {
+        let output = pgq(&["run", &ini, switch]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    site.far.batch_execute("truncate log").unwrap();
+    fs::write(site.path("tick"), &begin).unwrap();
+    run_once(&ini);
+    assert_eq!(done(&mut site.far), "1 2 3 4 5");
+    assert!(site.log().contains("going there"), "{}", site.log());
+    site.far.batch_execute("truncate log").unwrap();
+    order("--unregister");
+    fs::write(site.path("tick"), &begin).unwrap();
+    run_once(&ini);
+    assert_eq!(done(&mut site.far), "1 2 3 4 5");
+
+    // --reset: the queue is right.
+    fs::write(site.path("tick"), &begin).unwrap();
+    order("--reset");
+    assert_eq!(file(), value(&mut site.here, position));
+    fs::write(site.path("tick"), &begin).unwrap();
+    order("--rewind");
+    assert_eq!(value(&mut site.here, position), begin);
+}
+
+#[test]
 fn member_of_a_group_is_a_service() {
     let mut site = Site::new();
     site.here

@@ -7,6 +7,7 @@ use crate::connector::Connector;
 use crate::cursor::PageSize;
 use crate::error::Error;
 use crate::failure::OnFailure;
+use crate::position::PositionFile;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
@@ -22,6 +23,7 @@ pub struct ConsumerBuilder {
     page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
+    position: Option<PositionFile>,
 }
 
 impl ConsumerBuilder {
@@ -40,6 +42,7 @@ impl ConsumerBuilder {
             page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
+            position: None,
         }
     }
 
@@ -48,6 +51,14 @@ impl ConsumerBuilder {
     /// to another.
     pub fn cooperative(mut self, member: &str, takeover: Option<Duration>) -> Self {
         self.subscription.member = Some(Member { name: member.to_owned(), takeover });
+        self
+    }
+
+    /// Keep the position in this file, for effects on this machine that are restored together with it: python-pgq's LocalConsumer. At
+    /// the start and after failures the queue is made to follow the file; the consumer is registered when it is not. Effects are
+    /// at least once, those in the queue's database too.
+    pub fn position_file(mut self, path: &std::path::Path) -> Self {
+        self.position = Some(PositionFile::new(path));
         self
     }
 
@@ -121,7 +132,8 @@ impl ConsumerBuilder {
     /// Connect.
     ///
     /// # Errors
-    /// [`Error::Config`] when attempts are limited but there is no dead-letter queue; [`Error::Connect`]; [`Error::Missing`] without
+    /// [`Error::Config`] when attempts are limited but there is no dead-letter queue, or for a cooperative consumer with a position
+    /// file; [`Error::Connect`]; [`Error::Missing`] without
     /// extension pgq, or pgq_coop for a cooperative consumer.
     pub fn connect(self, dsn: &str) -> Result<Consumer, Error> {
         self.connect_to(Connector::new(dsn)?)
@@ -137,6 +149,11 @@ impl ConsumerBuilder {
         if limited && self.settings.dead_letter_queue.is_none() {
             return Err(Error::Config(
                 "a maximum of attempts needs a dead-letter queue for what exceeds it".to_owned(),
+            ));
+        }
+        if self.position.is_some() && self.subscription.member.is_some() {
+            return Err(Error::Config(
+                "a cooperative member has no position of its own to keep in a file".to_owned(),
             ));
         }
         let connector = connector.application_name(&self.subscription.full_name());
@@ -157,6 +174,8 @@ impl ConsumerBuilder {
             stats: Stats::default(),
             observer: self.observer,
             dead_letter_ready: false,
+            position: self.position,
+            aligned: false,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::{OnFailure, Outcome};
+use crate::position::PositionFile;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
@@ -51,6 +52,9 @@ pub struct Consumer {
     stats: Stats,
     observer: Option<Observer>,
     dead_letter_ready: bool,
+    position: Option<PositionFile>,
+    /// The queue agrees with the position file.
+    aligned: bool,
 }
 
 /// What one turn of the loop did.
@@ -92,6 +96,34 @@ impl Consumer {
     pub fn unregister(&mut self) -> Result<bool, Error> {
         let (client, _) = self.session.get()?;
         self.subscription.unregister(client)
+    }
+
+    /// Move the consumer to the tick in its position file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without such a file; [`Error::Server`] when the queue has no such tick (any more).
+    pub fn rewind(&mut self) -> Result<i64, Error> {
+        let Some(tick) = self.position_file()?.read()? else {
+            return Err(Error::Config("there is no position to go back to yet".to_owned()));
+        };
+        self.register_at(tick)?;
+        Ok(tick)
+    }
+
+    /// Write the queue's position into the position file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without such a file, or when the consumer is not registered; [`Error::Io`].
+    pub fn reset(&mut self) -> Result<(), Error> {
+        let position = self.position_file()?;
+        let (client, _) = self.session.get()?;
+        position.reset(&self.subscription, client)
+    }
+
+    fn position_file(&self) -> Result<PositionFile, Error> {
+        self.position.clone().ok_or_else(|| {
+            Error::Config("this consumer keeps no position outside the queue's database".to_owned())
+        })
     }
 
     /// A handle that stops [`Consumer::run`] from elsewhere.
@@ -138,6 +170,9 @@ impl Consumer {
             match self.turn(&mut process) {
                 Ok(Turn::Finished(report)) => {
                     outage.over();
+                    if let Some(position) = &self.position {
+                        position.write(report.batch.tick)?;
+                    }
                     self.stats.add(&report);
                     if let Some(observer) = &mut self.observer {
                         observer(&report);
@@ -155,6 +190,7 @@ impl Consumer {
                 Ok(Turn::Stopped) => break,
                 Err(_) if self.stop.is_now() => break,
                 Err(error) if error.is_transient() => {
+                    self.aligned = false;
                     if error.needs_reconnect() {
                         self.session.close();
                         self.stats.reconnects += 1;
@@ -172,6 +208,7 @@ impl Consumer {
         process: &mut impl FnMut(&mut Self, &Batch) -> Result<Option<BatchReport>, Error>,
     ) -> Result<Turn, Error> {
         self.prepare_dead_letters()?;
+        self.align()?;
         let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
         failpoint::visit(Step::BatchOpened);
         if self.stop.is_now() {
@@ -206,6 +243,16 @@ impl Consumer {
         }
         self.stop.sleep(self.settings.poll_interval);
         Ok(None)
+    }
+
+    /// Agree with the position file, at the start and after each failure: the server may be another one now.
+    fn align(&mut self) -> Result<(), Error> {
+        if let (Some(position), false) = (&self.position, self.aligned) {
+            let (client, _) = self.session.get()?;
+            position.align(&self.subscription, client)?;
+            self.aligned = true;
+        }
+        Ok(())
     }
 
     fn prepare_dead_letters(&mut self) -> Result<(), Error> {

@@ -23,7 +23,7 @@ enum Handler {
     Function(String),
 }
 
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "db",
     "exec",
     "exec_per_batch",
@@ -33,6 +33,7 @@ const OWN: [&str; 9] = [
     "dead_letter_queue",
     "subconsumer_name",
     "subconsumer_timeout",
+    "local_tracking_file",
 ];
 
 impl Consumer {

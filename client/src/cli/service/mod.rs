@@ -49,7 +49,7 @@ impl Orders {
 }
 
 /// Section names and what they stand for; SkyTools' own, with and without the 3.
-pub(super) const SERVICES: [&str; 11] = [
+pub(super) const SERVICES: [&str; 13] = [
     "pgq_consumer",
     "queue_loader",
     "queue_loader3",
@@ -59,6 +59,8 @@ pub(super) const SERVICES: [&str; 11] = [
     "queue_splitter3",
     "simple_consumer",
     "simple_consumer3",
+    "simple_local_consumer",
+    "simple_local_consumer3",
     "pgqd",
     "pgq_ticker",
 ];
@@ -86,6 +88,7 @@ impl Job {
             "queue_splitter" => Kind::Splitter(splitter::Splitter::read(&section)?),
             "queue_loader" => Kind::Loader(loader::Loader::read(&section)?),
             "simple_consumer" => Kind::Simple(simple::Simple::read(&section)?),
+            "simple_local_consumer" => Kind::Simple(simple::Simple::read_local(&section)?),
             "pgq_consumer" => Kind::Consumer(consumer::Consumer::read(&section)?),
             _ => return Err(Error::Config(format!("service {name} cannot be run"))),
         };

@@ -85,6 +85,7 @@ pub(super) struct Settings {
     page_rows: Option<usize>,
     keepalive: Duration,
     member: Option<(String, Option<Duration>)>,
+    position_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -120,6 +121,7 @@ impl Settings {
                 Some(name) => Some((name, interval(section, "subconsumer_timeout")?)),
                 None => None,
             },
+            position_file: section.file("local_tracking_file")?,
             job_name,
         })
     }
@@ -140,6 +142,7 @@ impl Settings {
             page_rows: None,
             keepalive: Duration::ZERO,
             member: None,
+            position_file: None,
         })
     }
 
@@ -166,6 +169,9 @@ impl Settings {
         }
         if let Some(rows) = self.page_rows {
             builder = builder.page_rows(rows);
+        }
+        if let Some(path) = &self.position_file {
+            builder = builder.position_file(path);
         }
         if let Some((member, takeover)) = &self.member {
             builder = builder.cooperative(member, *takeover);
@@ -196,10 +202,13 @@ impl Settings {
 
     pub(super) fn obey_plain(&self, orders: Orders, database: &str) -> Result<String, Error> {
         let mut consumer = self.consumer(&Stop::new()).connect(database)?;
-        if orders.rewind || orders.reset {
-            return Err(Error::Config(
-                "this service keeps no position outside the queue's database".to_owned(),
-            ));
+        if orders.rewind {
+            let tick = consumer.rewind()?;
+            return Ok(format!("consumer \"{}\" went back to tick {tick}", self.consumer));
+        }
+        if orders.reset {
+            consumer.reset()?;
+            return Ok(format!("the file has the position of consumer \"{}\"", self.consumer));
         }
         Ok(if orders.register {
             self.said(consumer.register()?, "registered", "was registered already")

@@ -1,9 +1,20 @@
-//! `[simple_consumer3]`: a query in another database for each row change. At least once: a failure repeats the whole batch.
+//! `[simple_consumer3]`, `[simple_local_consumer3]`: a query in another database for each row change. At least once: a failure repeats the whole batch.
 
 use pgq_client::{Connector, Error, Event, HandlerError, RowChange, Section, Stop};
 use postgres::Client;
 
 use super::settings::{KEYS, Settings};
+
+const OWN: [&str; 3] = ["src_db", "dst_db", "dst_query"];
+const LOCAL: [&str; 7] = [
+    "local_tracking_file",
+    "sql_retry",
+    "sql_retry_max_count",
+    "sql_retry_max_time",
+    "sql_retry_formula_a",
+    "sql_retry_formula_b",
+    "sql_retry_formula_cap",
+];
 
 #[derive(Debug)]
 pub(super) struct Simple {
@@ -14,13 +25,18 @@ pub(super) struct Simple {
 
 impl Simple {
     pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(
-            &[
-                &KEYS[..],
-                &["src_db", "dst_db", "dst_query", "subconsumer_name", "subconsumer_timeout"],
-            ]
-            .concat(),
-        )?;
+        section.only(&[&KEYS[..], &OWN, &["subconsumer_name", "subconsumer_timeout"]].concat())?;
+        Self::with_databases(section)
+    }
+
+    /// `[simple_local_consumer3]`: the position is in a file. What `sql_retry` asks for happens in any case.
+    pub(super) fn read_local(section: &Section<'_>) -> Result<Self, Error> {
+        section.only(&[&KEYS[..], &OWN, &LOCAL].concat())?;
+        section.require("local_tracking_file")?;
+        Self::with_databases(section)
+    }
+
+    fn with_databases(section: &Section<'_>) -> Result<Self, Error> {
         Ok(Self {
             source: section.require("src_db")?,
             target: section.require("dst_db")?,
