@@ -492,6 +492,11 @@ fn service_manager_starts_and_stops() {
     assert_eq!((code, out.as_str()), (0, "job started\n"), "{words}");
     let (code, out, _) = services(&["status", "-t", "queue_mover3"]);
     assert_eq!((code, out.as_str()), (0, " OK       [queue_mover3] job\n"));
+    let (_, out, _) = services(&["status", "-a", "--json"]);
+    assert_eq!(
+        out,
+        "{\"service\":\"queue_mover3\",\"job\":\"job\",\"state\":\"OK\",\"disabled\":false}\n"
+    );
     let (_, out, _) = services(&["info", "job"]);
     assert!(out.starts_with("[queue_mover3] job\n"), "{out}");
     let pid = fs::read_to_string(site.path("job.pid")).unwrap();

@@ -1,4 +1,4 @@
-select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
+select a.attname::text, pg_catalog.format_type(a.atttypid, -1), a.attgenerated <> ''
   from pg_catalog.pg_attribute a
        join pg_catalog.pg_class c on c.oid = a.attrelid
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace

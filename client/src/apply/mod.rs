@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::event::Event;
 use table::{Pending, Table};
 
+/// Bytes of statements that are sent together when changes are applied one by one.
+const MESSAGE_BYTES: usize = 64 << 10;
+
 /// Applies changes to one target database. It remembers the shape of the tables it has met.
 #[derive(Debug, Default)]
 pub struct Applier {
@@ -189,16 +192,21 @@ impl Applier {
         transaction: &mut Transaction<'_>,
         changes: &[RowChange],
     ) -> Result<(), Error> {
+        // Many statements in one message: the server runs them in order, and we wait once.
+        let mut sql = String::new();
         for change in changes {
             let table = self.table(change)?;
-            if change.operation == Operation::Truncate {
-                transaction.batch_execute(&table.truncate())?;
-                continue;
+            match change.operation {
+                Operation::Truncate => sql.push_str(&format!("{};\n", table.truncate())),
+                _ => table.push_change(&mut sql, change)?,
             }
-            let mut one = Pending::default();
-            one.add(change)?;
-            table.delete(transaction, &one)?;
-            table.upsert(transaction, &one)?;
+            if sql.len() >= MESSAGE_BYTES {
+                transaction.batch_execute(&sql)?;
+                sql.clear();
+            }
+        }
+        if !sql.is_empty() {
+            transaction.batch_execute(&sql)?;
         }
         Ok(())
     }

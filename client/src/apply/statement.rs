@@ -1,6 +1,6 @@
-//! Statements over arrays of text, one array a column.
-
-use std::fmt::Write;
+//! Statements over arrays of text, one array a column; and over the values of a single row, as literals.
+//!
+//! Values are cast to the column's type without its length: a value that is too long is an error, not cut.
 
 /// An identifier in quotes.
 pub(super) fn quote(name: &str) -> String {
@@ -33,21 +33,69 @@ pub(super) fn insert<'t>(
         values.join(", "),
         source(columns.len())
     );
-    if !key.is_empty() {
-        let keys: Vec<_> = key.iter().map(|name| quote(name)).collect();
-        let _ = write!(sql, " on conflict ({}) do ", keys.join(", "));
-        let changed: Vec<_> = columns
-            .iter()
-            .filter(|name| !key.contains(name))
-            .map(|name| format!("{0} = excluded.{0}", quote(name)))
-            .collect();
-        if changed.is_empty() {
-            sql.push_str("nothing");
-        } else {
-            let _ = write!(sql, "update set {}", changed.join(", "));
-        }
-    }
+    sql.push_str(&on_conflict(columns, key));
     sql
+}
+
+fn on_conflict(columns: &[&str], key: &[&str]) -> String {
+    if key.is_empty() {
+        return String::new();
+    }
+    let keys: Vec<_> = key.iter().map(|name| quote(name)).collect();
+    let changed: Vec<_> = columns
+        .iter()
+        .filter(|name| !key.contains(name))
+        .map(|name| format!("{0} = excluded.{0}", quote(name)))
+        .collect();
+    let keys = keys.join(", ");
+    if changed.is_empty() {
+        format!(" on conflict ({keys}) do nothing")
+    } else {
+        format!(" on conflict ({keys}) do update set {}", changed.join(", "))
+    }
+}
+
+/// `insert … values (…) on conflict (key) do update`. Without a key, a plain insert.
+pub(super) fn insert_row<'t>(
+    table: &str,
+    row: &[(&str, Option<&str>)],
+    type_of: impl Fn(&str) -> &'t str,
+    key: &[&str],
+) -> String {
+    let columns: Vec<_> = row.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = columns.iter().map(|name| quote(name)).collect();
+    let values: Vec<_> = row.iter().map(|(name, value)| literal(*value, type_of(name))).collect();
+    format!(
+        "insert into {table} ({}) overriding system value values ({}){}",
+        names.join(", "),
+        values.join(", "),
+        on_conflict(&columns, key)
+    )
+}
+
+/// `delete … where` the key has these values.
+pub(super) fn delete_row<'t>(
+    table: &str,
+    key: &[(&str, Option<&str>)],
+    type_of: impl Fn(&str) -> &'t str,
+) -> String {
+    let matches: Vec<_> = key
+        .iter()
+        .map(|(name, value)| format!("{} = {}", quote(name), literal(*value, type_of(name))))
+        .collect();
+    format!("delete from {table} where {}", matches.join(" and "))
+}
+
+/// A value of a type, safe whatever standard_conforming_strings says.
+fn literal(value: Option<&str>, of_type: &str) -> String {
+    match value {
+        None => format!("null::{of_type}"),
+        Some(text) if text.contains('\\') => {
+            let text = text.replace('\\', "\\\\").replace('\'', "''");
+            format!("E'{text}'::{of_type}")
+        }
+        Some(text) => format!("'{}'::{of_type}", text.replace('\'', "''")),
+    }
 }
 
 /// `delete … using …` by key.
@@ -62,7 +110,7 @@ pub(super) fn delete<'t>(table: &str, key: &[&str], type_of: impl Fn(&str) -> &'
 
 #[cfg(test)]
 mod tests {
-    use super::{delete, insert};
+    use super::{delete, delete_row, insert, insert_row};
 
     #[test]
     fn statements_quote_names_and_cast_values() {
@@ -76,5 +124,20 @@ mod tests {
             delete("t", &["a\"b"], |_| "text"),
             "delete from t t using rows from (pg_catalog.unnest($1)) as e (c1) where t.\"a\"\"b\" = e.c1::text"
         );
+    }
+
+    #[test]
+    fn rows_become_literals_that_cannot_be_broken_out_of() {
+        let row = [("id", Some("1")), ("b c", Some(r"it's a \")), ("n", None)];
+        assert_eq!(
+            insert_row("t", &row, |_| "text", &["id"]),
+            "insert into t (\"id\", \"b c\", \"n\") overriding system value values ('1'::text, E'it''s a \\\\'::text, null::text) \
+             on conflict (\"id\") do update set \"b c\" = excluded.\"b c\", \"n\" = excluded.\"n\""
+        );
+        assert_eq!(
+            delete_row("t", &row[..2], |_| "text"),
+            "delete from t where \"id\" = '1'::text and \"b c\" = E'it''s a \\\\'::text"
+        );
+        assert!(insert_row("t", &row[..1], |_| "int", &["id"]).ends_with("do nothing"));
     }
 }

@@ -162,10 +162,8 @@ impl Table {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut key = pending.key.clone();
-        key.sort_unstable();
-        let is_unique = self.unique.iter().any(|columns| columns.iter().eq(key.iter()));
-        if !key.is_empty() && !is_unique {
+        let is_unique = self.is_unique(&pending.key);
+        if !pending.key.is_empty() && !is_unique {
             self.delete_keys(transaction, &pending.key, &rows)?;
         }
         let columns: Vec<&str> = pending
@@ -177,6 +175,37 @@ impl Table {
         let conflict_key = if is_unique { pending.key.as_slice() } else { &[] };
         let sql = statement::insert(&self.name, &columns, |name| self.type_of(name), conflict_key);
         self.execute(transaction, &sql, &columns, &rows)
+    }
+
+    /// Statements that apply one change, each ended by a semicolon.
+    pub(super) fn push_change(&self, sql: &mut String, change: &RowChange) -> Result<(), Error> {
+        let type_of = |name: &str| self.type_of(name);
+        let keys: Vec<&str> = change.key.iter().map(String::as_str).collect();
+        let key: Vec<_> = keys.iter().copied().zip(key_values(change)?).collect();
+        let is_unique = self.is_unique(&keys);
+        if !key.is_empty() && (change.operation == Operation::Delete || !is_unique) {
+            sql.push_str(&statement::delete_row(&self.name, &key, type_of));
+            sql.push_str(";\n");
+        }
+        if change.operation != Operation::Delete {
+            let row: Vec<_> = change
+                .columns
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .filter(|(name, _)| !self.generated.iter().any(|own| own == name))
+                .collect();
+            let conflict_key = if is_unique { keys.as_slice() } else { &[] };
+            sql.push_str(&statement::insert_row(&self.name, &row, type_of, conflict_key));
+            sql.push_str(";\n");
+        }
+        Ok(())
+    }
+
+    /// Is there a unique index of exactly these columns?
+    fn is_unique(&self, key: &[&str]) -> bool {
+        let mut key = key.to_vec();
+        key.sort_unstable();
+        self.unique.iter().any(|columns| columns.iter().eq(key.iter()))
     }
 
     fn delete_keys(

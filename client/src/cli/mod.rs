@@ -159,7 +159,7 @@ pub(crate) fn main() -> Exit {
         Command::Retry(command) => command.run(global),
         Command::Dead(command) => command.run(global),
         Command::Run(command) => command.run(global),
-        Command::Services(command) => command.run(),
+        Command::Services(command) => command.run(global),
         Command::Completions(command) => command.run(&mut Cli::command()),
         Command::Man(command) => command.run(Cli::command()),
     };

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use pgq_client::{Error, Ini, Stop};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
-use super::output::{complain, line};
+use super::output::{Format, complain, done, line};
 use super::service::SERVICES;
-use super::{Exit, pidfile};
+use super::{Exit, Global, pidfile};
 
 /// Start and stop services.
 #[derive(Debug, clap::Args)]
@@ -62,7 +63,8 @@ struct Job {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Services {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        let format = global.format();
         let jobs = find_jobs(&Ini::read(&self.ini)?)?;
         let chosen: Vec<&Job> = jobs.iter().filter(|job| self.chooses(job)).collect();
         for name in &self.jobs {
@@ -74,7 +76,7 @@ impl Services {
         }
         let mut exit = Exit::Ok;
         for job in chosen {
-            match self.obey(job) {
+            match self.obey(job, format) {
                 Ok(true) => {}
                 Ok(false) => exit = Exit::Failed,
                 Err(error) => {
@@ -94,10 +96,10 @@ impl Services {
     }
 
     /// False when a job is stopped that should run.
-    fn obey(&self, job: &Job) -> anyhow::Result<bool> {
+    fn obey(&self, job: &Job, format: Format) -> anyhow::Result<bool> {
         match self.command {
-            Order::Status => return job.status(),
-            Order::Info => job.info()?,
+            Order::Status => return job.status(format),
+            Order::Info => job.info(format)?,
             Order::Start => job.start()?,
             Order::Stop => {
                 job.signal(Signal::INT)?;
@@ -124,32 +126,51 @@ impl Job {
         self.pidfile.as_deref().map_or(Ok(None), pidfile::running)
     }
 
-    fn status(&self) -> anyhow::Result<bool> {
+    fn status(&self, format: Format) -> anyhow::Result<bool> {
         let running = self.pid()?.is_some();
         let state = match (&self.pidfile, running) {
             (None, _) => "pidfile?",
-            (_, true) => "OK      ",
-            (_, false) => "STOPPED ",
+            (_, true) => "OK",
+            (_, false) => "STOPPED",
         };
         let disabled = if self.disabled { " (disabled)" } else { "" };
-        line(&format!(" {state} [{}] {}{disabled}", self.service, self.name))?;
+        done(
+            format,
+            &format!(" {state:8} [{}] {}{disabled}", self.service, self.name),
+            &[
+                ("service", json!(self.service)),
+                ("job", json!(self.name)),
+                ("state", json!(state)),
+                ("disabled", json!(self.disabled)),
+            ],
+        )?;
         Ok(running || self.disabled)
     }
 
     /// Where everything of the job is.
-    fn info(&self) -> anyhow::Result<()> {
-        let path = |path: &Option<PathBuf>| {
-            path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())
-        };
-        let pid =
-            self.pid()?.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string());
-        line(&format!("[{}] {}", self.service, self.name))?;
-        line(&format!("  config   {}", self.ini.display()))?;
-        line(&format!("  pidfile  {}", path(&self.pidfile)))?;
-        line(&format!("  pid      {pid}"))?;
-        line(&format!("  script   {}", self.script.as_deref().unwrap_or("pgq run")))?;
-        line(&format!("  cwd      {}", path(&self.cwd)))?;
-        line(&format!("  user     {}", self.user.as_deref().unwrap_or("-")))?;
+    fn info(&self, format: Format) -> anyhow::Result<()> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let pid = self.pid()?.map(|pid| pid.as_raw_nonzero().get());
+        let fields = [
+            ("service", json!(self.service)),
+            ("job", json!(self.name)),
+            ("config", json!(self.ini.display().to_string())),
+            ("pidfile", json!(path(&self.pidfile))),
+            ("pid", json!(pid)),
+            ("script", json!(self.script.as_deref().unwrap_or("pgq run"))),
+            ("cwd", json!(path(&self.cwd))),
+            ("user", json!(self.user)),
+        ];
+        let mut text = format!("[{}] {}", self.service, self.name);
+        for (name, value) in fields.iter().skip(2) {
+            let value = match value {
+                Value::Null => "-".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            text.push_str(&format!("\n  {name:8} {value}"));
+        }
+        done(format, &text, &fields)?;
         Ok(())
     }
 
