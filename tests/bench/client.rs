@@ -290,22 +290,22 @@ fn load(cluster: &Cluster) {
             .arg(statements);
         command
     };
-    let set_wise = || {
+    let load = |more: Option<&str>| {
         let mut command = Command::new(program());
         command
             .args(["load", "client_load", "c", "--once", "--dsn"])
             .arg(cluster.conninfo("postgres"))
             .arg("--to")
-            .arg(cluster.conninfo("client_target"));
+            .arg(cluster.conninfo("client_target"))
+            .args(more);
         command
     };
     let checksum =
         "select count(*) || md5(string_agg(t::text, ',' order by id)) from client_load t";
-    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+    let mut costs = [const { Vec::new() }; 4];
     for _ in 0..3 {
-        for (contestant, mut command) in
-            [set_wise(), python("1"), python("200")].into_iter().enumerate()
-        {
+        let commands = [load(None), load(Some("--row-by-row")), python("1"), python("200")];
+        for (contestant, mut command) in commands.into_iter().enumerate() {
             target
                 .batch_execute("truncate client_load; select pgq_ext.set_last_tick('c', null)")
                 .unwrap();
@@ -316,13 +316,14 @@ fn load(cluster: &Cluster) {
             assert_eq!(sums[0], sums[1], "both tables are the same");
         }
     }
-    let [set_wise, single, joined] = costs;
+    let [set_wise, one_by_one, single, joined] = costs;
     println!(
         "  55,000 changes: pgq load is {:.1}x as fast as a statement a row (target 5), {:.1}x as fast as those joined by 200",
         1.0 / ratio(&set_wise, &single, |cost| cost.wall),
         1.0 / ratio(&set_wise, &joined, |cost| cost.wall)
     );
     print_cost("pgq load", &set_wise);
+    print_cost("pgq load where constraints forbid sets", &one_by_one);
     print_cost("python-pgq, a statement a row", &single);
     print_cost("python-pgq, 200 statements at a time", &joined);
 }
