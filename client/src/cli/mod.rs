@@ -12,6 +12,7 @@ mod logging;
 mod r#move;
 mod notify;
 mod output;
+mod patterns;
 mod pidfile;
 mod queue;
 mod retry;

@@ -1,6 +1,6 @@
 //! `pgq services`: start and stop jobs by their INI files, as SkyTools' scriptmgr does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::output::{Format, complain, done, line};
+use super::patterns::expand;
 use super::service::SERVICES;
 use super::{Exit, Global, pidfile};
 
@@ -328,99 +329,4 @@ fn job(registry: &Ini, ini: &Ini, name: &str) -> Result<Job, Error> {
         args: of_service("args")?.unwrap_or_default(),
         user: of_service("user")?,
     })
-}
-
-/// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the file name.
-fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
-    let pattern = expand_variables(pattern, |name| std::env::var(name).ok());
-    let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(&pattern),
-    };
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if !name.contains(['*', '?']) {
-        return Ok(vec![path]);
-    }
-    let dir = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let entries = match std::fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::Io { path: dir, source }),
-    };
-    let mut found: Vec<_> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| matches(name.as_bytes(), entry.file_name().to_string_lossy().as_bytes()))
-        .map(|entry| entry.path())
-        .collect();
-    found.sort();
-    Ok(found)
-}
-
-/// `$NAME` and `${NAME}` replaced; what is not set stays as it is written.
-fn expand_variables(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
-        let (name, next) = braced.unwrap_or_else(|| {
-            let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
-            after.split_at(after.find(|char| !is_part(char)).unwrap_or(after.len()))
-        });
-        match value_of(name) {
-            Some(value) => {
-                out.push_str(&value);
-                rest = next;
-            }
-            None => {
-                out.push('$');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches(rest, name)
-                || name.split_first().is_some_and(|(_, name)| matches(pattern, name))
-        }
-        (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
-        (Some((own, rest)), Some((other, name))) => own == other && matches(rest, name),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{expand_variables, matches};
-
-    #[test]
-    fn variables_are_replaced_where_they_are_set() {
-        let value_of = |name: &str| (name == "ETC").then(|| "/etc".to_owned());
-        for (text, expected) in [
-            ("$ETC/a", "/etc/a"),
-            ("x${ETC}y/$ETC", "x/etcy//etc"),
-            ("$NONE/${NONE}/$", "$NONE/${NONE}/$"),
-        ] {
-            assert_eq!(expand_variables(text, value_of), expected);
-        }
-    }
-
-    #[test]
-    fn patterns_match_whole_names() {
-        for (pattern, name, expected) in [
-            ("*.ini", "a.ini", true),
-            ("*.ini", "a.ini~", false),
-            ("mover_?.ini", "mover_1.ini", true),
-            ("mover_?.ini", "mover_12.ini", false),
-            ("*a*", "bab", true),
-        ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
-        }
-    }
 }
