@@ -79,6 +79,9 @@ pub(crate) enum Verb {
     SynchStandby(command::synch_standby::Args),
     /// Run the site's periodic command if it is due.
     Periodic,
+    /// Take over the WAL archive and the base backups of walmgr3.
+    #[command(alias = "import-walmgr")]
+    Adopt(command::adopt::Args),
     /// Remove the stanza with all its WAL and backups.
     Cleanup(command::cleanup::Args),
 }

@@ -4,6 +4,7 @@
 //! No command that the server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod backup;
 mod cli;
 mod command;

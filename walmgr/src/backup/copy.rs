@@ -1,6 +1,6 @@
 //! Copying: threads take parts of files from a queue, and write the chunks that are not stored yet into packs of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -45,6 +45,20 @@ pub(crate) struct Copied {
     pub(crate) added: u64,
     /// `path:block` of pages with a wrong checksum.
     pub(crate) damaged: Vec<String>,
+}
+
+impl Copied {
+    /// Names of other backups whose packs are used.
+    pub(crate) fn shares_with(&self, id: &str) -> Vec<String> {
+        let used: BTreeSet<u32> =
+            self.files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.pack).collect();
+        let packs = self.packs.iter().zip(0_u32..).filter(|(_, number)| used.contains(number));
+        let others: BTreeSet<&str> = packs
+            .filter_map(|(pack, _)| pack.split('/').nth(1))
+            .filter(|other| *other != id)
+            .collect();
+        others.into_iter().map(str::to_owned).collect()
+    }
 }
 
 /// Copy files into packs.

@@ -108,9 +108,13 @@ pub(crate) fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
 
 /// A name for a backup that begins now, which no complete or broken-off backup has.
 pub(crate) fn new_id(stanza: &Stanza) -> Result<String> {
+    new_id_at(stanza, Timestamp::now())
+}
+
+/// A name for a backup that began at a time; a second or more later if that name was used before.
+pub(crate) fn new_id_at(stanza: &Stanza, mut time: Timestamp) -> Result<String> {
     let taken = stanza.store.list(&stanza.key("backup"))?;
     let packs = stanza.store.list(&stanza.key("pack"))?;
-    let mut time = Timestamp::now();
     loop {
         let id = time.strftime("%Y%m%dT%H%M%SZ").to_string();
         let used = |names: &[String]| names.iter().any(|name| name.starts_with(&id));

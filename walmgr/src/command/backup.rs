@@ -3,7 +3,6 @@
 //! Nothing refers to what is written until the last step creates `backup/ID.json`. A backup that breaks off leaves packs that the
 //! next one makes use of; the server forgets it when the session ends.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -142,11 +141,6 @@ fn finish(
     control: Control,
     client: Client,
 ) -> Result<BackupInfo> {
-    let shares_with: BTreeSet<String> = used_packs(&copied)
-        .filter_map(|pack| pack.split('/').nth(1))
-        .filter(|other| *other != id)
-        .map(str::to_owned)
-        .collect();
     let mut info = BackupInfo {
         format: 1,
         id: id.to_owned(),
@@ -165,7 +159,7 @@ fn finish(
         files: u64::try_from(copied.files.len() + 1).unwrap_or(0),
         size: copied.files.iter().map(|file| file.size).sum::<u64>() + 8192,
         added: copied.added,
-        shares_with: shares_with.into_iter().collect(),
+        shares_with: copied.shares_with(id),
         tablespaces: scan.tablespaces,
         damaged_pages: copied.damaged,
     };
@@ -185,19 +179,6 @@ fn finish(
     step("backup.manifest")?;
     info::commit(stanza, &info)?;
     Ok(info)
-}
-
-fn used_packs(copied: &Copied) -> impl Iterator<Item = &String> {
-    let used: BTreeSet<u32> =
-        copied.files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.pack).collect();
-    copied
-        .packs
-        .iter()
-        .enumerate()
-        .filter(move |(number, _)| {
-            u32::try_from(*number).is_ok_and(|number| used.contains(&number))
-        })
-        .map(|(_, pack)| pack)
 }
 
 /// The server, the data directory and the stanza must be of one cluster, and the server must archive.

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+pub(crate) mod adopt;
 pub(crate) mod archive_get;
 pub(crate) mod archive_push;
 pub(crate) mod backup;
@@ -70,5 +71,6 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::SynchStandby(args) => synch_standby::run(context, args),
         Verb::Periodic => periodic::run(context),
         Verb::Cleanup(args) => cleanup::run(context, args),
+        Verb::Adopt(args) => adopt::run(context, args),
     }
 }

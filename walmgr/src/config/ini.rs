@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Repository, Standby,
-    Streaming,
+    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Repository,
+    Standby, Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
 
 /// Keys without an effect any more, and why that is all right.
-const IGNORED: [(&str, &str); 27] = [
+const IGNORED: [(&str, &str); 23] = [
     ("compression", "WAL is always compressed"),
     ("use_xlog_functions", "positions always come from the server"),
     ("keep_symlinks", "links are always kept"),
@@ -23,10 +23,6 @@ const IGNORED: [(&str, &str); 27] = [
     ("backup_datadir", "restore never removes a data directory by itself"),
     ("slave_config", "the standby has its own file"),
     ("slave_config_dir", "configuration files are part of a backup"),
-    ("config_backup", "configuration files are part of a backup"),
-    ("completed_wals", "the repository is below walmgr_data"),
-    ("partial_wals", "the repository is below walmgr_data"),
-    ("full_backup", "the repository is below walmgr_data"),
     ("master_config", "settings are made through ALTER SYSTEM"),
     ("slave_stop_cmd", "a running server is refused, never stopped"),
     ("slave_pg_xlog", "pg_wal is restored in place"),
@@ -109,6 +105,14 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         ),
         None => None,
     };
+    let mut place = |key: &str| keys.take_path(key).map_err(usage);
+    let legacy = Legacy {
+        top: Some(repository.clone()),
+        complete: place("completed_wals")?,
+        partial: place("partial_wals")?,
+        backup: place("full_backup")?,
+        config: place("config_backup")?,
+    };
     let mut take = |key: &str| keys.take(key).map_err(usage);
     let config = Config {
         stanza,
@@ -136,6 +140,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
             periodic: take("periodic_command")?,
             periodic_interval: interval,
         },
+        legacy,
         file: path.to_owned(),
     };
     for (key, why) in IGNORED {
@@ -283,6 +288,8 @@ mod tests {
         assert_eq!(config.repository.path.unwrap(), Path::new("/shared/walshipping/repository"));
         assert_eq!(config.expire.keep, Some(1));
         assert_eq!(config.commands.periodic_interval.unwrap().as_secs(), 600);
+        let complete = config.legacy.complete.unwrap();
+        assert_eq!(complete, Path::new("/shared/walshipping/logs.complete"));
     }
 
     #[test]

@@ -46,9 +46,27 @@ pub(crate) struct Config {
     /// Commands of the site.
     #[serde(default)]
     pub(crate) commands: Commands,
+    /// Where walmgr3 kept its things, from an INI file.
+    #[serde(skip)]
+    pub(crate) legacy: Legacy,
     /// The file it was read from.
     #[serde(skip)]
     pub(crate) file: PathBuf,
+}
+
+/// Where walmgr3 kept its things on this host, for `adopt`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Legacy {
+    /// `walmgr_data`.
+    pub(crate) top: Option<PathBuf>,
+    /// `completed_wals`.
+    pub(crate) complete: Option<PathBuf>,
+    /// `partial_wals`.
+    pub(crate) partial: Option<PathBuf>,
+    /// `full_backup`.
+    pub(crate) backup: Option<PathBuf>,
+    /// `config_backup`.
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// The cluster on this host.
