@@ -41,6 +41,8 @@ pub(crate) enum Verb {
     ArchiveGet(command::archive_get::Args),
     /// Stay in the foreground and store and fetch ahead of what the server asks for.
     Daemon,
+    /// Ask the server about itself and write a configuration file.
+    Init(command::init::Args),
     /// Create the repository and stanza, make the server archive to it, and prove that it does.
     Setup(command::setup::Args),
     /// Take a base backup.
@@ -53,6 +55,7 @@ pub(crate) enum Verb {
     /// Restore a backup into a data directory.
     Restore(command::restore::Args),
     /// Remove backups that the rules do not keep, and what only they needed.
+    #[command(alias = "xrotate", alias = "xpurgewals")]
     Expire(command::expire::Args),
     /// Say what the repository holds.
     Info(command::info::Args),

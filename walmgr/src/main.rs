@@ -15,6 +15,7 @@ mod error;
 mod expire;
 mod failpoint;
 mod log;
+mod old_names;
 mod pg;
 mod process;
 mod redact;
@@ -29,8 +30,12 @@ fn main() -> ExitCode {
     match cli::Cli::from_process() {
         Ok(cli) => command::run(cli),
         Err(error) => {
-            // Nothing to do about a closed standard error.
-            let _ = error.print();
+            let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+            match old_names::instead(args).filter(|_| error.exit_code() != 0) {
+                Some(instead) => log::error(instead),
+                // Nothing to do about a closed standard error.
+                None => drop(error.print()),
+            }
             match error.exit_code() {
                 0 => ExitCode::SUCCESS,
                 _ if cli::is_archive_get() => ExitCode::from(command::archive_get::ABORT),

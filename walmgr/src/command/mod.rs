@@ -12,6 +12,7 @@ pub(crate) mod createslave;
 pub(crate) mod daemon;
 pub(crate) mod expire;
 pub(crate) mod info;
+pub(crate) mod init;
 pub(crate) mod listbackups;
 pub(crate) mod pause;
 pub(crate) mod periodic;
@@ -34,12 +35,20 @@ use crate::log;
 /// Run the verb, report its failure, and return the exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     log::set_level(if cli.quiet { 0 } else { 1 + u8::from(cli.verbose) });
+    if let Verb::Init(args) = &cli.verb {
+        // Writes the configuration, so it cannot read it.
+        return exit(init::run(&cli.config, cli.dry_run, args));
+    }
     let context = Config::load(&cli.config).map(|config| Context { config, dry_run: cli.dry_run });
     if let Verb::ArchiveGet(args) = &cli.verb {
         // Has exit codes of its own, also for a configuration that cannot be read.
         return ExitCode::from(archive_get::run(context, args));
     }
-    match context.and_then(|context| dispatch(&context, &cli.verb)) {
+    exit(context.and_then(|context| dispatch(&context, &cli.verb)))
+}
+
+fn exit(outcome: Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error(&error);
@@ -51,7 +60,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
     match verb {
         Verb::ArchivePush(args) => archive_push::run(context, args),
-        Verb::ArchiveGet(_) => Ok(()),
+        Verb::ArchiveGet(_) | Verb::Init(_) => Ok(()),
         Verb::Daemon => daemon::run(context),
         Verb::Setup(args) => setup::run(context, args),
         Verb::Backup(args) => backup::run(context, args),
