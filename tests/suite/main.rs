@@ -52,6 +52,7 @@ mod walmgr_init;
 mod walmgr_recovery;
 mod walmgr_s3;
 mod walmgr_s3_server;
+mod walmgr_ssh;
 mod walmgr_standby;
 mod walmgr_support;
 mod walmgr_sync;

@@ -85,6 +85,8 @@ pub(crate) enum Verb {
     /// Take over the WAL archive and the base backups of walmgr3.
     #[command(alias = "import-walmgr")]
     Adopt(command::adopt::Args),
+    /// Serve a repository of this host to a walmgr that came through ssh.
+    RemoteStore(command::remote_store::Args),
     /// Remove the stanza with all its WAL and backups.
     Cleanup(command::cleanup::Args),
 }

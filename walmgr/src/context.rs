@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::repo::Store;
 use crate::repo::local::LocalStore;
 use crate::repo::s3::S3Store;
+use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
 
 /// A command's surroundings.
@@ -24,6 +25,7 @@ impl Context {
         Ok(match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::open(path)?),
             Location::S3(settings) => Box::new(S3Store::open(settings)?),
+            Location::Ssh(settings) => Box::new(SshStore::open(settings)?),
         })
     }
 
@@ -32,6 +34,7 @@ impl Context {
         Ok(match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::init(path)?),
             Location::S3(settings) => Box::new(S3Store::init(settings)?),
+            Location::Ssh(settings) => Box::new(SshStore::init(settings)?),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Named places where tests make walmgr die or fail.
 //!
 //! `WALMGR_FAILPOINT=NAME=ACTION[@N]` arms one place in debug builds: at its N-th visit (the first without `@N`) the process kills itself
-//! (`kill`) or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
+//! (`kill`), stays where it is (`stop`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
 
 use std::io;
 
@@ -43,6 +43,9 @@ pub(crate) fn visit(name: &str) -> io::Result<()> {
                 std::thread::park();
             }
         }
+        "stop" => loop {
+            std::thread::park();
+        },
         "enospc" => Err(rustix::io::Errno::NOSPC.into()),
         "eio" => Err(rustix::io::Errno::IO.into()),
         other => Err(io::Error::other(format!("unknown failpoint action \"{other}\""))),

@@ -16,6 +16,7 @@ pub(crate) mod init;
 pub(crate) mod listbackups;
 pub(crate) mod pause;
 pub(crate) mod periodic;
+pub(crate) mod remote_store;
 pub(crate) mod restore;
 pub(crate) mod setup;
 pub(crate) mod stop;
@@ -39,6 +40,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Writes the configuration, so it cannot read it.
         return exit(init::run(&cli.config, cli.dry_run, args));
     }
+    if let Verb::RemoteStore(args) = &cli.verb {
+        return exit(remote_store::run(args));
+    }
     let context = Config::load(&cli.config).map(|config| Context { config, dry_run: cli.dry_run });
     if let Verb::ArchiveGet(args) = &cli.verb {
         // Has exit codes of its own, also for a configuration that cannot be read.
@@ -60,7 +64,7 @@ fn exit(outcome: Result<()>) -> ExitCode {
 fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
     match verb {
         Verb::ArchivePush(args) => archive_push::run(context, args),
-        Verb::ArchiveGet(_) | Verb::Init(_) => Ok(()),
+        Verb::ArchiveGet(_) | Verb::Init(_) | Verb::RemoteStore(_) => Ok(()),
         Verb::Daemon => daemon::run(context),
         Verb::Setup(args) => setup::run(context, args),
         Verb::Backup(args) => backup::run(context, args),

@@ -3,13 +3,13 @@
 //! Each of its keys is either mapped, ignored because what it asked for is always so now, or refused by name. Nothing is dropped
 //! silently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
     Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Repository,
-    Standby, Streaming,
+    Ssh, Standby, Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
@@ -42,13 +42,11 @@ const IGNORED: [(&str, &str); 23] = [
 ];
 
 /// Keys that asked for something that is not done any more.
-const REFUSED: [(&str, &str); 2] = [
-    (
-        "slave",
-        "WAL is not pushed by ssh any more: mount the repository on both hosts, and remove this key",
-    ),
-    ("archive_command", "there is no hook before a backup expires: remove this key"),
-];
+const REFUSED: [(&str, &str); 1] =
+    [("archive_command", "there is no hook before a backup expires: remove this key")];
+
+/// Keys with a place that may be on another host, `host:path`.
+const PLACES: [&str; 4] = ["completed_wals", "partial_wals", "full_backup", "config_backup"];
 
 /// True when the first section of the file is `[walmgr]` without quotes or dots around, as walmgr3 has it.
 pub(crate) fn looks_like_ini(text: &str) -> bool {
@@ -73,14 +71,14 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
     let repository = keys.take_path("walmgr_data").map_err(usage)?.ok_or_else(|| {
         usage("walmgr_data is not set: the repository is made below it".to_owned())
     })?;
-    for key in ["completed_wals", "partial_wals", "full_backup", "config_backup"] {
-        let remote = keys.get(key).map_err(usage)?.filter(|value| is_remote(value));
-        if let Some(value) = remote {
-            return Err(usage(format!(
-                "{key} = {value}: remote targets are not written by rsync any more: mount the repository on both hosts"
-            )));
-        }
+    let host = other_host(&mut keys).map_err(usage)?;
+    let home = keys.raw.get("walmgr_data").is_some_and(|value| value.starts_with('~'));
+    if let Some(host) = host.as_ref().filter(|_| home) {
+        return Err(usage(format!(
+            "walmgr_data: give an absolute path, since ~ on {host} may be another one than here"
+        )));
     }
+    let stored = repository.join("repository");
     let mut data = [None, None];
     for (slot, key) in data.iter_mut().zip(["master_data", "slave_data"]) {
         *slot = keys.take_path(key).map_err(usage)?;
@@ -105,7 +103,10 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         ),
         None => None,
     };
-    let mut place = |key: &str| keys.take_path(key).map_err(usage);
+    let mut place = |key: &str| -> Result<Option<PathBuf>> {
+        let place = keys.take_path(key).map_err(usage)?;
+        Ok(place.filter(|_| host.is_none()))
+    };
     let legacy = Legacy {
         top: Some(repository.clone()),
         complete: place("completed_wals")?,
@@ -122,8 +123,9 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
             connect: take("master_db")?,
         },
         repository: Repository {
-            path: Some(repository.join("repository")),
+            path: host.is_none().then(|| stored.clone()),
             s3: None,
+            ssh: host.as_ref().map(|host| Ssh::new(host, stored)),
             compression: Compression::default(),
             level: 3,
         },
@@ -154,9 +156,27 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
     }
 }
 
-/// `host:path`, as rsync has it.
-fn is_remote(value: &str) -> bool {
-    value.split_once(':').is_some_and(|(host, _)| !host.contains('/'))
+/// The host that all places are on, when they are not on this one. `slave` alone names it when no place is given.
+fn other_host(keys: &mut Keys) -> std::result::Result<Option<String>, String> {
+    let slave = keys.take("slave")?;
+    let mut hosts = BTreeSet::new();
+    for key in PLACES {
+        if let Some(value) = keys.get(key)? {
+            hosts.insert(host_of(&value).map(str::to_owned));
+        }
+    }
+    match (hosts.pop_first(), hosts.pop_first()) {
+        (None, _) => Ok(slave),
+        (Some(host), None) => Ok(host),
+        (Some(_), Some(_)) => {
+            Err(format!("{} are on different hosts: a repository is on one", PLACES.join(", ")))
+        }
+    }
+}
+
+/// The host in `host:path`, as rsync has it.
+fn host_of(value: &str) -> Option<&str> {
+    value.split_once(':').map(|(host, _)| host).filter(|host| !host.contains('/'))
 }
 
 /// The keys of section `[walmgr]` that were not taken yet.
@@ -295,8 +315,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_any_more_is_refused_by_name() {
         for (line, word) in [
-            ("slave = host2", "slave"),
+            ("archive_command = x", "archive_command"),
             ("full_backup = host2:/backup/data.master", "full_backup"),
+            ("walmgr_data = ~/x\ncompleted_wals = host2:/x", "walmgr_data"),
             ("no_such_key = 1", "no_such_key"),
             ("master_bin = %(nothing)s", "nothing"),
         ] {
@@ -304,6 +325,20 @@ mod tests {
             let error = parse(&text, Path::new("x.ini")).unwrap_err().to_string();
             assert!(error.contains(word), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn places_on_the_slave_are_a_repository_over_there() {
+        let at = |lines: &str| {
+            let text = format!("[walmgr]\nwalmgr_data = /w\n{lines}");
+            let config = parse(&text, Path::new("x.ini")).unwrap();
+            config.repository.location().map(|location| location.to_string()).unwrap()
+        };
+        let all = "slave = host2\ncompleted_wals = %(slave)s:%(walmgr_data)s/logs.complete\n\
+            full_backup = %(slave)s:%(walmgr_data)s/data.master\n";
+        assert_eq!(at(all), "ssh://host2/w/repository");
+        assert_eq!(at("slave = postgres@host2\n"), "ssh://postgres@host2/w/repository");
+        assert_eq!(at("slave = host2\ncompleted_wals = /w/logs.complete\n"), "/w/repository");
     }
 
     #[test]

@@ -89,12 +89,52 @@ pub(crate) struct Repository {
     pub(crate) path: Option<PathBuf>,
     /// Or an object store.
     pub(crate) s3: Option<S3>,
+    /// Or a directory of another host.
+    pub(crate) ssh: Option<Ssh>,
     /// `zstd`, `lz4` or `none`.
     #[serde(default)]
     pub(crate) compression: Compression,
     /// Level for zstd.
     #[serde(default = "default_level")]
     pub(crate) level: i32,
+}
+
+/// A directory of another host that has walmgr too.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ssh {
+    /// `HOST` or `USER@HOST`.
+    pub(crate) host: String,
+    /// The directory over there.
+    pub(crate) path: PathBuf,
+    /// What connects: a program and its options; host and remote command follow.
+    #[serde(default = "default_ssh")]
+    pub(crate) command: String,
+    /// walmgr over there.
+    #[serde(default = "default_program")]
+    pub(crate) program: String,
+    /// How long a connection may take; ten times that for an answer.
+    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    pub(crate) timeout: Duration,
+}
+
+impl std::fmt::Debug for Ssh {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "ssh://{}{}", self.host, self.path.display())
+    }
+}
+
+impl Ssh {
+    /// With the defaults of all but the place.
+    pub(crate) fn new(host: &str, path: PathBuf) -> Self {
+        Self {
+            host: host.to_owned(),
+            path,
+            command: default_ssh(),
+            program: default_program(),
+            timeout: default_timeout(),
+        }
+    }
 }
 
 /// An S3-compatible object store.
@@ -160,6 +200,8 @@ pub(crate) enum Location<'a> {
     Directory(&'a Path),
     /// In an object store.
     S3(&'a S3),
+    /// On another host.
+    Ssh(&'a Ssh),
 }
 
 impl Repository {
@@ -168,15 +210,14 @@ impl Repository {
     /// # Errors
     /// [`Error::Usage`] unless it is at one place.
     pub(crate) fn location(&self) -> Result<Location<'_>> {
-        match (&self.path, &self.s3) {
-            (Some(path), None) if path.is_absolute() => Ok(Location::Directory(path)),
-            (Some(path), None) => {
+        match (&self.path, &self.s3, &self.ssh) {
+            (Some(path), None, None) if path.is_absolute() => Ok(Location::Directory(path)),
+            (Some(path), None, None) => {
                 Err(Error::Usage(format!("repository.path \"{}\" is not absolute", path.display())))
             }
-            (None, Some(s3)) => Ok(Location::S3(s3)),
-            _ => {
-                Err(Error::Usage("one of repository.path and repository.s3 must be set".to_owned()))
-            }
+            (None, Some(s3), None) => Ok(Location::S3(s3)),
+            (None, None, Some(ssh)) => Ok(Location::Ssh(ssh)),
+            _ => Err(Error::Usage("one of repository.path, .ssh and .s3 must be set".to_owned())),
         }
     }
 }
@@ -186,6 +227,7 @@ impl std::fmt::Display for Location<'_> {
         match self {
             Self::Directory(path) => write!(out, "{}", path.display()),
             Self::S3(s3) => write!(out, "{s3:?}"),
+            Self::Ssh(ssh) => write!(out, "{ssh:?}"),
         }
     }
 }
@@ -312,6 +354,14 @@ fn default_region() -> String {
 
 fn default_timeout() -> Duration {
     Duration::from_secs(30)
+}
+
+fn default_ssh() -> String {
+    "ssh -T -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10".to_owned()
+}
+
+fn default_program() -> String {
+    "walmgr".to_owned()
 }
 
 fn default_level() -> i32 {

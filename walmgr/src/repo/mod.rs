@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 pub(crate) mod local;
 pub(crate) mod object;
 pub(crate) mod s3;
+pub(crate) mod ssh;
 pub(crate) mod stanza;
 pub(crate) mod wal;
 

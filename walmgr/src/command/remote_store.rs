@@ -1,0 +1,24 @@
+//! `remote-store DIR`: serve a repository of this host to a walmgr that came through ssh.
+//!
+//! Needs no configuration. As a forced command in `authorized_keys` it confines a key to one repository.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::repo::ssh::serve;
+
+/// Arguments of `remote-store`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Directory of the repository.
+    path: PathBuf,
+}
+
+/// Serve until the client is gone.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.path.is_absolute() {
+        let path = args.path.display();
+        return Err(Error::Usage(format!("the repository \"{path}\" is not absolute")));
+    }
+    serve::serve(&args.path, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+}
