@@ -48,6 +48,7 @@ mod walmgr_archive;
 mod walmgr_backup;
 mod walmgr_daemon;
 mod walmgr_expire;
+mod walmgr_full_disk;
 mod walmgr_init;
 mod walmgr_recovery;
 mod walmgr_s3;
