@@ -57,4 +57,5 @@ mod walmgr_ssh;
 mod walmgr_standby;
 mod walmgr_support;
 mod walmgr_sync;
+mod walmgr_syslog;
 mod worker;

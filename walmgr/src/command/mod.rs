@@ -43,7 +43,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     if let Verb::RemoteStore(args) = &cli.verb {
         return exit(remote_store::run(args));
     }
-    let context = Config::load(&cli.config).map(|config| Context { config, dry_run: cli.dry_run });
+    let context = Config::load(&cli.config).map(|config| {
+        log::set_target(&config.log);
+        Context { config, dry_run: cli.dry_run }
+    });
     if let Verb::ArchiveGet(args) = &cli.verb {
         // Has exit codes of its own, also for a configuration that cannot be read.
         return ExitCode::from(archive_get::run(context, args));

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Repository,
-    Ssh, Standby, Streaming,
+    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Log,
+    Repository, Ssh, Standby, Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
@@ -26,19 +26,19 @@ const IGNORED: [(&str, &str); 23] = [
     ("master_config", "settings are made through ALTER SYSTEM"),
     ("slave_stop_cmd", "a running server is refused, never stopped"),
     ("slave_pg_xlog", "pg_wal is restored in place"),
-    ("logfile", "messages go to standard error"),
+    ("logfile", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
     ("pidfile", "walmgr runs in the foreground of a service manager"),
     ("loop_delay", "nothing polls"),
-    ("log_size", "messages go to standard error"),
-    ("log_count", "messages go to standard error"),
-    ("use_skylog", "messages go to standard error"),
-    ("skylog_locations", "messages go to standard error"),
+    ("log_size", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
+    ("log_count", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
+    ("use_skylog", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
+    ("skylog_locations", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
     ("exception_sleep", "failures are retried with back-off"),
     ("exception_quiet", "failures are retried with back-off"),
     ("exception_grace", "failures are retried with back-off"),
     ("exception_reset", "failures are retried with back-off"),
     ("connection_lifetime", "connections are short"),
-    ("logdatefmt_file", "messages go to standard error"),
+    ("logdatefmt_file", "messages go to standard error; a TOML file can say log.to = 'syslog'"),
 ];
 
 /// Keys that asked for something that is not done any more.
@@ -142,6 +142,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
             periodic: take("periodic_command")?,
             periodic_interval: interval,
         },
+        log: Log::default(),
         legacy,
         file: path.to_owned(),
     };

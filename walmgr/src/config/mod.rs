@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::log::Facility;
 use crate::repo::object::Codec;
 use crate::repo::stanza;
 
@@ -46,6 +47,9 @@ pub(crate) struct Config {
     /// Commands of the site.
     #[serde(default)]
     pub(crate) commands: Commands,
+    /// Where messages go.
+    #[serde(default)]
+    pub(crate) log: Log,
     /// Where walmgr3 kept its things, from an INI file.
     #[serde(skip)]
     pub(crate) legacy: Legacy,
@@ -328,6 +332,43 @@ pub(crate) struct Commands {
     /// How often it may run.
     #[serde(deserialize_with = "opt_duration")]
     pub(crate) periodic_interval: Option<Duration>,
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// To standard error, syslog, or both.
+    pub(crate) to: LogTo,
+    /// Socket of the syslog daemon.
+    pub(crate) socket: PathBuf,
+    /// Facility of messages.
+    pub(crate) facility: Facility,
+    /// What they are from.
+    pub(crate) ident: String,
+}
+
+/// Where messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogTo {
+    /// Standard error.
+    Stderr,
+    /// The syslog daemon.
+    Syslog,
+    /// Both.
+    Both,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            to: LogTo::Stderr,
+            socket: PathBuf::from("/dev/log"),
+            facility: Facility::Daemon,
+            ident: "walmgr".to_owned(),
+        }
+    }
 }
 
 impl Default for Archive {

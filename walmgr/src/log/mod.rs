@@ -1,14 +1,23 @@
-//! Messages to standard error, where PostgreSQL's log collector picks up what its commands say, and output to standard output.
+//! Messages to standard error, where PostgreSQL's log collector picks up what its commands say, or to syslog; output to standard output.
 //!
 //! Every text passes [`redact`] first: connection strings may carry passwords.
 
+mod syslog;
+
 use std::fmt;
 use std::io::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::config::{Log, LogTo};
 use crate::redact::redact;
 
+use syslog::Syslog;
+
+pub(crate) use syslog::Facility;
+
 static LEVEL: AtomicU8 = AtomicU8::new(1);
+static TARGET: OnceLock<(Syslog, LogTo)> = OnceLock::new();
 
 /// How much is said: 0 errors and warnings, 1 also notices, 2 also details.
 pub(crate) fn set_level(level: u8) {
@@ -45,8 +54,27 @@ pub(crate) fn print(text: impl fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Where messages go from now on; said once, when the configuration is known.
+pub(crate) fn set_target(log: &Log) {
+    if log.to == LogTo::Stderr {
+        return;
+    }
+    let syslog =
+        Syslog { socket: log.socket.clone(), facility: log.facility, ident: log.ident.clone() };
+    // A second configuration in one process does not happen outside tests.
+    let _ = TARGET.set((syslog, log.to));
+}
+
 fn write(level: &str, text: &dyn fmt::Display) {
-    let line = format!("walmgr: {level}: {}\n", redact(&text.to_string()));
-    // One write: lines of concurrent processes must not mix. Nobody is left to tell when standard error is closed.
+    let text = redact(&text.to_string());
+    if let Some((syslog, to)) = TARGET.get()
+        && syslog.send(level, &text)
+        && *to == LogTo::Syslog
+    {
+        return;
+    }
+    // Also when syslog does not take it. One write: lines of concurrent processes must not mix. Nobody is left to tell when standard
+    // error is closed.
+    let line = format!("walmgr: {level}: {text}\n");
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
