@@ -46,6 +46,7 @@ mod race;
 mod walmgr_adopt;
 mod walmgr_archive;
 mod walmgr_backup;
+mod walmgr_beside_segments;
 mod walmgr_daemon;
 mod walmgr_expire;
 mod walmgr_full_disk;

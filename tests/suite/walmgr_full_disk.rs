@@ -31,10 +31,6 @@ impl Small {
         mount.args(["-t", "tmpfs", "-o", &format!("size={SIZE},mode=1777"), "tmpfs"]);
         let mounted = mount.arg(&directory).output().is_ok_and(|output| output.status.success());
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)).unwrap();
-        println!(
-            "the file system is {}",
-            if mounted { "a tmpfs" } else { "not small: RLIMIT_FSIZE" }
-        );
         Self { directory, mounted, limit: Cell::new(None) }
     }
 

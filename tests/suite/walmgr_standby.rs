@@ -114,6 +114,14 @@ fn a_standby_is_created_paused_made_synchronous_saved_and_promoted() {
     standby.cluster.psql("postgres", "insert into t values (4)");
     standby.archive_all();
     assert!(!standby.segments("00000002").is_empty());
+    // The end of the old timeline came with the promotion, as what it is.
+    let partial = |(path, _): &(PathBuf, _)| path.to_string_lossy().contains(".partial.");
+    let wal = standby.repository().join("main/wal/00000001");
+    assert_eq!(
+        crate::walmgr_support::snapshot(&wal).iter().filter(|file| partial(file)).count(),
+        1
+    );
+    standby.ok(&["verify"]);
 
     // The standby's backup from before the promotion leads onto the new timeline.
     let mut copy = Site::beside(Cluster::empty(Tree::Ours), primary.repository());

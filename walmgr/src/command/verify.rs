@@ -139,5 +139,9 @@ fn verify_archive(stanza: &Stanza, findings: &mut Findings) -> Result<()> {
             findings.files += 1;
         }
     }
+    for (name, key) in wal::beside_segments(stanza)? {
+        findings.note(wal::verify(stanza, &name, &key));
+        findings.files += 1;
+    }
     Ok(())
 }

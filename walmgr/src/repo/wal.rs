@@ -132,6 +132,29 @@ pub(crate) fn segments(stanza: &Stanza, timeline: u32) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
+/// Backup history files and unfinished segments, each with its key.
+pub(crate) fn beside_segments(stanza: &Stanza) -> Result<Vec<(WalName, String)>> {
+    let mut found = Vec::new();
+    for timeline in timelines(stanza)? {
+        let directory = stanza.key(&format!("wal/{timeline:08X}"));
+        for high in stanza.store.list(&directory)? {
+            let directory = format!("{directory}/{}", high.trim_end_matches('/'));
+            for name in stanza.store.list(&directory)? {
+                // The key of an unfinished segment ends in its hash.
+                let hash = name.rsplit_once(".partial.").filter(|(_, hash)| hash.len() == 16);
+                let parsed = match hash {
+                    Some((segment, _)) => WalName::parse(&format!("{segment}.partial")),
+                    None => WalName::parse(&name),
+                };
+                if let Ok(parsed @ (WalName::Backup(_) | WalName::Partial(_))) = parsed {
+                    found.push((parsed, format!("{directory}/{name}")));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// All timelines that have a directory in the archive.
 pub(crate) fn timelines(stanza: &Stanza) -> Result<Vec<u32>> {
     let names = stanza.store.list(&stanza.key("wal"))?;
