@@ -152,3 +152,106 @@ fn whatever_the_store_does_nothing_untrue_is_said() {
         running.iter_mut().map(|child| child.wait().unwrap().code().unwrap()).collect();
     assert!(matches!(codes.as_slice(), [0, 5, 0, 5, 0, 5] | [5, 0, 5, 0, 5, 0]), "{codes:?}");
 }
+
+#[test]
+fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
+    let server = S3Server::start();
+    // Minimal WAL while there is no archive: filling tables costs next to none.
+    let mut cluster = archiving().set("wal_level", "minimal").set("archive_mode", "off");
+    cluster = cluster.set("max_wal_senders", 0);
+    let mut site = site(&server, cluster.start());
+    site.cluster.psql(
+        "postgres",
+        "create table filler as select g, md5(g::text) from generate_series(1, 300000) g",
+    );
+    let on = [("wal_level", "replica"), ("archive_mode", "on")];
+    site.cluster.write_settings(&on.map(|(name, value)| (name.into(), value.into())));
+    site.cluster.restart();
+    let uncompressed = "repository.compression = 'none'";
+    for fault in [Fault::CompletesOver, Fault::NoParts] {
+        server.misbehave(fault);
+        site.configure(uncompressed);
+        let said = site.fails(2, &["setup", "--repository-only"]);
+        assert!(said.contains("multipart = false"), "{fault:?}: {said}");
+        site.configure(&format!("{uncompressed}\nrepository.s3.multipart = false"));
+        site.ok(&["setup", "--repository-only"]);
+    }
+    server.misbehave(Fault::None);
+    site.configure(uncompressed);
+    site.ok(&["setup"]);
+    assert!(!server.names().iter().any(|name| name.contains("probe")), "{:?}", server.names());
+    let backup = ["backup", "--jobs", "1"];
+    let count = || {
+        let list = site.ok(&["listbackups", "--json"]);
+        serde_json::from_str::<Vec<serde_json::Value>>(&list).unwrap().len()
+    };
+
+    // Dies between two parts: nothing is there.
+    let output = site.at_failpoint("store.part=kill@2", &backup);
+    assert!(!output.status.success(), "{}", said(&backup, &output));
+    assert!(!server.names().iter().any(|name| name.contains("/pack/")), "{:?}", server.names());
+    assert_eq!(server.open_uploads(), 1);
+    // As if its lock had grown old.
+    for name in server.names().into_iter().filter(|name| name.contains("/locks/")) {
+        server.remove(&name);
+    }
+    // Fails between two parts, or at the end: what was sent is aborted.
+    for (failpoint, fault) in [("store.part=eio@2", Fault::None), ("", Fault::ErrorInBody)] {
+        server.misbehave(fault);
+        let output = site.at_failpoint(failpoint, &backup);
+        assert_eq!(output.status.code(), Some(4), "{fault:?}: {}", said(&backup, &output));
+        server.misbehave(Fault::None);
+        assert!(!server.names().iter().any(|name| name.contains("/pack/")), "{fault:?}");
+        assert_eq!((server.open_uploads(), count()), (1, 0), "{fault:?}");
+    }
+    assert!(server.most_parts() < 2, "only setup has tried");
+    for fault in [Fault::None, Fault::Flaky, Fault::LostAnswers] {
+        server.misbehave(fault);
+        site.ok(&backup);
+        server.misbehave(Fault::None);
+        site.ok(&["verify"]);
+    }
+    assert_eq!((server.open_uploads(), count()), (1, 3));
+    assert!(server.most_parts() >= 3, "{}", server.most_parts());
+}
+
+#[test]
+fn a_segment_in_parts_is_written_once() {
+    let server = S3Server::start();
+    let cluster = archiving().initdb_arg("--wal-segsize=16").set("max_wal_size", "64MB");
+    let cluster = cluster.set("min_wal_size", "32MB").set("archive_command", "false").start();
+    let mut site = site(&server, cluster);
+    site.configure("repository.compression = 'none'");
+    site.ok(&["setup", "--repository-only"]);
+    let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    site.cluster.psql("postgres", "create table t as select 1; select pg_switch_wal()");
+    let path = site.cluster.dir().join("segment");
+    let mut bytes = fs::read(site.cluster.data_dir().join("pg_wal").join(&name)).unwrap();
+    assert_eq!(bytes.len(), 16 << 20);
+    write_owned(&path, &bytes);
+    let other = site.cluster.dir().join("other");
+    bytes[700_000] ^= 1;
+    write_owned(&other, &bytes);
+    site.cluster.stop(Stop::Fast);
+    let mut running = Vec::new();
+    for number in 0..4 {
+        let path = if number % 2 == 0 { &path } else { &other };
+        let mut command = site.command(&["archive-push", path.to_str().unwrap(), &name]);
+        running.push(command.stderr(Stdio::null()).spawn().unwrap());
+    }
+    let codes: Vec<_> =
+        running.iter_mut().map(|child| child.wait().unwrap().code().unwrap()).collect();
+    assert!(matches!(codes.as_slice(), [0, 5, 0, 5] | [5, 0, 5, 0]), "{codes:?}");
+    let winner = if codes[0] == 0 { &path } else { &other };
+    let key = server.names().into_iter().find(|key| key.ends_with(&name)).unwrap();
+    // The store has it, but the answer to the last request got lost.
+    server.remove(&key);
+    server.misbehave(Fault::LostAnswers);
+    site.ok(&["archive-push", winner.to_str().unwrap(), &name]);
+    server.misbehave(Fault::None);
+    site.ok(&["archive-push", winner.to_str().unwrap(), &name]);
+    site.ok(&["archive-get", &name, "../fetched"]);
+    assert!(fs::read(site.cluster.dir().join("fetched")).unwrap() == fs::read(winner).unwrap());
+    assert_eq!(server.open_uploads(), 0);
+    assert!(server.most_parts() >= 2);
+}

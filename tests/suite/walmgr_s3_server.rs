@@ -28,6 +28,12 @@ pub(crate) enum Fault {
     WrongBytes,
     /// It does not know conditional writes.
     Overwrites,
+    /// It knows them, but not for the completion of an upload in parts.
+    CompletesOver,
+    /// It does not know uploads in parts.
+    NoParts,
+    /// Completing an upload is answered with status 200 and an error.
+    ErrorInBody,
 }
 
 #[derive(Default)]
@@ -36,6 +42,17 @@ struct State {
     fault: Fault,
     requests: u64,
     lost: Vec<String>,
+    uploads: BTreeMap<String, Upload>,
+    /// What uploads were marked with, by object.
+    marks: BTreeMap<String, String>,
+    most_parts: usize,
+}
+
+/// An upload in parts that is not complete.
+struct Upload {
+    key: String,
+    mark: String,
+    parts: BTreeMap<u32, Vec<u8>>,
 }
 
 /// A running store with a bucket named `bucket`; it stops with the process.
@@ -91,6 +108,16 @@ impl S3Server {
         self.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
+    /// How many uploads in parts are neither complete nor aborted.
+    pub(crate) fn open_uploads(&self) -> usize {
+        self.state.lock().unwrap().uploads.len()
+    }
+
+    /// The largest number of parts that an object was made of.
+    pub(crate) fn most_parts(&self) -> usize {
+        self.state.lock().unwrap().most_parts
+    }
+
     pub(crate) fn remove(&self, name: &str) -> Vec<u8> {
         self.state.lock().unwrap().objects.remove(name).unwrap().0
     }
@@ -132,10 +159,13 @@ impl S3Server {
                 _ => {}
             }
             let (status, headers, body) = self.act(&request, fault);
-            if fault == Fault::LostAnswers && request.method == "PUT" {
+            let completes = request.method == "POST" && request.query.contains_key("uploadId");
+            if fault == Fault::LostAnswers && (request.method == "PUT" || completes) {
                 let mut state = self.state.lock().unwrap();
-                if !state.lost.contains(&request.path) {
-                    state.lost.push(request.path.clone());
+                let part = request.query.get("partNumber");
+                let what = format!("{} {} {part:?}", request.method, request.path);
+                if !state.lost.contains(&what) {
+                    state.lost.push(what);
                     return;
                 }
             }
@@ -158,13 +188,19 @@ impl S3Server {
             return (404, none(), b"<Error><Code>NoSuchBucket</Code></Error>".to_vec());
         };
         let key = key.trim_start_matches('/').to_owned();
+        if request.query.contains_key("uploads") || request.query.contains_key("uploadId") {
+            return upload(&mut state, request, key, fault);
+        }
         match request.method.as_str() {
             "GET" if key.is_empty() => (200, none(), list(&state.objects, &request.query)),
             "GET" | "HEAD" => {
                 let Some((bytes, time)) = state.objects.get(&key) else {
                     return (404, none(), b"<Error><Code>NoSuchKey</Code></Error>".to_vec());
                 };
-                let headers = vec![("last-modified".to_owned(), http_date(*time))];
+                let mut headers = vec![("last-modified".to_owned(), http_date(*time))];
+                if let Some(mark) = state.marks.get(&key) {
+                    headers.push(("x-amz-meta-walmgr-upload".to_owned(), mark.clone()));
+                }
                 match request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")) {
                     Some(range) => {
                         let (from, to) = range.split_once('-').unwrap();
@@ -185,6 +221,7 @@ impl S3Server {
                         b"<Error><Code>PreconditionFailed</Code></Error>".to_vec(),
                     );
                 }
+                state.marks.remove(&key);
                 state.objects.insert(key, (request.body.clone(), SystemTime::now()));
                 (200, none(), none())
             }
@@ -193,6 +230,70 @@ impl S3Server {
                 (204, none(), none())
             }
             _ => (405, none(), none()),
+        }
+    }
+}
+
+/// One of the four requests of an upload in parts.
+fn upload(
+    state: &mut State,
+    request: &Request,
+    key: String,
+    fault: Fault,
+) -> (u16, Vec<(String, String)>, Vec<u8>) {
+    let failed = |status, code: &str| {
+        (status, Vec::new(), format!("<Error><Code>{code}</Code></Error>").into_bytes())
+    };
+    let Some(id) = request.query.get("uploadId").cloned() else {
+        if fault == Fault::NoParts {
+            return failed(501, "NotImplemented");
+        }
+        let id = state.requests.to_string();
+        let mark = request.headers.get("x-amz-meta-walmgr-upload").cloned().unwrap_or_default();
+        let body = format!(
+            "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Bucket>bucket</Bucket><Key>{key}</Key><UploadId>{id}</UploadId>\
+             </InitiateMultipartUploadResult>"
+        );
+        state.uploads.insert(id, Upload { key, mark, parts: BTreeMap::new() });
+        return (200, Vec::new(), body.into_bytes());
+    };
+    let Some(upload) = state.uploads.get_mut(&id).filter(|upload| upload.key == key) else {
+        return failed(404, "NoSuchUpload");
+    };
+    match request.method.as_str() {
+        "PUT" => {
+            let number = request.query["partNumber"].parse().unwrap();
+            upload.parts.insert(number, request.body.clone());
+            (200, vec![("etag".to_owned(), format!("\"part-{number}\""))], Vec::new())
+        }
+        "DELETE" => {
+            state.uploads.remove(&id);
+            (204, Vec::new(), Vec::new())
+        }
+        _ if fault == Fault::ErrorInBody => failed(200, "InternalError"),
+        _ => {
+            let conditional = request.headers.get("if-none-match").is_some_and(|v| v == "*");
+            if conditional && fault != Fault::CompletesOver && state.objects.contains_key(&key) {
+                return failed(412, "PreconditionFailed");
+            }
+            // The parts that are named, in their order; all but the last of at least 5 MiB.
+            let text = String::from_utf8(request.body.clone()).unwrap();
+            let sizes: Vec<_> = upload.parts.values().map(Vec::len).collect();
+            let whole = upload.parts.keys().zip(1..).all(|(number, expected)| {
+                *number == expected && text.contains(&format!("part-{number}"))
+            });
+            if !whole || sizes.iter().rev().skip(1).any(|size| *size < 5 << 20) {
+                return failed(400, "InvalidPart");
+            }
+            let upload = state.uploads.remove(&id).unwrap();
+            state.most_parts = state.most_parts.max(upload.parts.len());
+            let bytes = upload.parts.into_values().collect::<Vec<_>>().concat();
+            state.marks.insert(key.clone(), upload.mark);
+            state.objects.insert(key, (bytes, SystemTime::now()));
+            let body = "<CompleteMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                <ETag>x</ETag></CompleteMultipartUploadResult>";
+            (200, Vec::new(), body.as_bytes().to_vec())
         }
     }
 }

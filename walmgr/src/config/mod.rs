@@ -162,6 +162,9 @@ pub(crate) struct S3 {
     pub(crate) access_key: Option<String>,
     /// File with the secret; else `AWS_SECRET_ACCESS_KEY`.
     pub(crate) secret_key_file: Option<PathBuf>,
+    /// Send large objects in parts.
+    #[serde(default = "default_multipart")]
+    pub(crate) multipart: bool,
     /// How long a connection, an answer, or the next bytes of one may take.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     pub(crate) timeout: Duration,
@@ -391,6 +394,10 @@ impl Default for Backup {
 
 fn default_region() -> String {
     "us-east-1".to_owned()
+}
+
+fn default_multipart() -> bool {
+    true
 }
 
 fn default_timeout() -> Duration {

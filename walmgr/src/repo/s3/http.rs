@@ -18,14 +18,16 @@ use crate::log;
 use crate::repo::Created;
 
 /// How long a signature holds; longer than any request with its retries.
-const VALID: Duration = Duration::from_secs(3600);
+pub(super) const VALID: Duration = Duration::from_secs(3600);
 const ATTEMPTS: u32 = 4;
 
 /// A client for one bucket and prefix.
 pub(super) struct Client {
     agent: Agent,
-    bucket: Bucket,
-    credentials: Credentials,
+    /// The bucket, for signing.
+    pub(super) bucket: Bucket,
+    /// Key and secret.
+    pub(super) credentials: Credentials,
     prefix: String,
 }
 
@@ -41,6 +43,10 @@ pub(super) struct Answer {
     pub(super) date: Option<String>,
     /// `Last-Modified` of the object.
     pub(super) modified: Option<String>,
+    /// `ETag` of a part.
+    pub(super) tag: Option<String>,
+    /// What tells uploads apart.
+    pub(super) mark: Option<String>,
     /// True when an earlier attempt got lost, so that it may have had its effect.
     pub(super) after_loss: bool,
 }
@@ -209,12 +215,13 @@ impl Client {
         }
     }
 
-    fn full(&self, key: &str) -> String {
+    /// The key with the prefix.
+    pub(super) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
     /// Send until there is an answer that means something.
-    fn send(
+    pub(super) fn send(
         &self,
         method: &str,
         url: &str,
@@ -260,7 +267,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let response = if method == "PUT" {
+        let response = if matches!(method, "PUT" | "POST") {
             self.agent.run(request.body(body).map_err(|error| other(&error))?)
         } else {
             self.agent.run(request.body(()).map_err(|error| other(&error))?)
@@ -271,6 +278,7 @@ impl Client {
         };
         let length = header("content-length").and_then(|text| text.parse().ok());
         let (date, modified) = (header("date"), header("last-modified"));
+        let (tag, mark) = (header("etag"), header("x-amz-meta-walmgr-upload"));
         let status = response.status().as_u16();
         let body = if method == "HEAD" {
             Vec::new()
@@ -287,11 +295,12 @@ impl Client {
         if status == 206 && expected.is_some_and(|expected| expected != got) {
             return Err(std::io::Error::other("the answer is cut short"));
         }
-        Ok(Answer { status, body, length, date, modified, after_loss: false })
+        Ok(Answer { status, body, length, date, modified, tag, mark, after_loss: false })
     }
 }
 
-fn refused(doing: &str, key: &str, answer: &Answer) -> Error {
+/// The error for an answer that is neither yes nor no.
+pub(super) fn refused(doing: &str, key: &str, answer: &Answer) -> Error {
     // The store's own code says more than the status: <Code>AccessDenied</Code>.
     let text = String::from_utf8_lossy(&answer.body);
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));

@@ -99,7 +99,8 @@ impl Drop for Lease {
     }
 }
 
-fn own_name() -> String {
+/// A name that nobody else has.
+pub(super) fn own_name() -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let nanos = Timestamp::now().as_nanosecond();

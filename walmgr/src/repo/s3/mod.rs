@@ -5,9 +5,10 @@
 
 mod http;
 mod lease;
+mod multipart;
 
 use std::collections::VecDeque;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::failpoint;
 use crate::repo::{Created, Lock, LockMode, Sink, Source, Store, create_small};
 
 use http::Client;
+use multipart::Upload;
 
 const MARKER: &str = "walmgr.repo";
 const MARKER_TEXT: &str = "{\"format\":1}\n";
@@ -28,6 +30,7 @@ const BLOCKS: usize = 4;
 /// A bucket, or a part of one, with the marker object in it.
 pub(crate) struct S3Store {
     client: Arc<Client>,
+    multipart: bool,
 }
 
 impl S3Store {
@@ -36,7 +39,7 @@ impl S3Store {
     /// # Errors
     /// [`Error::Repository`] when the store does not answer, or the marker is not there.
     pub(crate) fn open(settings: &S3) -> Result<Self> {
-        let store = Self { client: Arc::new(Client::new(settings)?) };
+        let store = Self::new(settings)?;
         match store.client.get(MARKER, None)? {
             Some(text) if text == MARKER_TEXT.as_bytes() => Ok(store),
             Some(_) => Err(Error::Usage(format!(
@@ -54,7 +57,7 @@ impl S3Store {
     /// # Errors
     /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was told not to.
     pub(crate) fn init(settings: &S3) -> Result<Self> {
-        let store = Self { client: Arc::new(Client::new(settings)?) };
+        let store = Self::new(settings)?;
         if store.client.get(MARKER, None)?.is_none() {
             if let Some(name) = store.list("")?.first() {
                 return Err(Error::Usage(format!(
@@ -71,7 +74,38 @@ impl S3Store {
                 store.describe()
             )));
         }
+        if store.multipart {
+            store.probe_multipart()?;
+        }
         Self::open(settings)
+    }
+
+    fn new(settings: &S3) -> Result<Self> {
+        Ok(Self { client: Arc::new(Client::new(settings)?), multipart: settings.multipart })
+    }
+
+    /// Refuse a store that overwrites when an upload is completed, or knows no uploads in parts.
+    fn probe_multipart(&self) -> Result<()> {
+        const PROBE: &str = "walmgr.probe";
+        self.client.put_new(PROBE, b"kept")?;
+        let mut upload = self.upload(PROBE);
+        let outcome = upload.write_all(b"overwritten").map_err(Error::repository(PROBE));
+        let outcome = outcome.and_then(|()| upload.finish_parts());
+        drop(upload);
+        self.client.delete(PROBE)?;
+        let why = match outcome {
+            Ok(Created::Exists) => return Ok(()),
+            Ok(Created::New) => "it overwrites what is there".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Usage(format!(
+            "{} does not complete uploads in parts as it must ({why}): set repository.s3.multipart = false",
+            self.describe()
+        )))
+    }
+
+    fn upload(&self, key: &str) -> Upload {
+        Upload::new(&self.client, key, lease::own_name())
     }
 }
 
@@ -84,10 +118,17 @@ impl Store for S3Store {
         let step =
             |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
         step("store.opened")?;
-        let mut body = Cursor::new(Vec::new());
-        fill(&mut body)?;
-        step("store.written")?;
-        let created = self.client.put_new(key, body.get_ref())?;
+        let created = if self.multipart {
+            let mut upload = self.upload(key);
+            fill(&mut upload)?;
+            step("store.written")?;
+            upload.finish()?
+        } else {
+            let mut body = Cursor::new(Vec::new());
+            fill(&mut body)?;
+            step("store.written")?;
+            self.client.put_new(key, body.get_ref())?
+        };
         step("store.durable")?;
         Ok(created)
     }
@@ -133,8 +174,8 @@ impl Store for S3Store {
     }
 
     fn pack_size(&self) -> u64 {
-        // A pack is in memory until it is sent.
-        32 << 20
+        // Without parts, a pack is in memory until it is sent.
+        if self.multipart { 256 << 20 } else { 32 << 20 }
     }
 
     fn describe(&self) -> String {
