@@ -51,6 +51,7 @@ mod walmgr_daemon;
 mod walmgr_expire;
 mod walmgr_full_disk;
 mod walmgr_init;
+mod walmgr_nothing_written;
 mod walmgr_recovery;
 mod walmgr_s3;
 mod walmgr_s3_server;

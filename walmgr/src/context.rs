@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::config::{Config, Location};
 use crate::error::{Error, Result};
-use crate::repo::Store;
 use crate::repo::local::LocalStore;
 use crate::repo::s3::S3Store;
 use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
+use crate::repo::{Lock, LockMode, Store};
 
 /// A command's surroundings.
 #[derive(Clone, Debug)]
@@ -41,6 +41,14 @@ impl Context {
     /// Open the configured stanza.
     pub(crate) fn stanza(&self) -> Result<Stanza> {
         Stanza::open(self.store()?, &self.config.stanza)
+    }
+
+    /// Keep `expire` away from what is read. A dry run writes nothing, and that includes locks.
+    pub(crate) fn reading(&self, stanza: &Stanza) -> Result<Option<Box<dyn Lock>>> {
+        if self.dry_run {
+            return Ok(None);
+        }
+        stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared).map(Some)
     }
 
     /// The data directory that a server's command runs in: the current one, else the configured one.

@@ -11,7 +11,6 @@ use crate::log;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::redact::without_password;
-use crate::repo::LockMode;
 use crate::restore::place::{Existing, Place};
 use crate::restore::select::{self, Target};
 use crate::restore::settings::Recovery;
@@ -75,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             recovery.write(&data)?;
         }
     } else {
-        let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+        let _lock = context.reading(&stanza)?;
         let backups = info::list(&stanza)?;
         let info = select::select(&backups, None, &Target::End)?;
         let existing = match (args.delta, args.force) {

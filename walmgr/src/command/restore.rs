@@ -10,7 +10,6 @@ use crate::context::{Context, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
-use crate::repo::LockMode;
 use crate::repo::stanza::Stanza;
 use crate::restore::files;
 use crate::restore::place::{self, Existing, Place};
@@ -105,7 +104,7 @@ impl Args {
 /// Restore.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
-    let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+    let _lock = context.reading(&stanza)?;
     let target = args.target()?;
     let backups = info::list(&stanza)?;
     let info = select::select(&backups, args.backup.as_deref(), &target)?;

@@ -8,7 +8,6 @@ use crate::backup::read::Packs;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::LockMode;
 use crate::repo::object::Hash;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
@@ -24,7 +23,7 @@ pub(crate) struct Args {
 /// Verify; everything that is wrong is reported before the command fails.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
-    let _lock = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?;
+    let _lock = context.reading(&stanza)?;
     let mut backups = info::list(&stanza)?;
     for id in &args.backups {
         info::load(&stanza, id)?;

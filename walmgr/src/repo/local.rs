@@ -229,10 +229,23 @@ impl Store for LocalStore {
     }
 
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
-        drop(self.make_directory(directory_of(key))?);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = fs::openat(&self.root, key, flags, Mode::from_raw_mode(0o640))
-            .map_err(self.failed("open lock", key))?;
+        let file = match self.open_lock(key) {
+            Ok(file) => file,
+            // A repository that is only read, a snapshot perhaps, can be restored from all the same.
+            Err(error) if mode == LockMode::Shared && is_read_only(&error) => {
+                match fs::openat(&self.root, key, READ, Mode::empty()) {
+                    Ok(file) => file,
+                    Err(Errno::NOENT) => {
+                        crate::log::warning(format_args!(
+                            "{error}: nothing keeps an expire on another host from removing what is read"
+                        ));
+                        return Ok(Box::new(NoLock));
+                    }
+                    Err(_) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        };
         let operation = match mode {
             LockMode::Shared => FlockOperation::NonBlockingLockShared,
             LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
@@ -272,7 +285,22 @@ impl Store for LocalStore {
     }
 }
 
+/// True for the refusal of a write that no disk full or broken explains.
+fn is_read_only(error: &Error) -> bool {
+    matches!(error, Error::Repository { source, .. } if matches!(
+        source.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+    ))
+}
+
 impl LocalStore {
+    fn open_lock(&self, key: &str) -> Result<OwnedFd> {
+        drop(self.make_directory(directory_of(key))?);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        fs::openat(&self.root, key, flags, Mode::from_raw_mode(0o640))
+            .map_err(self.failed("open lock", key))
+    }
+
     /// True when a file was last changed that long ago; one that is gone is not.
     fn is_older(&self, directory: &OwnedFd, name: &str, age: Duration) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -339,6 +367,11 @@ impl Source for LocalSource {
 struct LocalLock {
     _file: OwnedFd,
 }
+
+/// In place of a lock that cannot be taken, where nobody who goes by it can write.
+struct NoLock;
+
+impl Lock for NoLock {}
 
 impl Lock for LocalLock {}
 
