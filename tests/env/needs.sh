@@ -12,6 +12,7 @@ want gcc
 want libc6-dev
 want pkg-config # finds libssl
 want procps # kill, for the tests
+want strace # shows the tests in which order walmgr syncs
 want libclang-dev
 want libpq5 # brings libssl, libgssapi, libldap, which the server needs too
 want libssl-dev # for the client's TLS

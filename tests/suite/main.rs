@@ -48,6 +48,7 @@ mod walmgr_archive;
 mod walmgr_backup;
 mod walmgr_beside_segments;
 mod walmgr_daemon;
+mod walmgr_durability;
 mod walmgr_expire;
 mod walmgr_full_disk;
 mod walmgr_init;
