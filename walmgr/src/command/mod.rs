@@ -38,10 +38,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     log::set_level(if cli.quiet { 0 } else { 1 + u8::from(cli.verbose) });
     if let Verb::Init(args) = &cli.verb {
         // Writes the configuration, so it cannot read it.
-        return exit(init::run(&cli.config, cli.dry_run, args));
+        return report(init::run(&cli.config, cli.dry_run, args));
     }
     if let Verb::RemoteStore(args) = &cli.verb {
-        return exit(remote_store::run(args));
+        return report(remote_store::run(args));
     }
     let context = Config::load(&cli.config).map(|config| {
         log::set_target(&config.log);
@@ -51,10 +51,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Has exit codes of its own, also for a configuration that cannot be read.
         return ExitCode::from(archive_get::run(context, args));
     }
-    exit(context.and_then(|context| dispatch(&context, &cli.verb)))
+    report(context.and_then(|context| dispatch(&context, &cli.verb)))
 }
 
-fn exit(outcome: Result<()>) -> ExitCode {
+/// Say what went wrong, if anything did; the exit code.
+pub(crate) fn report(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
