@@ -128,8 +128,9 @@ impl TryFrom<(String, u32, u64, u32, u32)> for Chunk {
 pub(crate) fn store(stanza: &Stanza, id: &str, manifest: &Manifest) -> Result<Hash> {
     let text = to_lines(manifest)?;
     let key = key(stanza, id);
+    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
     stanza.store.create(&key, &mut |sink| {
-        object::write(sink, &mut Cursor::new(&text), Codec::Zstd(3)).map(|_| ())
+        object::write(sink, &mut Cursor::new(&text), length, Codec::Zstd(3)).map(|_| ())
     })?;
     Ok(Hash::of(&text))
 }

@@ -12,8 +12,9 @@
 //! The hash travels with the bytes in one atomic object, so there is no second file that could disagree. Without walmgr,
 //! `tail -c +73 OBJECT | zstd -d` gives the file.
 
-use std::io::{self, Read, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
+use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -105,37 +106,76 @@ pub(crate) struct Meta {
     pub(crate) hash: Hash,
 }
 
-/// Write content as an object.
-pub(crate) fn write(sink: &mut dyn Sink, content: &mut dyn Read, codec: Codec) -> Result<Meta> {
+/// What is read, hashed and compressed at a time: few system calls, the bytes stay in the processor's cache between the steps, and the
+/// allocator keeps buffers of this size.
+const BLOCK: usize = 64 << 10;
+
+/// Write content of a length that is known before, which lets the compressor choose well, as an object.
+///
+/// # Errors
+/// [`Error::Corrupt`] when the content turns out to have another length.
+pub(crate) fn write(
+    sink: &mut dyn Sink,
+    content: &mut dyn Read,
+    expected: u64,
+    codec: Codec,
+) -> Result<Meta> {
     let to = || Error::repository("write object");
-    sink.write_all(&[0; HEADER]).map_err(to())?;
-    let mut hashing = Hashing { inner: content, hash: Sha256::new(), length: 0 };
-    match codec {
-        Codec::None => {
-            io::copy(&mut hashing, sink).map_err(to())?;
-        }
+    let mut out = BufWriter::with_capacity(BLOCK, sink);
+    out.write_all(&[0; HEADER]).map_err(to())?;
+    let mut digest = Sha256::new();
+    let length = match codec {
+        Codec::None => absorb(content, expected, &mut digest, &mut out)?,
         Codec::Zstd(level) => {
-            let mut encoder = zstd::Encoder::new(&mut *sink, level).map_err(to())?;
-            io::copy(&mut hashing, &mut encoder).map_err(to())?;
+            let mut encoder = zstd::Encoder::new(&mut out, level).map_err(to())?;
+            encoder.set_pledged_src_size(Some(expected)).map_err(to())?;
+            let length = absorb(content, expected, &mut digest, &mut encoder)?;
             encoder.finish().map_err(to())?;
+            length
         }
         Codec::Lz4 => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(&mut *sink);
-            io::copy(&mut hashing, &mut encoder).map_err(to())?;
+            let info = FrameInfo::new().block_size(BlockSize::Max64KB);
+            let mut encoder = FrameEncoder::with_frame_info(info, &mut out);
+            let length = absorb(content, expected, &mut digest, &mut encoder)?;
             encoder.finish().map_err(|error| to()(io::Error::from(error)))?;
+            length
         }
-    }
-    let end = sink.stream_position().map_err(to())?;
-    let meta = Meta {
-        codec,
-        length: hashing.length,
-        stored: end - 72,
-        hash: Hash(hashing.hash.finalize().into()),
     };
-    sink.seek(SeekFrom::Start(0)).map_err(to())?;
-    sink.write_all(&header(&meta)).map_err(to())?;
-    sink.seek(SeekFrom::Start(end)).map_err(to())?;
+    let end = out.stream_position().map_err(to())?;
+    let meta = Meta { codec, length, stored: end - 72, hash: Hash(digest.finalize().into()) };
+    out.seek(SeekFrom::Start(0)).map_err(to())?;
+    out.write_all(&header(&meta)).map_err(to())?;
+    out.seek(SeekFrom::Start(end)).map_err(to())?;
+    out.flush().map_err(to())?;
     Ok(meta)
+}
+
+/// Hash everything and pass it on; its length.
+fn absorb(
+    content: &mut dyn Read,
+    expected: u64,
+    digest: &mut Sha256,
+    to: &mut dyn Write,
+) -> Result<u64> {
+    let changed = || Error::Corrupt("the file changed while it was read".to_owned());
+    let mut buffer = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        let count = match content.read(&mut buffer) {
+            Ok(0) if length == expected => return Ok(length),
+            Ok(0) => return Err(changed()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::local("read content")(error)),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        length += u64::try_from(count).unwrap_or(0);
+        if length > expected {
+            return Err(changed());
+        }
+        digest.update(bytes);
+        to.write_all(bytes).map_err(Error::repository("write object"))?;
+    }
 }
 
 /// Read the header of an object and hold it against the object's size.
@@ -213,7 +253,7 @@ fn pump(
     hash: &mut Sha256,
     length: &mut u64,
 ) -> std::result::Result<(), Problem> {
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = vec![0; BLOCK];
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -251,21 +291,6 @@ fn parse_header(bytes: &[u8; HEADER]) -> Option<Meta> {
         stored: u64::from_le_bytes(bytes.get(24..32)?.try_into().ok()?),
         hash: Hash(bytes.get(32..64)?.try_into().ok()?),
     })
-}
-
-struct Hashing<'a> {
-    inner: &'a mut dyn Read,
-    hash: Sha256,
-    length: u64,
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hash.update(buffer.get(..count).unwrap_or_default());
-        self.length += u64::try_from(count).unwrap_or(0);
-        Ok(count)
-    }
 }
 
 /// Remembers an error of the storage, which a decoder would report as bad data.
@@ -314,9 +339,21 @@ mod tests {
 
     fn stored(content: &[u8], codec: Codec) -> Bytes {
         let mut sink = Cursor::new(Vec::new());
-        let meta = write(&mut sink, &mut &content[..], codec).unwrap();
+        let meta =
+            write(&mut sink, &mut &content[..], content.len().try_into().unwrap(), codec).unwrap();
         assert_eq!(meta.hash, Hash::of(content));
         Bytes(sink.into_inner())
+    }
+
+    #[test]
+    fn content_of_another_length_than_announced_is_refused() {
+        for codec in [Codec::None, Codec::Zstd(3), Codec::Lz4] {
+            for length in [0, 4, 6] {
+                let mut sink = Cursor::new(Vec::new());
+                let outcome = write(&mut sink, &mut &b"12345"[..], length, codec);
+                assert!(matches!(outcome, Err(Error::Corrupt(_))), "{codec:?} {length}");
+            }
+        }
     }
 
     fn codec() -> impl Strategy<Value = Codec> {

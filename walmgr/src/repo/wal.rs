@@ -250,8 +250,8 @@ fn create(
     }
     stanza.store.create(key, &mut |sink| {
         file.rewind().map_err(Error::local(format!("read {key}")))?;
-        let meta = object::write(sink, file, codec)?;
-        if meta.length != length || hash.is_some_and(|hash| hash != meta.hash) {
+        let meta = object::write(sink, file, length, codec)?;
+        if hash.is_some_and(|hash| hash != meta.hash) {
             return Err(Error::Corrupt(format!("{key} changed while it was read")));
         }
         Ok(())
