@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let listener = Server::listen(&socket)?;
     log::notice(format_args!("listening on {}", socket.display()));
     let server = Server { config: context.config.file.clone(), pusher, prefetcher };
-    std::thread::spawn(move || Arc::new(server).serve(&listener));
+    std::thread::spawn(move || server.serve(&listener));
     let signal = signals.forever().next();
     log::notice(format_args!("ended by signal {}", signal.unwrap_or_default()));
     // Clients that wait see the connection end, and do the work themselves.

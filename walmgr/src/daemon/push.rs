@@ -20,7 +20,10 @@ pub(crate) struct Pusher {
     context: Context,
     ahead: usize,
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is something for a thread to do.
+    work: Condvar,
+    /// A file is stored, or has failed.
+    settled: Condvar,
 }
 
 #[derive(Default)]
@@ -64,7 +67,8 @@ impl Identity {
 impl Pusher {
     /// A pusher that stores up to `ahead` files before they are asked for.
     pub(crate) fn new(context: Context, ahead: usize) -> Self {
-        Self { context, ahead, state: Mutex::new(State::default()), changed: Condvar::new() }
+        let (work, settled) = (Condvar::new(), Condvar::new());
+        Self { context, ahead, state: Mutex::new(State::default()), work, settled }
     }
 
     /// Store a file, or find that it is stored. The exit code and message of a failure.
@@ -74,15 +78,15 @@ impl Pusher {
         let mut asked = false;
         loop {
             match state.jobs.get(path) {
-                Some(Job::Pending) => state = self.wait(state),
+                Some(Job::Pending) => state = wait(&self.settled, state),
                 Some(Job::Stored(identity)) => {
                     let same = Identity::of(path) == Some(*identity);
                     state.jobs.remove(path);
                     if state.jobs.len() <= self.ahead / 2 {
                         state.refill = Some(path.to_owned());
+                        self.work.notify_one();
                     }
                     if same {
-                        self.changed.notify_all();
                         return Ok(());
                     }
                 }
@@ -97,7 +101,7 @@ impl Pusher {
                     asked = true;
                     state.jobs.insert(path.to_owned(), Job::Pending);
                     state.queue.push_front(path.to_owned());
-                    self.changed.notify_all();
+                    self.work.notify_one();
                 }
             }
         }
@@ -114,7 +118,7 @@ impl Pusher {
                         self.look_ahead(&path);
                         self.state()
                     }
-                    None => self.wait(state),
+                    None => wait(&self.work, state),
                 };
                 continue;
             };
@@ -129,7 +133,7 @@ impl Pusher {
                 (Err(error), _) => Job::Failed(error.exit_code(), error.to_string()),
             };
             state.jobs.insert(path, job);
-            self.changed.notify_all();
+            self.settled.notify_all();
         }
     }
 
@@ -177,14 +181,14 @@ impl Pusher {
             }
         }
         log::debug(format_args!("{} files in work", state.jobs.len()));
-        self.changed.notify_all();
+        self.work.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
+fn wait<'a>(event: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    event.wait(state).unwrap_or_else(PoisonError::into_inner)
 }

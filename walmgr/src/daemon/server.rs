@@ -1,10 +1,12 @@
-//! The daemon's socket: a thread per connection, of which there is one per command that PostgreSQL runs.
+//! The daemon's socket: a few threads that accept and answer. PostgreSQL runs one archive_command and one restore_command at a time, and
+//! a thread started for each would cost more than the answer.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::daemon::prefetch::Prefetcher;
 use crate::daemon::protocol::{self, Reply, Request, Verb};
@@ -12,6 +14,12 @@ use crate::daemon::push::Pusher;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::wal::Fetched;
+
+/// Connections that are served at the same time; others wait.
+const THREADS: usize = 8;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What connections are served with.
 pub(crate) struct Server {
@@ -42,22 +50,30 @@ impl Server {
     }
 
     /// Answer, for ever.
-    pub(crate) fn serve(self: Arc<Self>, listener: &UnixListener) {
+    pub(crate) fn serve(&self, listener: &UnixListener) {
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| self.accept(listener));
+            }
+        });
+    }
+
+    fn accept(&self, listener: &UnixListener) {
         for stream in listener.incoming() {
             match stream {
-                Ok(stream) => {
-                    let server = Arc::clone(&self);
-                    std::thread::spawn(move || server.answer(stream));
-                }
+                Ok(stream) => self.answer(stream),
                 Err(error) => {
                     log::warning(format_args!("cannot accept a connection: {error}"));
-                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    std::thread::sleep(Duration::from_millis(100));
                 }
             }
         }
     }
 
     fn answer(&self, mut stream: UnixStream) {
+        if stream.set_read_timeout(Some(PATIENCE)).is_err() {
+            return;
+        }
         let Ok(request) = protocol::receive::<Request>(&stream) else { return };
         let reply = self.reply(&request);
         // A client that is gone asks again.
