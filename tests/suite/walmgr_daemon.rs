@@ -55,6 +55,19 @@ fn backlog(segments: u32) -> Site {
     site
 }
 
+/// Names of the files that wait for an archiver, in order.
+fn ready(site: &Site) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(site.cluster.data_dir().join("pg_wal/archive_status"))
+            .unwrap()
+            .filter_map(|entry| {
+                entry.unwrap().file_name().to_str()?.strip_suffix(".ready").map(str::to_owned)
+            })
+            .collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_backlog_drains_through_the_daemon_and_past_its_death() {
     let site = backlog(40);
@@ -79,17 +92,32 @@ fn a_backlog_drains_through_the_daemon_and_past_its_death() {
 }
 
 #[test]
+fn a_daemon_answers_for_its_own_configuration_only() {
+    let site = backlog(2);
+    let other = site.cluster.dir().join("other.toml");
+    let text =
+        fs::read_to_string(site.config()).unwrap().replace("stanza = 'main'", "stanza = 'other'");
+    write_owned(&other, text.as_bytes());
+    let walmgr = |args: &[&str]| {
+        let mut command = site.cluster.run_as(site.cluster.dir().join("walmgr"));
+        command.current_dir(site.cluster.data_dir()).arg("--config").arg(&other).args(args);
+        assert!(command.status().unwrap().success(), "{args:?}");
+    };
+    walmgr(&["setup", "--repository-only"]);
+    let name = ready(&site).remove(0);
+    let _daemon = Daemon::start(&site, "");
+    // The socket is where the command looks for one first.
+    walmgr(&["archive-push", &format!("pg_wal/{name}")]);
+    let stored = site.repository().join("other/wal").join(&name[..8]).join(&name[8..16]);
+    assert!(stored.join(&name).exists());
+}
+
+#[test]
 fn what_was_stored_ahead_is_not_acknowledged_for_another_file() {
     let mut site = backlog(4);
     site.cluster.stop(Stop::Fast);
     let wal = site.cluster.data_dir().join("pg_wal");
-    let mut ready: Vec<String> = fs::read_dir(wal.join("archive_status"))
-        .unwrap()
-        .filter_map(|entry| {
-            entry.unwrap().file_name().to_str()?.strip_suffix(".ready").map(str::to_owned)
-        })
-        .collect();
-    ready.sort();
+    let ready = ready(&site);
     let _daemon = Daemon::start(&site, "");
     site.ok(&["archive-push", &format!("pg_wal/{}", ready[0])]);
     // The others are stored although nobody has asked yet.

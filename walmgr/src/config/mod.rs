@@ -273,7 +273,8 @@ impl Config {
 
     /// The daemon's socket.
     pub(crate) fn socket(&self) -> Option<PathBuf> {
-        let beside = || self.cluster.data.as_ref().map(|data| data.join("walmgr.sock"));
+        let beside =
+            || self.cluster.data.as_ref().map(|data| data.join(crate::daemon::client::SOCKET));
         self.daemon.socket.clone().or_else(beside)
     }
 

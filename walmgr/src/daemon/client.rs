@@ -1,12 +1,17 @@
 //! Asking the daemon. Every failure to get an answer means "do it yourself".
 
+use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::context::Context;
 use crate::daemon::protocol::{self, Reply, Request, Verb};
+use crate::error::{Error, Result};
 use crate::log;
+
+/// Name of the daemon's socket in the data directory, where it is unless the configuration says otherwise.
+pub(crate) const SOCKET: &str = "walmgr.sock";
 
 /// Ask the daemon to push or get; `None` when there is none that answers.
 pub(crate) fn ask(
@@ -16,16 +21,42 @@ pub(crate) fn ask(
     path: &Path,
     patience: Option<Duration>,
 ) -> Option<Reply> {
-    let socket = context.config.socket()?;
-    let mut stream = UnixStream::connect(&socket).ok()?;
-    stream.set_read_timeout(patience).ok()?;
     let request = Request {
         config: context.config.file.clone(),
         verb,
         name: name.to_owned(),
         path: std::path::absolute(path).ok()?,
     };
-    let answered = protocol::send(&mut stream, &request).and_then(|()| protocol::receive(&stream));
+    exchange(&context.config.socket()?, &request, patience)
+}
+
+/// The archive_command that `setup` writes, `walmgr --config FILE archive-push PATH`, run by the server in its data directory while a
+/// daemon listens there: the outcome, before anything is parsed or read, since the server waits for it with every segment. `None`
+/// for everything else, which then goes the long way. The daemon answers only for its own configuration file.
+pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Result<()>> {
+    let args: Vec<OsString> = args.take(6).collect();
+    let [_, option, config, verb, path] = args.as_slice() else { return None };
+    if option != "--config" || verb != "archive-push" {
+        return None;
+    }
+    let path = std::path::absolute(path).ok()?;
+    let request = Request {
+        config: PathBuf::from(config),
+        verb: Verb::Push,
+        name: path.file_name()?.to_str()?.to_owned(),
+        path,
+    };
+    match exchange(Path::new(SOCKET), &request, None)? {
+        Reply::Done => Some(Ok(())),
+        Reply::Failed(code, message) => Some(Err(Error::Daemon(code, message))),
+        Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine => None,
+    }
+}
+
+fn exchange(socket: &Path, request: &Request, patience: Option<Duration>) -> Option<Reply> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(patience).ok()?;
+    let answered = protocol::send(&mut stream, request).and_then(|()| protocol::receive(&stream));
     match answered {
         Ok(Reply::NotMine) => None,
         Ok(reply) => Some(reply),
