@@ -1,9 +1,10 @@
-//! Bringing files: threads take files from a queue, and write chunks to their places.
+//! Bringing files: threads take files from a queue, and write chunks to their places; one more has the disk write them meanwhile.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use crate::backup::manifest::{CONFIG, Chunk, FileEntry, Manifest};
 use crate::backup::progress::Progress;
@@ -17,6 +18,13 @@ use crate::restore::place::{Existing, Place};
 /// Chunks that one thread brings at a time.
 const PART: usize = 256;
 
+/// Parts of at least this many bytes are synced while others are brought. The sync of the whole file system that ends a restore has to
+/// write the rest, which is then little.
+const SYNC_EARLY: u64 = 1 << 20;
+
+/// Parts that may wait for the disk before the threads that bring more do.
+const UNSYNCED: usize = 16;
+
 /// A run of chunks of one file.
 struct Part<'a> {
     file: &'a FileEntry,
@@ -25,7 +33,7 @@ struct Part<'a> {
     chunks: &'a [Chunk],
 }
 
-/// Bring all files but the control file. They are not synced yet.
+/// Bring all files but the control file. Not all of them are synced yet.
 ///
 /// # Errors
 /// The first that any thread met.
@@ -54,19 +62,32 @@ pub(crate) fn restore(
     let progress = Progress::new(total);
     std::thread::scope(|scope| {
         scope.spawn(|| progress.show("restore"));
-        let work = || {
+        let (written, unsynced) = mpsc::sync_channel(UNSYNCED);
+        let (parts, packs, next, stop, progress) = (&parts, &packs, &next, &stop, &progress);
+        let work = |written: mpsc::SyncSender<_>| {
             while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                if let Err(error) = bring(part, &packs, place.existing, &progress) {
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(error);
+                let (file, bytes) =
+                    bring(part, packs, place.existing, progress).inspect_err(|_| {
+                        stop.store(true, Ordering::Relaxed);
+                    })?;
+                // Fails only when the other side has failed, which is reported there.
+                if bytes >= SYNC_EARLY && written.send((file, &part.place)).is_err() {
+                    break;
                 }
             }
             Ok(())
         };
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let mut workers: Vec<_> = (0..jobs)
+            .map(|_| {
+                let written = written.clone();
+                scope.spawn(move || work(written))
+            })
+            .collect();
+        drop(written);
+        workers.push(scope.spawn(move || sync(unsynced)));
         let mut outcome = Ok(());
         for worker in workers {
             let ended = worker
@@ -76,6 +97,13 @@ pub(crate) fn restore(
         }
         progress.finish();
         outcome
+    })
+}
+
+/// Sync what was written.
+fn sync(unsynced: mpsc::Receiver<(File, &PathBuf)>) -> Result<()> {
+    unsynced.into_iter().try_for_each(|(file, place)| {
+        file.sync_data().map_err(Error::local(format!("sync {}", place.display())))
     })
 }
 
@@ -108,15 +136,16 @@ fn split<'a>(file: &'a FileEntry, target: &Path, parts: &mut Vec<Part<'a>>) {
     }
 }
 
+/// Bring a part: the file, and how many bytes of it were written.
 fn bring(
     part: &Part<'_>,
     packs: &Packs<'_>,
     existing: Existing,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<(File, u64)> {
     let what = || Error::local(format!("write {}", part.place.display()));
     let file = File::options().read(true).write(true).open(&part.place).map_err(what())?;
-    let mut offset = part.offset;
+    let (mut offset, mut written) = (part.offset, 0);
     let mut buffer = Vec::new();
     for chunk in part.chunks {
         let length = usize::try_from(chunk.length).unwrap_or(0);
@@ -130,9 +159,10 @@ fn bring(
                 .map_err(|error| Error::Corrupt(format!("{}: {error}", part.file.path)))?;
             file.write_all_at(&content, offset).map_err(what())?;
             failpoint::visit("restore.chunk").map_err(what())?;
+            written += u64::from(chunk.length);
         }
         offset += u64::from(chunk.length);
         progress.add(length);
     }
-    Ok(())
+    Ok((file, written))
 }
