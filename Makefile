@@ -23,7 +23,7 @@ help:
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer programs
+.PHONY: needs tree peer programs archivers
 needs:
 	@tests/env/needs.sh
 tree: needs
@@ -32,6 +32,8 @@ peer: needs
 	@tests/env/tree.sh peer
 programs: needs
 	@tests/env/programs.sh
+archivers: needs
+	@tests/env/archivers.sh
 
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
@@ -78,12 +80,13 @@ test: build peer programs
 	cargo test --locked -p pgq_core -p walmgr -p pgq_client
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 
-# Ratios of CPU time, so a release build. BENCH="insert idle" runs only those parts.
+# Ratios, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
-bench: build-release peer programs
-	cargo build --locked --release -p pgq_client --bins
+bench: build-release peer programs archivers
+	cargo build --locked --release -p pgq_client -p walmgr --bins
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)
+	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench walmgr -- $(BENCH)
 
 .PHONY: lint fmt
 lint: tree
