@@ -19,7 +19,7 @@ help:
 	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
 	@echo "make test      run every test"
 	@echo "make lint      rustfmt, clippy, rustdoc; warnings are errors"
-	@echo "make bench     ratios against upstream PgQ and raw SQL"
+	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make fmt       format the sources"
 

@@ -3,7 +3,7 @@
 //! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain, backup, start. Contestants run in turn,
 //! each round gives one ratio, and medians are printed. Everything is synced before each measurement, but the disk is what it is:
 //! where its speed matters, only ratios of the same round mean something.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "in a benchmark a failed step ends the run")]
+#![expect(clippy::unwrap_used, reason = "in a benchmark a failed step ends the run")]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(
     clippy::as_conversions,
