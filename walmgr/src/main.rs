@@ -27,8 +27,8 @@ mod wal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Some(pushed) = daemon::client::push_at_once(std::env::args_os()) {
-        return command::report(pushed);
+    if daemon::client::push_at_once(std::env::args_os()) {
+        return ExitCode::SUCCESS;
     }
     match cli::Cli::from_process() {
         Ok(cli) => command::run(cli),

@@ -55,7 +55,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 }
 
 /// Say what went wrong, if anything did; the exit code.
-pub(crate) fn report(outcome: Result<()>) -> ExitCode {
+fn report(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

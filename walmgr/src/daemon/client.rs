@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::daemon::protocol::{self, Reply, Request, Verb};
-use crate::error::{Error, Result};
 use crate::log;
 
 /// Name of the daemon's socket in the data directory, where it is unless the configuration says otherwise.
@@ -31,26 +30,21 @@ pub(crate) fn ask(
 }
 
 /// The archive_command that `setup` writes, `walmgr --config FILE archive-push PATH`, run by the server in its data directory while a
-/// daemon listens there: the outcome, before anything is parsed or read, since the server waits for it with every segment. `None`
-/// for everything else, which then goes the long way. The daemon answers only for its own configuration file.
-pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Result<()>> {
+/// daemon listens there: true when the file is stored, before anything is parsed or read, since the server waits for it with every
+/// segment. Everything else goes the long way, a failure too: only the configuration says where messages go. The daemon answers
+/// only for its own configuration file.
+pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> bool {
     let args: Vec<OsString> = args.take(6).collect();
-    let [_, option, config, verb, path] = args.as_slice() else { return None };
+    let [_, option, config, verb, path] = args.as_slice() else { return false };
     if option != "--config" || verb != "archive-push" {
-        return None;
+        return false;
     }
-    let path = std::path::absolute(path).ok()?;
-    let request = Request {
-        config: PathBuf::from(config),
-        verb: Verb::Push,
-        name: path.file_name()?.to_str()?.to_owned(),
-        path,
+    let Ok(path) = std::path::absolute(path) else { return false };
+    let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+        return false;
     };
-    match exchange(Path::new(SOCKET), &request, None)? {
-        Reply::Done => Some(Ok(())),
-        Reply::Failed(code, message) => Some(Err(Error::Daemon(code, message))),
-        Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine => None,
-    }
+    let request = Request { config: PathBuf::from(config), verb: Verb::Push, name, path };
+    matches!(exchange(Path::new(SOCKET), &request, None), Some(Reply::Done))
 }
 
 fn exchange(socket: &Path, request: &Request, patience: Option<Duration>) -> Option<Reply> {
