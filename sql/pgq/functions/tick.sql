@@ -52,7 +52,8 @@ begin
                         true)
            end;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp
+    set enable_bitmapscan = off set enable_sort = off; -- as for pgq._tick
 
 comment on function pgq._due_queues() is 'queues in which a tick may be due';
 
