@@ -111,6 +111,7 @@ pub(super) unsafe fn begin_row_store(
         // SAFETY: not null is checked first; the node tag is the first field of every node.
         let takes_set = !info.is_null()
             && unsafe { (*info).type_ } == pg_sys::NodeTag::T_ReturnSetInfo
+            // SAFETY: the tag says that it is one.
             && unsafe { (*info).allowedModes }
                 & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
                 != 0;

@@ -74,6 +74,7 @@ unsafe extern "C-unwind" fn hook(
 }
 
 // The bindings have this as a wrapper with a guard.
+// SAFETY: declared as in tcop/utility.h of these versions.
 #[cfg(not(feature = "pg13"))]
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
@@ -88,6 +89,7 @@ unsafe extern "C-unwind" {
     );
 }
 
+// SAFETY: as above, of version 13.
 #[cfg(feature = "pg13")]
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
@@ -122,6 +124,10 @@ unsafe fn run_top_level(statement: *mut pg_sys::PlannedStmt, text: *const c_char
     }
 }
 
+/// True for COMMIT PREPARED.
+///
+/// # Safety
+/// The statement lives through the call.
 unsafe fn is_commit_prepared(statement: *mut pg_sys::PlannedStmt) -> bool {
     // SAFETY: utility statements come as planned statements around the parsed one.
     unsafe {
