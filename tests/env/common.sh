@@ -31,3 +31,25 @@ tree_bin() { echo "$(tree_root "$1")/usr/lib/postgresql/$PG/bin"; }
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+
+# unpack NAME DEST PACKAGE...: put what Debian's packages hold under a fresh directory, without installing any of them. The packages are
+# kept in $PGQ_WORK/debs/NAME.
+unpack() {
+  local debs=$PGQ_WORK/debs/$1 dest=$2 package
+  shift 2
+  mkdir -p "$debs"
+  cd "$debs"
+  for package in "$@"; do
+    compgen -G "${package}_*.deb" >/dev/null && continue
+    say "downloading $package"
+    # A stale package list names versions that the archive no longer has; only root may refresh it.
+    apt-get download -qq "$package" 2>/dev/null ||
+      { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq "$package" 2>/dev/null; } ||
+      die "cannot download $package; run 'apt-get update' as root and try again"
+  done
+  rm -rf "$dest"
+  mkdir -p "$dest"
+  for package in "$@"; do
+    dpkg -x "$(ls "$debs/${package}"_*.deb | tail -n 1)" "$dest"
+  done
+}

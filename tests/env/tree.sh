@@ -17,23 +17,7 @@ case $name in
   *) die "unknown tree '$name': it is ours or peer" ;;
 esac
 
-debs=$PGQ_WORK/debs/$PG
-mkdir -p "$debs"
-cd "$debs"
-for package in $packages; do
-  compgen -G "${package}_*.deb" >/dev/null && continue
-  say "downloading $package"
-  # A stale package list names versions that the archive no longer has; only root may refresh it.
-  apt-get download -qq "$package" 2>/dev/null ||
-    { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq "$package" 2>/dev/null; } ||
-    die "cannot download $package; run 'apt-get update' as root and try again"
-done
-
-rm -rf "$dest"
-mkdir -p "$dest"
-for package in $packages; do
-  dpkg -x "$(ls "$debs/${package}"_*.deb | tail -n 1)" "$dest"
-done
+unpack "$PG" "$dest" $packages
 "$(tree_bin "$name")/postgres" --version >/dev/null || die "the PostgreSQL in $dest does not start"
 touch "$dest/.complete"
 say "PostgreSQL tree '$name' is ready in $dest"
