@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
 use pgq_client::{Consumer, OnFailure};
-use pgq_tests::{Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{Scratch, Tree, wait_until};
 use postgres::Client;
 
 use crate::client_program::{
-    create_queue, database_on, dsn, insert_and_tick, pgq, run, stderr, tick, value,
+    create_queue, database_on, dsn, insert_and_tick, pgq, run, stderr, target, tick, value,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,14 +101,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn target(sql: &str) -> (Scratch, Client) {
-    let scratch = scratch_database_on(Tree::Ours);
-    let mut client = scratch.connect();
-    client.batch_execute("create extension pgq; create extension pgq_ext cascade").unwrap();
-    client.batch_execute(sql).unwrap();
-    (scratch, client)
 }
 
 #[test]

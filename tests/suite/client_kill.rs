@@ -7,12 +7,12 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use pgq_tests::{Scratch, Tree, scratch_database_on};
+use pgq_tests::{Scratch, Tree};
 use postgres::Client;
 
 use crate::client_program::{
-    create_queue, database_on, dsn, insert_and_tick, pgq, programs, stderr, tick, tick_always,
-    value,
+    create_queue, database_on, dsn, insert_and_tick, pgq, programs, stderr, target, tick,
+    tick_always, value,
 };
 
 /// Batches of a trial, and events in each.
@@ -297,15 +297,6 @@ fn member_of_a_group_is_exactly_once_whether_it_comes_back_or_another_takes_over
             assert_exactly_once(&mut client, death);
         }
     }
-}
-
-/// A database with pgq_ext, and PgQ where events go to queues.
-fn target(sql: &str) -> (Scratch, Client) {
-    let scratch = scratch_database_on(Tree::Ours);
-    let mut client = scratch.connect();
-    client.batch_execute("create extension pgq; create extension pgq_ext cascade").unwrap();
-    client.batch_execute(sql).unwrap();
-    (scratch, client)
 }
 
 /// Numbers of the events in the target's queues, which are emptied.

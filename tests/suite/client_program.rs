@@ -63,6 +63,15 @@ pub(crate) fn value(client: &mut Client, sql: &str) -> String {
         .unwrap_or_default()
 }
 
+/// A database with pgq_ext, and PgQ where events go to queues.
+pub(crate) fn target(sql: &str) -> (Scratch, Client) {
+    let scratch = scratch_database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    client.batch_execute("create extension pgq; create extension pgq_ext cascade").unwrap();
+    client.batch_execute(sql).unwrap();
+    (scratch, client)
+}
+
 /// The directory of programs that `cargo build -p pgq_client --bins --examples` made.
 pub(crate) fn programs() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
