@@ -27,8 +27,14 @@ fn run(client: &mut Client, statement: &str) -> Option<String> {
 fn random_changes_are_captured_as_upstream_captures_them() {
     let mut random = Random::for_test("differential");
     let rounds = std::env::var("PGQ_ROUNDS").map_or(50, |rounds| rounds.parse().unwrap());
-    let (_ours, mut ours) = database();
-    let (_peer, mut peer) = peer_database();
+    let (our_scratch, mut ours) = database();
+    let (peer_scratch, mut peer) = peer_database();
+    // A snapshot that is held keeps both servers from pruning pages, each at a time of its own: rows lie, and an UPDATE of several
+    // visits them, in the same order.
+    let mut holders = [our_scratch.connect(), peer_scratch.connect()];
+    for holder in &mut holders {
+        holder.batch_execute("begin isolation level repeatable read; select 1").unwrap();
+    }
     for side in [&mut ours, &mut peer] {
         side.batch_execute(SCHEMA).unwrap();
     }
