@@ -11,6 +11,9 @@ ours := $(work)/pg/$(PG)/ours/usr/lib/postgresql/$(PG)
 # Builds that are not for a server of the user's are against the private tree.
 private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
 features := --no-default-features --features pg$(PG)
+# walmgr's small client, which is a workspace of its own and for x86-64.
+push_crate := --manifest-path walmgr/push/Cargo.toml
+push := $(if $(filter x86_64,$(shell uname -m)),cargo build --locked $(push_crate),true)
 
 .PHONY: help
 help:
@@ -62,6 +65,7 @@ psql: build-release
 .PHONY: demo-walmgr
 demo-walmgr: tree
 	cargo build --locked -q -p walmgr
+	$(push) -q
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-walmgr
 
 # The pgq command with its man pages and completions, in target/client.
@@ -76,6 +80,7 @@ client: needs
 .PHONY: test
 test: build peer programs
 	cargo build --locked -p walmgr
+	$(push)
 	cargo build --locked -p pgq_client --bins --examples
 	cargo test --locked -p pgq_core -p walmgr -p pgq_client
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
@@ -84,6 +89,7 @@ test: build peer programs
 .PHONY: bench
 bench: build-release peer programs archivers
 	cargo build --locked --release -p pgq_client -p walmgr --bins
+	$(push) --release
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench walmgr -- $(BENCH)
@@ -91,10 +97,13 @@ bench: build-release peer programs archivers
 .PHONY: lint fmt
 lint: tree
 	cargo fmt --check
+	cargo fmt --check $(push_crate)
 	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(if $(filter x86_64,$(shell uname -m)),cargo clippy --locked $(push_crate) -- -D warnings)
 	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --workspace --document-private-items
 fmt:
 	cargo fmt
+	cargo fmt $(push_crate)
 
 # That the extension compiles for PostgreSQL 13 to 18.
 .PHONY: versions

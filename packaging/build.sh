@@ -21,3 +21,4 @@ cd "$root"
 PGRX_PG_CONFIG_PATH=$(command -v "$headers") \
   cargo build --locked --release -p pgq_ext --no-default-features --features "pg$major"
 cargo build --locked --release -p pgq_client -p walmgr
+[ "$(uname -m)" != x86_64 ] || cargo build --locked --release --manifest-path walmgr/push/Cargo.toml

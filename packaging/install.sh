@@ -34,7 +34,7 @@ mv "$pkglibdir/.pgq.so.new" "$pkglibdir/pgq.so"
 for old in pgq_lowlevel pgq_triggers; do
   [ -e "$pkglibdir/$old.so" ] || ln -s pgq.so "$pkglibdir/$old.so"
 done
-for program in pgq walmgr; do
+for program in pgq walmgr walmgr-push; do
   [ ! -x "$bindir/$program" ] || install -m 755 "$bindir/$program" "$bin/"
 done
 # The pages come from the program itself, so they are those of its version.

@@ -53,6 +53,7 @@ mod walmgr_expire;
 mod walmgr_full_disk;
 mod walmgr_init;
 mod walmgr_nothing_written;
+mod walmgr_push;
 mod walmgr_recovery;
 mod walmgr_s3;
 mod walmgr_s3_server;

@@ -11,10 +11,10 @@ use crate::walmgr_support::{Site, archiving, write_owned};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon; it is killed with the value.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    fn start(site: &Site, failpoint: &str) -> Self {
+    pub(crate) fn start(site: &Site, failpoint: &str) -> Self {
         let mut command = site.command(&["daemon"]);
         let child = command.env("WALMGR_FAILPOINT", failpoint).spawn().unwrap();
         let socket = site.cluster.data_dir().join("walmgr.sock");
@@ -44,7 +44,7 @@ impl Drop for Daemon {
 }
 
 /// A primary with segments that wait for an archiver.
-fn backlog(segments: u32) -> Site {
+pub(crate) fn backlog(segments: u32) -> Site {
     let site = Site::new(archiving().set("archive_command", "false").start());
     site.ok(&["setup", "--repository-only"]);
     site.cluster.psql("postgres", "create table t (n int)");
@@ -56,7 +56,7 @@ fn backlog(segments: u32) -> Site {
 }
 
 /// Names of the files that wait for an archiver, in order.
-fn ready(site: &Site) -> Vec<String> {
+pub(crate) fn ready(site: &Site) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(site.cluster.data_dir().join("pg_wal/archive_status"))
             .unwrap()

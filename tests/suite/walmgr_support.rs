@@ -46,9 +46,11 @@ impl Site {
     pub(crate) fn at(cluster: Cluster, repository: &Path, place: String) -> Self {
         let program = cluster.dir().join("walmgr");
         if !program.exists() {
-            let built = built_program();
-            if fs::hard_link(&built, &program).is_err() {
-                fs::copy(&built, &program).expect("copy walmgr");
+            for built in built_programs() {
+                let here = cluster.dir().join(built.file_name().expect("a file"));
+                if fs::hard_link(&built, &here).is_err() {
+                    fs::copy(&built, &here).expect("copy walmgr");
+                }
             }
         }
         let site = Self { cluster, repository: repository.to_owned(), place, program };
@@ -203,9 +205,12 @@ pub(crate) fn said<S: AsRef<str>>(args: &[S], output: &Output) -> String {
 }
 
 /// The program that cargo built beside this test.
-fn built_program() -> PathBuf {
+fn built_programs() -> [PathBuf; 2] {
     let suite = std::env::current_exe().expect("path of the test program");
-    let program = suite.parent().and_then(Path::parent).expect("cargo's directory").join("walmgr");
-    assert!(program.exists(), "{} is not built: cargo build -p walmgr", program.display());
-    program
+    let directory = suite.parent().and_then(Path::parent).expect("cargo's directory");
+    ["walmgr", "walmgr-push"].map(|name| {
+        let program = directory.join(name);
+        assert!(program.exists(), "{} is not built; make test builds it", program.display());
+        program
+    })
 }

@@ -62,7 +62,7 @@ impl Archiver {
                 if matches!(kind, Kind::Daemon(_)) {
                     daemon = Some(start_daemon(site, &config));
                 }
-                let program = site.cluster.dir().join("walmgr");
+                let program = site.cluster.dir().join("walmgr-push");
                 format!("{} --config {} archive-push %p", program.display(), config.display())
             }
             Kind::Backrest(codec) | Kind::BackrestAsync(codec) => {

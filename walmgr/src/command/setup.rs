@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if args.repository_only {
         return Ok(());
     }
-    let command = context.command_line("archive-push %p")?;
+    let command = context.archive_command()?;
     let mut settings = vec![("archive_command", command)];
     if sql::setting(&mut client, "archive_mode")? == "off" {
         settings.push(("archive_mode", "on".to_owned()));

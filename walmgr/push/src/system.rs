@@ -1,0 +1,270 @@
+//! The program's first instruction, Linux's system calls on x86-64, and what the compiler takes for granted: all unsafe code is here.
+//!
+//! Calling convention: Linux `Documentation/arch/x86/entry_64.rst` and the x86-64 System V ABI, sections 3.4.1 (the stack at a program's
+//! start) and A.2.1 (system calls).
+
+use core::arch::{asm, naked_asm};
+use core::ffi::{CStr, c_char};
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!(
+    "walmgr-push is for Linux on x86-64; elsewhere walmgr itself is the archive_command"
+);
+
+// <asm/unistd_64.h>
+const WRITE: usize = 1;
+const SOCKET: usize = 41;
+const CONNECT: usize = 42;
+const SENDTO: usize = 44;
+const RECVFROM: usize = 45;
+const EXECVE: usize = 59;
+const READLINK: usize = 89;
+const EXIT_GROUP: usize = 231;
+
+// <linux/socket.h>, <linux/net.h>, <asm-generic/errno-base.h>
+const AF_UNIX: u16 = 1;
+const SOCK_STREAM_CLOEXEC: usize = 1 | 0o2_000_000;
+const MSG_NOSIGNAL: usize = 0x4000;
+const EINTR: isize = -4;
+
+/// What the kernel gave the program.
+pub(crate) struct Process {
+    /// Ends with a null pointer, and after it comes the environment, which does too.
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+}
+
+impl Process {
+    /// The arguments, the program's name first.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        (0..).map_while(|number| {
+            // SAFETY: the vector ends with a null pointer, and the iterator ends there.
+            let argument = unsafe { self.arguments.add(number) };
+            // SAFETY: as above.
+            let argument = unsafe { *argument };
+            // SAFETY: the kernel made it a string with its end, which stays where it is while the program runs.
+            (!argument.is_null()).then(|| unsafe { CStr::from_ptr(argument) }.to_bytes())
+        })
+    }
+}
+
+/// A connection to a Unix socket.
+pub(crate) struct Connection(usize);
+
+impl Connection {
+    /// Connect to a socket at a path.
+    pub(crate) fn open(path: &[u8]) -> Option<Self> {
+        let mut address = [0_u8; 110];
+        let (family, place) = address.split_at_mut(2);
+        family.copy_from_slice(&AF_UNIX.to_ne_bytes());
+        place.get_mut(..path.len())?.copy_from_slice(path);
+        // SAFETY: takes no pointer.
+        let socket =
+            unsafe { call(SOCKET, [usize::from(AF_UNIX), SOCK_STREAM_CLOEXEC, 0, 0, 0, 0]) };
+        let socket = usize::try_from(socket).ok()?;
+        // SAFETY: the address lives until the call returns, and its length is told.
+        let connected =
+            unsafe { call(CONNECT, [socket, address.as_ptr().addr(), address.len(), 0, 0, 0]) };
+        (connected == 0).then_some(Self(socket))
+    }
+
+    /// Send all bytes.
+    pub(crate) fn send(&self, mut bytes: &[u8]) -> Option<()> {
+        while !bytes.is_empty() {
+            let (start, length) = (bytes.as_ptr().addr(), bytes.len());
+            // SAFETY: the kernel reads the slice, whose length is told, and no more.
+            let sent =
+                retried(|| unsafe { call(SENDTO, [self.0, start, length, MSG_NOSIGNAL, 0, 0]) })?;
+            bytes = bytes.get(sent..)?;
+        }
+        Some(())
+    }
+
+    /// Wait until the buffer is full.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Option<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let rest = buffer.get_mut(filled..)?;
+            let (start, length) = (rest.as_mut_ptr().expose_provenance(), rest.len());
+            // SAFETY: the kernel writes to the slice, which is borrowed for writing, and no further than its length.
+            let received = retried(|| unsafe { call(RECVFROM, [self.0, start, length, 0, 0, 0]) })?;
+            if received == 0 {
+                return None;
+            }
+            filled += received;
+        }
+        Some(())
+    }
+}
+
+/// Path of this program.
+pub(crate) fn own_path(buffer: &mut [u8]) -> Option<usize> {
+    read_link(c"/proc/self/exe", buffer)
+}
+
+/// Absolute path of the current directory.
+pub(crate) fn current_directory(buffer: &mut [u8]) -> Option<usize> {
+    read_link(c"/proc/self/cwd", buffer)
+}
+
+/// Become another program with the same arguments and environment; returns when that fails.
+///
+/// The path ends with a zero byte; one that does not is none.
+pub(crate) fn execute(path: &[u8], process: &Process) {
+    if CStr::from_bytes_with_nul(path).is_err() {
+        return;
+    }
+    let (arguments, environment) = (process.arguments.addr(), process.environment.addr());
+    // SAFETY: a string with its end, and two vectors as the kernel made them.
+    unsafe { call(EXECVE, [path.as_ptr().expose_provenance(), arguments, environment, 0, 0, 0]) };
+}
+
+/// Write to standard error; nothing can be done about a failure.
+pub(crate) fn complain(message: &[u8]) {
+    // SAFETY: the kernel reads the slice, whose length is told, and no more.
+    unsafe { call(WRITE, [2, message.as_ptr().expose_provenance(), message.len(), 0, 0, 0]) };
+}
+
+fn read_link(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
+    let (start, length) = (buffer.as_mut_ptr().expose_provenance(), buffer.len());
+    // SAFETY: a string with its end, and a buffer that is borrowed for writing, whose length is told.
+    let length =
+        unsafe { call(READLINK, [path.as_ptr().expose_provenance(), start, length, 0, 0, 0]) };
+    usize::try_from(length).ok()
+}
+
+/// The result of a call, made again while a signal interrupts it; `None` for a failure.
+fn retried(mut call: impl FnMut() -> isize) -> Option<usize> {
+    loop {
+        match call() {
+            EINTR => {}
+            result => return usize::try_from(result).ok(),
+        }
+    }
+}
+
+fn exit(code: u8) -> ! {
+    loop {
+        // SAFETY: takes no pointer, and does not return.
+        unsafe { call(EXIT_GROUP, [usize::from(code), 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Call the kernel; its result, an error negative.
+///
+/// # Safety
+/// Arguments that the kernel takes for addresses must be valid for what it does with them.
+unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: the caller answers for the arguments; the kernel changes nothing but these registers and what they point to.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Where the kernel starts the program: the stack has the number of arguments, the arguments, and the environment.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {start}", "ud2", start = sym start)
+}
+
+/// # Safety
+/// For [`_start`], with the stack as it was.
+unsafe extern "C" fn start(stack: *const *const c_char) -> ! {
+    // SAFETY: the first word is the number of arguments, a number of the size of a pointer.
+    let count = unsafe { *stack.cast::<usize>() };
+    // SAFETY: the vector of arguments follows.
+    let arguments = unsafe { stack.add(1) };
+    // SAFETY: the environment follows, after the null pointer that ends the arguments.
+    let environment = unsafe { arguments.add(count.wrapping_add(1)) };
+    exit(crate::main(&Process { arguments, environment }))
+}
+
+/// A fault of the program. The archiver logs this exit code, counts it and tries again; an abort would make it restart.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    complain(b"walmgr-push: ERROR: internal error\n");
+    exit(70)
+}
+
+/// `core` was compiled to unwind and names this; nothing unwinds here.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() -> ! {
+    exit(70)
+}
+
+// The compiler may call these for any copy or comparison, and without a C library nobody else has them. In assembly, so that it
+// does not make a call of itself out of the loop.
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(_to: *mut u8, _from: *const u8, _count: usize) -> *mut u8 {
+    naked_asm!("mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret")
+}
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(_to: *mut u8, _from: *const u8, _count: usize) -> *mut u8 {
+    naked_asm!(
+        "mov rax, rdi",
+        "mov rcx, rdx",
+        "mov r8, rdi",
+        "sub r8, rsi",
+        // Forwards, unless the end of what is copied would be overwritten first.
+        "cmp r8, rdx",
+        "jb 2f",
+        "rep movsb",
+        "ret",
+        "2:",
+        "lea rdi, [rdi + rdx - 1]",
+        "lea rsi, [rsi + rdx - 1]",
+        "std",
+        "rep movsb",
+        "cld",
+        "ret"
+    )
+}
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(_to: *mut u8, _byte: i32, _count: usize) -> *mut u8 {
+    naked_asm!("mov r8, rdi", "mov eax, esi", "mov rcx, rdx", "rep stosb", "mov rax, r8", "ret")
+}
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(_one: *const u8, _other: *const u8, _count: usize) -> i32 {
+    naked_asm!(
+        "xor eax, eax",
+        "mov rcx, rdx",
+        // For no bytes at all: the flags say equal.
+        "cmp eax, eax",
+        "repe cmpsb",
+        "je 2f",
+        "movzx eax, byte ptr [rdi - 1]",
+        "movzx ecx, byte ptr [rsi - 1]",
+        "sub eax, ecx",
+        "2: ret"
+    )
+}
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(_one: *const u8, _other: *const u8, _count: usize) -> i32 {
+    naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
+}
+
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(_string: *const c_char) -> usize {
+    naked_asm!("mov rax, -1", "2:", "inc rax", "cmp byte ptr [rdi + rax], 0", "jne 2b", "ret")
+}
