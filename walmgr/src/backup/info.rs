@@ -21,7 +21,7 @@ pub(crate) struct BackupInfo {
     pub(crate) id: String,
     /// The operator's words.
     pub(crate) label: String,
-    /// SHA-256 of the manifest.
+    /// BLAKE3 of the manifest.
     pub(crate) manifest_hash: String,
     /// Whose it is; text, since JSON readers lose digits of such numbers.
     pub(crate) system_identifier: String,

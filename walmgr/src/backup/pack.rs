@@ -39,7 +39,9 @@ impl Packer {
     pub(crate) fn pack(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         match self {
             Self::None => Ok(content.to_vec()),
-            Self::Lz4 => Ok(lz4_flex::block::compress(content)),
+            Self::Lz4 => {
+                lz4::block::compress(content, None, false).map_err(Error::local("compress"))
+            }
             Self::Zstd(zstd) => zstd.compress(content).map_err(Error::local("compress")),
         }
     }
@@ -140,7 +142,10 @@ impl Reader {
         let content = match self.codec {
             Codec::None => stored,
             Codec::Zstd(_) => zstd::bulk::decompress(&stored, length).map_err(|_| corrupt())?,
-            Codec::Lz4 => lz4_flex::block::decompress(&stored, length).map_err(|_| corrupt())?,
+            Codec::Lz4 => {
+                let size = i32::try_from(length).map_err(|_| corrupt())?;
+                lz4::block::decompress(&stored, Some(size)).map_err(|_| corrupt())?
+            }
         };
         if content.len() != length || Hash::of(&content) != chunk.hash {
             return Err(corrupt());

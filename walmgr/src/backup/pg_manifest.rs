@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{CONFIG, Control, Manifest};
 use crate::error::{Error, Result};
-use crate::repo::object::Hash;
 
 /// The text of `backup_manifest` for a backup.
 pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
@@ -38,7 +38,10 @@ pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
             info.timeline, info.start_lsn, info.stop_lsn
         ),
     )?;
-    let hash = Hash::of(out.as_bytes());
+    let mut hash = String::new();
+    for byte in Sha256::digest(out.as_bytes()) {
+        put(&mut hash, format_args!("{byte:02x}"))?;
+    }
     put(&mut out, format_args!("\"Manifest-Checksum\": \"{hash}\"}}\n"))?;
     Ok(out)
 }

@@ -5,7 +5,7 @@ use postgres::{Client, NoTls};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::stanza::StanzaInfo;
+use crate::repo::stanza::{self, StanzaInfo};
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 
@@ -56,7 +56,7 @@ pub(crate) fn stanza_info(client: &mut Client) -> Result<StanzaInfo> {
         return Err(Error::Usage(format!("PostgreSQL {pg_version} is too old: 13 is the oldest")));
     }
     Ok(StanzaInfo {
-        format: 1,
+        format: stanza::FORMAT,
         system_identifier: number(0)?,
         wal_segment_size: narrow(number(1)?)?,
         pg_version,

@@ -6,7 +6,7 @@
 //! | 8 | 1 | codec: 0 none, 1 zstd, 2 lz4 frame |
 //! | 16 | 8 | length of the content (little endian) |
 //! | 24 | 8 | length of what follows the header |
-//! | 32 | 32 | SHA-256 of the content |
+//! | 32 | 32 | BLAKE3 of the content |
 //! | 64 | 4 | CRC-32C of the 64 bytes before |
 //!
 //! The hash travels with the bytes in one atomic object, so there is no second file that could disagree. Without walmgr,
@@ -14,8 +14,7 @@
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
-use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
-use sha2::{Digest, Sha256};
+use blake3::Hasher;
 
 use crate::error::{Error, Result};
 use crate::repo::{Sink, Source};
@@ -23,14 +22,14 @@ use crate::repo::{Sink, Source};
 const MAGIC: [u8; 8] = *b"WALMGR\0\x01";
 const HEADER: usize = 72;
 
-/// SHA-256 of some content.
+/// BLAKE3 of some content: a cryptographic hash, four times as fast as SHA-256 even where the processor has instructions for that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Hash(pub(crate) [u8; 32]);
 
 impl Hash {
     /// Hash bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(blake3::hash(bytes).into())
     }
 
     /// Read the text form.
@@ -123,7 +122,7 @@ pub(crate) fn write(
     let to = || Error::repository("write object");
     let mut out = BufWriter::with_capacity(BLOCK, sink);
     out.write_all(&[0; HEADER]).map_err(to())?;
-    let mut digest = Sha256::new();
+    let mut digest = Hasher::new();
     let length = match codec {
         Codec::None => absorb(content, expected, &mut digest, &mut out)?,
         Codec::Zstd(level) => {
@@ -134,10 +133,9 @@ pub(crate) fn write(
             length
         }
         Codec::Lz4 => {
-            let info = FrameInfo::new().block_size(BlockSize::Max64KB);
-            let mut encoder = FrameEncoder::with_frame_info(info, &mut out);
+            let mut encoder = lz4_frame().build(&mut out).map_err(to())?;
             let length = absorb(content, expected, &mut digest, &mut encoder)?;
-            encoder.finish().map_err(|error| to()(io::Error::from(error)))?;
+            encoder.finish().1.map_err(to())?;
             length
         }
     };
@@ -150,11 +148,23 @@ pub(crate) fn write(
     Ok(meta)
 }
 
+/// Blocks that stay in the processor's cache and need no other: linked ones are 2 % smaller and take twice as long. No checksums
+/// beside the header's hash.
+fn lz4_frame() -> lz4::EncoderBuilder {
+    let mut frame = lz4::EncoderBuilder::new();
+    frame
+        .block_size(lz4::BlockSize::Max64KB)
+        .block_mode(lz4::BlockMode::Independent)
+        .block_checksum(lz4::liblz4::BlockChecksum::NoBlockChecksum)
+        .checksum(lz4::ContentChecksum::NoChecksum);
+    frame
+}
+
 /// Hash everything and pass it on; its length.
 fn absorb(
     content: &mut dyn Read,
     expected: u64,
-    digest: &mut Sha256,
+    digest: &mut Hasher,
     to: &mut dyn Write,
 ) -> Result<u64> {
     let changed = || Error::Corrupt("the file changed while it was read".to_owned());
@@ -231,7 +241,7 @@ type Decoded = (std::result::Result<(), Problem>, Hash, u64, Option<io::Error>);
 
 /// Decompress everything, hashing; reading errors of the storage come back apart from bad data.
 fn decode<R: Read>(mut stored: Tracking<R>, codec: Codec, to: &mut dyn Write) -> Decoded {
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     let mut length = 0;
     let copied = match codec {
         Codec::None => pump(&mut stored, to, &mut hash, &mut length),
@@ -239,10 +249,10 @@ fn decode<R: Read>(mut stored: Tracking<R>, codec: Codec, to: &mut dyn Write) ->
             Ok(mut decoder) => pump(&mut decoder, to, &mut hash, &mut length),
             Err(error) => Err(Problem::Decode(error)),
         },
-        Codec::Lz4 => {
-            let mut decoder = lz4_flex::frame::FrameDecoder::new(&mut stored);
-            pump(&mut decoder, to, &mut hash, &mut length)
-        }
+        Codec::Lz4 => match lz4::Decoder::new(&mut stored) {
+            Ok(mut decoder) => pump(&mut decoder, to, &mut hash, &mut length),
+            Err(error) => Err(Problem::Decode(error)),
+        },
     };
     (copied, Hash(hash.finalize().into()), length, stored.failed)
 }
@@ -250,7 +260,7 @@ fn decode<R: Read>(mut stored: Tracking<R>, codec: Codec, to: &mut dyn Write) ->
 fn pump(
     from: &mut dyn Read,
     to: &mut dyn Write,
-    hash: &mut Sha256,
+    hash: &mut Hasher,
     length: &mut u64,
 ) -> std::result::Result<(), Problem> {
     let mut buffer = vec![0; BLOCK];

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::repo::{Created, Store, create_small, read_all};
 
+/// Version of the layout. 1 had SHA-256 where 2 has BLAKE3, and was never released.
+pub(crate) const FORMAT: u32 = 2;
+
 /// What `STANZA/stanza.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StanzaInfo {
@@ -45,7 +48,7 @@ impl Stanza {
         })?;
         let info: StanzaInfo = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Corrupt(format!("{key}: {error}")))?;
-        if info.format != 1 {
+        if info.format != FORMAT {
             return Err(Error::Usage(format!(
                 "stanza \"{name}\" has unknown format {}",
                 info.format

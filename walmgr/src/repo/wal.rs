@@ -5,8 +5,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sha2::{Digest, Sha256};
-
 use crate::error::{Error, Result};
 use crate::repo::object::{self, Codec, Hash};
 use crate::repo::stanza::Stanza;
@@ -348,15 +346,8 @@ fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
 
 fn hash_file(file: &mut File) -> io::Result<Hash> {
     file.rewind()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(buffer.get(..count).unwrap_or_default());
-    }
+    let mut hash = blake3::Hasher::new();
+    hash.update_reader(&*file)?;
     file.rewind()?;
     Ok(Hash(hash.finalize().into()))
 }
