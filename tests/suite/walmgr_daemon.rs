@@ -91,6 +91,34 @@ fn a_backlog_drains_through_the_daemon_and_past_its_death() {
     site.archive_all();
 }
 
+/// Files are stored several at a time: at each step some of them have got further than others.
+#[test]
+fn a_daemon_may_die_or_fail_at_any_step_of_several_files() {
+    let mut site = backlog(60);
+    site.cluster.stop(Stop::Fast);
+    let names = ready(&site);
+    let mut left = names.iter();
+    let mut push = || {
+        // The client of a daemon that dies does it itself.
+        let name = left.find(|name| !site.object(name).exists()).expect("a file that is left");
+        site.ok(&["archive-push", &format!("pg_wal/{name}")]);
+    };
+    for step in ["opened", "written", "synced", "renamed", "durable"] {
+        let mut daemon = Daemon::start(&site, &format!("store.{step}=kill@6"));
+        push();
+        assert!(wait_until(PATIENCE, || !daemon.is_running()), "{step} was not reached");
+        // A step fails: an answer for that file only, and only to who has asked for it.
+        let _daemon = Daemon::start(&site, &format!("store.{step}=eio@4"));
+        push();
+    }
+    let _daemon = Daemon::start(&site, "store.synced=enospc@3");
+    for name in &names {
+        site.ok(&["archive-push", &format!("pg_wal/{name}")]);
+    }
+    assert!(names.iter().all(|name| site.object(name).exists()));
+    site.ok(&["verify"]);
+}
+
 #[test]
 fn a_daemon_answers_for_its_own_configuration_only() {
     let site = backlog(2);

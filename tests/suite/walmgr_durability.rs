@@ -4,25 +4,40 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
+use pgq_tests::{Stop, wait_until};
+
+use crate::walmgr_daemon::{backlog, ready};
 use crate::walmgr_support::{Site, archiving, said};
 
-/// The system calls that matter of a run of walmgr, successful ones only, without process ids.
-fn trace(site: &Site, args: &[&str]) -> Vec<String> {
-    let file = site.cluster.dir().join("trace");
+/// A run of walmgr whose system calls that matter go to a file.
+fn strace(site: &Site, file: &Path, args: &[&str]) -> Command {
     let mut strace = site.cluster.run_as("strace");
     strace
         .args(["-f", "-y", "-s", "300", "-o"])
-        .arg(&file)
-        .args(["-e", "trace=fsync,fdatasync,renameat2,linkat,exit_group"])
+        .arg(file)
+        .args(["-e", "trace=fsync,fdatasync,renameat2,linkat,sendto,exit_group"])
         .arg(site.cluster.dir().join("walmgr"))
         .arg("--config")
         .arg(site.config())
         .args(args)
         .current_dir(site.cluster.data_dir());
-    let output = strace.output().expect("run strace");
+    strace
+}
+
+fn trace(site: &Site, args: &[&str]) -> Vec<String> {
+    let file = site.cluster.dir().join("trace");
+    let output = strace(site, &file, args).output().expect("run strace");
     assert!(output.status.success(), "{}", said(args, &output));
-    let text = fs::read_to_string(&file).unwrap();
+    calls(&file)
+}
+
+/// The calls in the file, successful ones only, without process ids.
+fn calls(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
     // Calls that overlap with others' come in two lines; they count from when they are done.
     let mut begun = BTreeMap::new();
     let mut calls = Vec::new();
@@ -37,7 +52,9 @@ fn trace(site: &Site, args: &[&str]) -> Vec<String> {
             calls.push(call.to_owned());
         }
     }
-    calls.retain(|call| call.ends_with(" = 0") || call.starts_with("exit_group"));
+    calls.retain(|call| {
+        call.ends_with(" = 0") || call.starts_with("exit_group") || call.starts_with("sendto")
+    });
     calls
 }
 
@@ -97,4 +114,43 @@ fn nothing_is_acknowledged_before_it_is_synced() {
     assert!(count >= 3, "{names:?}");
     assert!(names[count - 1].ends_with(".json"), "{names:?}");
     assert!(names[count - 2].ends_with(".manifest"), "{names:?}");
+}
+
+/// The daemon stores several files together, and each is durable before the daemon says so.
+#[test]
+fn the_daemon_answers_for_what_is_synced() {
+    let mut site = backlog(20);
+    site.cluster.stop(Stop::Fast);
+    let names = ready(&site);
+    let file = site.cluster.dir().join("trace");
+    let mut daemon = strace(&site, &file, &["daemon"]).spawn().unwrap();
+    let socket = site.cluster.data_dir().join("walmgr.sock");
+    assert!(wait_until(Duration::from_secs(60), || socket.exists()));
+    for name in &names {
+        site.ok(&["archive-push", &format!("pg_wal/{name}")]);
+    }
+    // Not strace, whose command line goes on with this.
+    let command_line = format!("^{}/walmgr --config ", site.cluster.dir().display());
+    let stopped = site.cluster.run_as("pkill").args(["-TERM", "-f", &command_line]).status();
+    assert!(stopped.unwrap().success());
+    assert!(daemon.wait().unwrap().success());
+
+    let calls = calls(&file);
+    let mut named = assert_synced(&calls);
+    named.sort();
+    assert_eq!(named, names);
+    let answers: Vec<usize> =
+        (0..calls.len()).filter(|at| calls[*at].contains(r#""\"Done\"\n""#)).collect();
+    assert_eq!(answers.len(), names.len(), "{calls:#?}");
+    // They were asked for in order, so the first answers are for the first names.
+    let directory = "main/wal/00000001/00000000";
+    for (name, answered) in names.iter().zip(answers) {
+        let before = &calls[..answered];
+        let at = before.iter().position(|call| call.contains(&format!(r#", "{name}""#)));
+        let at = at.unwrap_or_else(|| panic!("{name} had no name yet:\n{calls:#?}"));
+        assert!(before[at..].iter().any(|call| is_sync(call, directory)), "{name}:\n{calls:#?}");
+    }
+    let syncs = calls.iter().filter(|call| is_sync(call, directory)).count();
+    // Fewer than names, or nothing was stored together.
+    assert!(syncs < names.len(), "{syncs} for {} names", names.len());
 }

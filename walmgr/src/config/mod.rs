@@ -217,7 +217,7 @@ impl Default for Archive {
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { socket: None, jobs: 4, ahead: 16, prefetch: 8 }
+        Self { socket: None, jobs: 4, ahead: 64, prefetch: 8 }
     }
 }
 

@@ -3,22 +3,28 @@
 //! A file is acknowledged only when PostgreSQL asks for it, and only if what lies at its path is still the very file that was
 //! stored: same inode, size and time. Otherwise it goes through [`wal::push`] again, which compares content.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
-use crate::repo::wal;
+use crate::repo::wal::{self, Pushed};
 use crate::wal::name::WalName;
+
+/// Most bytes, and most files, that one thread stores at a time: enough to share the syncs of small segments, and not so much that
+/// PostgreSQL would wait noticeably longer for the first of them.
+const TOGETHER: (u32, u32) = (8 << 20, 8);
 
 /// Stores WAL files by several threads.
 pub(crate) struct Pusher {
     context: Context,
     ahead: usize,
+    jobs: usize,
+    together: usize,
     state: Mutex<State>,
     /// There is something for a thread to do.
     work: Condvar,
@@ -30,8 +36,13 @@ pub(crate) struct Pusher {
 struct State {
     /// Half of what was stored ahead is used up: look from here again.
     refill: Option<PathBuf>,
+    /// PostgreSQL waits for these.
+    asked: VecDeque<PathBuf>,
+    /// It is going to ask for these.
     queue: VecDeque<PathBuf>,
     jobs: HashMap<PathBuf, Job>,
+    /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has ended.
+    answered: HashSet<PathBuf>,
 }
 
 enum Job {
@@ -42,6 +53,9 @@ enum Job {
     /// Failed: the answer to who asked for it, nothing to who comes later.
     Failed(u8, String),
 }
+
+/// The exit code and message of a failure.
+type Outcome = std::result::Result<(), (u8, String)>;
 
 /// Which file it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +79,17 @@ impl Identity {
 }
 
 impl Pusher {
-    /// A pusher that stores up to `ahead` files before they are asked for.
-    pub(crate) fn new(context: Context, ahead: usize) -> Self {
+    /// A pusher that stores up to `ahead` files before they are asked for, by `jobs` threads.
+    pub(crate) fn new(context: Context, ahead: usize, jobs: usize, segment_size: u32) -> Self {
+        let (bytes, files) = TOGETHER;
+        let together = usize::try_from((bytes / segment_size).clamp(1, files)).unwrap_or(1);
         let (work, settled) = (Condvar::new(), Condvar::new());
-        Self { context, ahead, state: Mutex::new(State::default()), work, settled }
+        let state = Mutex::new(State::default());
+        Self { context, ahead, jobs, together, state, work, settled }
     }
 
-    /// Store a file, or find that it is stored. The exit code and message of a failure.
-    pub(crate) fn push(&self, path: &Path) -> std::result::Result<(), (u8, String)> {
+    /// Store a file, or find that it is stored.
+    pub(crate) fn push(&self, path: &Path) -> Outcome {
         let mut state = self.state();
         // A failure that began before this request may be of a file or a repository that is mended by now.
         let mut asked = false;
@@ -87,6 +104,7 @@ impl Pusher {
                         self.work.notify_one();
                     }
                     if same {
+                        state.answered.insert(path.to_owned());
                         return Ok(());
                     }
                 }
@@ -100,7 +118,7 @@ impl Pusher {
                 None => {
                     asked = true;
                     state.jobs.insert(path.to_owned(), Job::Pending);
-                    state.queue.push_front(path.to_owned());
+                    state.asked.push_back(path.to_owned());
                     self.work.notify_one();
                 }
             }
@@ -111,7 +129,8 @@ impl Pusher {
     pub(crate) fn work(&self) {
         let mut state = self.state();
         loop {
-            let Some(path) = state.queue.pop_front() else {
+            let paths = self.take(&mut state);
+            let Some(first) = paths.first() else {
                 state = match state.refill.take() {
                     Some(path) => {
                         drop(state);
@@ -123,29 +142,57 @@ impl Pusher {
                 continue;
             };
             drop(state);
-            self.look_ahead(&path);
-            let before = Identity::of(&path);
-            let outcome = self.store(&path);
+            self.look_ahead(first);
+            let before: Vec<_> = paths.iter().map(|path| Identity::of(path)).collect();
+            let outcomes = self.store(&paths);
             state = self.state();
-            let job = match (outcome, before) {
-                (Ok(()), Some(identity)) => Job::Stored(identity),
-                (Ok(()), None) => Job::Failed(8, format!("{} vanished", path.display())),
-                (Err(error), _) => Job::Failed(error.exit_code(), error.to_string()),
-            };
-            state.jobs.insert(path, job);
+            for ((path, before), outcome) in paths.into_iter().zip(before).zip(outcomes) {
+                let job = match (outcome, before) {
+                    (Ok(()), Some(identity)) => Job::Stored(identity),
+                    (Ok(()), None) => Job::Failed(8, format!("{} vanished", path.display())),
+                    (Err((code, message)), _) => Job::Failed(code, message),
+                };
+                state.jobs.insert(path, job);
+            }
             self.settled.notify_all();
         }
     }
 
-    fn store(&self, path: &Path) -> Result<()> {
-        let name =
-            WalName::parse(path.file_name().and_then(|name| name.to_str()).unwrap_or_default())?;
-        let stanza = self.context.stanza()?;
-        let data = path.parent().and_then(Path::parent);
-        if let Some(identifier) = data.map(control::system_identifier).transpose()?.flatten() {
-            stanza.check_system(identifier)?;
+    /// Take what one thread does next: a file that is waited for, else its share of the others.
+    fn take(&self, state: &mut State) -> Vec<PathBuf> {
+        if let Some(path) = state.asked.pop_front() {
+            return vec![path];
         }
-        wal::push(&stanza, &name, path, self.context.config.codec()).map(|_| ())
+        let share = state.queue.len().div_ceil(self.jobs).min(self.together);
+        state.queue.drain(..share).collect()
+    }
+
+    /// Store files; of each that is not stored the exit code and the message.
+    fn store(&self, paths: &[PathBuf]) -> Vec<Outcome> {
+        let failure = |error: &Error| (error.exit_code(), error.to_string());
+        match self.try_store(paths) {
+            Ok(outcomes) => {
+                outcomes.iter().map(|one| one.as_ref().map(drop).map_err(failure)).collect()
+            }
+            Err(error) => vec![Err(failure(&error)); paths.len()],
+        }
+    }
+
+    fn try_store(&self, paths: &[PathBuf]) -> Result<Vec<Result<Pushed>>> {
+        let stanza = self.context.stanza()?;
+        let directories: BTreeSet<_> =
+            paths.iter().filter_map(|path| path.parent()?.parent()).collect();
+        for data in directories {
+            if let Some(identifier) = control::system_identifier(data)? {
+                stanza.check_system(identifier)?;
+            }
+        }
+        let name = |path: &Path| {
+            WalName::parse(path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
+        };
+        let files = paths.iter().map(|path| Ok((name(path)?, path.as_path())));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        Ok(wal::push_all(&stanza, &files, self.context.config.codec()))
     }
 
     /// Queue files that PostgreSQL is going to ask for. Only reads its status directory; what goes wrong here shows when it asks.
@@ -165,17 +212,19 @@ impl Pusher {
             .collect();
         names.sort_unstable();
         let mut state = self.state();
+        let is_ready = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            names.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
+        };
         // Stored ahead, and then never asked for: the server was stopped, or another command archived them.
-        state.jobs.retain(|path, job| match job {
-            Job::Stored(_) | Job::Failed(..) => names.iter().any(|name| path.ends_with(name)),
-            Job::Pending => true,
-        });
-        for name in names {
-            let path = directory.join(&name);
+        state.jobs.retain(|path, job| matches!(job, Job::Pending) || is_ready(path));
+        state.answered.retain(|path| is_ready(path));
+        for name in &names {
+            let path = directory.join(name);
             if state.jobs.len() > self.ahead {
                 break;
             }
-            if !state.jobs.contains_key(&path) {
+            if !state.jobs.contains_key(&path) && !state.answered.contains(&path) {
                 state.jobs.insert(path.clone(), Job::Pending);
                 state.queue.push_back(path);
             }

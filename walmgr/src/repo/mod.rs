@@ -50,17 +50,28 @@ pub(crate) enum LockMode {
 /// A lock that is held until it is dropped, or the process is gone.
 pub(crate) trait Lock: Send {}
 
+/// Writes the bytes of a new object.
+pub(crate) type Fill<'a> = dyn FnMut(&mut dyn Sink) -> Result<()> + 'a;
+
+/// An object that is to be created.
+pub(crate) struct New<'a> {
+    /// Its name.
+    pub(crate) key: String,
+    /// What writes its bytes.
+    pub(crate) fill: Box<Fill<'a>>,
+}
+
 /// A place that keeps objects by name (`dir/dir/name`).
 ///
 /// "Absent" ([`None`], an empty list) is only ever said with authority: the store itself was there to ask. Everything else is an
 /// [`Error::Repository`].
 pub(crate) trait Store: Send + Sync {
     /// Create an object that does not exist yet. On [`Created::New`] its bytes and its name are durable.
-    fn create(
-        &self,
-        key: &str,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<Created>;
+    fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created>;
+    /// Create several objects, each as by [`Store::create`]; a store that syncs may let them share that.
+    fn create_all(&self, mut objects: Vec<New<'_>>) -> Vec<Result<Created>> {
+        objects.iter_mut().map(|new| self.create(&new.key, new.fill.as_mut())).collect()
+    }
     /// Make sure that an object which is there is durable too: its creator may have died before it could see to that.
     fn settle(&self, key: &str) -> Result<()>;
     /// Open an object.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::config::S3;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Created, Lock, LockMode, Sink, Source, Store, create_small};
+use crate::repo::{Created, Fill, Lock, LockMode, Source, Store, create_small};
 
 use http::Client;
 use multipart::Upload;
@@ -110,11 +110,7 @@ impl S3Store {
 }
 
 impl Store for S3Store {
-    fn create(
-        &self,
-        key: &str,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<Created> {
+    fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
         let step =
             |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
         step("store.opened")?;

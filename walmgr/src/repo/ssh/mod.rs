@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::config::Ssh;
 use crate::error::{Error, Result};
-use crate::repo::{Created, Lock, LockMode, Sink, Source, Store};
+use crate::repo::{Created, Fill, Lock, LockMode, Source, Store};
 
 use connection::{Connection, Connector};
 use protocol::{Reply, Request};
@@ -61,11 +61,7 @@ impl SshStore {
         }
     }
 
-    fn fill(
-        &self,
-        connection: &mut Connection,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<Created> {
+    fn fill(&self, connection: &mut Connection, fill: &mut Fill<'_>) -> Result<Created> {
         let mut sink = RemoteSink::new(connection);
         let filled = fill(&mut sink)
             .and_then(|()| sink.finish().map_err(|error| self.connector.lost(error)));
@@ -81,11 +77,7 @@ impl SshStore {
 }
 
 impl Store for SshStore {
-    fn create(
-        &self,
-        key: &str,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<Created> {
+    fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
         let mut connection = self.connector.connect()?;
         let request = Request::Create { key: key.to_owned() };
         connection.say(&request, &[]).map_err(|error| self.connector.lost(error))?;

@@ -1,15 +1,16 @@
 //! A repository in a directory.
 //!
 //! Everything happens relative to one open descriptor of the directory in which the marker file was seen, so a file system that is
-//! not mounted, or goes away, can never look like an empty repository. An object is written to a temporary name, synced, renamed
-//! without replacing, and its directory synced, in this order; a name therefore stands for whole content, for ever.
+//! not mounted, or goes away, can never look like an empty repository. How objects come into
+//! being is in [`create`]; a name stands for whole content, for ever.
+
+mod create;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags};
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Created, Lock, LockMode, Sink, Source, Store};
+use crate::repo::{Created, Fill, Lock, LockMode, New, Source, Store};
 
 /// File that makes a directory a repository.
 const MARKER: &str = "walmgr.repo";
@@ -105,60 +106,15 @@ impl LocalStore {
         }
         self.directory(key)?.ok_or_else(|| self.failed("open", key)(Errno::NOENT))
     }
-
-    /// Create a temporary file that no other process, on this host or another, writes to.
-    fn temporary(&self, parent: &OwnedFd, key: &str) -> Result<(String, File)> {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        loop {
-            let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".{}.{}.{serial}.tmp", leaf(key), std::process::id());
-            match fs::openat(parent, &name, flags, Mode::from_raw_mode(0o640)) {
-                Ok(fd) => return Ok((name, File::from(fd))),
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(self.failed("create", key)(error)),
-            }
-        }
-    }
-
-    fn fill_and_sync(
-        &self,
-        file: &mut File,
-        key: &str,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<()> {
-        let step =
-            |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
-        step("store.opened")?;
-        fill(file)?;
-        step("store.written")?;
-        file.flush()
-            .and_then(|()| file.sync_all())
-            .map_err(Error::repository(format!("sync {key}")))?;
-        step("store.synced")
-    }
 }
 
 impl Store for LocalStore {
-    fn create(
-        &self,
-        key: &str,
-        fill: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
-    ) -> Result<Created> {
-        let parent = self.make_directory(directory_of(key))?;
-        let (temporary, mut file) = self.temporary(&parent, key)?;
-        let written = self
-            .fill_and_sync(&mut file, key, fill)
-            .and_then(|()| self.rename_new(&parent, &temporary, key));
-        if !matches!(written, Ok(Created::New)) {
-            // Best effort: the first error is the one to report, and `sweep` finds what stays.
-            let _ = fs::unlinkat(&parent, &temporary, AtFlags::empty());
-            return written;
-        }
-        failpoint::visit("store.renamed").map_err(Error::repository(format!("sync {key}")))?;
-        fs::fsync(&parent).map_err(self.failed("sync directory of", key))?;
-        failpoint::visit("store.durable").map_err(Error::repository(format!("sync {key}")))?;
-        Ok(Created::New)
+    fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
+        create::create(self, key, fill)
+    }
+
+    fn create_all(&self, objects: Vec<New<'_>>) -> Vec<Result<Created>> {
+        create::create_all(self, objects)
     }
 
     fn settle(&self, key: &str) -> Result<()> {
@@ -308,14 +264,6 @@ impl LocalStore {
             let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
             changed.saturating_add(age) <= now
         })
-    }
-
-    fn rename_new(&self, parent: &OwnedFd, temporary: &str, key: &str) -> Result<Created> {
-        match rename_noreplace(parent, temporary, parent, leaf(key)) {
-            Ok(true) => Ok(Created::New),
-            Ok(false) => Ok(Created::Exists),
-            Err(error) => Err(self.failed("rename to", key)(error)),
-        }
     }
 }
 

@@ -1,28 +1,20 @@
 //! The rules of the WAL archive: what may come in, under which name, and what may be said about what is there.
 
+mod incoming;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
-use crate::repo::object::{self, Codec, Hash};
+use crate::repo::object;
 use crate::repo::stanza::Stanza;
-use crate::repo::{Created, LockMode};
 use crate::wal::header::{self, Header};
 use crate::wal::history;
 use crate::wal::name::{Segment, WalName};
 
-/// What became of a pushed file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    /// Stored now.
-    Stored,
-    /// Was there, with the same content.
-    AlreadyThere,
-    /// A damaged object of this name was set aside, and the file stored.
-    Replaced,
-}
+pub(crate) use incoming::{Pushed, push, push_all};
 
 /// What the repository says about a file that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,35 +25,6 @@ pub(crate) enum Fetched {
     Absent,
     /// It is not there although segments before and after it are: something is missing.
     Hole,
-}
-
-/// Store a WAL file. When this returns `Ok`, the file is durable in the repository under its name, with this content.
-///
-/// # Errors
-/// [`Error::Corrupt`] or [`Error::Mismatch`] for a file that does not belong under this name in this stanza,
-/// [`Error::Mismatch`] for a name that stands for other content; then nothing was changed.
-pub(crate) fn push(stanza: &Stanza, name: &WalName, path: &Path, codec: Codec) -> Result<Pushed> {
-    let what = || Error::local(format!("read {}", path.display()));
-    let mut file = File::open(path).map_err(what())?;
-    let length = file.metadata().map_err(what())?.len();
-    check_file(stanza, name, &mut file, length)?;
-    let (hash, key) = match name {
-        WalName::Partial(_) => {
-            let hash = hash_file(&mut file).map_err(what())?;
-            (Some(hash), partial_key(stanza, name, hash))
-        }
-        _ => (None, key(stanza, name)),
-    };
-    match create(stanza, &key, &mut file, hash, length, codec)? {
-        Created::New => Ok(Pushed::Stored),
-        Created::Exists => {
-            let hash = match hash {
-                Some(hash) => hash,
-                None => hash_file(&mut file).map_err(what())?,
-            };
-            settle_existing(stanza, name, &key, &mut file, hash, length, codec)
-        }
-    }
 }
 
 /// Read a WAL file out of the archive into a local file, whole and verified or not at all.
@@ -190,12 +153,6 @@ pub(crate) fn key(stanza: &Stanza, name: &WalName) -> String {
     }
 }
 
-/// The unfinished last segment of a timeline may be archived by more than one server, with different content: each is kept.
-fn partial_key(stanza: &Stanza, name: &WalName, hash: Hash) -> String {
-    let hash = hash.to_string();
-    format!("{}.{}", key(stanza, name), hash.get(..16).unwrap_or(&hash))
-}
-
 fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> Result<()> {
     let what = || Error::local(format!("read {name}"));
     let limit = match name {
@@ -232,74 +189,6 @@ fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> R
         }
     }
     Ok(())
-}
-
-fn create(
-    stanza: &Stanza,
-    key: &str,
-    file: &mut File,
-    hash: Option<Hash>,
-    length: u64,
-    codec: Codec,
-) -> Result<Created> {
-    // Cheap way out for a file that is archived again: do not compress and sync it first.
-    if stanza.store.open(key)?.is_some() {
-        return Ok(Created::Exists);
-    }
-    stanza.store.create(key, &mut |sink| {
-        file.rewind().map_err(Error::local(format!("read {key}")))?;
-        let meta = object::write(sink, file, length, codec)?;
-        if hash.is_some_and(|hash| hash != meta.hash) {
-            return Err(Error::Corrupt(format!("{key} changed while it was read")));
-        }
-        Ok(())
-    })
-}
-
-/// The name is taken: fine if it stands for the same content, verified to its last byte and durable.
-fn settle_existing(
-    stanza: &Stanza,
-    name: &WalName,
-    key: &str,
-    file: &mut File,
-    hash: Hash,
-    length: u64,
-    codec: Codec,
-) -> Result<Pushed> {
-    match existing_hash(stanza, key) {
-        Ok(existing) if existing == hash => {
-            stanza.store.settle(key)?;
-            Ok(Pushed::AlreadyThere)
-        }
-        Ok(existing) => Err(Error::Mismatch(format!(
-            "{name} is in the repository with other content: there {existing}, here {hash}"
-        ))),
-        Err(Error::Corrupt(why)) => {
-            // It stands for no content at all. One at a time, and looking again, so that nobody sets aside a good object.
-            let _lock = stanza.store.lock(&stanza.key("locks/repair"), LockMode::Exclusive)?;
-            match existing_hash(stanza, key) {
-                Err(Error::Corrupt(_)) => {
-                    crate::log::warning(format_args!("{why}; it is set aside and stored anew"));
-                    stanza.store.set_aside(key)?;
-                }
-                _ => return Err(Error::Locked(format!("{key} is being repaired"))),
-            }
-            create(stanza, key, file, Some(hash), length, codec)?;
-            match existing_hash(stanza, key)? {
-                stored if stored == hash => Ok(Pushed::Replaced),
-                _ => Err(Error::Mismatch(format!("{name} was stored by another server meanwhile"))),
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn existing_hash(stanza: &Stanza, key: &str) -> Result<Hash> {
-    let source = stanza
-        .store
-        .open(key)?
-        .ok_or_else(|| Error::Failed(format!("object {key} vanished while it was compared")))?;
-    Ok(object::read(source.as_ref(), key, &mut io::sink())?.hash)
 }
 
 fn deliver(
@@ -342,14 +231,6 @@ fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
         }
     }
     Ok(before && after)
-}
-
-fn hash_file(file: &mut File) -> io::Result<Hash> {
-    file.rewind()?;
-    let mut hash = blake3::Hasher::new();
-    hash.update_reader(&*file)?;
-    file.rewind()?;
-    Ok(Hash(hash.finalize().into()))
 }
 
 /// Keeps the first bytes of what is written to it.
