@@ -2,6 +2,7 @@
 # PG=17 chooses the PostgreSQL major version of the private trees; PG_CONFIG= the server of `make install`.
 
 SHELL := /bin/bash
+comma := ,
 PG ?= 15
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PG CARGO_TARGET_DIR
@@ -10,7 +11,9 @@ work := $(shell bash -c '. tests/env/common.sh; echo $$PGQ_WORK')
 ours := $(work)/pg/$(PG)/ours/usr/lib/postgresql/$(PG)
 # Builds that are not for a server of the user's are against the private tree.
 private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
-features := --no-default-features --features pg$(PG)
+# PostgreSQL has archive libraries since 15.
+library := $(if $(filter 13 14,$(PG)),,-p walmgr_archive)
+features := --no-default-features --features pgq_ext/pg$(PG)$(if $(library),$(comma)walmgr_archive/pg$(PG))
 # walmgr's small client, which is a workspace of its own and for x86-64.
 push_crate := --manifest-path walmgr/push/Cargo.toml
 push := $(if $(filter x86_64,$(shell uname -m)),cargo build --locked $(push_crate),true)
@@ -41,10 +44,10 @@ archivers: needs
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
 build: tree
-	$(private) cargo build --locked -p pgq_ext $(features)
+	$(private) cargo build --locked -p pgq_ext $(library) $(features)
 	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/debug/libpgq.so $(CARGO_TARGET_DIR)/debug
 build-release: tree
-	$(private) cargo build --locked --release -p pgq_ext $(features)
+	$(private) cargo build --locked --release -p pgq_ext $(library) $(features)
 	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
 
 # Into the server that PG_CONFIG describes; DESTDIR goes before its directories.

@@ -18,7 +18,9 @@ if [ ! -f "$("$pg_config" --includedir-server)/postgres.h" ]; then
   headers=$PGQ_WORK/pg/$major/ours/usr/lib/postgresql/$major/bin/pg_config
 fi
 cd "$root"
-PGRX_PG_CONFIG_PATH=$(command -v "$headers") \
-  cargo build --locked --release -p pgq_ext --no-default-features --features "pg$major"
+libraries=(-p pgq_ext --no-default-features --features "pgq_ext/pg$major")
+# PostgreSQL has archive libraries since 15.
+[ "$major" -lt 15 ] || libraries+=(-p walmgr_archive --features "walmgr_archive/pg$major")
+PGRX_PG_CONFIG_PATH=$(command -v "$headers") cargo build --locked --release "${libraries[@]}"
 cargo build --locked --release -p pgq_client -p walmgr
 [ "$(uname -m)" != x86_64 ] || cargo build --locked --release --manifest-path walmgr/push/Cargo.toml

@@ -28,8 +28,16 @@ done
 install -m 644 "$scratch"/*.sql "$extdir/"
 
 # Renamed into place: a server that has the old library mapped must not see it change under its feet.
-install -m 755 "$library" "$pkglibdir/.pgq.so.new"
-mv "$pkglibdir/.pgq.so.new" "$pkglibdir/pgq.so"
+place() {
+  install -m 755 "$1" "$pkglibdir/.$2.new"
+  mv "$pkglibdir/.$2.new" "$pkglibdir/$2"
+}
+place "$library" pgq.so
+archive_library=$(dirname "$library")/libwalmgr_archive.so
+# An older server has no archive libraries, and what lies here is for another.
+if [ "$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')" -ge 15 ] && [ -e "$archive_library" ]; then
+  place "$archive_library" walmgr_archive.so
+fi
 # Functions of databases that were on upstream's libraries refer to these names.
 for old in pgq_lowlevel pgq_triggers; do
   [ -e "$pkglibdir/$old.so" ] || ln -s pgq.so "$pkglibdir/$old.so"

@@ -17,4 +17,5 @@ export CARGO_TARGET_DIR=$target/versions RUSTFLAGS="-D warnings"
 for version in ${1:-13 14 15 16 17 18}; do
   say "PostgreSQL $version"
   cargo check --locked --quiet -p pgq_ext --no-default-features --features "pg$version"
+  [ "$version" -lt 15 ] || cargo check --locked --quiet -p walmgr_archive --no-default-features --features "pg$version"
 done

@@ -52,6 +52,7 @@ mod walmgr_durability;
 mod walmgr_expire;
 mod walmgr_full_disk;
 mod walmgr_init;
+mod walmgr_library;
 mod walmgr_nothing_written;
 mod walmgr_push;
 mod walmgr_recovery;

@@ -80,7 +80,8 @@ impl Context {
     }
 }
 
-fn own_program() -> Result<PathBuf> {
+/// Path of this program.
+pub(crate) fn own_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(Error::local("find the walmgr program"))
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Walmgr(&'static str),
     /// The same with its daemon.
     Daemon(&'static str),
+    /// The same as archive_library.
+    Library(&'static str),
     /// pgBackRest with this compression.
     Backrest(&'static str),
     /// The same, asynchronous.
@@ -38,8 +40,10 @@ pub(crate) enum Kind {
 pub(crate) struct Archiver {
     /// Its files.
     pub(crate) directory: PathBuf,
-    /// For the server.
-    pub(crate) archive_command: String,
+    /// What makes the server archive through it.
+    pub(crate) setting: (&'static str, String),
+    /// The archive_library that knows this setting, which has to be loaded before.
+    pub(crate) library: Option<&'static str>,
     /// Its daemon.
     pub(crate) daemon: Option<Child>,
 }
@@ -56,6 +60,13 @@ impl Archiver {
         let archive_command = match kind {
             Kind::True => "/bin/true".to_owned(),
             Kind::Copy => format!("cp %p {place}/%f"),
+            Kind::Library(codec) => {
+                let config = walmgr_config(site, &directory, codec);
+                ok(walmgr(site, &config).args(["setup", "--repository-only"]));
+                daemon = Some(start_daemon(site, &config));
+                let setting = ("walmgr_archive.config", config.display().to_string());
+                return Self { directory, setting, library: Some("walmgr_archive"), daemon };
+            }
             Kind::Walmgr(codec) | Kind::Daemon(codec) => {
                 let config = walmgr_config(site, &directory, codec);
                 ok(walmgr(site, &config).args(["setup", "--repository-only"]));
@@ -84,7 +95,7 @@ impl Archiver {
                 format!("sh {place}/put-wal %f")
             }
         };
-        Self { directory, archive_command, daemon }
+        Self { directory, setting: ("archive_command", archive_command), library: None, daemon }
     }
 
     /// Peak memory of the daemon in kB.

@@ -52,7 +52,8 @@ pub(crate) fn run() {
     for _ in 0..ROUNDS {
         for ((_, kind), series) in contestants.iter().zip(&mut series) {
             let archiver = Archiver::new(&site, *kind);
-            let set = format!("alter system set archive_command = '{}'", archiver.archive_command);
+            let (name, value) = &archiver.setting;
+            let set = format!("alter system set {name} = '{value}'");
             client.batch_execute(&set).unwrap();
             client.batch_execute("select pg_reload_conf()").unwrap();
             let restored = archiver.directory.join("restored");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pgq_tests::Cluster;
+use pgq_tests::{Cluster, wait_until};
 use postgres::Client;
 
 use crate::archiver::{Archiver, Kind};
@@ -74,9 +74,13 @@ impl Backlog {
             set_status(site, name, ".done", ".ready");
         }
         let last = status(site, names.last().unwrap(), ".done");
+        if let Some(library) = archiver.library {
+            load(site, library);
+            self.client.batch_execute(&format!("load '{library}'")).unwrap();
+        }
         Command::new("sync").status().unwrap();
-        let set = format!("alter system set archive_command = '{}'", archiver.archive_command);
-        self.client.batch_execute(&set).unwrap();
+        let (setting, value) = &archiver.setting;
+        self.client.batch_execute(&format!("alter system set {setting} = '{value}'")).unwrap();
         let begin = Instant::now();
         self.client.batch_execute("select pg_reload_conf()").unwrap();
         // A look costs nothing that matters beside a call of the archive_command.
@@ -85,10 +89,26 @@ impl Backlog {
             assert!(begin.elapsed().as_secs() < 60, "it does not archive:\n{}", site.cluster.log());
         }
         let seconds = begin.elapsed().as_secs_f64();
-        self.client.batch_execute("alter system reset archive_command").unwrap();
+        self.client.batch_execute(&format!("alter system reset {setting}")).unwrap();
         self.client.batch_execute("select pg_reload_conf()").unwrap();
+        if archiver.library.is_some() {
+            load(site, "");
+        }
         count as f64 / seconds
     }
+}
+
+/// Change the archive_library, and wait for the new archiver that loads it. The server starts one no sooner than 10 s after the last, and
+/// when somebody connects.
+fn load(site: &Site, library: &str) {
+    let ask = |question: &str| site.cluster.psql("postgres", question);
+    let archiver =
+        "select coalesce(max(pid), 0) from pg_stat_activity where backend_type = 'archiver'";
+    let before = ask(archiver);
+    ask(&format!("alter system set archive_library = '{library}'"));
+    ask("select pg_reload_conf()");
+    let is_new = || !["0", &before].contains(&ask(archiver).as_str());
+    assert!(wait_until(Duration::from_secs(90), is_new), "no new archiver");
 }
 
 fn pgbench(site: &Site, args: &[&str]) {
@@ -131,6 +151,7 @@ fn drain(segment_mib: usize, segments: usize) {
         ("pgBackRest zstd, async", Kind::BackrestAsync("zstd"), segments),
         ("barman put-wal", Kind::Barman, 8),
         ("cp, no fsync", Kind::Copy, segments),
+        ("walmgr lz4 + daemon, library", Kind::Library("lz4"), segments),
     ];
     let mut series: Vec<Series> = contestants.iter().map(|(name, ..)| Series::new(*name)).collect();
     let (mut memory, mut done) = (0, Vec::new());
@@ -149,13 +170,13 @@ fn drain(segment_mib: usize, segments: usize) {
         crate::archiver::JOBS
     );
     println!(
-        "  {:<26}{:>12}{:>16}{:>26}",
+        "  {:<30}{:>12}{:>16}{:>26}",
         "archive_command", "segments/s", "of /bin/true", "of pgBackRest async"
     );
     for (number, one) in series.iter().enumerate() {
-        let peer = &series[if number < 5 { 4 } else { 8 }];
+        let peer = &series[if (5..=8).contains(&number) { 8 } else { 4 }];
         println!(
-            "  {:<26}{:>12.1}{:>15.0}%{:>25.1}x",
+            "  {:<30}{:>12.1}{:>15.0}%{:>25.1}x",
             one.name,
             one.median(),
             100.0 * one.over(&series[0]),

@@ -67,8 +67,8 @@ fn check_settings(client: &mut Client) -> Result<()> {
     if sql::setting(client, "archive_mode")? == "off" {
         fix.push("archive_mode is off");
     }
-    if !sql::setting(client, "archive_command")?.contains("archive-push") {
-        fix.push("archive_command is not walmgr's");
+    if !sql::is_archiving(client)? {
+        fix.push("neither archive_command nor archive_library is walmgr's");
     }
     if sql::setting(client, "wal_level")? == "minimal" {
         fix.push("wal_level is minimal");

@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(conninfo) = &context.config.cluster.connect
         && let Ok(mut client) = sql::connect(conninfo)
         && sql::stanza_info(&mut client)?.system_identifier == stanza.info.system_identifier
-        && sql::setting(&mut client, "archive_command")?.contains("archive-push")
+        && sql::is_archiving(&mut client)?
     {
         return Err(Error::Locked(
             "the server still archives into this stanza (walmgr stop)".to_owned(),

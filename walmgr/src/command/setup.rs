@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::context::Context;
+use crate::context::{Context, own_program};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
 use crate::repo::Created;
-use crate::repo::stanza::Stanza;
+use crate::repo::stanza::{Stanza, StanzaInfo};
 use crate::repo::wal;
 
 /// Arguments of `setup`.
@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Create repository and stanza only; leave the server's settings alone.
     #[arg(long)]
     repository_only: bool,
+    /// Make the server archive through its archive_library instead of a command: faster with a daemon, from PostgreSQL 15 on.
+    #[arg(long, conflicts_with = "repository_only")]
+    library: bool,
 }
 
 /// Wire a server to the repository.
@@ -37,8 +40,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if args.repository_only {
         return Ok(());
     }
-    let command = context.archive_command()?;
-    let mut settings = vec![("archive_command", command)];
+    let mut settings = archiver(context, &mut client, &info, args.library)?;
     if sql::setting(&mut client, "archive_mode")? == "off" {
         settings.push(("archive_mode", "on".to_owned()));
     }
@@ -70,6 +72,38 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     prove(context, &mut client, Duration::from_secs(60))
 }
 
+/// The settings that make the archiver walmgr's. Command and library exclude each other.
+fn archiver(
+    context: &Context,
+    client: &mut Client,
+    info: &StanzaInfo,
+    library: bool,
+) -> Result<Vec<(&'static str, String)>> {
+    let none = String::new;
+    if !library {
+        return Ok(vec![
+            ("archive_library", none()),
+            ("archive_command", context.archive_command()?),
+        ]);
+    }
+    if info.pg_version < 15 {
+        return Err(Error::Usage(format!(
+            "PostgreSQL {} has no archive_library, 15 is the first that has (setup without --library)",
+            info.pg_version
+        )));
+    }
+    if !context.dry_run {
+        // Its settings can be changed only while it is loaded.
+        client.batch_execute(&format!("load '{}'", sql::LIBRARY))?;
+    }
+    Ok(vec![
+        ("walmgr_archive.config", context.config.file.display().to_string()),
+        ("walmgr_archive.program", own_program()?.display().to_string()),
+        ("archive_command", none()),
+        ("archive_library", sql::LIBRARY.to_owned()),
+    ])
+}
+
 /// Switch to a new segment, and wait until the old one is in the repository.
 ///
 /// # Errors
@@ -79,9 +113,9 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
     let info = sql::stanza_info(client)?;
     stanza.check_system(info.system_identifier)?;
     let segment = sql::switch_wal(client, info.wal_segment_size)?;
-    let end = Instant::now() + patience;
+    let begin = Instant::now();
     while !wal::has_segment(&stanza, segment)? {
-        if Instant::now() > end {
+        if begin.elapsed() > patience {
             let row = client.query_one(
                 "select a.last_failed_wal, a.failed_count from pg_catalog.pg_stat_archiver a",
                 &[],
@@ -96,6 +130,12 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
             )));
         }
         std::thread::sleep(Duration::from_millis(20));
+        if begin.elapsed() > Duration::from_secs(1) {
+            // Another archive_library is loaded by a new archiver. The postmaster starts it no sooner than 10 s after the last one, and looks
+            // for that once a minute, or when somebody connects.
+            drop(sql::connect(context.config.connect()?)?);
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
     log::notice(format_args!(
         "segment {} went through the archiver into the repository",

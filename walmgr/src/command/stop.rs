@@ -18,6 +18,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut client = sql::connect(context.config.connect()?)?;
     let value = if args.discard { "/bin/true" } else { "" };
     sql::alter_system(context, &mut client, "archive_command", Some(value))?;
+    if sql::setting(&mut client, "archive_library")? == sql::LIBRARY {
+        sql::alter_system(context, &mut client, "archive_library", Some(""))?;
+    }
     if context.dry_run {
         return Ok(());
     }

@@ -24,12 +24,26 @@ pub(crate) fn connect(conninfo: &str) -> Result<Client> {
     Ok(config.connect(NoTls)?)
 }
 
-/// A setting's value.
+/// A setting's value; empty for one that the server does not know.
 ///
 /// # Errors
-/// [`Error::Server`] also for a setting that does not exist.
+/// [`Error::Server`].
 pub(crate) fn setting(client: &mut Client, name: &str) -> Result<String> {
-    Ok(client.query_one("select pg_catalog.current_setting($1)", &[&name])?.get(0))
+    let value: Option<String> =
+        client.query_one("select pg_catalog.current_setting($1, true)", &[&name])?.get(0);
+    Ok(value.unwrap_or_default())
+}
+
+/// walmgr's `archive_library`.
+pub(crate) const LIBRARY: &str = "walmgr_archive";
+
+/// True when the server's archiver works through walmgr, as a command or as a library.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn is_archiving(client: &mut Client) -> Result<bool> {
+    Ok(setting(client, "archive_command")?.contains("archive-push")
+        || setting(client, "archive_library")? == LIBRARY)
 }
 
 /// What a stanza for this server must say.

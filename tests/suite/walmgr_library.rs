@@ -1,0 +1,186 @@
+//! walmgr_archive, the server's archive_library: stored by the daemon, or by walmgr when there is none, and a server that keeps working.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use pgq_tests::{Stop, wait_until};
+
+use crate::walmgr_daemon::Daemon;
+use crate::walmgr_support::{Site, archiving, write_owned};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server whose archiver has the library from the start: another one is loaded by a new process, which takes a while.
+fn site() -> Site {
+    let site = Site::new(archiving().set("archive_library", "walmgr_archive").start());
+    site.ok(&["setup", "--library"]);
+    site
+}
+
+fn failures(site: &Site) -> u32 {
+    let count = site.cluster.psql("postgres", "select failed_count from pg_stat_archiver");
+    count.parse().unwrap()
+}
+
+/// Change a setting of the library, which the server knows only where it is loaded.
+fn alter(site: &Site, change: &str) {
+    let mut client = site.cluster.connect("postgres");
+    for statement in ["load 'walmgr_archive'", change, "select pg_reload_conf()"] {
+        client.batch_execute(statement).unwrap();
+    }
+}
+
+#[test]
+fn the_archiver_stores_through_the_daemon_or_without_it() {
+    let site = site();
+    site.ok(&["check"]);
+    // No daemon yet.
+    for _ in 0..3 {
+        site.archive_all();
+    }
+    let mut daemon = Daemon::start(&site, "");
+    // Only the daemon can have stored what comes now.
+    alter(&site, "alter system set walmgr_archive.program = '/nonexistent/walmgr'");
+    let before = site.segments("00000001").len();
+    for _ in 0..20 {
+        site.archive_all();
+    }
+    assert!(site.segments("00000001").len() >= before + 20);
+    assert_eq!(failures(&site), 0);
+    // The daemon dies: nothing is acknowledged, and nothing lost.
+    daemon.signal("-KILL");
+    assert!(wait_until(PATIENCE, || !daemon.is_running()));
+    site.cluster.psql("postgres", "create table t as select 1; select pg_switch_wal()");
+    assert!(wait_until(PATIENCE, || failures(&site) > 0));
+    assert!(wait_until(PATIENCE, || site.cluster.log().contains("could not run \"/nonexistent")));
+    let _daemon = Daemon::start(&site, "");
+    site.archive_all();
+    site.ok(&["verify"]);
+}
+
+#[test]
+fn what_cannot_be_stored_is_told_and_kept() {
+    let mut site = site();
+    let _daemon = Daemon::start(&site, "");
+    // The next segment's name stands for something else already.
+    site.archive_all();
+    let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_insert_lsn())");
+    let last = site.segments("00000001").pop().unwrap();
+    assert!(last < name);
+    let object = site.object(&last).with_file_name(&name);
+    write_owned(&object, &fs::read(site.object(&last)).unwrap());
+    site.cluster.psql("postgres", "create table t as select 1; select pg_switch_wal()");
+    assert!(wait_until(PATIENCE, || failures(&site) >= 3), "{}", site.cluster.log());
+    let log = site.cluster.log();
+    assert!(
+        log.contains(&format!("WARNING:  walmgr: {name} is in the repository with other content")),
+        "{log}"
+    );
+    assert!(site.cluster.data_dir().join("pg_wal").join(&name).exists());
+    fs::remove_file(&object).unwrap();
+    site.cluster.stop(Stop::Fast);
+    site.cluster.start();
+    site.archive_all();
+    site.ok(&["verify"]);
+}
+
+/// A daemon that never answers the first client, and sends the others away.
+struct Slow {
+    socket: PathBuf,
+    first: Receiver<(String, UnixStream)>,
+}
+
+impl Slow {
+    fn listen(site: &Site) -> Self {
+        let socket = site.cluster.data_dir().join("walmgr.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+        let (sender, first) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut kept = Some(sender);
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                if let Some(sender) = kept.take() {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).unwrap();
+                    sender.send((line, stream.into_inner())).unwrap();
+                }
+            }
+        });
+        Self { socket, first }
+    }
+
+    /// What the first client asked for, and the connection it waits at.
+    fn first(&self) -> (String, UnixStream) {
+        self.first.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        fs::remove_file(&self.socket).unwrap();
+    }
+}
+
+#[test]
+fn a_server_whose_archiver_waits_goes_on_and_stops() {
+    let mut site = site();
+    let archived = "select archived_count from pg_stat_archiver";
+    site.cluster.psql("postgres", "create database d");
+    site.archive_all();
+    let slow = Slow::listen(&site);
+    site.cluster.psql("postgres", "select pg_stat_reset_shared('archiver')");
+    site.cluster.psql("postgres", "create table t as select 1; select pg_switch_wal()");
+    let (line, stream) = slow.first();
+    assert!(line.contains("\"verb\":\"Push\""), "{line}");
+    // Waits until every process of the server, the archiver too, has closed its files.
+    site.cluster.psql("postgres", "drop database d");
+    // The archiver was woken for that, and waits on; when the connection ends it goes without the daemon.
+    assert_eq!(site.cluster.psql("postgres", archived), "0");
+    drop(stream);
+    assert!(wait_until(PATIENCE, || site.cluster.psql("postgres", archived) != "0"));
+    drop(slow);
+    // Told to stop while it waits, it remembers that.
+    let slow = Slow::listen(&site);
+    site.cluster.psql("postgres", "create table u as select 1; select pg_switch_wal()");
+    let (_, stream) = slow.first();
+    let end = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(stream);
+    });
+    site.cluster.stop(Stop::Fast);
+    end.join().unwrap();
+    drop(slow);
+    site.cluster.start();
+    site.archive_all();
+    site.ok(&["verify"]);
+}
+
+#[test]
+fn command_and_library_take_turns() {
+    let site = site();
+    let show = |name: &str| site.cluster.psql("postgres", &format!("show {name}"));
+    assert_eq!(show("archive_library"), "walmgr_archive");
+    assert_eq!(show("archive_command"), "");
+    site.ok(&["setup"]);
+    assert_eq!(show("archive_library"), "");
+    assert!(show("archive_command").contains("archive-push"));
+    site.archive_all();
+    site.ok(&["setup", "--library"]);
+    site.ok(&["check"]);
+    // It waits until it is told which configuration.
+    alter(&site, "alter system reset walmgr_archive.config");
+    assert!(wait_until(PATIENCE, || {
+        site.cluster.psql("postgres", "select pg_switch_wal()");
+        site.cluster.log().contains("archiving is not configured")
+    }));
+    site.ok(&["setup", "--library"]);
+    site.ok(&["stop"]);
+    assert_eq!(show("archive_library"), "");
+    site.fails(2, &["check"]);
+}
