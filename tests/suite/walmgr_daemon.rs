@@ -111,6 +111,10 @@ fn a_daemon_may_die_or_fail_at_any_step_of_several_files() {
         let _daemon = Daemon::start(&site, &format!("store.{step}=eio@4"));
         push();
     }
+    // A panic is not the end of one thread only, which would let its clients wait for ever.
+    let mut daemon = Daemon::start(&site, "store.written=panic@3");
+    push();
+    assert!(wait_until(PATIENCE, || !daemon.is_running()), "it goes on with a thread less");
     let _daemon = Daemon::start(&site, "store.synced=enospc@3");
     for name in &names {
         site.ok(&["archive-push", &format!("pg_wal/{name}")]);

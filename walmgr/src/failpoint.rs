@@ -1,7 +1,7 @@
 //! Named places where tests make walmgr die or fail.
 //!
 //! `WALMGR_FAILPOINT=NAME=ACTION[@N]` arms one place in debug builds: at its N-th visit (the first without `@N`) the process kills itself
-//! (`kill`), stays where it is (`stop`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
+//! (`kill`), stays where it is (`stop`), its thread panics (`panic`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
 
 use std::io;
 
@@ -46,6 +46,7 @@ pub(crate) fn visit(name: &str) -> io::Result<()> {
         "stop" => loop {
             std::thread::park();
         },
+        "panic" => std::panic::resume_unwind(Box::new("failpoint")),
         "enospc" => Err(rustix::io::Errno::NOSPC.into()),
         "eio" => Err(rustix::io::Errno::IO.into()),
         other => Err(io::Error::other(format!("unknown failpoint action \"{other}\""))),

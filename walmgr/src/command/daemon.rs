@@ -1,5 +1,6 @@
 //! `daemon`: stay in the foreground and do the work of archive-push and archive-get ahead of time.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
@@ -9,7 +10,7 @@ use signal_hook::iterator::Signals;
 use crate::context::Context;
 use crate::daemon::prefetch::Prefetcher;
 use crate::daemon::push::Pusher;
-use crate::daemon::server::Server;
+use crate::daemon::server::{Server, THREADS};
 use crate::error::{Error, Result};
 use crate::log;
 
@@ -44,15 +45,29 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let prefetcher = Arc::new(Prefetcher::new(context.clone(), &data, settings.prefetch)?);
     for _ in 0..jobs {
         let (pusher, prefetcher) = (Arc::clone(&pusher), Arc::clone(&prefetcher));
-        std::thread::spawn(move || pusher.work());
-        std::thread::spawn(move || prefetcher.work());
+        spawn(move || pusher.work());
+        spawn(move || prefetcher.work());
     }
-    let listener = Server::listen(&socket)?;
+    let listener = Arc::new(Server::listen(&socket)?);
     log::notice(format_args!("listening on {}", socket.display()));
-    let server = Server { config: context.config.file.clone(), pusher, prefetcher };
-    std::thread::spawn(move || server.serve(&listener));
+    let server = Arc::new(Server { config: context.config.file.clone(), pusher, prefetcher });
+    for _ in 0..THREADS {
+        let (server, listener) = (Arc::clone(&server), Arc::clone(&listener));
+        spawn(move || server.accept(&listener));
+    }
     let signal = signals.forever().next();
     log::notice(format_args!("ended by signal {}", signal.unwrap_or_default()));
     // Clients that wait see the connection end, and do the work themselves.
     std::fs::remove_file(&socket).map_err(Error::local(format!("remove {}", socket.display())))
+}
+
+/// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with it: clients would wait for what this
+/// thread had taken, and without a daemon they do it themselves.
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        // The panic has said what it was.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(work));
+        log::error("a thread has ended, and the daemon with it");
+        std::process::exit(1);
+    });
 }

@@ -16,7 +16,7 @@ use crate::log;
 use crate::repo::wal::Fetched;
 
 /// Connections that are served at the same time; others wait.
-const THREADS: usize = 8;
+pub(crate) const THREADS: usize = 8;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,16 +49,8 @@ impl Server {
         Ok(listener)
     }
 
-    /// Answer, for ever.
-    pub(crate) fn serve(&self, listener: &UnixListener) {
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| self.accept(listener));
-            }
-        });
-    }
-
-    fn accept(&self, listener: &UnixListener) {
+    /// What each of [`THREADS`] does, for ever: accept, and answer.
+    pub(crate) fn accept(&self, listener: &UnixListener) {
         for stream in listener.incoming() {
             match stream {
                 Ok(stream) => self.answer(stream),
