@@ -14,9 +14,10 @@ private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
 # PostgreSQL has archive libraries since 15.
 library := $(if $(filter 13 14,$(PG)),,-p walmgr_archive)
 features := --no-default-features --features pgq_ext/pg$(PG)$(if $(library),$(comma)walmgr_archive/pg$(PG))
-# walmgr's small client, which is a workspace of its own and for x86-64.
+# walmgr's small client, which is a workspace of its own and for Linux on x86-64.
 push_crate := --manifest-path walmgr/push/Cargo.toml
-push := $(if $(filter x86_64,$(shell uname -m)),cargo build --locked $(push_crate),true)
+has_push := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+push := $(if $(has_push),cargo build --locked $(push_crate),true)
 
 .PHONY: help
 help:
@@ -102,7 +103,7 @@ lint: tree
 	cargo fmt --check
 	cargo fmt --check $(push_crate)
 	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
-	$(if $(filter x86_64,$(shell uname -m)),cargo clippy --locked $(push_crate) -- -D warnings)
+	$(if $(has_push),cargo clippy --locked $(push_crate) -- -D warnings)
 	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --workspace --document-private-items
 fmt:
 	cargo fmt

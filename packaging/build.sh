@@ -18,9 +18,11 @@ if [ ! -f "$("$pg_config" --includedir-server)/postgres.h" ]; then
   headers=$PGQ_WORK/pg/$major/ours/usr/lib/postgresql/$major/bin/pg_config
 fi
 cd "$root"
+export CARGO_TARGET_DIR=$target
 libraries=(-p pgq_ext --no-default-features --features "pgq_ext/pg$major")
 # PostgreSQL has archive libraries since 15.
 [ "$major" -lt 15 ] || libraries+=(-p walmgr_archive --features "walmgr_archive/pg$major")
 PGRX_PG_CONFIG_PATH=$(command -v "$headers") cargo build --locked --release "${libraries[@]}"
 cargo build --locked --release -p pgq_client -p walmgr
-[ "$(uname -m)" != x86_64 ] || cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
+# walmgr's small client, which is a workspace of its own and for Linux on x86-64.
+[ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || cargo build --locked --release --manifest-path walmgr/push/Cargo.toml

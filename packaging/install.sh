@@ -27,23 +27,24 @@ for manifest in "$root"/sql/*/manifest; do
 done
 install -m 644 "$scratch"/*.sql "$extdir/"
 
-# Renamed into place: a server that has the old library mapped must not see it change under its feet.
+# Renamed into place: a server that has the old library mapped must not see it change under its feet, and an archive_command that
+# is not there, or not yet executable, makes the archiver stall.
 place() {
-  install -m 755 "$1" "$pkglibdir/.$2.new"
-  mv "$pkglibdir/.$2.new" "$pkglibdir/$2"
+  install -m 755 "$1" "$2.new"
+  mv "$2.new" "$2"
 }
-place "$library" pgq.so
+place "$library" "$pkglibdir/pgq.so"
 archive_library=$(dirname "$library")/libwalmgr_archive.so
 # An older server has no archive libraries, and what lies here is for another.
 if [ "$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')" -ge 15 ] && [ -e "$archive_library" ]; then
-  place "$archive_library" walmgr_archive.so
+  place "$archive_library" "$pkglibdir/walmgr_archive.so"
 fi
 # Functions of databases that were on upstream's libraries refer to these names.
 for old in pgq_lowlevel pgq_triggers; do
   [ -e "$pkglibdir/$old.so" ] || ln -s pgq.so "$pkglibdir/$old.so"
 done
 for program in pgq walmgr walmgr-push; do
-  [ ! -x "$bindir/$program" ] || install -m 755 "$bindir/$program" "$bin/"
+  [ ! -x "$bindir/$program" ] || place "$bindir/$program" "$bin/$program"
 done
 # The pages come from the program itself, so they are those of its version.
 if [ -x "$bindir/pgq" ] && "$bindir/pgq" man "$scratch/man" 2>/dev/null; then

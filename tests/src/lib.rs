@@ -19,5 +19,5 @@ mod wait;
 pub use cluster::{Cluster, ClusterBuilder, Stop};
 pub use random::Random;
 pub use shared::{Scratch, scratch_database, scratch_database_on, scratch_database_with_worker};
-pub use tree::Tree;
+pub use tree::{Tree, major_version};
 pub use wait::{sqlstate_of, wait_until};

@@ -46,6 +46,6 @@ pub(crate) fn work_dir() -> PathBuf {
 }
 
 /// Major version under test: `PG`, else 15.
-pub(crate) fn major_version() -> String {
+pub fn major_version() -> String {
     std::env::var("PG").unwrap_or_else(|_| "15".to_owned())
 }

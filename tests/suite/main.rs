@@ -54,6 +54,7 @@ mod walmgr_full_disk;
 mod walmgr_init;
 mod walmgr_library;
 mod walmgr_nothing_written;
+#[cfg(target_arch = "x86_64")]
 mod walmgr_push;
 mod walmgr_recovery;
 mod walmgr_s3;

@@ -1,5 +1,6 @@
 //! What installation puts where.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use pgq_tests::{Tree, scratch_database};
@@ -13,6 +14,11 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     let pg_config = Tree::Ours.bin().join("pg_config");
     let program = crate::client_program::programs().join("pgq");
     std::fs::copy(program, destination.path().join("pgq")).unwrap();
+    for built in ["libwalmgr_archive.so", "walmgr-push"] {
+        let built = destination.path().join(built);
+        std::fs::write(&built, "built").unwrap();
+        std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let output = Command::new(format!("{root}/packaging/install.sh"))
         .arg(&library)
         .arg(destination.path())
@@ -33,7 +39,11 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     for old in ["pgq_lowlevel.so", "pgq_triggers.so"] {
         assert_eq!(std::fs::read_link(libraries.join(old)).unwrap().to_str(), Some("pgq.so"));
     }
-    assert!(directory("--bindir").join("pgq").exists());
+    let has_libraries = crate::walmgr_library::has_libraries();
+    assert_eq!(libraries.join("walmgr_archive.so").exists(), has_libraries);
+    for program in ["pgq", "walmgr-push"] {
+        assert!(directory("--bindir").join(program).exists(), "{program} is missing");
+    }
     for page in ["pgq.1", "pgq-consume.1"] {
         assert!(directory("--mandir").join("man1").join(page).exists(), "{page} is missing");
     }

@@ -17,13 +17,22 @@ fn directory(tree: Tree, option: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Version of upstream's PgQ in its tree: 3.5 in Debian 12, 3.5.1 later.
+pub(crate) fn upstream_version() -> String {
+    let control = format!("{}/extension/pgq.control", directory(Tree::Peer, "--sharedir"));
+    let text = fs::read_to_string(control).unwrap();
+    let line = text.lines().find(|line| line.starts_with("default_version")).unwrap();
+    line.split('\'').nth(1).unwrap().to_owned()
+}
+
 /// Make upstream's version available in our tree. Its functions stay in upstream's own libraries.
 fn offer_upstream() {
-    let script = format!("{}/extension/pgq--3.5.sql", directory(Tree::Peer, "--sharedir"));
+    let name = format!("extension/pgq--{}.sql", upstream_version());
+    let script = format!("{}/{name}", directory(Tree::Peer, "--sharedir"));
     let libraries = directory(Tree::Peer, "--pkglibdir");
     let script =
         fs::read_to_string(script).unwrap().replace("'$libdir/", &format!("'{libraries}/"));
-    let place = format!("{}/extension/pgq--3.5.sql", directory(Tree::Ours, "--sharedir"));
+    let place = format!("{}/{name}", directory(Tree::Ours, "--sharedir"));
     // Tests of other processes may be reading the old file.
     let fresh = format!("{place}.{}", std::process::id());
     fs::write(&fresh, script).unwrap();
@@ -37,7 +46,7 @@ fn upstream_database() -> (Scratch, Client) {
     drop(scratch_database());
     let database = scratch_database_on(Tree::Ours);
     let mut client = database.connect();
-    run(&mut client, "create extension pgq version '3.5'");
+    run(&mut client, &format!("create extension pgq version '{}'", upstream_version()));
     assert_eq!(row(&mut client, "select pgq.version()"), "3.5");
     (database, client)
 }

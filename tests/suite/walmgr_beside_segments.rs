@@ -96,9 +96,13 @@ fn unfinished_segments_of_two_servers_are_kept_and_verified() {
     // Neither stands for the segment.
     site.fails(1, &["archive-get", &segment, "../fetched"]);
 
-    for (change, code) in [(24, 5), (10, 6), (0, 6)] {
+    // Another system, another place, no WAL at all, another version's WAL.
+    let other = if bytes[0] == 0x10 { 0x13 } else { 0x10 };
+    for (at, byte, code) in
+        [(24, bytes[24] ^ 1, 5), (10, bytes[10] ^ 0x10, 6), (0, 0, 6), (0, other, 5)]
+    {
         let mut wrong = bytes.clone();
-        wrong[change] ^= 0x10;
+        wrong[at] = byte;
         write_owned(&path, &wrong);
         site.fails(code, &args);
     }

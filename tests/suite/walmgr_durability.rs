@@ -38,16 +38,19 @@ fn trace(site: &Site, args: &[&str]) -> Vec<String> {
 /// The calls in the file, successful ones only, without process ids.
 fn calls(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap();
-    // Calls that overlap with others' come in two lines; they count from when they are done.
+    // Calls that overlap with others' come in two lines. A sync counts from when it is done, what depends on it from when it began.
     let mut begun = BTreeMap::new();
-    let mut calls = Vec::new();
+    let mut calls: Vec<String> = Vec::new();
     for line in text.lines() {
         let Some((process, call)) = line.split_once(' ') else { continue };
         let call = call.trim();
         if let Some(start) = call.strip_suffix("<unfinished ...>") {
-            begun.insert(process, start);
+            begun.insert(process, (calls.len(), start));
+            calls.push(String::new());
         } else if let Some((_, rest)) = call.split_once(" resumed>") {
-            calls.push(format!("{}{rest}", begun.remove(process).unwrap()));
+            let (at, start) = begun.remove(process).unwrap();
+            let whole = format!("{start}{rest}");
+            if start.starts_with('f') { calls.push(whole) } else { calls[at] = whole }
         } else {
             calls.push(call.to_owned());
         }

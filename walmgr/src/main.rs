@@ -26,12 +26,15 @@ mod wal;
 
 use std::process::ExitCode;
 
+use daemon::protocol::Reply;
+
 fn main() -> ExitCode {
-    if daemon::client::push_at_once(std::env::args_os()) {
+    let answer = daemon::client::push_at_once(std::env::args_os());
+    if matches!(answer, Some(Reply::Done)) {
         return ExitCode::SUCCESS;
     }
     match cli::Cli::from_process() {
-        Ok(cli) => command::run(cli),
+        Ok(cli) => command::run(cli.with_answer(answer)),
         Err(error) => {
             let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
             match old_names::instead(args).filter(|_| error.exit_code() != 0) {

@@ -171,7 +171,7 @@ fn drain(segment_mib: usize, segments: usize) {
     );
     println!(
         "  {:<30}{:>12}{:>16}{:>26}",
-        "archive_command", "segments/s", "of /bin/true", "of pgBackRest async"
+        "archiver", "segments/s", "of /bin/true", "of pgBackRest async"
     );
     for (number, one) in series.iter().enumerate() {
         let peer = &series[if (5..=8).contains(&number) { 8 } else { 4 }];

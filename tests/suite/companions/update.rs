@@ -7,6 +7,7 @@ use pgq_tests::{Tree, scratch_database_on};
 use postgres::Client;
 
 use crate::companions::full;
+use crate::pgq_upgrade::upstream_version;
 use crate::query::{outcome, row, rows, run};
 
 /// The directory of our tree that extensions are installed in, or upstream's.
@@ -66,11 +67,13 @@ fn catalog(client: &mut Client, schema: &str) -> Vec<String> {
 
 #[test]
 fn update_from_upstreams_pgq_node_keeps_the_nodes() {
-    offer_upstream("pgq--3.5.sql");
+    let pgq = upstream_version();
+    offer_upstream(&format!("pgq--{pgq}.sql"));
     offer_upstream("pgq_node--3.5.sql");
     let database = scratch_database_on(Tree::Ours);
     let mut client = database.connect();
-    run(&mut client, "create extension pgq version '3.5'; create extension pgq_node version '3.5'");
+    run(&mut client, &format!("create extension pgq version '{pgq}'"));
+    run(&mut client, "create extension pgq_node version '3.5'");
     run(
         &mut client,
         "select pgq_node.register_location('q', 'n1', 'dbname=n1', false), pgq_node.register_location('q', 'n2', 'x', true);
@@ -143,11 +146,13 @@ fn single_key_tables_of_skytools_2_are_brought_up_in_8_changes() {
 
 #[test]
 fn update_from_an_older_pgq_coop_repairs_broken_members() {
-    offer_upstream("pgq--3.5.sql");
+    let pgq = upstream_version();
+    offer_upstream(&format!("pgq--{pgq}.sql"));
     offer("pgq_coop--3.4.sql", include_str!("../../fixtures/pgq_coop--3.4.sql"));
     let database = scratch_database_on(Tree::Ours);
     let mut client = database.connect();
-    run(&mut client, "create extension pgq version '3.5'; create extension pgq_coop version '3.4'");
+    run(&mut client, &format!("create extension pgq version '{pgq}'"));
+    run(&mut client, "create extension pgq_coop version '3.4'");
     // A group whose first member was finished with pgq.finish_batch, and whose second has a batch open.
     run(
         &mut client,

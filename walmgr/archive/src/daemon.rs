@@ -1,9 +1,9 @@
-//! Asking the daemon: one line of JSON each way, as in `walmgr/src/daemon/protocol.rs`.
+//! Asking the daemon: one line of JSON each way, as `walmgr/src/daemon/protocol.rs` has it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,8 @@ use crate::wait::Waiter;
 
 /// Name of the daemon's socket in the data directory.
 const SOCKET: &str = "walmgr.sock";
+/// How long the answer may take; then the archiver is told that it failed, tries again, and can be stopped meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest answer that is read.
 const LIMIT: usize = 64 << 10;
 
@@ -22,30 +24,31 @@ pub(crate) enum Answer {
     Failed(String),
 }
 
-/// Ask for a file to be stored; `None` when no daemon of this configuration answers.
+/// Ask for a file to be stored; `None` when no daemon of this configuration is there, or it went away.
 pub(crate) fn push(config: &str, name: &str, path: &Path) -> Option<Answer> {
     let path = std::path::absolute(path).ok()?;
     let request = json!({"config": config, "verb": "Push", "name": name, "path": path.to_str()?});
     let mut stream = UnixStream::connect(SOCKET).ok()?;
     stream.write_all(format!("{request}\n").as_bytes()).ok()?;
-    understand(&receive(&mut stream)?)
-}
-
-/// Wait for a line, as a process of the server waits: it takes part in what all of them must take part in.
-fn receive(stream: &mut UnixStream) -> Option<Vec<u8>> {
     stream.set_nonblocking(true).ok()?;
-    let mut waiter = Waiter::new(stream.as_raw_fd());
+    let mut waiter = Waiter::new(PATIENCE);
     let (mut line, mut buffer) = (Vec::new(), [0; 512]);
     while !line.ends_with(b"\n") && line.len() < LIMIT {
         match stream.read(&mut buffer) {
             Ok(0) => return None,
             Ok(count) => line.extend(buffer.get(..count)?),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => waiter.wait(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if !waiter.wait(Some(&stream), PATIENCE) {
+                    let why =
+                        format!("the daemon has not stored {name} for {} s", PATIENCE.as_secs());
+                    return Some(Answer::Failed(why));
+                }
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return None,
         }
     }
-    Some(line)
+    understand(&line)
 }
 
 fn understand(line: &[u8]) -> Option<Answer> {

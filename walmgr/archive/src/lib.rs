@@ -10,11 +10,13 @@ mod wait;
 
 use std::ffi::CString;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use daemon::Answer;
+use wait::Waiter;
 
 pgrx::pg_module_magic!();
 
@@ -67,8 +69,8 @@ fn archive(name: &str, path: &str) -> bool {
 fn push_without_daemon(config: &str, path: &str) -> bool {
     let program = text(&PROGRAM).unwrap_or_default();
     // Its messages go where the server's go.
-    let status = Command::new(&program).args(["--config", config, "archive-push", path]).status();
-    match status {
+    let child = Command::new(&program).args(["--config", config, "archive-push", path]).spawn();
+    match child.and_then(wait_for) {
         Ok(status) if status.success() => true,
         Ok(status) => {
             pgrx::warning!("walmgr could not archive \"{path}\": {status}");
@@ -80,5 +82,17 @@ fn push_without_daemon(config: &str, path: &str) -> bool {
             );
             false
         }
+    }
+}
+
+/// Wait for a program to end. It has its own limits, so this has none.
+fn wait_for(mut child: Child) -> std::io::Result<ExitStatus> {
+    let mut waiter = Waiter::new(Duration::MAX);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        // Its end sets no latch that would wake this.
+        waiter.wait(None, Duration::from_millis(2));
     }
 }

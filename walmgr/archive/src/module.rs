@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use pgrx::pg_guard;
+use pgrx::{pg_guard, pg_sys};
 
 /// What the server wants to know of a module.
 #[cfg(feature = "pg15")]
@@ -38,6 +38,8 @@ pub(crate) struct ArchiveModuleCallbacks {
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     crate::define_settings();
+    // SAFETY: a string with its end, of which the server keeps a copy. From now on it refuses misspelt settings of this prefix.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"walmgr_archive".as_ptr()) };
 }
 
 /// Called by the archiver, with callbacks to be filled in.

@@ -63,15 +63,16 @@ impl Connection {
             unsafe { call(SOCKET, [usize::from(AF_UNIX), SOCK_STREAM_CLOEXEC, 0, 0, 0, 0]) };
         let socket = usize::try_from(socket).ok()?;
         // SAFETY: the address lives until the call returns, and its length is told.
-        let connected =
-            unsafe { call(CONNECT, [socket, address.as_ptr().addr(), address.len(), 0, 0, 0]) };
+        let connected = unsafe {
+            call(CONNECT, [socket, address.as_ptr().expose_provenance(), address.len(), 0, 0, 0])
+        };
         (connected == 0).then_some(Self(socket))
     }
 
     /// Send all bytes.
     pub(crate) fn send(&self, mut bytes: &[u8]) -> Option<()> {
         while !bytes.is_empty() {
-            let (start, length) = (bytes.as_ptr().addr(), bytes.len());
+            let (start, length) = (bytes.as_ptr().expose_provenance(), bytes.len());
             // SAFETY: the kernel reads the slice, whose length is told, and no more.
             let sent =
                 retried(|| unsafe { call(SENDTO, [self.0, start, length, MSG_NOSIGNAL, 0, 0]) })?;
@@ -114,7 +115,8 @@ pub(crate) fn execute(path: &[u8], process: &Process) {
     if CStr::from_bytes_with_nul(path).is_err() {
         return;
     }
-    let (arguments, environment) = (process.arguments.addr(), process.environment.addr());
+    let (arguments, environment) =
+        (process.arguments.expose_provenance(), process.environment.expose_provenance());
     // SAFETY: a string with its end, and two vectors as the kernel made them.
     unsafe { call(EXECVE, [path.as_ptr().expose_provenance(), arguments, environment, 0, 0, 0]) };
 }
@@ -153,7 +155,8 @@ fn exit(code: u8) -> ! {
 /// Call the kernel; its result, an error negative.
 ///
 /// # Safety
-/// Arguments that the kernel takes for addresses must be valid for what it does with them.
+/// Arguments that the kernel takes for addresses must be valid for what it does with them, and of pointers whose provenance is exposed:
+/// the compiler must not think that nobody reads or writes there.
 unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result;

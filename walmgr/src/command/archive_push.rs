@@ -21,6 +21,9 @@ pub(crate) struct Args {
     path: PathBuf,
     /// Its name (%f); the last part of the path when it is not given.
     name: Option<String>,
+    /// What the daemon has said already.
+    #[arg(skip)]
+    pub(crate) answer: Option<Reply>,
 }
 
 /// Store one WAL file.
@@ -34,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would store {} as {name}", args.path.display()));
         return Ok(());
     }
-    let pushed = push(context, &name, &args.path)?;
+    let pushed = push(context, &name, args)?;
     match pushed {
         Pushed::Stored => log::debug(format_args!("{name} stored")),
         Pushed::AlreadyThere => log::debug(format_args!("{name} was stored already")),
@@ -45,17 +48,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn push(context: &Context, name: &WalName, path: &Path) -> Result<Pushed> {
+fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
+    let path = &args.path;
     // The daemon goes by the file's own name.
     let text = name.to_string();
-    if path.ends_with(&text)
-        && let Some(reply) = client::ask(context, Verb::Push, &text, path, None)
-    {
-        match reply {
-            Reply::Done => return Ok(Pushed::Stored),
-            Reply::Failed(code, message) => return Err(Error::Daemon(code, message)),
-            Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine => {}
-        }
+    let ask = || {
+        path.ends_with(&text).then(|| client::ask(context, Verb::Push, &text, path, None)).flatten()
+    };
+    match args.answer.clone().or_else(ask) {
+        Some(Reply::Done) => return Ok(Pushed::Stored),
+        Some(Reply::Failed(code, message)) => return Err(Error::Daemon(code, message)),
+        Some(Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine) | None => {}
     }
     let stanza = context.stanza()?;
     // History files do not say whose they are, so the server's control file does.

@@ -67,7 +67,7 @@ fn check_settings(client: &mut Client) -> Result<()> {
     if sql::setting(client, "archive_mode")? == "off" {
         fix.push("archive_mode is off");
     }
-    if !sql::is_archiving(client)? {
+    if sql::archiver(client)? != sql::Archiver::Walmgr {
         fix.push("neither archive_command nor archive_library is walmgr's");
     }
     if sql::setting(client, "wal_level")? == "minimal" {

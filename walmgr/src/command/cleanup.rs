@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(conninfo) = &context.config.cluster.connect
         && let Ok(mut client) = sql::connect(conninfo)
         && sql::stanza_info(&mut client)?.system_identifier == stanza.info.system_identifier
-        && sql::is_archiving(&mut client)?
+        && sql::archiver(&mut client)? == sql::Archiver::Walmgr
     {
         return Err(Error::Locked(
             "the server still archives into this stanza (walmgr stop)".to_owned(),

@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         log::print(format_args!("would listen on {}", socket.display()));
         return Ok(());
     }
-    let segment_size = context.stanza()?.info.wal_segment_size;
+    let stanza = context.stanza()?;
     let lock_path = data.join("walmgr.daemon.lock");
     let what = || Error::local(format!("lock {}", lock_path.display()));
     let lock = std::fs::File::options()
@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::local("catch signals"))?;
     let jobs = settings.jobs.clamp(1, 64);
-    let pusher = Arc::new(Pusher::new(context.clone(), settings.ahead, jobs, segment_size));
+    let pusher = Arc::new(Pusher::new(context.clone(), &stanza, settings.ahead, jobs));
     let prefetcher = Arc::new(Prefetcher::new(context.clone(), &data, settings.prefetch)?);
     for _ in 0..jobs {
         let (pusher, prefetcher) = (Arc::clone(&pusher), Arc::clone(&prefetcher));

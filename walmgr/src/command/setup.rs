@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use crate::context::{Context, own_program};
+use crate::daemon::client;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
@@ -86,6 +87,14 @@ fn archiver(
             ("archive_command", context.archive_command()?),
         ]);
     }
+    if let Some(socket) = &context.config.daemon.socket
+        && *socket != context.config.data()?.join(client::SOCKET)
+    {
+        log::warning(format_args!(
+            "daemon.socket is {}: the library looks for the daemon in the data directory only",
+            socket.display()
+        ));
+    }
     if info.pg_version < 15 {
         return Err(Error::Usage(format!(
             "PostgreSQL {} has no archive_library, 15 is the first that has (setup without --library)",
@@ -113,7 +122,7 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
     let info = sql::stanza_info(client)?;
     stanza.check_system(info.system_identifier)?;
     let segment = sql::switch_wal(client, info.wal_segment_size)?;
-    let begin = Instant::now();
+    let (begin, mut connected) = (Instant::now(), 1);
     while !wal::has_segment(&stanza, segment)? {
         if begin.elapsed() > patience {
             let row = client.query_one(
@@ -130,11 +139,11 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
             )));
         }
         std::thread::sleep(Duration::from_millis(20));
-        if begin.elapsed() > Duration::from_secs(1) {
+        if begin.elapsed() > Duration::from_secs(3) * connected {
             // Another archive_library is loaded by a new archiver. The postmaster starts it no sooner than 10 s after the last one, and looks
             // for that once a minute, or when somebody connects.
-            drop(sql::connect(context.config.connect()?)?);
-            std::thread::sleep(Duration::from_millis(500));
+            drop(sql::connect(context.config.connect()?));
+            connected += 1;
         }
     }
     log::notice(format_args!(

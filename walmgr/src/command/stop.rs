@@ -1,7 +1,7 @@
 //! `stop`: make the server archive to this repository no more.
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
 
@@ -17,10 +17,15 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut client = sql::connect(context.config.connect()?)?;
     let value = if args.discard { "/bin/true" } else { "" };
-    sql::alter_system(context, &mut client, "archive_command", Some(value))?;
-    if sql::setting(&mut client, "archive_library")? == sql::LIBRARY {
+    if let sql::Archiver::Library(library) = sql::archiver(&mut client)? {
+        return Err(Error::Usage(format!(
+            "the server archives through archive_library = '{library}', which is not walmgr's"
+        )));
+    }
+    if !sql::setting(&mut client, "archive_library")?.is_empty() {
         sql::alter_system(context, &mut client, "archive_library", Some(""))?;
     }
+    sql::alter_system(context, &mut client, "archive_command", Some(value))?;
     if context.dry_run {
         return Ok(());
     }

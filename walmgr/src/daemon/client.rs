@@ -29,22 +29,19 @@ pub(crate) fn ask(
     exchange(&context.config.socket()?, &request, patience)
 }
 
-/// The archive_command that `setup` writes, `walmgr --config FILE archive-push PATH`, run by the server in its data directory while a
-/// daemon listens there: true when the file is stored, before anything is parsed or read, since the server waits for it with every
-/// segment. Everything else goes the long way, a failure too: only the configuration says where messages go. The daemon answers
-/// only for its own configuration file.
-pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> bool {
+/// Ask for what an archive_command of the plain form, `walmgr --config FILE archive-push PATH`, wants, before anything is parsed or read,
+/// since the server waits for it with every segment (`walmgr-push` does the same at less cost). It is run in the data directory,
+/// where the socket is unless the configuration says otherwise. The daemon answers only for its own configuration file.
+pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Reply> {
     let args: Vec<OsString> = args.take(6).collect();
-    let [_, option, config, verb, path] = args.as_slice() else { return false };
+    let [_, option, config, verb, path] = args.as_slice() else { return None };
     if option != "--config" || verb != "archive-push" {
-        return false;
+        return None;
     }
-    let Ok(path) = std::path::absolute(path) else { return false };
-    let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
-        return false;
-    };
+    let path = std::path::absolute(path).ok()?;
+    let name = path.file_name()?.to_str()?.to_owned();
     let request = Request { config: PathBuf::from(config), verb: Verb::Push, name, path };
-    matches!(exchange(Path::new(SOCKET), &request, None), Some(Reply::Done))
+    exchange(Path::new(SOCKET), &request, None)
 }
 
 fn exchange(socket: &Path, request: &Request, patience: Option<Duration>) -> Option<Reply> {

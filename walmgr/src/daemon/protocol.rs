@@ -1,4 +1,6 @@
 //! What client and daemon say to each other: one line of JSON each way per connection.
+//!
+//! `walmgr/push` and `walmgr/archive`, which are built without this crate, write a push and read its answer too.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

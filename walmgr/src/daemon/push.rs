@@ -12,12 +12,15 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
+use crate::repo::stanza::Stanza;
 use crate::repo::wal::{self, Pushed};
 use crate::wal::name::WalName;
 
-/// Most bytes, and most files, that one thread stores at a time: enough to share the syncs of small segments, and not so much that
+/// Most bytes, and most files, that one thread stores at a time where they share syncs: enough for small segments, and not so much that
 /// PostgreSQL would wait noticeably longer for the first of them.
 const TOGETHER: (u32, u32) = (8 << 20, 8);
+/// Most files that all threads store at a time. Each takes three descriptors, of which a process may have 1,024 as a rule.
+const OPEN: usize = 256;
 
 /// Stores WAL files by several threads.
 pub(crate) struct Pusher {
@@ -41,7 +44,8 @@ struct State {
     /// It is going to ask for these.
     queue: VecDeque<PathBuf>,
     jobs: HashMap<PathBuf, Job>,
-    /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has ended.
+    /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has ended. To be spared the work of storing them
+    /// again, no more: a list of files may be older than this.
     answered: HashSet<PathBuf>,
 }
 
@@ -79,10 +83,12 @@ impl Identity {
 }
 
 impl Pusher {
-    /// A pusher that stores up to `ahead` files before they are asked for, by `jobs` threads.
-    pub(crate) fn new(context: Context, ahead: usize, jobs: usize, segment_size: u32) -> Self {
+    /// A pusher that stores up to `ahead` files of the stanza before they are asked for, by `jobs` threads.
+    pub(crate) fn new(context: Context, stanza: &Stanza, ahead: usize, jobs: usize) -> Self {
         let (bytes, files) = TOGETHER;
-        let together = usize::try_from((bytes / segment_size).clamp(1, files)).unwrap_or(1);
+        let files = if stanza.store.shares_syncs() { files } else { 1 };
+        let most = (bytes / stanza.info.wal_segment_size).clamp(1, files);
+        let together = usize::try_from(most).unwrap_or(1).min((OPEN / jobs).max(1));
         let (work, settled) = (Condvar::new(), Condvar::new());
         let state = Mutex::new(State::default());
         Self { context, ahead, jobs, together, state, work, settled }

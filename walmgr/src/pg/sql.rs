@@ -37,13 +37,33 @@ pub(crate) fn setting(client: &mut Client, name: &str) -> Result<String> {
 /// walmgr's `archive_library`.
 pub(crate) const LIBRARY: &str = "walmgr_archive";
 
-/// True when the server's archiver works through walmgr, as a command or as a library.
+/// What the server's archiver works through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Archiver {
+    /// walmgr, as a library or as a command.
+    Walmgr,
+    /// Another library, which comes before any command.
+    Library(String),
+    /// Another command, or none.
+    Command,
+}
+
+/// Ask the server what its archiver works through.
 ///
 /// # Errors
 /// [`Error::Server`].
-pub(crate) fn is_archiving(client: &mut Client) -> Result<bool> {
-    Ok(setting(client, "archive_command")?.contains("archive-push")
-        || setting(client, "archive_library")? == LIBRARY)
+pub(crate) fn archiver(client: &mut Client) -> Result<Archiver> {
+    let library = setting(client, "archive_library")?;
+    let file = library.rsplit('/').next().unwrap_or_default();
+    Ok(if file.trim_end_matches(".so") == LIBRARY {
+        Archiver::Walmgr
+    } else if !library.is_empty() {
+        Archiver::Library(library)
+    } else if setting(client, "archive_command")?.contains("archive-push") {
+        Archiver::Walmgr
+    } else {
+        Archiver::Command
+    })
 }
 
 /// What a stanza for this server must say.

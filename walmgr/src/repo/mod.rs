@@ -68,7 +68,11 @@ pub(crate) struct New<'a> {
 pub(crate) trait Store: Send + Sync {
     /// Create an object that does not exist yet. On [`Created::New`] its bytes and its name are durable.
     fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created>;
-    /// Create several objects, each as by [`Store::create`]; a store that syncs may let them share that.
+    /// True when [`Store::create_all`] costs less than creating one after the other.
+    fn shares_syncs(&self) -> bool {
+        false
+    }
+    /// Create several objects, each as by [`Store::create`]. A store that syncs may let them share that.
     fn create_all(&self, mut objects: Vec<New<'_>>) -> Vec<Result<Created>> {
         objects.iter_mut().map(|new| self.create(&new.key, new.fill.as_mut())).collect()
     }

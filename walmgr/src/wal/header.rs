@@ -67,17 +67,25 @@ impl Header {
     /// Hold the header against the name it goes by and the cluster it should be of.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for another cluster or segment size, [`Error::Corrupt`] for another place in the WAL.
+    /// [`Error::Mismatch`] for another cluster, segment size or major version (a cluster keeps its own: `pg_upgrade` makes another one),
+    /// [`Error::Corrupt`] for another place in the WAL.
     pub(crate) fn check(
         &self,
         name: &str,
         system_identifier: u64,
         segment_size: u32,
+        version: u32,
     ) -> Result<()> {
         if self.system_identifier != system_identifier {
             return Err(Error::Mismatch(format!(
                 "segment {name} is of system {}, the stanza is for system {system_identifier}",
                 self.system_identifier
+            )));
+        }
+        if self.version != version {
+            return Err(Error::Mismatch(format!(
+                "segment {name} is of PostgreSQL {}, the stanza is for {version}",
+                self.version
             )));
         }
         if self.segment_size != segment_size {
@@ -130,19 +138,14 @@ mod tests {
     fn a_segment_passes_only_in_its_own_place() {
         let header = Header::parse(&sample()).unwrap();
         assert_eq!(header.version, 15);
-        header.check("000000010000000000000003", 77, 16 << 20).unwrap();
-        header.check("000000020000000000000003", 77, 16 << 20).unwrap();
-        for (name, system, size) in [
-            ("000000010000000000000004", 77, 16 << 20),
-            ("000000010000000000000003", 78, 16 << 20),
-            ("000000010000000000000003", 77, 1 << 20),
-        ] {
-            assert!(header.check(name, system, size).is_err(), "{name} {system} {size}");
+        header.check("000000010000000000000003", 77, 16 << 20, 15).unwrap();
+        header.check("000000020000000000000003", 77, 16 << 20, 15).unwrap();
+        let other_place = header.check("000000010000000000000004", 77, 16 << 20, 15);
+        assert!(matches!(other_place, Err(Error::Corrupt(_))));
+        for (system, size, version) in [(78, 16 << 20, 15), (77, 1 << 20, 15), (77, 16 << 20, 16)] {
+            let checked = header.check("000000010000000000000003", system, size, version);
+            assert!(matches!(checked, Err(Error::Mismatch(_))), "{system} {size} {version}");
         }
-        assert!(matches!(
-            header.check("000000010000000000000003", 78, 16 << 20),
-            Err(Error::Mismatch(_))
-        ));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A repository in a directory.
 //!
 //! Everything happens relative to one open descriptor of the directory in which the marker file was seen, so a file system that is
-//! not mounted, or goes away, can never look like an empty repository. How objects come into
-//! being is in [`create`]; a name stands for whole content, for ever.
+//! not mounted, or goes away, can never look like an empty repository. How objects come into being is in [`create`]; a name
+//! stands for whole content, for ever.
 
 mod create;
 
@@ -111,6 +111,10 @@ impl LocalStore {
 impl Store for LocalStore {
     fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
         create::create(self, key, fill)
+    }
+
+    fn shares_syncs(&self) -> bool {
+        true
     }
 
     fn create_all(&self, objects: Vec<New<'_>>) -> Vec<Result<Created>> {

@@ -135,7 +135,10 @@ impl<'a> Incoming<'a> {
             }
             _ => return Err(Error::Locked(format!("{key} is being repaired"))),
         }
-        stanza.store.create(&key, &mut |sink| self.write(sink, codec))?;
+        if stanza.store.create(&key, &mut |sink| self.write(sink, codec))? == Created::Exists {
+            // Somebody else's, who may not have synced it yet.
+            stanza.store.settle(&key)?;
+        }
         match existing_hash(stanza, &key)? {
             stored if stored == here => Ok(Pushed::Replaced),
             _ => Err(Error::Mismatch(format!(

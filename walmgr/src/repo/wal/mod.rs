@@ -169,10 +169,11 @@ fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> 
 fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> Result<()> {
     match name {
         WalName::Segment(segment) | WalName::Partial(segment) => {
-            let size = stanza.info.wal_segment_size;
+            let info = &stanza.info;
+            let size = info.wal_segment_size;
             Header::parse(head)
                 .map_err(|error| Error::Corrupt(format!("{name}: {error}")))?
-                .check(segment, stanza.info.system_identifier, size)?;
+                .check(segment, info.system_identifier, size, info.pg_version)?;
             if length != u64::from(size) {
                 return Err(Error::Corrupt(format!(
                     "{name} has {length} bytes, a segment of this cluster has {size}"
