@@ -32,6 +32,15 @@ tree_bin() { echo "$(tree_root "$1")/usr/lib/postgresql/$PG/bin"; }
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
+# one_of PACKAGE...: the first that this Debian has. Names of libraries have their versions in them.
+one_of() {
+  local package
+  for package in "$@"; do
+    if apt-cache show "$package" >/dev/null 2>&1; then echo "$package" && return; fi
+  done
+  echo "$1"
+}
+
 # unpack NAME DEST PACKAGE...: put what Debian's packages hold under a fresh directory, without installing any of them. The packages are
 # kept in $PGQ_WORK/debs/NAME.
 unpack() {

@@ -7,7 +7,14 @@ set -euo pipefail
 command -v cargo >/dev/null || die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
 
 missing=()
-want() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed || missing+=("$1"); }
+# want PACKAGE...: one of them, by the names of Debian 12 and 13.
+want() {
+  local package
+  for package in "$@"; do
+    if dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then return; fi
+  done
+  missing+=("$*")
+}
 want gcc
 want libc6-dev
 want pkg-config # finds libssl
@@ -19,18 +26,23 @@ want libssl-dev # for the client's TLS
 want python3 # runs python-pgq in the tests
 want zlib1g
 want libxml2
-want libicu72
+want libicu72 libicu76
 want liblz4-1
 want libzstd1
 want libselinux1
 want libpam0g
 want libsystemd0
-want libreadline8
+want libreadline8 libreadline8t64
 want util-linux # setpriv
 
 [ ${#missing[@]} -eq 0 ] && exit 0
-[ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install ${missing[*]}"
-say "installing: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+[ "$(id -u)" != 0 ] || apt-get update -qq
+packages=()
+for names in "${missing[@]}"; do
+  # shellcheck disable=SC2086 # several names
+  packages+=("$(one_of $names)")
+done
+[ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install ${packages[*]}"
+say "installing: ${packages[*]}"
+apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
