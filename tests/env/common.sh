@@ -36,7 +36,7 @@ die() { say "error: $*"; exit 1; }
 one_of() {
   local package
   for package in "$@"; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]'; then echo "$package" && return; fi
+    if apt-cache policy "$package" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null; then echo "$package" && return; fi
   done
   echo "$1"
 }
