@@ -185,6 +185,33 @@ fn a_server_whose_archiver_waits_goes_on_and_stops() {
     site.ok(&["verify"]);
 }
 
+/// Takes as long as the clients' patience.
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for_for_ever() {
+    if !has_libraries() {
+        return;
+    }
+    let site = site();
+    let listener = UnixListener::bind(site.cluster.data_dir().join("walmgr.sock")).unwrap();
+    let socket = listener.local_addr().unwrap().as_pathname().unwrap().to_owned();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    // Connections are held by the kernel, and never answered.
+    site.cluster.psql("postgres", "create table t as select 1");
+    let segment = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    site.cluster.psql("postgres", "select pg_switch_wal()");
+    let mut command = site.cluster.run_as(site.archive_program());
+    let path = format!("pg_wal/{segment}");
+    command.arg("--config").arg(site.config()).args(["archive-push", &path]);
+    let mut pushing = command.current_dir(site.cluster.data_dir()).spawn().unwrap();
+    let log = format!("walmgr: the daemon has not stored {segment} for 60 s");
+    let is_told = wait_until(2 * PATIENCE, || site.cluster.log().contains(&log));
+    assert!(is_told, "{log} is not in\n{}", site.cluster.log());
+    assert!(wait_until(5 * PATIENCE, || pushing.try_wait().unwrap().is_some()));
+    assert!(pushing.wait().unwrap().success());
+    assert!(site.object(&segment).exists());
+    drop(listener);
+}
+
 #[test]
 fn command_and_library_take_turns() {
     if !has_libraries() {

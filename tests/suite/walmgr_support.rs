@@ -114,6 +114,12 @@ impl Site {
         command.env("WALMGR_FAILPOINT", failpoint).output().expect("run walmgr")
     }
 
+    /// The program that `setup` makes the archive_command.
+    pub(crate) fn archive_program(&self) -> PathBuf {
+        let small = self.cluster.dir().join("walmgr-push");
+        if small.exists() { small } else { self.program.clone() }
+    }
+
     /// A `restore_command` or part of one.
     pub(crate) fn restore_command(&self) -> String {
         format!("{} --config {} archive-get %f %p", self.program.display(), self.config().display())

@@ -1,7 +1,7 @@
 //! `walmgr-push --config FILE archive-push PATH`: the server's `archive_command` while a walmgr daemon runs.
 //!
 //! PostgreSQL starts one process for each WAL file and waits for it, so with small segments starting the process is most of the cost.
-//! This one asks the daemon and ends, and needs nothing for that but six system calls: no C library, no loader, no allocation. On a
+//! This one asks the daemon and ends, and needs nothing for that but seven system calls: no C library, no loader, no allocation. On a
 //! virtual machine that counts double, since the C library asks the processor about its caches at every start (`cpuid`), and each
 //! question leaves the virtual machine.
 //!
@@ -16,6 +16,8 @@ use system::{Connection, Process};
 
 /// Name of the daemon's socket in the server's data directory, where commands of the server run.
 const SOCKET: &[u8] = b"walmgr.sock";
+/// How many seconds the daemon may take; then walmgr sees to it, lest a daemon that hangs keep the server from archiving, and from stopping.
+const PATIENCE: i64 = 60;
 /// What the daemon says of a file that is durable in the repository.
 const STORED: &[u8] = b"\"Done\"\n";
 
@@ -64,6 +66,7 @@ fn is_stored(process: &Process) -> Option<bool> {
     request.push(b"\"}\n")?;
 
     let connection = Connection::open(SOCKET)?;
+    connection.set_patience(PATIENCE)?;
     connection.send(request.bytes())?;
     let mut answer = [0; STORED.len()];
     connection.receive(&mut answer)?;

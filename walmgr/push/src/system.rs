@@ -17,6 +17,7 @@ const SOCKET: usize = 41;
 const CONNECT: usize = 42;
 const SENDTO: usize = 44;
 const RECVFROM: usize = 45;
+const SETSOCKOPT: usize = 54;
 const EXECVE: usize = 59;
 const READLINK: usize = 89;
 const EXIT_GROUP: usize = 231;
@@ -25,6 +26,8 @@ const EXIT_GROUP: usize = 231;
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM_CLOEXEC: usize = 1 | 0o2_000_000;
 const MSG_NOSIGNAL: usize = 0x4000;
+const SOL_SOCKET: usize = 1;
+const SO_RCVTIMEO: usize = 20;
 const EINTR: isize = -4;
 
 /// What the kernel gave the program.
@@ -79,6 +82,16 @@ impl Connection {
             bytes = bytes.get(sent..)?;
         }
         Some(())
+    }
+
+    /// Let [`Self::receive`] fail when nothing comes for so many seconds.
+    pub(crate) fn set_patience(&self, seconds: i64) -> Option<()> {
+        // struct timeval
+        let limit = [seconds, 0];
+        let (start, length) = (limit.as_ptr().expose_provenance(), size_of_val(&limit));
+        // SAFETY: the kernel reads the two numbers, whose length is told.
+        let set = unsafe { call(SETSOCKOPT, [self.0, SOL_SOCKET, SO_RCVTIMEO, start, length, 0]) };
+        (set == 0).then_some(())
     }
 
     /// Wait until the buffer is full.

@@ -53,12 +53,16 @@ fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
     // The daemon goes by the file's own name.
     let text = name.to_string();
     let ask = || {
-        path.ends_with(&text).then(|| client::ask(context, Verb::Push, &text, path, None)).flatten()
+        let patience = Some(client::PUSH_PATIENCE);
+        path.ends_with(&text)
+            .then(|| client::ask(context, Verb::Push, &text, path, patience))
+            .flatten()
     };
     match args.answer.clone().or_else(ask) {
         Some(Reply::Done) => return Ok(Pushed::Stored),
         Some(Reply::Failed(code, message)) => return Err(Error::Daemon(code, message)),
-        Some(Reply::Ready(_) | Reply::Absent | Reply::Hole | Reply::NotMine) | None => {}
+        // It is not there, or not any more: without it, then.
+        _ => {}
     }
     let stanza = context.stanza()?;
     // History files do not say whose they are, so the server's control file does.

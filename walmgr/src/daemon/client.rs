@@ -12,7 +12,11 @@ use crate::log;
 /// Name of the daemon's socket in the data directory, where it is unless the configuration says otherwise.
 pub(crate) const SOCKET: &str = "walmgr.sock";
 
-/// Ask the daemon to push or get; `None` when there is none that answers.
+/// How long the daemon may take to store a file; then the command does it itself, lest a daemon that hangs keep the server from archiving,
+/// and from stopping.
+pub(crate) const PUSH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ask the daemon to push or get; `None` when there is none of this configuration.
 pub(crate) fn ask(
     context: &Context,
     verb: Verb,
@@ -41,7 +45,7 @@ pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Reply
     let path = std::path::absolute(path).ok()?;
     let name = path.file_name()?.to_str()?.to_owned();
     let request = Request { config: PathBuf::from(config), verb: Verb::Push, name, path };
-    exchange(Path::new(SOCKET), &request, None)
+    exchange(Path::new(SOCKET), &request, Some(PUSH_PATIENCE))
 }
 
 fn exchange(socket: &Path, request: &Request, patience: Option<Duration>) -> Option<Reply> {
@@ -53,7 +57,7 @@ fn exchange(socket: &Path, request: &Request, patience: Option<Duration>) -> Opt
         Ok(reply) => Some(reply),
         Err(error) => {
             log::debug(format_args!("the daemon did not answer: {error}"));
-            None
+            Some(Reply::Gone)
         }
     }
 }

@@ -51,6 +51,9 @@ pub(crate) enum Reply {
     Failed(u8, String),
     /// The daemon is not for this client.
     NotMine,
+    /// Never sent: the connection ended without an answer, or none came in time.
+    #[serde(skip)]
+    Gone,
 }
 
 /// Send a message.
