@@ -218,36 +218,13 @@ extern "C" fn rust_eh_personality() -> ! {
     exit(70)
 }
 
-// The compiler may call these for any copy or comparison, and without a C library nobody else has them. In assembly, so that it
-// does not make a call of itself out of the loop.
+// The compiler calls these for copies and comparisons, and without a C library nobody else has them; another one that it wants is an
+// error of the linker. In assembly, so that it does not make a call of itself out of the loop.
 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(_to: *mut u8, _from: *const u8, _count: usize) -> *mut u8 {
     naked_asm!("mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret")
-}
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memmove(_to: *mut u8, _from: *const u8, _count: usize) -> *mut u8 {
-    naked_asm!(
-        "mov rax, rdi",
-        "mov rcx, rdx",
-        "mov r8, rdi",
-        "sub r8, rsi",
-        // Forwards, unless the end of what is copied would be overwritten first.
-        "cmp r8, rdx",
-        "jb 2f",
-        "rep movsb",
-        "ret",
-        "2:",
-        "lea rdi, [rdi + rdx - 1]",
-        "lea rsi, [rsi + rdx - 1]",
-        "std",
-        "rep movsb",
-        "cld",
-        "ret"
-    )
 }
 
 #[unsafe(naked)]
@@ -271,12 +248,6 @@ unsafe extern "C" fn memcmp(_one: *const u8, _other: *const u8, _count: usize) -
         "sub eax, ecx",
         "2: ret"
     )
-}
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn bcmp(_one: *const u8, _other: *const u8, _count: usize) -> i32 {
-    naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
 }
 
 #[unsafe(naked)]
