@@ -82,8 +82,12 @@ impl<'a> Worker<'a> {
             *there = Some((provider.clone(), set.connect(&provider)));
         }
         let there = &mut there.as_mut()?.1;
-        let batch =
-            there.query_one("select * from pgq.next_batch_info('q', $1)", &[&worker]).unwrap();
+        let batch = there.query_one("select * from pgq.next_batch_info('q', $1)", &[&worker]);
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) if is_moved(&error) => return None,
+            Err(error) => panic!("next_batch_info: {error:?}"),
+        };
         let Some(id) = batch.get::<_, Option<i64>>("batch_id") else {
             publish_watermark(name, here, there);
             return Some(false);
@@ -96,10 +100,16 @@ impl<'a> Worker<'a> {
         let mut last_event: i64 = batch.get("cur_tick_event_seq");
         if from == completed {
             let mut effects = here.transaction().unwrap();
-            if kind == "branch" {
-                copy_events(there, &mut effects, id);
+            if kind == "branch" && !copy_events(there, &mut effects, id) {
+                return None;
             }
-            for event in there.query("select * from pgq.get_batch_events($1)", &[&id]).unwrap() {
+            let events = there.query("select * from pgq.get_batch_events($1)", &[&id]);
+            let events = match events {
+                Ok(events) => events,
+                Err(error) if is_moved(&error) => return None,
+                Err(error) => panic!("get_batch_events: {error:?}"),
+            };
+            for event in events {
                 last_event = last_event.max(event.get("ev_id"));
                 let data: String = event.get("ev_data");
                 let sql = match event.get("ev_type") {
@@ -158,21 +168,29 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Copy the events of a batch into the queue of a branch, with their ids.
-fn copy_events(there: &mut Client, effects: &mut postgres::Transaction<'_>, batch: i64) {
+/// True when the provider does not know the node or its batch: the administrator has given it another place since its state was read.
+fn is_moved(error: &postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "42704")
+}
+
+/// Copy the events of a batch into the queue of a branch, with their ids. False when the node was moved.
+fn copy_events(there: &mut Client, effects: &mut postgres::Transaction<'_>, batch: i64) -> bool {
     const COLUMNS: &str =
         "ev_id, ev_time, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4";
     let mut copied = Vec::new();
-    there
-        .copy_out(&format!("copy (select {COLUMNS} from pgq.get_batch_events({batch})) to stdout"))
-        .unwrap()
-        .read_to_end(&mut copied)
-        .unwrap();
+    let copy = format!("copy (select {COLUMNS} from pgq.get_batch_events({batch})) to stdout");
+    // The function runs when its rows are fetched.
+    if let Err(error) = there.copy_out(&copy).unwrap().read_to_end(&mut copied) {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        assert!(cause.is_some_and(is_moved), "copy events: {error:?}");
+        return false;
+    }
     let table: String =
         effects.query_one("select pgq.current_event_table('q')", &[]).unwrap().get(0);
     let mut sink = effects.copy_in(&format!("copy {table} ({COLUMNS}) from stdin")).unwrap();
     sink.write_all(&copied).unwrap();
     sink.finish().unwrap();
+    true
 }
 
 /// Lay the tick of an applied batch in a branch's queue, if it is not there. False when the node is no branch any more.
