@@ -32,13 +32,14 @@ tree_bin() { echo "$(tree_root "$1")/usr/lib/postgresql/$PG/bin"; }
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# one_of PACKAGE...: the first that this Debian has. Names of libraries have their versions in them.
+# one_of NEWER... OLDEST: the first that this Debian has, by the names of Debian 13 and 12; the oldest where no list of packages is there to
+# say. Names of libraries have their versions in them.
 one_of() {
   local package
   for package in "$@"; do
     if apt-cache policy "$package" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null; then echo "$package" && return; fi
   done
-  echo "$1"
+  echo "$package"
 }
 
 # unpack NAME DEST PACKAGE...: put what Debian's packages hold under a fresh directory, without installing any of them. The packages are

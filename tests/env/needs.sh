@@ -7,7 +7,7 @@ set -euo pipefail
 command -v cargo >/dev/null || die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
 
 missing=()
-# want PACKAGE...: one of them, by the names of Debian 12 and 13.
+# want PACKAGE...: one of them; see one_of.
 want() {
   local package
   for package in "$@"; do
@@ -26,13 +26,13 @@ want libssl-dev # for the client's TLS
 want python3 # runs python-pgq in the tests
 want zlib1g
 want libxml2
-want libicu72 libicu76
+want libicu76 libicu72
 want liblz4-1
 want libzstd1
 want libselinux1
 want libpam0g
 want libsystemd0
-want libreadline8 libreadline8t64
+want libreadline8t64 libreadline8
 want util-linux # setpriv
 
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -7,7 +7,7 @@ set -euo pipefail
 
 dest=$PGQ_WORK/programs
 [ -e "$dest/.complete" ] && exit 0
-packages="pgbouncer $(one_of libevent-2.1-7 libevent-2.1-7t64) $(one_of libcares2 libc-ares2) python3-pgq python3-skytools python3-psycopg2"
+packages="pgbouncer $(one_of libevent-2.1-7t64 libevent-2.1-7) $(one_of libcares2 libc-ares2) python3-pgq python3-skytools python3-psycopg2"
 
 unpack programs "$dest" $packages
 touch "$dest/.complete"
