@@ -74,8 +74,8 @@ unsafe extern "C-unwind" fn hook(
 }
 
 // The bindings have this as a wrapper with a guard.
-// SAFETY: declared as in tcop/utility.h of these versions.
 #[cfg(not(feature = "pg13"))]
+// SAFETY: declared as in tcop/utility.h of these versions.
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
@@ -89,8 +89,8 @@ unsafe extern "C-unwind" {
     );
 }
 
-// SAFETY: as above, of version 13.
 #[cfg(feature = "pg13")]
+// SAFETY: as above, of version 13.
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
