@@ -54,13 +54,7 @@ pub(crate) fn deliver(stanza: &Stanza, spool: &Path, name: &WalName, to: &Path) 
         let temporary =
             PathBuf::from(format!("{}.{}.walmgr.tmp", to.display(), std::process::id()));
         let what = || Error::local(format!("write {}", temporary.display()));
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(what())?;
+        let mut file = wal::write_anew(&temporary)?;
         io::copy(&mut from, &mut file).map_err(what())?;
         // What was not received reads as zeros, where replay ends.
         file.set_len(u64::from(stanza.info.wal_segment_size)).map_err(what())?;

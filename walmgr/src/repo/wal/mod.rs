@@ -3,7 +3,7 @@
 mod incoming;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -192,6 +192,13 @@ fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> R
     Ok(())
 }
 
+/// Open a local file that is written from its beginning, and read afterwards.
+pub(crate) fn write_anew(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true);
+    options.open(path).map_err(Error::local(format!("write {}", path.display())))
+}
+
 fn deliver(
     stanza: &Stanza,
     name: &WalName,
@@ -199,16 +206,9 @@ fn deliver(
     source: &dyn crate::repo::Source,
     temporary: &Path,
 ) -> Result<()> {
-    let what = || Error::local(format!("write {}", temporary.display()));
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(temporary)
-        .map_err(what())?;
+    let mut file = write_anew(temporary)?;
     let meta = object::read(source, key, &mut file)?;
-    file.seek(SeekFrom::Start(0)).map_err(what())?;
+    file.rewind().map_err(Error::local(format!("read {}", temporary.display())))?;
     check_file(stanza, name, &mut file, meta.length)
 }
 
