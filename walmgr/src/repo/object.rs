@@ -22,7 +22,7 @@ use crate::repo::{Sink, Source};
 const MAGIC: [u8; 8] = *b"WALMGR\0\x01";
 const HEADER: usize = 72;
 
-/// BLAKE3 of some content: a cryptographic hash, four times as fast as SHA-256 even where the processor has instructions for that.
+/// BLAKE3 of some content: a cryptographic hash, and fast where SHA-256 would be most of the work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Hash(pub(crate) [u8; 32]);
 
@@ -148,8 +148,8 @@ pub(crate) fn write(
     Ok(meta)
 }
 
-/// Blocks that stay in the processor's cache and need no other: linked ones are 2 % smaller and take twice as long. No checksums
-/// beside the header's hash.
+/// Blocks that stay in the processor's cache and need no other: linked ones compress little better and much slower. No checksums beside the
+/// header's hash.
 fn lz4_frame() -> lz4::EncoderBuilder {
     let mut frame = lz4::EncoderBuilder::new();
     frame
