@@ -234,7 +234,21 @@ fn command_and_library_take_turns() {
         site.cluster.log().contains("archiving is not configured")
     }));
     site.ok(&["setup", "--library"]);
+    // A misspelt setting is refused and not kept for nobody.
+    let mut client = site.cluster.connect("postgres");
+    client.batch_execute("load 'walmgr_archive'").unwrap();
+    client.batch_execute("set walmgr_archive.confg = 'x'").unwrap_err();
     site.ok(&["stop"]);
     assert_eq!(show("archive_library"), "");
     site.fails(2, &["check"]);
+    // Another's library is neither walmgr's nor walmgr's to end, whatever the command beside it is.
+    let command = "alter system set archive_command = 'walmgr archive-push %p'";
+    site.cluster.psql("postgres", command);
+    site.cluster.psql("postgres", "alter system set archive_library = 'basic_archive'");
+    site.cluster.psql("postgres", "select pg_reload_conf()");
+    assert!(wait_until(PATIENCE, || show("archive_library") == "basic_archive"));
+    let text = site.fails(2, &["stop"]);
+    assert!(text.contains("basic_archive"), "{text}");
+    site.fails(2, &["check"]);
+    assert_eq!(show("archive_library"), "basic_archive");
 }
