@@ -43,6 +43,7 @@ mod pgq_ticker;
 mod pgq_upgrade;
 mod query;
 mod race;
+mod security;
 mod walmgr_adopt;
 mod walmgr_archive;
 mod walmgr_backup;

@@ -8,6 +8,7 @@ const COLUMNS: &str = "e.ev_id, e.ev_time, e.ev_txid, e.ev_retry, e.ev_type, e.e
 
 /// Query for the events that a subscription gets from a window, without `order by`; None without tables.
 ///
+/// Whoever runs it does so under a search_path of their own: everything in it is qualified.
 /// `tables` are quoted names. `filter` is an SQL condition on the event `e`; it is put in as it is.
 pub fn window_sql(
     window: &Window,
@@ -15,7 +16,8 @@ pub fn window_sql(
     subscription: i32,
     filter: Option<&str>,
 ) -> Option<String> {
-    let mut owner = format!(" and (e.ev_owner is null or e.ev_owner = {subscription})");
+    let mut owner =
+        format!(" and (e.ev_owner is null or e.ev_owner operator(pg_catalog.=) {subscription})");
     if let Some(filter) = filter {
         owner.push_str(" and ");
         owner.push_str(filter);
@@ -30,14 +32,18 @@ pub fn window_sql(
             )
         };
         parts.push(format!(
-            "{select} e.ev_txid >= {} and e.ev_txid <= {} and {} and not {}{owner}",
+            "{select} e.ev_txid operator(pg_catalog.>=) {} and e.ev_txid operator(pg_catalog.<=) {} \
+             and {} and not {}{owner}",
             window.low,
             window.high,
             sees(window.current()),
             sees(window.previous()),
         ));
         if !ids.is_empty() {
-            parts.push(format!("{select} e.ev_txid in ({}){owner}", ids.join(", ")));
+            parts.push(format!(
+                "{select} e.ev_txid operator(pg_catalog.=) any ('{{{}}}'::pg_catalog.int8[]){owner}",
+                ids.join(",")
+            ));
         }
     }
     (!parts.is_empty()).then(|| parts.join("\nunion all\n"))
@@ -53,7 +59,7 @@ mod tests {
         let near = Window::new("10:10:".parse().unwrap(), "12:12:".parse().unwrap());
         assert!(!window_sql(&near, &tables, 4, None).unwrap().contains("union all"));
         let far = Window::new("10:900:10".parse().unwrap(), "910:910:".parse().unwrap());
-        assert!(window_sql(&far, &tables, 4, None).unwrap().contains("e.ev_txid in (10)"));
+        assert!(window_sql(&far, &tables, 4, None).unwrap().contains("any ('{10}'::"));
         assert_eq!(window_sql(&near, &[], 4, None), None);
     }
 
@@ -63,6 +69,6 @@ mod tests {
         let far = Window::new("10:900:10".parse().unwrap(), "910:910:".parse().unwrap());
         let sql = window_sql(&far, &tables, 4, Some("e.ev_id = 7")).unwrap();
         assert_eq!(sql.matches("e.ev_id = 7").count(), 4);
-        assert_eq!(sql.matches("e.ev_owner = 4").count(), 4);
+        assert_eq!(sql.matches("e.ev_owner operator(pg_catalog.=) 4").count(), 4);
     }
 }

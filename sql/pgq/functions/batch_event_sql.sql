@@ -46,6 +46,6 @@ begin
     end if;
     return v_sql || ' order by 1';
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.batch_event_sql(bigint) is 'query for the events of a batch';

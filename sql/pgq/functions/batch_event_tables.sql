@@ -7,23 +7,27 @@ returns setof text as $$
 -- Returns: names, not quoted; none if queue or ticks do not exist
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
-    select q.queue_data_pfx || '_' || n.number
+    -- No search_path of its own, so that it is expanded into the query that calls it. For that every name is qualified.
+    select pg_catalog.concat(q.queue_data_pfx, '_', n.number)
       from pgq.queue q
-      join pgq.tick p on p.tick_queue = q.queue_id and p.tick_id = i_prev_tick
-      join pgq.tick c on c.tick_queue = q.queue_id and c.tick_id = i_cur_tick,
+      join pgq.tick p on p.tick_queue operator(pg_catalog.=) q.queue_id and p.tick_id operator(pg_catalog.=) i_prev_tick
+      join pgq.tick c on c.tick_queue operator(pg_catalog.=) q.queue_id and c.tick_id operator(pg_catalog.=) i_cur_tick,
            lateral (
-               values (1, (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables,
+               values (1, (q.queue_cur_table operator(pg_catalog.+) q.queue_ntables operator(pg_catalog.-) 1)
+                          operator(pg_catalog.%) q.queue_ntables,
                           -- later transactions than step 2 write to the current table only
-                          q.queue_ntables > 1 and not coalesce(txid_snapshot_xmin(p.tick_snapshot) > q.queue_switch_step2, false)),
+                          q.queue_ntables operator(pg_catalog.>) 1
+                          and not coalesce(pg_catalog.txid_snapshot_xmin(p.tick_snapshot)
+                                           operator(pg_catalog.>) q.queue_switch_step2, false)),
                       (2, q.queue_cur_table,
                           -- what a snapshot sees that was taken before step 1 is in the previous table; the
                           -- ticker sees to it that this holds for the snapshots that it composes, too
-                          not txid_snapshot_xmax(c.tick_snapshot) < q.queue_switch_step1)
+                          not pg_catalog.txid_snapshot_xmax(c.tick_snapshot) operator(pg_catalog.<) q.queue_switch_step1)
            ) n (place, number, is_possible)
-     where q.queue_id = i_queue_id
+     where q.queue_id operator(pg_catalog.=) i_queue_id
        and n.is_possible
      order by n.place;
-$$ language sql stable; -- no search_path of its own, so that it is expanded into the query that calls it
+$$ language sql stable;
 
 comment on function pgq._window_tables(integer, bigint, bigint) is 'event tables in which the events between two ticks can be';
 
@@ -46,6 +50,6 @@ begin
         raise exception 'Cannot find data for batch %', x_batch_id using errcode = '42704';
     end if;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.batch_event_tables(bigint) is 'event tables in which the events of a batch can be';

@@ -79,6 +79,6 @@ returns integer as $$
 begin
     return pgq.drop_queue(x_queue_name, false);
 end;
-$$ language plpgsql strict;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.drop_queue(text) is 'drop a queue that has no consumers';

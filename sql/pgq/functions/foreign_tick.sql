@@ -4,7 +4,14 @@ returns bigint as $$
 -- Function: pgq._full_xid(2)
 --      Transaction id with its epoch: the one that is nearest to i_near.
 -- ----------------------------------------------------------------------
-    select i_near + (i_xid::text::bigint - (i_near & 4294967295) + 6442450944) % 4294967296 - 2147483648;
+    -- Expanded into its query, where any search_path may be in force.
+    select i_near
+           operator(pg_catalog.+)
+           ((i_xid::pg_catalog.text::bigint
+             operator(pg_catalog.-) (i_near operator(pg_catalog.&) 4294967295)
+             operator(pg_catalog.+) 6442450944)
+            operator(pg_catalog.%) 4294967296)
+           operator(pg_catalog.-) 2147483648;
 $$ language sql immutable strict;
 
 comment on function pgq._full_xid(xid, bigint) is 'transaction id with its epoch, the one nearest to another';
@@ -20,8 +27,9 @@ returns boolean as $$
 --      i_xmin     - xmin of its row
 --      i_now      - present snapshot
 -- ----------------------------------------------------------------------
-    select pg_catalog.txid_snapshot_xmax(i_snapshot) > pg_catalog.txid_snapshot_xmax(i_now)
-        or pg_catalog.txid_snapshot_xmin(i_snapshot) > pgq._full_xid(i_xmin, pg_catalog.txid_snapshot_xmax(i_now));
+    select pg_catalog.txid_snapshot_xmax(i_snapshot) operator(pg_catalog.>) pg_catalog.txid_snapshot_xmax(i_now)
+        or pg_catalog.txid_snapshot_xmin(i_snapshot)
+           operator(pg_catalog.>) pgq._full_xid(i_xmin, pg_catalog.txid_snapshot_xmax(i_now));
 $$ language sql immutable;
 
 comment on function pgq._is_foreign_tick(txid_snapshot, xid, txid_snapshot) is 'true if a tick was laid in another cluster';

@@ -18,21 +18,23 @@ returns setof record as $$
 -- Tables: pgq.subscription, pgq.queue, pgq.tick, event tables
 -- ----------------------------------------------------------------------
 declare
-    v_sql text;
+    v_sql pg_catalog.text;
 begin
+    -- The condition means what it means to the caller, so the search_path is the caller's: everything else is qualified.
     if i_batch_id is null or i_cursor_name is null or i_quick_limit is null then
         return;
     end if;
 
     v_sql := pgq.batch_event_sql(i_batch_id);
     if i_extra_where is not null then
-        v_sql := 'select ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4'
-                 ' from (' || v_sql || ') events where ' || i_extra_where || ' order by 1';
+        v_sql := pg_catalog.concat(
+            'select ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4'
+            ' from (', v_sql, ') events where ', i_extra_where, ' order by 1');
     end if;
 
-    execute format('declare %I no scroll cursor for %s', i_cursor_name, v_sql);
-    if i_quick_limit > 0 then
-        return query execute format('fetch %s from %I', i_quick_limit, i_cursor_name);
+    execute pg_catalog.format('declare %I no scroll cursor for %s', i_cursor_name, v_sql);
+    if i_quick_limit operator(pg_catalog.>) 0 then
+        return query execute pg_catalog.format('fetch %s from %I', i_quick_limit, i_cursor_name);
     end if;
 end;
 $$ language plpgsql;
@@ -53,6 +55,6 @@ returns setof record as $$
 begin
     return query select * from pgq.get_batch_cursor(i_batch_id, i_cursor_name, i_quick_limit, null);
 end;
-$$ language plpgsql strict;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.get_batch_cursor(bigint, text, int4) is 'open a cursor over the events of a batch, return the first ones';

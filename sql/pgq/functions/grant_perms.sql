@@ -27,7 +27,7 @@ begin
     end loop;
     return 1;
 end;
-$$ language plpgsql strict;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._grant_perms_from(text, text, text, text) is 'give one table the privileges of another';
 

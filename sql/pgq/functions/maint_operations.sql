@@ -18,7 +18,7 @@ begin
      where to_regclass(w.name) is not null
      order by w.place;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.maint_tables_to_vacuum() is 'tables that maintenance has to vacuum';
 
@@ -80,7 +80,7 @@ begin
         return next;
     end if;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.maint_operations() is 'what maintenance has to do now, in order';
 
@@ -96,6 +96,6 @@ returns boolean as $$
           join pg_catalog.pg_namespace n on n.oid = p.pronamespace
          where n.nspname = $1
            and p.proname = $2);
-$$ language sql stable;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._function_exists(text, text) is 'true if the schema has a function of that name';

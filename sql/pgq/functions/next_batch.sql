@@ -142,7 +142,7 @@ begin
            cur_tick_event_seq, prev_tick_event_seq
       from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.next_batch_info(text, text) is 'open the next batch of a consumer, with the ticks at its ends';
 
@@ -156,6 +156,6 @@ returns int8 as $$
 begin
     return f.batch_id from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.next_batch(text, text) is 'open the next batch of a consumer; NULL: none yet';

@@ -13,7 +13,7 @@ begin
     execute 'select last_value from ' || pgq.quote_fqname(i_seq_name) into v_value;
     return v_value;
 end;
-$$ language plpgsql strict;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.seq_getval(text) is 'last value of a sequence, without advancing it';
 
@@ -38,7 +38,7 @@ begin
     end if;
     return v_value;
 end;
-$$ language plpgsql strict;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.seq_setval(text, int8) is 'set a sequence forward, never back';
 

@@ -47,6 +47,6 @@ begin
 
     return 0;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq.upgrade_schema() is 'bring old tables up to date and create missing roles';

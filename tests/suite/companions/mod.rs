@@ -14,7 +14,7 @@ use crate::query::run;
 const COMPANIONS: [&str; 3] = ["pgq_coop", "pgq_ext", "pgq_node"];
 
 /// A database with pgq and its companions.
-fn full() -> (Scratch, Client) {
+pub(crate) fn full() -> (Scratch, Client) {
     let database = scratch_database();
     let mut client = database.connect();
     for extension in COMPANIONS {

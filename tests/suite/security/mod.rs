@@ -1,0 +1,3 @@
+//! Who must not become more than they are: attacks, each beside the healthy case.
+
+mod search_path;

@@ -1,0 +1,130 @@
+//! Names are never looked up where the caller, or somebody else, has a say.
+
+use pgq_tests::Scratch;
+use postgres::Client;
+
+use crate::companions::full;
+use crate::query::{outcome, row, rows, run};
+
+/// Functions without a `search_path` of their own, and why they need none.
+const UNPINNED: [(&str, &str); 21] = [
+    ("pgq._announce", "C, no SQL"),
+    ("pgq._find_waiting", "C; waiting.sql is qualified"),
+    ("pgq._full_xid", "expanded into its query, qualified"),
+    ("pgq._has_ended", "names are qualified, no operators"),
+    ("pgq._is_foreign_tick", "expanded into its query, qualified"),
+    ("pgq._last_value", "C, no SQL"),
+    ("pgq._mark_dirty", "C, no SQL"),
+    ("pgq._queue_changed", "C, no SQL"),
+    ("pgq._window_tables", "expanded into its query, qualified"),
+    ("pgq._worker_control", "C, no SQL"),
+    ("pgq._worker_state", "C, no SQL"),
+    ("pgq.current_event_table", "C; the query in queue_cache.rs is qualified"),
+    (
+        "pgq.get_batch_cursor",
+        "the caller's condition means what it means to the caller; the rest is qualified",
+    ),
+    ("pgq.get_batch_events", "C; open_batch.sql, span.sql and window_sql.rs are qualified"),
+    ("pgq.insert_event", "C; the query in queue_cache.rs is qualified"),
+    ("pgq.insert_event_raw", "as insert_event"),
+    ("pgq.insert_events", "as insert_event"),
+    ("pgq.jsontriga", "C; expressions in its arguments are the caller's"),
+    ("pgq.logutriga", "as jsontriga"),
+    ("pgq.sqltriga", "as jsontriga"),
+    ("pgq.wait_batch", "C, commits; its queries are qualified"),
+];
+
+#[test]
+fn every_function_pins_its_search_path_or_says_why_not() {
+    let (_database, mut client) = full();
+    let found = rows(
+        &mut client,
+        "select distinct p.pronamespace::regnamespace || '.' || p.proname
+           from pg_proc p
+          where p.pronamespace in (select extnamespace from pg_extension where extname like 'pgq%'
+                                   union
+                                   select oid from pg_namespace where nspname like 'pgq%' or nspname = 'londiste')
+            and p.oid in (select objid from pg_depend where deptype = 'e' and classid = 'pg_proc'::regclass
+                             and refobjid in (select oid from pg_extension where extname like 'pgq%' or extname = 'londiste'))
+            and not coalesce(p.proconfig, '{}') && array['search_path=pg_catalog, pg_temp']
+          order by 1",
+    );
+    let expected: Vec<_> = UNPINNED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(found, expected);
+}
+
+/// One session that uses everything; each statement by itself, since one may not be able to run in a block.
+const USE_OF_EVERYTHING: &str = include_str!("use_of_everything.sql");
+
+/// Run all statements; the failures.
+fn use_everything(client: &mut Client) -> Vec<String> {
+    USE_OF_EVERYTHING
+        .split(";\n")
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+        .map(|statement| (statement, outcome(client, statement)))
+        .filter(|(_, outcome)| outcome.starts_with("ERROR"))
+        .map(|(statement, outcome)| format!("{statement}: {outcome}"))
+        .collect()
+}
+
+/// A database with tables that capture their changes, and the doubles in schema `trap`.
+fn trapped_database() -> (Scratch, Client) {
+    let (database, mut client) = full();
+    run(
+        &mut client,
+        "create table public.plain (id integer primary key, v text);
+         create table public.logged (id integer primary key, v text)",
+    );
+    for kind in ["jsontriga", "sqltriga", "logutriga"] {
+        run(
+            &mut client,
+            &format!(
+                "create trigger {kind} after insert or update or delete on public.logged
+                     for each row execute function pgq.{kind}('triggers')"
+            ),
+        );
+    }
+    run(&mut client, include_str!("trap.sql"));
+    (database, client)
+}
+
+#[test]
+fn doubles_in_the_callers_search_path_are_never_taken() {
+    // The default, where the doubles win by fitting better; and a path on which they come first.
+    for path in ["trap", "trap, public, pg_catalog"] {
+        let (database, mut client) = trapped_database();
+        let mut victim = database.connect();
+        run(&mut victim, &format!("select pg_catalog.set_config('search_path', '{path}', false)"));
+        let failures = use_everything(&mut victim);
+        assert_eq!(failures, Vec::<String>::new(), "search_path = {path}");
+        assert_eq!(row(&mut client, "select is_called from trap.caught"), "f", "{path}");
+
+        // The doubles work.
+        run(&mut client, "set search_path = trap");
+        for bait in ["format('%s', 'x'::pg_catalog.text)", "'x'::pg_catalog.text || 1"] {
+            assert!(outcome(&mut client, &format!("select {bait}")).contains("trapped"), "{bait}");
+        }
+        assert_eq!(row(&mut client, "select is_called from trap.caught"), "t");
+    }
+}
+
+#[test]
+fn the_condition_of_a_cursor_is_the_callers() {
+    let (_database, mut client) = full();
+    run(
+        &mut client,
+        "select pgq.create_queue('q'); select pgq.register_consumer('q', 'c');
+         create schema app;
+         create function app.wanted(text) returns boolean language sql return $1 like 'b%';",
+    );
+    run(&mut client, "select pgq.insert_event('q', 'a', ''), pgq.insert_event('q', 'b', '')");
+    run(&mut client, "select pgq.force_tick('q')");
+    run(&mut client, "select pgq.ticker('q')");
+    run(&mut client, "set search_path = app, public");
+    let found = rows(
+        &mut client,
+        "begin; select ev_type from pgq.get_batch_cursor(pgq.next_batch('q', 'c'), 'events', 10, 'wanted(ev_type)'); commit",
+    );
+    assert_eq!(found, ["b"]);
+}
