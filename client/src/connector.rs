@@ -39,6 +39,7 @@ impl Connector {
     /// # Errors
     /// As [`Connector::new`].
     pub fn from_conninfo(conninfo: &Conninfo) -> Result<Self, Error> {
+        conninfo.check()?;
         let mut config: Config = conninfo
             .for_driver()
             .parse()

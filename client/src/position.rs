@@ -50,7 +50,7 @@ impl PositionFile {
     pub(crate) fn write(&self, tick: i64) -> Result<(), Error> {
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
-        let written = File::create(&new).and_then(|mut file| {
+        let written = create_new(Path::new(&new)).and_then(|mut file| {
             file.write_all(tick.to_string().as_bytes())?;
             file.sync_all()
         });
@@ -105,6 +105,14 @@ impl PositionFile {
     }
 }
 
+/// A new file in the place of what an earlier process left, and not through a link.
+fn create_new(path: &Path) -> std::io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
+    }
+}
+
 /// The last tick the queue's database says is complete.
 fn position(subscription: &Subscription, client: &mut Client) -> Result<Option<i64>, Error> {
     let row = client.query_typed_opt(
@@ -126,6 +134,12 @@ mod tests {
         assert_eq!(file.read().unwrap(), None);
         file.write(42).unwrap();
         assert_eq!(file.read().unwrap(), Some(42));
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("tick.new")).unwrap();
+        file.write(43).unwrap();
+        assert_eq!(file.read().unwrap(), Some(43));
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
         std::fs::write(&path, "far away\n").unwrap();
         assert!(file.read().unwrap_err().to_string().ends_with("\"far away\" is no tick"));
         assert!(PositionFile::new(&dir.path().join("none/tick")).write(1).is_err());

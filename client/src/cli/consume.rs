@@ -334,7 +334,7 @@ pub(super) fn json_of(event: &Event) -> String {
         ev_extra4: event.extra4.as_deref(),
     };
     // Numbers, strings and nulls have a JSON form.
-    serde_json::to_string(&line).unwrap_or_default()
+    super::output::visible_json(serde_json::to_string(&line).unwrap_or_default())
 }
 
 /// An event from a row of an event table.

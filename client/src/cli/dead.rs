@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use pgq_client::dead_letter::{DeadLetter, Decision, list, sort};
 use serde_json::{Value, json};
 
-use super::output::{Format, Rows, done, line};
+use super::output::{Format, Rows, done, json_line};
 use super::{Exit, Global};
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +77,7 @@ impl Dead {
                     return Err(no_letter(ev_id).into());
                 }
                 for letter in found {
-                    line(&match format {
+                    json_line(match format {
                         Format::Json => whole(letter).to_string(),
                         Format::Table => serde_json::to_string_pretty(&whole(letter))?,
                     })?;

@@ -3,13 +3,18 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pgq_client::{Error, redact};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde_json::json;
+
+use super::output::visible;
 
 type Syslog = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
 
@@ -79,7 +84,9 @@ impl Log for Logger {
             return;
         }
         let mut sinks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One line a message, whatever an event, a name or a server put into it.
         let text = redact(&record.args().to_string());
+        let text = visible(&text).into_owned();
         let level = match record.level() {
             Level::Warn => "WARNING",
             level => level.as_str(),
@@ -138,8 +145,7 @@ pub(crate) fn to_stderr(verbose: u8, quiet: bool) {
 pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<(), Error> {
     let mut sinks = Sinks { stderr: targets.stderr, full_lines: true, ..Sinks::default() };
     for path in &targets.files {
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        sinks.files.push(opened.map_err(|source| Error::Io { path: path.clone(), source })?);
+        sinks.files.push(open_file(path)?);
     }
     // A machine without syslog, or a log server that is away, is no reason not to run.
     for target in &targets.syslog {
@@ -163,6 +169,40 @@ pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<
         (false, _) => LevelFilter::Debug,
     });
     Ok(())
+}
+
+/// Standard output and error as files; links by nature.
+const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"];
+
+/// A log file, for us and our group. Who may write to its directory must not make us append to a file of ours or of root's: links are
+/// not followed.
+fn open_file(path: &Path) -> Result<File, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    if STREAMS
+        .iter()
+        .any(|stream| path.as_os_str().as_encoded_bytes().starts_with(stream.as_bytes()))
+    {
+        return options.open(path).map_err(io);
+    }
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NOCTTY).bits().cast_signed());
+    let file = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(Error::Config(format!(
+                "{}: is a symbolic link; a log is not written through one",
+                path.display()
+            )));
+        }
+        other => other.map_err(io)?,
+    };
+    if file.metadata().map_err(io)?.nlink() > 1 {
+        return Err(Error::Config(format!(
+            "{}: the file has another name elsewhere; a log is not written into it",
+            path.display()
+        )));
+    }
+    Ok(file)
 }
 
 fn open_syslog(target: &SyslogTarget) -> Result<Result<Syslog, syslog::Error>, Error> {
@@ -208,11 +248,28 @@ fn datagram(target: &UdpTarget, socket: &UdpSocket, level: Level, text: &str) ->
 mod tests {
     use log::Level;
 
-    use super::short;
+    use super::{open_file, short};
 
     #[test]
     fn a_command_names_itself() {
         assert_eq!(short(Level::Warn, "x"), "pgq: warning: x");
         assert_eq!(short(Level::Info, "x"), "pgq: x");
+    }
+
+    #[test]
+    fn logs_are_written_through_no_link_and_not_for_everybody() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (log, victim) = (dir.path().join("log"), dir.path().join("victim"));
+        open_file(&log).unwrap();
+        assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o027, 0);
+        std::fs::write(&victim, "precious").unwrap();
+        for link in [std::os::unix::fs::symlink::<_, _>, std::fs::hard_link] {
+            std::fs::remove_file(&log).unwrap();
+            link(&victim, &log).unwrap();
+            assert!(open_file(&log).is_err());
+        }
+        open_file(std::path::Path::new("/dev/stderr")).unwrap();
+        open_file(std::path::Path::new("/dev/null")).unwrap();
     }
 }

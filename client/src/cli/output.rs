@@ -1,5 +1,6 @@
 //! The one place that prints: tables for people, JSON lines for programs.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use pgq_client::{Error, redact};
@@ -47,7 +48,7 @@ impl Rows {
                 for row in &self.rows {
                     let object: Map<String, Value> =
                         self.columns.iter().cloned().zip(row.iter().cloned()).collect();
-                    writeln!(out, "{}", Value::Object(object))?;
+                    writeln!(out, "{}", visible_json(Value::Object(object).to_string()))?;
                 }
             }
             Format::Table if self.rows.is_empty() => writeln!(out, "(none)")?,
@@ -66,7 +67,8 @@ impl Rows {
             self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|index| {
-                let header = self.columns.get(index).map_or(0, |name| name.chars().count());
+                let header =
+                    self.columns.get(index).map_or(0, |name| visible(name).chars().count());
                 let body = cells.iter().filter_map(|row| row.get(index));
                 body.map(|text| text.chars().count()).max().unwrap_or(0).max(header)
             })
@@ -90,7 +92,9 @@ impl Rows {
             }
             text.trim_end().to_owned()
         };
-        std::iter::once(line(&self.columns)).chain(cells.iter().map(|row| line(row))).collect()
+        let header: Vec<String> =
+            self.columns.iter().map(|name| visible(name).into_owned()).collect();
+        std::iter::once(line(&header)).chain(cells.iter().map(|row| line(row))).collect()
     }
 }
 
@@ -113,7 +117,7 @@ fn values(row: &Row) -> Result<Vec<Value>, Error> {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.replace(['\n', '\t'], " "),
+        Value::String(text) => visible(&text.replace(['\n', '\t'], " ")).into_owned(),
         Value::Number(number) if number.is_f64() => {
             format!("{:.1}", number.as_f64().unwrap_or_default())
         }
@@ -122,10 +126,58 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// Does a terminal act on this character, or turn the line around?
+fn is_hidden(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text with control characters escaped: names and messages come from whoever may connect, and must not steer a terminal or begin a
+/// line of their own in a log.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        match char {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            char if is_hidden(char) => out.push_str(&format!("\\u{{{:x}}}", u32::from(char))),
+            char => out.push(char),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// JSON text with the control characters escaped that JSON itself allows in strings. It means the same.
+pub(crate) fn visible_json(json: String) -> String {
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for char in json.chars() {
+        match char {
+            // Between the tokens of a pretty-printed text.
+            '\n' => out.push(char),
+            char if is_hidden(char) => out.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => out.push(char),
+        }
+    }
+    out
+}
+
 /// Print a line to standard output.
 pub(crate) fn line(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", visible(text))?;
+    out.flush()
+}
+
+/// Print a JSON text to standard output.
+pub(crate) fn json_line(json: String) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", visible_json(json))?;
     out.flush()
 }
 
@@ -136,7 +188,7 @@ pub(crate) fn done(format: Format, what: &str, fields: &[(&str, Value)]) -> std:
         Format::Json => {
             let object: Map<String, Value> =
                 fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            line(&Value::Object(object).to_string())
+            json_line(Value::Object(object).to_string())
         }
     }
 }
@@ -151,7 +203,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    let _ = writeln!(std::io::stderr().lock(), "pgq: error: {}", redact(&text));
+    let _ = writeln!(std::io::stderr().lock(), "pgq: error: {}", visible(&redact(&text)));
 }
 
 /// A progress bar when standard error is a terminal, else one that is not shown.
@@ -177,7 +229,25 @@ pub(crate) fn progress(total: Option<u64>, what: &str) -> indicatif::ProgressBar
 mod tests {
     use serde_json::json;
 
-    use super::Rows;
+    use super::{Rows, visible, visible_json};
+
+    #[test]
+    fn control_characters_are_seen_and_do_nothing() {
+        let name = "x\u{1b}[2J\u{9b}31m\u{7}\u{202e}\r\nä";
+        let expected = "x\\u{1b}[2J\\u{9b}31m\\u{7}\\u{202e}\\r\\nä";
+        assert_eq!(visible(name), expected);
+        assert_eq!(visible("plain ä"), "plain ä");
+        let rows = Rows { columns: vec![name.to_owned()], rows: vec![vec![json!(name)]] };
+        for line in rows.lines() {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+        let json = visible_json(json!({ name: name }).to_string());
+        assert!(!json.contains(|char: char| char.is_control() || char == '\u{202e}'), "{json:?}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+            json!({ name: name })
+        );
+    }
 
     #[test]
     fn numbers_are_right_aligned_and_nulls_visible() {

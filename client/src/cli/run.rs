@@ -113,8 +113,8 @@ impl Run {
             ))
             .into());
         };
-        if let Some(pid) = pidfile::running(pidfile)? {
-            anyhow::bail!("{}: runs already, with pid {}", job.name(), pid.as_raw_nonzero());
+        if let Some(named) = pidfile::running(pidfile)? {
+            anyhow::bail!("{}: runs already, with pid {}", job.name(), named.pid);
         }
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("run").arg("--daemonized").arg(&self.ini);
@@ -138,7 +138,7 @@ fn send(job: &Job, signal: Signal) -> anyhow::Result<Exit> {
     let Some(path) = job.pidfile() else {
         return Err(Error::Config(format!("{}: no pidfile configured", job.name())).into());
     };
-    if !pidfile::signal(path, signal)? {
+    if !pidfile::signal(path, signal, false)? {
         log::warn!("{}: not running", job.name());
     }
     Ok(Exit::Ok)

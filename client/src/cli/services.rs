@@ -123,8 +123,15 @@ impl Services {
 }
 
 impl Job {
+    /// The process of the job: one that holds the pid file, unless the job is a program that knows nothing of that.
     fn pid(&self) -> Result<Option<rustix::process::Pid>, Error> {
-        self.pidfile.as_deref().map_or(Ok(None), pidfile::running)
+        let named = self.pidfile.as_deref().map_or(Ok(None), pidfile::running)?;
+        let named = named.filter(|named| named.proven || self.is_foreign());
+        Ok(named.map(|named| named.pid))
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.script.is_some()
     }
 
     fn status(&self, format: Format) -> anyhow::Result<bool> {
@@ -162,16 +169,18 @@ impl Job {
             ("cwd", json!(path(&self.cwd))),
             ("user", json!(self.user)),
         ];
-        let mut text = format!("[{}] {}", self.service, self.name);
+        if format == Format::Json {
+            return Ok(done(format, "", &fields)?);
+        }
+        line(&format!("[{}] {}", self.service, self.name))?;
         for (name, value) in fields.iter().skip(2) {
             let value = match value {
                 Value::Null => "-".to_owned(),
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            text.push_str(&format!("\n  {name:8} {value}"));
+            line(&format!("  {name:8} {value}"))?;
         }
-        done(format, &text, &fields)?;
         Ok(())
     }
 
@@ -232,7 +241,7 @@ impl Job {
         let Some(path) = &self.pidfile else {
             anyhow::bail!("{}: no pidfile configured", self.name);
         };
-        let sent = match (pidfile::signal(path, signal), &self.user) {
+        let sent = match (pidfile::signal(path, signal, self.is_foreign()), &self.user) {
             // The process is somebody else's; whoever may start it by sudo may signal it by sudo.
             (Err(Error::Io { source, .. }), Some(user))
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>

@@ -4,28 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::keywords::KEYWORDS;
 use crate::error::Error;
 
-/// Variable and the option it stands for.
-const VARIABLES: [(&str, &str); 17] = [
-    ("PGHOST", "host"),
-    ("PGHOSTADDR", "hostaddr"),
-    ("PGPORT", "port"),
-    ("PGDATABASE", "dbname"),
-    ("PGUSER", "user"),
-    ("PGPASSWORD", "password"),
-    ("PGPASSFILE", "passfile"),
-    ("PGOPTIONS", "options"),
-    ("PGAPPNAME", "application_name"),
-    ("PGSSLMODE", "sslmode"),
-    ("PGSSLROOTCERT", "sslrootcert"),
-    ("PGSSLCERT", "sslcert"),
-    ("PGSSLKEY", "sslkey"),
-    ("PGCONNECT_TIMEOUT", "connect_timeout"),
-    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
-    ("PGCHANNELBINDING", "channel_binding"),
-    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
-];
 /// Where Debian and upstream put the server's socket.
 const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
@@ -35,11 +16,12 @@ pub(super) fn complete(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Error> {
     if let Some(service) = options.get("service").cloned().or_else(|| variable("PGSERVICE")) {
-        for (key, value) in read_service(&service, &variable)? {
+        let file = options.get("servicefile").cloned().or_else(|| variable("PGSERVICEFILE"));
+        for (key, value) in read_service(&service, file, &variable)? {
             options.entry(key).or_insert(value);
         }
     }
-    for (name, key) in VARIABLES {
+    for (key, name, _) in KEYWORDS.into_iter().filter(|(_, name, _)| !name.is_empty()) {
         // An address in the string goes with no host from the environment, and the other way round.
         let has_address = options.contains_key("host") || options.contains_key("hostaddr");
         if matches!(key, "host" | "hostaddr") && has_address {
@@ -48,6 +30,9 @@ pub(super) fn complete(
         if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
             options.entry(key.to_owned()).or_insert(value);
         }
+    }
+    if variable("PGREQUIRESSL").is_some_and(|value| value.starts_with('1')) {
+        options.entry("sslmode".to_owned()).or_insert_with(|| "require".to_owned());
     }
     if !options.contains_key("host") && !options.contains_key("hostaddr") {
         let port = options.get("port").map_or("5432", String::as_str);
@@ -62,10 +47,11 @@ pub(super) fn complete(
 
 fn read_service(
     service: &str,
+    file: Option<String>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<(String, String)>, Error> {
     let mut files: Vec<PathBuf> = Vec::new();
-    match variable("PGSERVICEFILE") {
+    match file {
         Some(file) => files.push(file.into()),
         None => {
             files.extend(variable("HOME").map(|home| Path::new(&home).join(".pg_service.conf")))
@@ -113,6 +99,42 @@ mod tests {
         assert_eq!(options.get("user").unwrap(), "joe");
         assert_eq!(options.get("host").unwrap(), "a");
         assert!(!options.contains_key("hostaddr"));
+    }
+
+    #[test]
+    fn what_variables_ask_for_is_known_to_the_check() {
+        for (name, value) in [
+            ("PGREQUIREPEER", "postgres"),
+            ("PGGSSENCMODE", "require"),
+            ("PGREQUIREAUTH", "scram-sha-256"),
+            ("PGSSLCRL", "/f"),
+            ("PGSSLCRLDIR", "/f"),
+            ("PGSSLCERTMODE", "require"),
+            ("PGMINPROTOCOLVERSION", "3.2"),
+        ] {
+            let mut conninfo = super::super::Conninfo::default();
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            complete(&mut conninfo.options, variable).unwrap();
+            assert!(conninfo.check().is_err(), "{name}");
+        }
+        let mut options = BTreeMap::new();
+        complete(&mut options, |name| (name == "PGREQUIRESSL").then(|| "1".to_owned())).unwrap();
+        assert_eq!(options.get("sslmode").unwrap(), "require");
+    }
+
+    #[test]
+    fn a_service_asks_for_safety_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("services");
+        std::fs::write(&file, "[s]\nhost=/tmp\nrequirepeer=postgres\n[odd]\nhots=x\n").unwrap();
+        for (service, words) in [("s", "requirepeer"), ("odd", "unknown connection option")] {
+            let mut conninfo = super::super::Conninfo::default();
+            conninfo.set("service", service);
+            conninfo.set("servicefile", &file.display().to_string());
+            complete(&mut conninfo.options, |_| None).unwrap();
+            let error = conninfo.check().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -2,47 +2,14 @@
 //! password file. Nothing here talks to a server.
 
 mod environment;
+mod keywords;
 mod parse;
 mod passfile;
 
 use std::collections::BTreeMap;
 
 use crate::error::Error;
-
-/// Options that are passed on to the driver as they are.
-const DRIVER_KEYS: [&str; 17] = [
-    "user",
-    "password",
-    "dbname",
-    "options",
-    "application_name",
-    "host",
-    "hostaddr",
-    "port",
-    "connect_timeout",
-    "tcp_user_timeout",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "channel_binding",
-    "load_balance_hosts",
-    "sslnegotiation",
-];
-/// Options that are interpreted here.
-const OWN_KEYS: [&str; 7] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "service", "passfile"];
-/// Options of libpq that have no meaning here and do no harm.
-const IGNORED_KEYS: [&str; 8] = [
-    "client_encoding",
-    "fallback_application_name",
-    "gssencmode",
-    "krbsrvname",
-    "gsslib",
-    "sslcompression",
-    "sslsni",
-    "requirepeer",
-];
+use keywords::Treatment;
 
 /// A parsed connection string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,29 +23,34 @@ impl Conninfo {
     /// # Errors
     /// [`Error::Config`] for bad syntax or an option libpq does not know either.
     pub fn parse(dsn: &str) -> Result<Self, Error> {
-        let options = parse::parse(dsn)?;
-        for key in options.keys() {
-            let known = DRIVER_KEYS.iter().chain(&OWN_KEYS).chain(&IGNORED_KEYS);
-            if !known.into_iter().any(|known| known == key) {
+        let conninfo = Self { options: parse::parse(dsn)? };
+        for key in conninfo.options.keys() {
+            if keywords::treatment(key).is_none() {
                 return Err(Error::Config(format!("unknown connection option \"{key}\"")));
             }
         }
-        Ok(Self { options })
+        Ok(conninfo)
     }
 
     /// Parse, then fill what is missing as libpq does: service file, `PG*` variables, password file, the local socket.
     ///
     /// # Errors
-    /// As [`Conninfo::parse`]; also when a named service does not exist.
+    /// As [`Conninfo::parse`]; also when a named service does not exist, and for options that ask for something that we cannot do.
     pub fn with_environment(dsn: &str) -> Result<Self, Error> {
         let mut conninfo = Self::parse(dsn)?;
         environment::complete(&mut conninfo.options, |name| std::env::var(name).ok())?;
+        conninfo.check()?;
         if conninfo.get("password").is_none()
             && let Some(password) = passfile::look_up(&conninfo)
         {
             conninfo.set("password", &password);
         }
         Ok(conninfo)
+    }
+
+    /// Refuse options that cannot be honoured: a connection that is less safe than it was asked to be is not made.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        keywords::check(self)
     }
 
     /// The value of an option.
@@ -110,9 +82,16 @@ impl Conninfo {
     pub(crate) fn for_driver(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.options {
-            if DRIVER_KEYS.contains(&key.as_str()) && !value.is_empty() {
-                push_option(&mut text, key, value);
+            if let Some(Treatment::Driver(name)) = keywords::treatment(key)
+                && !value.is_empty()
+            {
+                push_option(&mut text, name, value);
             }
+        }
+        if let (None, Some(name)) =
+            (self.get("application_name"), self.get("fallback_application_name"))
+        {
+            push_option(&mut text, "application_name", name);
         }
         let attributes = match self.get("target_session_attrs") {
             Some("primary" | "read-write") => Some("read-write"),

@@ -100,7 +100,15 @@ fn parse_uri(text: &str) -> Result<BTreeMap<String, String>, Error> {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(Error::Config(format!("connection URI: \"{pair}\" has no value")));
         };
-        options.insert(percent_decode(key)?, percent_decode(value)?);
+        match (percent_decode(key)?.as_str(), percent_decode(value)?) {
+            // JDBC's, which libpq takes in URIs.
+            ("ssl", value) if value == "true" => {
+                options.insert("sslmode".to_owned(), "require".to_owned());
+            }
+            (key, value) => {
+                options.insert(key.to_owned(), value);
+            }
+        }
     }
     Ok(options)
 }

@@ -5,9 +5,13 @@
 mod section;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::redact::redact;
 
 pub use section::Section;
 
@@ -160,7 +164,27 @@ impl Ini {
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode();
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io)?;
+    for warning in warnings(mode, &text) {
+        log::warn!("{}: {warning}", path.display());
+    }
+    Ok(text)
+}
+
+/// What is wrong with the rights of a file with this text. A group may have been made for it; everybody was not.
+fn warnings(mode: u32, text: &str) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    if mode & 0o004 != 0 && redact(text) != text {
+        warnings.push("it has a password in it, and everybody can read it (chmod o-r)");
+    }
+    if mode & 0o002 != 0 {
+        warnings.push("everybody can write to it, and so decide what runs here (chmod o-w)");
+    }
+    warnings
 }
 
 /// `~/x` under `$HOME`.
@@ -179,6 +203,21 @@ mod tests {
 
     fn parse(text: &str) -> Ini {
         Ini::parse(Path::new("/etc/x/job1.ini"), text).unwrap()
+    }
+
+    #[test]
+    fn files_open_to_everybody_are_warned_about() {
+        let with = "[s]\ndb = host=a password=secret\n";
+        for (mode, text, count) in [
+            (0o100_644, with, 1),
+            (0o100_640, with, 0),
+            (0o100_644, "[s]\ndb = postgres://joe:secret@h/d\n", 1),
+            (0o100_644, "[s]\ndb = host=a\n", 0),
+            (0o100_666, with, 2),
+            (0o100_602, "[s]\n", 1),
+        ] {
+            assert_eq!(super::warnings(mode, text).len(), count, "{mode:o} {text}");
+        }
     }
 
     #[test]
