@@ -32,6 +32,7 @@ mod delivery;
 mod ext;
 mod harness;
 mod node;
+mod old_schema;
 mod packaging;
 mod pgq_consumers;
 mod pgq_dump_restore;

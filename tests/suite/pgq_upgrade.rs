@@ -39,15 +39,31 @@ fn offer_upstream() {
     fs::rename(fresh, place).unwrap();
 }
 
-/// A database of our tree with upstream's 3.5 in it.
-fn upstream_database() -> (Scratch, Client) {
+/// Upstream's 3.5 in a database of our tree. The server has PgQ's roles already: upstream's script fails when two sessions create them.
+pub(crate) fn create_upstream(client: &mut Client) {
     offer_upstream();
-    // Upstream's script fails when two sessions create the roles at once; ours has made them then.
+    run(client, &format!("create extension pgq version '{}'", upstream_version()));
+    assert_eq!(row(client, "select pgq.version()"), upstream_version());
+}
+
+/// Swap the libraries under upstream's SQL, as `make install` does: it finds its C functions in ours, by upstream's names for them.
+pub(crate) fn swap_libraries(client: &mut Client) {
+    let swapped = client
+        .execute(
+            "update pg_proc set probin = '$libdir/' || (regexp_match(probin, '(pgq_lowlevel|pgq_triggers)$'))[1]
+              where pronamespace = 'pgq'::regnamespace and probin ~ '(pgq_lowlevel|pgq_triggers)$'",
+            &[],
+        )
+        .unwrap();
+    assert_eq!(swapped, 4);
+}
+
+/// A database of our tree with upstream's 3.5 in it.
+pub(crate) fn upstream_database() -> (Scratch, Client) {
     drop(scratch_database());
     let database = scratch_database_on(Tree::Ours);
     let mut client = database.connect();
-    run(&mut client, &format!("create extension pgq version '{}'", upstream_version()));
-    assert_eq!(row(&mut client, "select pgq.version()"), upstream_version());
+    create_upstream(&mut client);
     (database, client)
 }
 

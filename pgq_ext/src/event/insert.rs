@@ -6,7 +6,7 @@
 //! Readers look for events of transactions above step 2 in the new table only. So a writer must be sure that, with
 //! a transaction id above step 2, it knows of the switch: it assigns its transaction id *first*, then locks the event table,
 //! which processes invalidations, and then looks whether what it knew of the queue still holds. Any other order loses
-//! events, as PgQ 3.5 does under REPEATABLE READ.
+//! events, as PgQ 3.5 does under REPEATABLE READ. Where nothing tells of a switch, the queue's row is read again at that point.
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
 use crate::pg::heap::{Value, WritableTable};
 use crate::pg::text::Text;
-use crate::pg::{catalog, hot, sequence, xact};
+use crate::pg::{catalog, hot, invalidation, sequence, xact};
 
 /// An event to be stored.
 #[derive(Clone, Copy, Default)]
@@ -43,16 +43,16 @@ pub(crate) struct NewEvent {
 /// The queue's id sequence is advanced before anything is checked, also for an event that brings its id.
 pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, PgqError> {
     let mut queue = find(queue_name)?;
-    let begun = hot::begin(queue.event_sequence, queue.table, queue.generation());
+    let begun = hot::begin(queue.target());
     let mut table = begun.table;
-    // Seldom: the queue changed between the look-up and the lock.
+    // Seldom: the queue changed between the look-up and the lock, or may have.
     let table = loop {
         match table {
-            Some(table) if queue.is_fresh() => break table,
+            Some(table) if queue.is_current() => break table,
             Some(_) | None => {}
         }
         queue = find(queue_name)?;
-        table = hot::open(queue.table, queue.generation());
+        table = hot::open(queue.target());
     };
     check_admission(queue_name, &queue, begun.xid, 1)?;
     let id = event.id.unwrap_or(begun.next_value);
@@ -72,6 +72,7 @@ pub(crate) fn insert_events(
     events: &mut dyn Iterator<Item = NewEvent>,
 ) -> Result<i64, PgqError> {
     let xid = xact::assign_top_xid();
+    invalidation::catch_up();
     let queue = find(queue_name)?;
     let (queue, table) = lock_current_table(queue_name, queue)?;
     check_admission(queue_name, &queue, xid, count)?;
@@ -103,6 +104,7 @@ pub(crate) fn current_event_table(queue_name: Option<Text>) -> Result<Text, PgqE
     };
     let queue_name = queue_name.ok_or_else(not_found)?;
     xact::assign_top_xid();
+    invalidation::catch_up();
     let queue = queue_cache::lookup(queue_name)?.ok_or_else(not_found)?;
     let (queue, _table) = lock_current_table(queue_name, queue)?;
     if queue.insert_disabled && !xact::is_replica_role() {
@@ -124,7 +126,7 @@ fn lock_current_table(
 ) -> Result<(Rc<Queue>, WritableTable), PgqError> {
     loop {
         if let Some(table) = WritableTable::open(queue.table)
-            && queue.is_fresh()
+            && queue.is_current()
         {
             return Ok((queue, table));
         }

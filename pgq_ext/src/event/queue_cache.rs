@@ -1,8 +1,12 @@
 //! What a backend remembers of the queues it writes to.
 //!
-//! An entry is right as long as no invalidation of `pgq.queue` or of the queue's event table was processed since it was loaded.
-//! A statement trigger on `pgq.queue` ([`queue_changed`]) sends that invalidation for every change of a queue's row, also for a
-//! rotation; dropping or altering an event table or its indexes sends it by itself.
+//! An entry is right as long as no invalidation of `pgq.queue`, or of the queue's event table or sequence, was processed since it was
+//! loaded. Triggers on `pgq.queue` ([`queue_changed`]) send that invalidation for every change of a queue's row, also for a
+//! rotation; what is done to a table, its indexes, its triggers or its rights sends it by itself.
+//!
+//! Where those triggers are not there, or not enabled ALWAYS, nothing tells of a change: in a database with the SQL of PgQ 3 that
+//! this library serves, or after `alter table pgq.queue disable trigger`. Then nothing is remembered: each call reads the row
+//! again, once the transaction has its id (see [`super::insert`]).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,8 +18,10 @@ use pgrx::pg_sys;
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
 use crate::pg::heap::{Plain, WritableTable};
+use crate::pg::hot::Target;
+use crate::pg::query::NowQuery;
 use crate::pg::text::Text;
-use crate::pg::{catalog, invalidation, query};
+use crate::pg::{always_trigger, catalog, entry, freshness, invalidation, query, xact};
 
 /// Columns of an event table, as `pgq.event_template` has them.
 pub(crate) const EVENT_COLUMNS: [(&str, pg_sys::Oid); 11] = [
@@ -54,18 +60,31 @@ pub(crate) struct Queue {
     pub(crate) transaction_limit: Option<i32>,
     /// How to store rows directly; None: the event table needs the executor.
     pub(crate) plain: Option<Plain>,
+    /// A change of the row is heard of.
+    is_announced: bool,
+    /// The transaction had its id when the row was read.
+    is_settled: bool,
     generation: u64,
+    functions: u64,
 }
 
 impl Queue {
-    /// Which load of the queue this is.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    /// Where its events go.
+    pub(crate) fn target(&self) -> Target {
+        let generation = self.generation;
+        Target { table: self.table, sequence: self.event_sequence, generation }
     }
 
     /// False when something about the queue may have changed since it was loaded.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.generation == invalidation::generation()
+    ///
+    /// To be asked once the transaction has its id and the event table is locked.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_unchanged() && (self.is_announced || self.is_settled)
+    }
+
+    /// False when a change was heard of since it was loaded.
+    fn is_unchanged(&self) -> bool {
+        self.generation == invalidation::generation() && self.functions == freshness::of_functions()
     }
 }
 
@@ -82,12 +101,15 @@ const QUEUE_ROW: &CStr = cr"
      where q.queue_name operator(pg_catalog.=) $1";
 
 thread_local! {
+    static ROW: NowQuery = const { NowQuery::new(QUEUE_ROW) };
     /// The queue used last, in front of the others: most transactions write to one.
     static LAST: RefCell<Option<(Vec<u8>, Rc<Queue>)>> = const { RefCell::new(None) };
     static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
 }
 
 /// The queue of this name, from the cache or from the latest committed row; None when there is no such queue.
+///
+/// Where changes are not heard of, the answer is for this call only.
 pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
     let cached = name.with_bytes(|bytes| {
         LAST.with_borrow_mut(|last| {
@@ -102,7 +124,7 @@ pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
         })
     });
     match cached {
-        Some(queue) if queue.is_fresh() => Ok(Some(queue)),
+        Some(queue) if queue.is_unchanged() => Ok(Some(queue)),
         Some(_) | None => reload(name),
     }
 }
@@ -110,7 +132,7 @@ pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
 fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
     CACHE.with_borrow_mut(|cache| {
         // One stale entry means that all are: their generation is the same number.
-        if cache.values().any(|queue| !queue.is_fresh()) {
+        if cache.values().any(|queue| !queue.is_unchanged()) {
             cache.clear();
             invalidation::unwatch_all();
         }
@@ -118,8 +140,11 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
     loop {
         let Some(queue) = load(name)? else { return Ok(None) };
         // Loading takes locks, so an invalidation may have come in the middle of it.
-        if queue.is_fresh() {
+        if queue.is_unchanged() {
             let queue = Rc::new(queue);
+            if !queue.is_announced {
+                return Ok(Some(queue));
+            }
             let key = name.with_bytes(<[u8]>::to_vec);
             LAST.set(Some((key.clone(), Rc::clone(&queue))));
             CACHE.with_borrow_mut(|cache| cache.insert(key, Rc::clone(&queue)));
@@ -130,9 +155,10 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
 
 fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     // Nothing may slip between the query and the watch: watch pgq.queue first, take the number, then read.
-    watch_queue_table();
-    let generation = invalidation::generation();
-    let row = query::first_row_now(QUEUE_ROW, name, |row| Queue {
+    let is_announced = watch_queue_table();
+    let (generation, functions) = (invalidation::generation(), freshness::of_functions());
+    let is_settled = xact::has_xid();
+    let read = |row: &query::FirstRow| Queue {
         id: row.get(1).unwrap_or_default(),
         current_table: row.get(2).unwrap_or_default(),
         table_name: row.get(3).unwrap_or_default(),
@@ -141,8 +167,12 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
         insert_disabled: row.get(6).unwrap_or_default(),
         transaction_limit: row.get(7),
         plain: None,
+        is_announced,
+        is_settled,
         generation,
-    });
+        functions,
+    };
+    let row = ROW.with(|query| query.first_row(name, read));
     let Some(mut queue) = row else { return Ok(None) };
     let missing = |object: &str| PgqError::Corrupt {
         queue: name.to_display(),
@@ -157,18 +187,20 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
         return Err(missing(&format!("event table {}", queue.table_name)));
     };
     invalidation::watch(queue.table);
+    invalidation::watch(queue.event_sequence);
     queue.plain = table.plain(&EVENT_COLUMNS, &NEVER_NULL);
     Ok(Some(queue))
 }
 
-/// Watch `pgq.queue`; an extension that was dropped and created again has another one.
-fn watch_queue_table() {
-    if let Some(oid) = catalog::relation_oid(c"pgq", c"queue") {
+/// Watch `pgq.queue`; an extension that was dropped and created again has another one. True when its triggers tell of every change.
+fn watch_queue_table() -> bool {
+    catalog::relation_oid(c"pgq", c"queue").is_some_and(|oid| {
         invalidation::watch(oid);
-    }
+        always_trigger::reports_all(oid, entry::pgq_queue_changed)
+    })
 }
 
-/// `pgq._queue_changed()`: statement trigger on `pgq.queue`, makes every backend load its queues again.
+/// `pgq._queue_changed()`: trigger on `pgq.queue`, makes every backend load its queues again.
 pub(crate) fn queue_changed(call: &Call) -> Result<Returned, PgqError> {
     if let Some(relation) = call.trigger_relation() {
         invalidation::invalidate(relation);

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
-use super::text::Text;
+use super::text::{self, Text};
 use super::trigger::ResultRow;
 
 /// One call of an exported function.
@@ -93,28 +93,8 @@ impl Call {
         if dimensions > 1 {
             return Some(Err(ManyDimensions));
         }
-        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: text is a varlena (-1, by reference, int alignment); the output pointers are ours.
-        unsafe {
-            pg_sys::deconstruct_array(
-                array,
-                pg_sys::TEXTOID,
-                -1,
-                false,
-                std::ffi::c_char::from_ne_bytes(*b"i"),
-                &mut elements,
-                &mut nulls,
-                &mut count,
-            )
-        };
-        let count = usize::try_from(count).unwrap_or(0);
-        let element = |i: usize| {
-            // SAFETY: deconstruct_array filled `count` elements and null flags.
-            let (value, is_null) = unsafe { (*elements.add(i), *nulls.add(i)) };
-            // SAFETY: a non-null element of text[] is a text inside the array, which lives as long as the call.
-            (!is_null).then(|| unsafe { Text::from_datum(value) })
-        };
-        Some(Ok((0..count).map(element).collect()))
+        // SAFETY: declared as text[] in SQL, and flat now.
+        Some(Ok(unsafe { text::elements(array) }))
     }
 
     /// The table that the running trigger is on; None when the function was not called as a trigger.

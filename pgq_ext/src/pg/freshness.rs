@@ -13,6 +13,7 @@ const GROUPS: usize = 256;
 thread_local! {
     static RELATIONS: [Cell<u32>; GROUPS] = const { [const { Cell::new(0) }; GROUPS] };
     static FUNCTIONS: Cell<u64> = const { Cell::new(0) };
+    static ROLES: Cell<u64> = const { Cell::new(0) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -27,6 +28,18 @@ pub(crate) fn of_relation(relation: pg_sys::Oid) -> u32 {
 pub(crate) fn of_functions() -> u64 {
     register();
     FUNCTIONS.get()
+}
+
+/// Number for roles and memberships. What somebody may do with a relation can change with it, and with the relation.
+///
+/// Nothing is raised once [`watch_roles`] was called.
+pub(super) fn of_roles() -> u64 {
+    ROLES.get()
+}
+
+/// Hear of changes of roles from now on.
+pub(super) fn watch_roles() {
+    register();
 }
 
 fn register() {
@@ -77,8 +90,14 @@ unsafe extern "C-unwind" fn on_relation(_arg: pg_sys::Datum, relation: pg_sys::O
 #[pg_guard]
 unsafe extern "C-unwind" fn on_catalog(_arg: pg_sys::Datum, cache: i32, _hash: u32) {
     FUNCTIONS.set(FUNCTIONS.get().wrapping_add(1));
+    let cache = u32::try_from(cache).unwrap_or(u32::MAX);
+    if [pg_sys::SysCacheIdentifier::AUTHOID, pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM]
+        .contains(&cache)
+    {
+        ROLES.set(ROLES.get().wrapping_add(1));
+    }
     // Renaming a schema does not touch the relations in it.
-    if u32::try_from(cache) == Ok(pg_sys::SysCacheIdentifier::NAMESPACEOID) {
+    if cache == pg_sys::SysCacheIdentifier::NAMESPACEOID {
         bump_all_relations();
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_void};
 
 use pgrx::pg_sys;
 
-use super::ports;
+use super::{ports, text};
 
 /// An SQL function that is bound to a C function of this library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +55,52 @@ pub(crate) fn find_own(
         owner: form.proowner,
         is_security_definer: form.prosecdef,
     };
-    // A function of another language, or with settings of its own, is called through SQL.
-    let is_plain_c = form.prolang == pg_sys::Oid::from(LANGUAGE_C)
-        // SAFETY: the pinned row of pg_proc.
-        && unsafe { attribute(tuple, pg_sys::Anum_pg_proc_proconfig) }.is_none_or(only_search_path);
-    // SAFETY: as above.
-    let symbol = unsafe { attribute(tuple, pg_sys::Anum_pg_proc_prosrc) };
-    // SAFETY: as above.
-    let library = unsafe { attribute(tuple, pg_sys::Anum_pg_proc_probin) };
-    let is_ours = is_plain_c
-        && symbol
-            .zip(library)
-            .is_some_and(|(symbol, library)| load(library, symbol) == address(entry));
+    // SAFETY: the pinned row of pg_proc.
+    let is_ours = unsafe { is_bound_to(tuple, entry) };
     // SAFETY: found above.
     unsafe { pg_sys::ReleaseSysCache(tuple) };
     is_ours.then_some(found)
+}
+
+/// True when the function of this oid is bound to `entry`, whatever it is called.
+pub(crate) fn is_own(function: pg_sys::Oid, entry: Entry) -> bool {
+    let cache = ports::cache_id(pg_sys::SysCacheIdentifier::PROCOID);
+    // SAFETY: the key of this cache is an oid.
+    let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function)) };
+    if tuple.is_null() {
+        return false;
+    }
+    // SAFETY: a pinned row of pg_proc, released right after.
+    unsafe {
+        let is_ours = is_bound_to(tuple, entry);
+        pg_sys::ReleaseSysCache(tuple);
+        is_ours
+    }
+}
+
+/// True for a C function that is `entry`, whatever the library is called. One with settings of its own is called through SQL.
+///
+/// # Safety
+///
+/// `tuple` is a pinned row of pg_proc.
+unsafe fn is_bound_to(tuple: pg_sys::HeapTuple, entry: Entry) -> bool {
+    // SAFETY: by this function's contract.
+    let form = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>() };
+    if form.prolang != pg_sys::Oid::from(LANGUAGE_C) {
+        return false;
+    }
+    // SAFETY: as above.
+    let (settings, symbol, library) = unsafe {
+        (
+            attribute(tuple, pg_sys::Anum_pg_proc_proconfig),
+            attribute(tuple, pg_sys::Anum_pg_proc_prosrc),
+            attribute(tuple, pg_sys::Anum_pg_proc_probin),
+        )
+    };
+    settings.is_none_or(only_search_path)
+        && symbol
+            .zip(library)
+            .is_some_and(|(symbol, library)| load(library, symbol) == address(entry))
 }
 
 impl OwnFunction {
@@ -125,12 +156,10 @@ unsafe fn attribute(tuple: pg_sys::HeapTuple, number: u32) -> Option<pg_sys::Dat
 
 /// True when a function's settings are about `search_path` alone, which means nothing to a C function that resolves no names.
 fn only_search_path(settings: pg_sys::Datum) -> bool {
-    // SAFETY: proconfig is text[], given by the catalog.
-    let settings: Option<Vec<Option<String>>> =
-        unsafe { pgrx::FromDatum::from_datum(settings, false) };
-    settings.is_some_and(|settings| {
-        settings.iter().flatten().all(|setting| setting.starts_with("search_path="))
-    })
+    // SAFETY: proconfig is text[], given by the catalog; detoasting gives a flat copy where one is needed.
+    let settings =
+        unsafe { text::elements(pg_sys::pg_detoast_datum(settings.cast_mut_ptr()).cast()) };
+    settings.iter().flatten().all(|setting| setting.with_bytes(|s| s.starts_with(b"search_path=")))
 }
 
 /// Address of `symbol` in `library`, both text; null when it has no such symbol. Raises an error when there is no such library.
@@ -143,7 +172,26 @@ fn load(library: pg_sys::Datum, symbol: pg_sys::Datum) -> *mut c_void {
         )
     };
     // SAFETY: both are C strings; no handle is asked for.
-    unsafe { pg_sys::load_external_function(library, symbol, false, std::ptr::null_mut()) }
+    let function =
+        unsafe { pg_sys::load_external_function(library, symbol, false, std::ptr::null_mut()) };
+    function.address()
+}
+
+/// What PostgreSQL calls a loaded function: an address since 14, a function pointer before.
+trait Loaded {
+    fn address(self) -> *mut c_void;
+}
+
+impl Loaded for *mut c_void {
+    fn address(self) -> *mut c_void {
+        self
+    }
+}
+
+impl Loaded for Option<Entry> {
+    fn address(self) -> *mut c_void {
+        self.map_or(std::ptr::null_mut(), address)
+    }
 }
 
 #[expect(clippy::as_conversions, reason = "the only way from a function to its address")]

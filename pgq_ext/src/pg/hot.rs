@@ -12,16 +12,29 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::heap::{Plain, Value, WritableTable};
 use super::ports::{self, raw};
+use super::{freshness, invalidation};
+
+/// Where a row goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The table.
+    pub(crate) table: pg_sys::Oid,
+    /// The sequence of its ids.
+    pub(crate) sequence: pg_sys::Oid,
+    /// [`invalidation::generation`] when both were looked up; both are watched.
+    pub(crate) generation: u64,
+}
 
 /// Proof that the current user may insert into a table and advance its sequence, and that table and indexes are locked: good within one
-/// subtransaction, since the next one may have been preceded by a rollback that released the locks.
+/// subtransaction, since the next one may have been preceded by a rollback that released the locks, and until something about
+/// the two or about roles changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Held {
     xid: u64,
     subtransaction: u32,
-    table: pg_sys::Oid,
+    target: Target,
     user: pg_sys::Oid,
-    generation: u64,
+    roles: u64,
 }
 
 thread_local! {
@@ -49,32 +62,37 @@ pub(crate) struct LockedTable {
 /// Advance the sequence, assign the top-level transaction id, and open and lock the table, in this order.
 ///
 /// Errors are those of `nextval`: 42501, 25006 in a read-only transaction and on a standby, 2200H.
-/// `generation` is the caller's number of what it knows of the table; another number, another proof.
-pub(crate) fn begin(sequence: pg_sys::Oid, table: pg_sys::Oid, generation: u64) -> Begun {
+///
+/// What other sessions have changed is heard of before rights are taken for granted, and again once the transaction has its id: a
+/// lock that the transaction has already tells it nothing.
+pub(crate) fn begin(target: Target) -> Begun {
+    freshness::watch_roles();
     let known = HELD.get();
     // SAFETY: nothing in the section has a destructor; the functions get oids and are called inside a transaction.
     let (next_value, now, held, relation) = unsafe {
         pg_guard_ffi_boundary(|| {
+            raw::AcceptInvalidationMessages();
             let mut held = Held {
                 xid: raw::GetTopFullTransactionIdIfAny().value,
                 subtransaction: raw::GetCurrentSubTransactionId(),
-                table,
+                target,
                 user: raw::GetUserId(),
-                generation,
+                roles: freshness::of_roles(),
             };
-            // The proof covers the sequence too: the caller's number stands for the pair.
-            let next_value = raw::nextval_internal(sequence, known != Some(held));
-            held.xid = raw::GetTopFullTransactionId().value;
-            let relation = if known == Some(held) {
-                raw::relation_open(table, 0)
+            let is_proven = known == Some(held) && target.generation == invalidation::generation();
+            let next_value = raw::nextval_internal(target.sequence, !is_proven);
+            let relation = if is_proven {
+                raw::relation_open(target.table, 0)
             } else {
-                raw::try_relation_open(table, ports::ROW_EXCLUSIVE)
+                held.xid = raw::GetTopFullTransactionId().value;
+                raw::AcceptInvalidationMessages();
+                raw::try_relation_open(target.table, ports::ROW_EXCLUSIVE)
             };
             (next_value, raw::GetCurrentTransactionStartTimestamp(), held, relation)
         })
     };
     // SAFETY: opened and locked above, or null.
-    let table = unsafe { WritableTable::from_open(relation, table) };
+    let table = unsafe { WritableTable::from_open(relation, target.table) };
     Begun {
         next_value,
         xid: i64::from_ne_bytes(held.xid.to_ne_bytes()),
@@ -89,7 +107,7 @@ impl LockedTable {
     /// `values` has a value for each column that `plain` was made for.
     pub(crate) fn insert<const N: usize>(self, plain: &Plain, values: &[Value; N]) {
         let Self { table, held } = self;
-        let is_proven = HELD.get() == Some(held);
+        let is_proven = HELD.get() == Some(held) && held.roles == freshness::of_roles();
         if !is_proven {
             table.check_insert_privilege();
         }
@@ -130,16 +148,18 @@ impl LockedTable {
 }
 
 /// Open and lock the table again, when it turned out to be another one than [`begin`] was told.
-pub(crate) fn open(table: pg_sys::Oid, generation: u64) -> Option<LockedTable> {
-    let opened = WritableTable::open(table)?;
+///
+/// The sequence is not looked at, so nothing is proven for the next row.
+pub(crate) fn open(target: Target) -> Option<LockedTable> {
+    let opened = WritableTable::open(target.table)?;
     // SAFETY: reads backend-local state inside a transaction that has its id.
     let held = unsafe {
         Held {
             xid: pg_sys::GetTopFullTransactionId().value,
             subtransaction: pg_sys::GetCurrentSubTransactionId(),
-            table,
+            target: Target { sequence: pg_sys::InvalidOid, ..target },
             user: pg_sys::GetUserId(),
-            generation,
+            roles: freshness::of_roles(),
         }
     };
     Some(LockedTable { table: opened, held })

@@ -38,6 +38,13 @@ pub(crate) fn unwatch_all() {
     WATCHED.with_borrow_mut(Vec::clear);
 }
 
+/// Hear of what other sessions have committed since, in this statement already. PostgreSQL itself listens when it takes a lock that
+/// the transaction does not have yet.
+pub(crate) fn catch_up() {
+    // SAFETY: inside a transaction, with no catalog or relation cache entry in the middle of being built.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
 /// Make every backend that watches the relation notice, this one at the end of the command, others at commit.
 pub(crate) fn invalidate(relation: pg_sys::Oid) {
     // SAFETY: looks the relation up in pg_class and queues a message; an error if there is no such relation.

@@ -8,6 +8,7 @@
     reason = "operations that rest on the same SAFETY sentence share a block"
 )]
 
+pub(crate) mod always_trigger;
 pub(crate) mod call;
 pub(crate) mod catalog;
 pub(crate) mod entry;

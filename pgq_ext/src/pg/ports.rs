@@ -4,6 +4,9 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+/// Lock of a reader.
+#[expect(clippy::as_conversions, reason = "a small constant")]
+pub(super) const ACCESS_SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 /// Lock of a writer.
 #[expect(clippy::as_conversions, reason = "a small constant")]
 pub(super) const ROW_EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
@@ -192,6 +195,7 @@ pub(super) mod raw {
     };
 
     unsafe extern "C-unwind" {
+        pub(in super::super) fn AcceptInvalidationMessages();
         pub(in super::super) fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
         pub(in super::super) fn GetTopFullTransactionId() -> FullTransactionId;
         pub(in super::super) fn GetTopFullTransactionIdIfAny() -> FullTransactionId;

@@ -3,6 +3,7 @@
 //! pgrx's own SPI functions do not fit: once the transaction has an id they let SPI take the transaction's snapshot, which is the
 //! old one under REPEATABLE READ. A read-only SPI query uses the active snapshot.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pgrx::{FromDatum, pg_sys};
@@ -26,46 +27,65 @@ impl FirstRow {
     }
 }
 
-/// Run a query with one text argument under the latest snapshot, and give its first row, if any, to `read`.
-pub(crate) fn first_row_now<R>(
-    sql: &CStr,
-    argument: Text,
-    read: impl FnOnce(&FirstRow) -> R,
-) -> Option<R> {
-    let mut types = [pg_sys::TEXTOID];
-    let mut values = [argument.datum()];
-    // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies. An error below aborts the
-    // (sub)transaction, which pops it and closes SPI.
-    unsafe {
-        pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-        pg_sys::SPI_connect();
+/// A query with one text argument that a session prepares once. PostgreSQL plans it again by itself when an object changes.
+pub(crate) struct NowQuery {
+    sql: &'static CStr,
+    plan: Cell<pg_sys::SPIPlanPtr>,
+}
+
+impl NowQuery {
+    /// Nothing is prepared yet.
+    pub(crate) const fn new(sql: &'static CStr) -> Self {
+        Self { sql, plan: Cell::new(std::ptr::null_mut()) }
     }
-    // SAFETY: a C string, one argument with its type, no nulls; read-only, so under the snapshot pushed above.
-    let status = unsafe {
-        pg_sys::SPI_execute_with_args(
-            sql.as_ptr(),
-            1,
-            types.as_mut_ptr(),
-            values.as_mut_ptr(),
-            std::ptr::null(),
-            true,
-            1,
-        )
-    };
-    // SAFETY: SPI's globals describe the query just run.
-    let row = unsafe {
-        let has_row =
-            u32::try_from(status) == Ok(pg_sys::SPI_OK_SELECT) && pg_sys::SPI_processed > 0;
-        has_row.then(|| FirstRow {
-            tuple: *(*pg_sys::SPI_tuptable).vals,
-            desc: (*pg_sys::SPI_tuptable).tupdesc,
-        })
-    };
-    let result = row.map(|row| read(&row));
-    // SAFETY: connected and pushed above; nothing of SPI's memory is used any more.
-    unsafe {
-        pg_sys::SPI_finish();
-        pg_sys::PopActiveSnapshot();
+
+    /// Run it under the latest snapshot, and give its first row, if any, to `read`.
+    pub(crate) fn first_row<R>(
+        &self,
+        argument: Text,
+        read: impl FnOnce(&FirstRow) -> R,
+    ) -> Option<R> {
+        let mut values = [argument.datum()];
+        // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies. An error below aborts the
+        // (sub)transaction, which pops it and closes SPI.
+        unsafe {
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            pg_sys::SPI_connect();
+        }
+        // SAFETY: connected; one argument without null flags; read-only, so under the snapshot pushed above.
+        let status = unsafe {
+            pg_sys::SPI_execute_plan(self.plan(), values.as_mut_ptr(), std::ptr::null(), true, 1)
+        };
+        // SAFETY: SPI's globals describe the query just run.
+        let row = unsafe {
+            let has_row =
+                u32::try_from(status) == Ok(pg_sys::SPI_OK_SELECT) && pg_sys::SPI_processed > 0;
+            has_row.then(|| FirstRow {
+                tuple: *(*pg_sys::SPI_tuptable).vals,
+                desc: (*pg_sys::SPI_tuptable).tupdesc,
+            })
+        };
+        let result = row.map(|row| read(&row));
+        // SAFETY: connected and pushed above; nothing of SPI's memory is used any more.
+        unsafe {
+            pg_sys::SPI_finish();
+            pg_sys::PopActiveSnapshot();
+        }
+        result
     }
-    result
+
+    /// The plan, made by the first call. Errors in the query are raised.
+    fn plan(&self) -> pg_sys::SPIPlanPtr {
+        if self.plan.get().is_null() {
+            let mut types = [pg_sys::TEXTOID];
+            // SAFETY: connected; a C string and one type. What cannot be kept stays null, which SPI refuses to run.
+            unsafe {
+                let plan = pg_sys::SPI_prepare(self.sql.as_ptr(), 1, types.as_mut_ptr());
+                if !plan.is_null() && pg_sys::SPI_keepplan(plan) == 0 {
+                    self.plan.set(plan);
+                }
+            }
+        }
+        self.plan.get()
+    }
 }

@@ -63,3 +63,33 @@ impl pgrx::IntoDatum for Text {
         pg_sys::TEXTOID
     }
 }
+
+/// The elements of an array of text, in storage order.
+///
+/// # Safety
+///
+/// `array` is a flat `text[]` that outlives the values.
+pub(super) unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<Text>> {
+    let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: text is a varlena (-1, by reference, int alignment); the output pointers are ours.
+    unsafe {
+        pg_sys::deconstruct_array(
+            array,
+            pg_sys::TEXTOID,
+            -1,
+            false,
+            std::ffi::c_char::from_ne_bytes(*b"i"),
+            &mut elements,
+            &mut nulls,
+            &mut count,
+        )
+    };
+    let count = usize::try_from(count).unwrap_or(0);
+    let element = |i: usize| {
+        // SAFETY: deconstruct_array filled `count` elements and null flags.
+        let (value, is_null) = unsafe { (*elements.add(i), *nulls.add(i)) };
+        // SAFETY: a non-null element of text[] is a text inside the array, which lives as long as the call.
+        (!is_null).then(|| unsafe { Text::from_datum(value) })
+    };
+    (0..count).map(element).collect()
+}

@@ -13,6 +13,12 @@ pub(crate) fn assign_top_xid() -> i64 {
     i64::from_ne_bytes(xid.value.to_ne_bytes())
 }
 
+/// True when the transaction has its id.
+pub(crate) fn has_xid() -> bool {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
 /// Start of the transaction, as `now()`: microseconds since 2000-01-01.
 pub(crate) fn now() -> i64 {
     // SAFETY: reads backend-local state.

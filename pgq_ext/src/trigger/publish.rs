@@ -16,7 +16,7 @@ use super::overrides::Fields;
 use crate::event::insert::{self, NewEvent};
 use crate::pg::function::{self, OwnFunction};
 use crate::pg::plan::{self, Connection, Plan, Refused};
-use crate::pg::{entry, freshness};
+use crate::pg::{entry, freshness, invalidation};
 
 const SCHEMA: &CStr = c"pgq";
 const FUNCTION: &CStr = c"insert_event";
@@ -52,6 +52,8 @@ pub(crate) fn publish(capture: &Capture, fields: &Fields) -> Result<(), TriggerE
 
 /// Our own function, if `pgq.insert_event` is it and the user may call it; an error if he may not.
 fn route() -> Option<OwnFunction> {
+    // A right that was revoked is gone, also within a transaction.
+    invalidation::catch_up();
     let user = OwnFunction::current_user();
     let version = freshness::of_functions();
     if let Some(route) = ROUTE.get()

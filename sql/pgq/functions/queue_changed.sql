@@ -2,7 +2,7 @@ create or replace function pgq._queue_changed()
 returns trigger as 'MODULE_PATHNAME', 'pgq_queue_changed'
 -- ----------------------------------------------------------------------
 -- Function: pgq._queue_changed(0)
---      Statement trigger of pgq.queue: makes every backend forget what it has cached of queues.
+--      Trigger of pgq.queue: makes every backend forget what it has cached of queues.
 -- ----------------------------------------------------------------------
 language c;
 
