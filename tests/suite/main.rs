@@ -45,6 +45,7 @@ mod pgq_upgrade;
 mod query;
 mod race;
 mod security;
+mod upgrade;
 mod walmgr_adopt;
 mod walmgr_archive;
 mod walmgr_backup;

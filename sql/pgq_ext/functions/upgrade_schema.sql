@@ -9,14 +9,46 @@ as $$
 --      default. Rows stay; what they say is about the consumer without subconsumer.
 -- Returns: number of changes; 8 from the single-key tables of 2.x, 4 from tables without the default, 0 when nothing is to do
 -- Errors: 42501 when the caller does not own the tables
--- Locks: access exclusive on a table that changes
+-- Locks: access exclusive on the tables, if one changes: on all or on none, so that this is part of no deadlock. Keeps lock_timeout.
 -- Tables: the four tables of pgq_ext
 -- ----------------------------------------------------------------------
 declare
     changes int4 := 0;
     tab     record;
     col     record;
+    begun   timestamptz := clock_timestamp();
+    timeout interval := current_setting('lock_timeout')::interval;
+    waiting boolean;
 begin
+    if (select count(*)
+          from pg_attribute a
+         where a.attrelid in ('pgq_ext.completed_tick'::regclass, 'pgq_ext.completed_batch'::regclass,
+                              'pgq_ext.completed_event'::regclass, 'pgq_ext.partial_batch'::regclass)
+           and a.attname = 'subconsumer_id'
+           and a.atthasdef
+           and not a.attisdropped) = 4
+    then
+        return 0;
+    end if;
+
+    -- Consumers use the tables in any order. The first is waited for; while it is held, the others are not.
+    loop
+        begin
+            waiting := true;
+            lock table pgq_ext.completed_batch in access exclusive mode;
+            waiting := false;
+            lock table pgq_ext.completed_tick, pgq_ext.completed_event, pgq_ext.partial_batch
+                in access exclusive mode nowait;
+            exit;
+        exception
+            when lock_not_available then
+                if waiting or (timeout > '0' and clock_timestamp() > begun + timeout) then
+                    raise;
+                end if;
+        end;
+        perform pg_sleep(0.02);
+    end loop;
+
     for tab in
         select *
           from (values ('completed_tick', 'consumer_id, subconsumer_id'),

@@ -11,6 +11,8 @@ use postgres::Client;
 
 use crate::query::run;
 
+pub(crate) use update::create_old_pgq_ext;
+
 const COMPANIONS: [&str; 3] = ["pgq_coop", "pgq_ext", "pgq_node"];
 
 /// A database with pgq and its companions.

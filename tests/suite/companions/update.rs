@@ -65,6 +65,48 @@ fn catalog(client: &mut Client, schema: &str) -> Vec<String> {
     facts
 }
 
+/// An extension of this version, with all four tables to be changed.
+pub(crate) fn create_old_pgq_ext(client: &mut Client) {
+    offer("pgq_ext--3.1.sql", include_str!("../../fixtures/pgq_ext--3.1.sql"));
+    run(client, "create extension pgq_ext version '3.1'");
+}
+
+/// Versions that upstream has tagged, and one that updates to 4.0 in one step.
+#[test]
+fn every_version_that_upstream_released_can_be_updated() {
+    let (_database, mut client) = full();
+    for (extension, versions) in [
+        ("pgq_node", "3.2 3.2.5 3.3.1 3.4 3.5"),
+        ("pgq_coop", "3.1 3.1.1 3.3 3.3.1 3.3.2 3.3.3 3.3.4 3.3.5 3.3.6 3.3.7 3.3.8 3.4"),
+        ("pgq_ext", "3.1 3.1.1 3.1.2 3.2 3.3"),
+    ] {
+        let paths = row(
+            &mut client,
+            &format!(
+                "select string_agg(source, ' ' order by source) from pg_extension_update_paths('{extension}')
+                  where target = '4.0' and path = source || '--4.0'"
+            ),
+        );
+        assert_eq!(paths, versions, "{extension}");
+    }
+}
+
+/// Tables and functions are those of 3.4 since 3.3.1.
+#[test]
+fn update_from_pgq_coop_3_3_8() {
+    let pgq = upstream_version();
+    offer_upstream(&format!("pgq--{pgq}.sql"));
+    let text = include_str!("../../fixtures/pgq_coop--3.4.sql").replace("'3.4'", "'3.3.8'");
+    offer("pgq_coop--3.3.8.sql", &text);
+    let database = scratch_database_on(Tree::Ours);
+    let mut client = database.connect();
+    run(&mut client, &format!("create extension pgq version '{pgq}'"));
+    run(&mut client, "create extension pgq_coop version '3.3.8'; alter extension pgq update");
+    run(&mut client, "alter extension pgq_coop update");
+    let (_fresh, mut fresh) = full();
+    assert_eq!(catalog(&mut client, "pgq_coop"), catalog(&mut fresh, "pgq_coop"));
+}
+
 #[test]
 fn update_from_upstreams_pgq_node_keeps_the_nodes() {
     let pgq = upstream_version();
@@ -98,13 +140,10 @@ fn update_from_upstreams_pgq_node_keeps_the_nodes() {
 
 #[test]
 fn update_from_an_older_pgq_ext_keeps_what_was_done() {
-    offer("pgq_ext--3.1.sql", include_str!("../../fixtures/pgq_ext--3.1.sql"));
     let database = scratch_database_on(Tree::Ours);
     let mut client = database.connect();
-    run(
-        &mut client,
-        "create extension pgq_ext version '3.1'; insert into pgq_ext.completed_batch values ('c', 'part', 5)",
-    );
+    create_old_pgq_ext(&mut client);
+    run(&mut client, "insert into pgq_ext.completed_batch values ('c', 'part', 5)");
     run(&mut client, "alter extension pgq_ext update");
     assert_eq!(
         row(&mut client, "select pgq_ext.is_batch_done('c', 'part', 5), pgq_ext.version()"),

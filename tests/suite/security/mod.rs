@@ -1,4 +1,5 @@
 //! Who must not become more than they are: attacks, each beside the healthy case.
 
 mod client;
+mod revoked;
 mod search_path;

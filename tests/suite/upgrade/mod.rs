@@ -1,0 +1,3 @@
+//! ALTER EXTENSION … UPDATE while everything goes on.
+
+mod locks;
