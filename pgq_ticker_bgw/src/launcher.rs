@@ -133,7 +133,7 @@ impl Launcher {
 
     fn discover(&mut self) {
         activity::busy("look for databases");
-        let rows = match session::transaction(None, catalog::databases) {
+        let rows = match session::transaction(catalog::databases) {
             Ok(rows) => rows,
             Err(failure) => {
                 pgrx::warning!("pgq launcher cannot read pg_database: {}", failure.message);
@@ -270,7 +270,7 @@ impl Launcher {
             return None;
         }
         // A session that begins now would stand in the way of DROP DATABASE and the like, or die of it.
-        match session::transaction(None, || is_free(oid)) {
+        match session::transaction(|| is_free(oid)) {
             Ok(true) => {}
             Ok(false) => {
                 known.not_before = now + CLAIMED_PAUSE;

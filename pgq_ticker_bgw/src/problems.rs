@@ -39,6 +39,19 @@ pub(crate) fn resolve(shared: &Shared, database: u32, task: &str, object: &str) 
     }
 }
 
+/// When a task last failed with this SQLSTATE for this object, if that is how it failed last.
+pub(crate) fn last(
+    shared: &Shared,
+    database: u32,
+    task: &str,
+    object: &str,
+    sqlstate: &str,
+) -> Option<i64> {
+    find(shared, database, task, object)
+        .filter(|problem| problem.sqlstate.holds(sqlstate))
+        .map(|problem| problem.last.load(Ordering::SeqCst))
+}
+
 /// Forget what concerns the database, or only what is old.
 pub(crate) fn forget(shared: &Shared, database: u32, period_if_old: Option<i64>) {
     let now = process::timestamp();

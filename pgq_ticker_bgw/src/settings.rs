@@ -11,6 +11,7 @@ static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static TICKER_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static RETRY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAINT_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static MAINT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static DISCOVERY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static WORKER_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static VACUUM_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -70,6 +71,16 @@ pub(crate) fn define() {
         c"The worker's counterpart of pgqd's maint_period.",
         &MAINT_PERIOD,
         10,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.maint_timeout",
+        c"Sets how long one piece of maintenance may take before the worker cancels it.",
+        c"Meanwhile no queue of the database gets a tick. Zero: no limit.",
+        &MAINT_TIMEOUT,
+        0,
         86_400_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
@@ -160,6 +171,11 @@ pub(crate) fn retry_period() -> Duration {
 /// `pgq.maint_period`.
 pub(crate) fn maint_period() -> Duration {
     milliseconds(&MAINT_PERIOD)
+}
+
+/// `pgq.maint_timeout`; none: no limit.
+pub(crate) fn maint_timeout() -> Option<Duration> {
+    Some(milliseconds(&MAINT_TIMEOUT)).filter(|limit| !limit.is_zero())
 }
 
 /// `pgq.discovery_period`.

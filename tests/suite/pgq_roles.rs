@@ -11,7 +11,7 @@ const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register
 const WRITE: &str = "insert_event insert_events current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval create_queue drop_queue \
-    set_queue_config insert_event_raw event_retry_raw rebase _tick_on_demand";
+    set_queue_config insert_event_raw event_retry_raw rebase _tick_on_demand _due_queues";
 
 /// A database with one queue, and roles of its own: `PREFIX_reader`, `_writer`, `_admin`, `_nobody`.
 fn database() -> (Scratch, String) {

@@ -11,12 +11,15 @@
 
 pub(crate) mod activity;
 pub(crate) mod catalog;
+mod discard;
 pub(crate) mod export;
 pub(crate) mod guc;
 pub(crate) mod latch;
+pub(crate) mod limit;
 mod ports;
 pub(crate) mod procedure;
 pub(crate) mod process;
+pub(crate) mod rights;
 pub(crate) mod segment;
 pub(crate) mod session;
 pub(crate) mod shmem;

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use core::ffi::{c_char, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{IntoDatum, PgSqlErrorCode, PgTryBuilder};
 
-use super::ports;
+use super::{discard, limit, ports, rights};
 
 /// Why a transaction was rolled back.
 #[derive(Clone, Debug)]
@@ -37,25 +38,65 @@ pub(crate) type Row = Vec<Option<String>>;
 
 /// Run `body` in a transaction of its own and commit; roll back and say why when an error is raised in it or by the commit.
 ///
-/// With `role`, the body runs with that role's rights. The transaction begins now: `now()` is this moment.
-pub(crate) fn transaction<T>(role: Option<u32>, body: impl FnOnce() -> T) -> Result<T, Failure> {
-    let result = PgTryBuilder::new(AssertUnwindSafe(|| {
-        begin();
-        let own = role.map(become_role);
-        let value = body();
-        if let Some((user, context)) = own {
-            // SAFETY: what was in force before. After an error the rollback restores it.
-            unsafe { pg_sys::SetUserIdAndSecContext(user, context) }
-        }
-        commit();
-        Ok(value)
+/// The transaction begins now: `now()` is this moment. It is for code of the server's or our own only: anybody else's goes
+/// through [`transaction_for_others`].
+pub(crate) fn transaction<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    reported(plain(body))
+}
+
+/// The same for code that others have written or may change. It runs and commits as the session's role, see [`rights`], and is
+/// cancelled when it takes longer than the limit. It may leave things in the session: see [`discard_everything`].
+pub(crate) fn transaction_for_others<T>(
+    limit: Option<Duration>,
+    body: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    reported(limit::within(limit, || {
+        guarded(|| {
+            begin();
+            rights::enter();
+            let value = body();
+            rights::enter_commit();
+            commit();
+            rights::leave();
+            value
+        })
     }))
-    .catch_others(|cause| Err(failure(&cause)))
-    .catch_rust_panic(|cause| Err(failure(&cause)))
-    .execute();
+}
+
+/// The same as bootstrap superuser, for a command that sees to it itself whose rights the code of others gets: VACUUM.
+pub(crate) fn transaction_as_superuser<T>(
+    limit: Option<Duration>,
+    body: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    reported(rights::as_superuser(|| limit::within(limit, || plain(body))))
+}
+
+/// Forget what the code of others has left in the session: settings, temporary tables, cursors, prepared statements, locks.
+pub(crate) fn discard_everything() -> Result<(), Failure> {
+    transaction(discard::everything)
+}
+
+fn plain<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    guarded(|| {
+        begin();
+        let value = body();
+        commit();
+        value
+    })
+}
+
+fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
+        .catch_others(|cause| Err(failure(&cause)))
+        .catch_rust_panic(|cause| Err(failure(&cause)))
+        .execute();
     if result.is_err() {
         rollback();
     }
+    result
+}
+
+fn reported<T>(result: Result<T, Failure>) -> Result<T, Failure> {
     ports::report_statistics();
     result
 }
@@ -79,18 +120,6 @@ fn rollback() {
     // SAFETY: the error has been taken out of the server's error stack by the guard that turned it into a panic, and
     // nothing of ours lives in the transaction's memory.
     unsafe { pg_sys::AbortCurrentTransaction() }
-}
-
-fn become_role(role: u32) -> (pg_sys::Oid, c_int) {
-    let mut user = pg_sys::InvalidOid;
-    let mut context = 0;
-    let restricted = c_int::try_from(pg_sys::SECURITY_LOCAL_USERID_CHANGE).unwrap_or(0);
-    // SAFETY: inside a transaction. The context forbids to change the role back from SQL.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(pg_sys::Oid::from(role), context | restricted);
-    }
-    (user, context)
 }
 
 fn failure(cause: &CaughtError) -> Failure {

@@ -15,6 +15,9 @@ pub(super) fn prepare_session() -> String {
     guc::set(c"idle_in_transaction_session_timeout", "0");
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     guc::set(c"transaction_timeout", "0");
+    // A parallel worker would log in as who logged in here, a superuser.
+    guc::set(c"max_parallel_workers_per_gather", "0");
+    guc::set(c"max_parallel_maintenance_workers", "0");
     apply_lock_timeout();
     // A tick that a crash takes back would be given out again with another content, and a consumer elsewhere may have
     // noted its number.

@@ -1,10 +1,12 @@
 //! Retries, table rotation, vacuum and the maintenance of other extensions, in small pieces.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 use super::{Worker, database, micros, number};
 use crate::pg::session::{self, Failure, Value};
-use crate::pg::{activity, utility};
+use crate::pg::{activity, process, utility};
+use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 
 /// One step of a maintenance round.
@@ -37,19 +39,26 @@ const DEAD_ROWS: &str = "\
       and pg_catalog.pg_stat_get_dead_tuples(c.oid) \
           operator(pg_catalog.>=) greatest($1, pg_catalog.pg_stat_get_live_tuples(c.oid) operator(pg_catalog./) 5)";
 
+/// SQLSTATE of what was cancelled.
+const CANCELLED: &str = "57014";
+/// What was cancelled is left alone for so many times its limit.
+const RESTS: u32 = 10;
+
 impl Worker {
     /// Put one portion of due retry events back into their queues; true when there may be more.
     pub(super) fn retry_some(&mut self) -> bool {
         // A cheap look first: the function takes a lock.
-        let due = session::transaction(self.role, || session::query(DUE_RETRIES, &[]));
+        let due = self.in_transaction(None, || session::query(DUE_RETRIES, &[]));
         if !matches!(due, Ok(rows) if !rows.is_empty()) {
             self.futile_retries = 0;
             return false;
         }
         activity::busy("retry events");
-        let result = self.attempt("retry", "all queues", || {
+        // Triggers on event tables may run.
+        let result = self.attempt("retry", "all queues", settings::maint_timeout(), || {
             session::query("select pgq.maint_retry_events()", &[])
         });
+        self.discard();
         let moved = result.ok().as_deref().and_then(number).unwrap_or(0);
         self.slot.retries.fetch_add(moved, Ordering::SeqCst);
         self.futile_retries = if moved > 0 { 0 } else { self.futile_retries.saturating_add(1) };
@@ -62,9 +71,10 @@ impl Worker {
         database::apply_lock_timeout();
         let period = i64::try_from(micros(settings::maint_period())).unwrap_or(i64::MAX / 4);
         problems::forget(&self.shared, self.database, Some(period));
-        let listed = self.attempt("maintenance", "pgq.maint_operations", || {
-            session::query("select func_name, func_arg from pgq.maint_operations()", &[])
-        });
+        let listed =
+            self.attempt("maintenance", "pgq.maint_operations", settings::maint_timeout(), || {
+                session::query("select func_name, func_arg from pgq.maint_operations()", &[])
+            });
         for row in listed.unwrap_or_default() {
             let mut columns = row.into_iter();
             let (Some(function), argument) = (columns.next().flatten(), columns.next().flatten())
@@ -85,7 +95,7 @@ impl Worker {
     fn plan_vacuum(&mut self) {
         let Some(threshold) = settings::vacuum_threshold() else { return };
         let tables =
-            session::transaction(None, || session::query(DEAD_ROWS, &[Value::Int8(threshold)]));
+            self.in_transaction(None, || session::query(DEAD_ROWS, &[Value::Int8(threshold)]));
         for row in tables.unwrap_or_default() {
             if let Some(Some(table)) = row.into_iter().next() {
                 self.operations.push_back(Operation::Vacuum { table });
@@ -106,10 +116,13 @@ impl Worker {
             Some(argument) => format!("{function}({argument})"),
             None => function.to_owned(),
         };
+        if self.rests("maintenance", &object) {
+            return;
+        }
         activity::busy(&object);
         let rotates = function == "pgq.maint_rotate_tables_step1";
         let before = argument.filter(|_| rotates).and_then(|queue| self.current_table(queue));
-        let result = self.attempt("maintenance", &object, || {
+        let result = self.attempt("maintenance", &object, settings::maint_timeout(), || {
             let quoted = quote(function);
             match argument {
                 Some(argument) => {
@@ -118,6 +131,7 @@ impl Worker {
                 None => session::query_once(&format!("select {quoted}()"), &[]),
             }
         });
+        self.discard();
         let again = result.ok().as_deref().and_then(number).unwrap_or(0) != 0;
         if again {
             self.operations.push_front(Operation::Call {
@@ -130,8 +144,16 @@ impl Worker {
         }
     }
 
+    /// True for what was cancelled a short while ago. It would hold up the ticks of all queues again.
+    fn rests(&self, task: &str, object: &str) -> bool {
+        let Some(limit) = settings::maint_timeout() else { return false };
+        let rest = i64::try_from(micros(limit * RESTS)).unwrap_or(i64::MAX);
+        let last = problems::last(&self.shared, self.database, task, object, CANCELLED);
+        last.is_some_and(|last| (0..rest).contains(&(process::timestamp() - last)))
+    }
+
     fn current_table(&self, queue: &str) -> Option<i64> {
-        let rows = session::transaction(self.role, || {
+        let rows = self.in_transaction(None, || {
             session::query(
                 "select queue_cur_table from pgq.queue where queue_name operator(pg_catalog.=) $1",
                 &[Value::Text(queue)],
@@ -141,10 +163,14 @@ impl Worker {
     }
 
     fn vacuum(&mut self, table: &str) {
+        if self.rests("vacuum", table) {
+            return;
+        }
         activity::busy(&format!("vacuum {table}"));
-        // As the table's owner, which is what VACUUM needs: the session's own superuser.
-        let result: Result<(), Failure> =
-            session::transaction(None, || utility::vacuum(&quote(table)));
+        begin("vacuum", table);
+        let result = session::transaction_as_superuser(settings::maint_timeout(), || {
+            utility::vacuum(&quote(table));
+        });
         match result {
             Ok(()) => {
                 self.slot.vacuums.fetch_add(1, Ordering::SeqCst);
@@ -153,6 +179,29 @@ impl Worker {
             Err(failure) => self.note_failure("vacuum", table, &failure),
         }
     }
+}
+
+thread_local! {
+    /// Task and object that were begun last, for [`note_overrun`].
+    static BEGUN: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+}
+
+/// Note what is begun.
+pub(super) fn begin(task: &str, object: &str) {
+    BEGUN.set((task.to_owned(), object.to_owned()));
+}
+
+/// The process ends because something went on after it had been cancelled: say what, to the worker that comes next too.
+pub(super) fn note_overrun(shared: &Shared, slot: &Database) {
+    let failure = Failure {
+        sqlstate: CANCELLED.to_owned(),
+        message: "it went on after it had been cancelled, so the worker ended".to_owned(),
+    };
+    let (task, object) = BEGUN.take();
+    problems::record(shared, slot.oid(), &task, &object, &failure);
+    slot.errors.fetch_add(1, Ordering::SeqCst);
+    slot.error.store(&format!("{task} of \"{object}\": {}", failure.message));
+    slot.error_at.store(process::timestamp(), Ordering::SeqCst);
 }
 
 /// A name as SQL: split at the first dot, each side quoted; without a dot it is in `public`, as for pgqd.

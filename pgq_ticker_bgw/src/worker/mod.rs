@@ -16,7 +16,7 @@ use pgq_core::schedule::{Gates, Timer};
 
 use crate::pg::process::{self, Kind};
 use crate::pg::session::{self, Failure, Row};
-use crate::pg::{activity, catalog, latch};
+use crate::pg::{activity, catalog, latch, limit, rights};
 use crate::shared::{Database, Shared, State};
 use crate::{problems, settings};
 
@@ -40,7 +40,7 @@ struct Worker {
     slot: &'static Database,
     database: u32,
     name: String,
-    /// The role that everything but VACUUM runs as.
+    /// The role whose this session is, and which everything but VACUUM runs as. None: it does not exist, and nothing is run.
     role: Option<u32>,
     began: Instant,
     gates: Gates,
@@ -72,12 +72,12 @@ pub(crate) fn main(argument: usize) {
     process::at_exit(leave);
     slot.set_worker(latch::my_number(), process::my_pid());
     process::connect(database);
-    let name = match session::transaction(None, database::prepare_session) {
+    let name = match session::transaction(database::prepare_session) {
         Ok(name) => name,
         Err(failure) => fail(slot, &failure),
     };
     activity::name(&format!("pgq worker: {name}"));
-    match session::transaction(None, || catalog::has_extension("pgq")) {
+    match session::transaction(|| catalog::has_extension("pgq")) {
         Ok(true) => {}
         Ok(false) => end(slot, State::Absent),
         Err(failure) => fail(slot, &failure),
@@ -124,6 +124,9 @@ fn place(argument: usize) -> Option<(Shared, &'static Database)> {
 // Runs however the process ends. Whoever did not say why it ends has failed.
 fn leave() {
     let Some((shared, slot)) = SLOT.get() else { return };
+    if limit::has_overrun() {
+        maintenance::note_overrun(shared, slot);
+    }
     if matches!(slot.state(), State::Starting | State::Running) {
         slot.set_state(State::Failed, process::timestamp());
     }
@@ -230,15 +233,15 @@ impl Worker {
         self.maintain.due(micros(settings::maint_period()))
     }
 
-    /// End if there is no more to do here: the extension is gone, or the database is needed without sessions.
+    /// End if there is no more to do here: the extension is gone, or the database is needed without sessions. Follow the role.
     fn look_aside(&mut self) {
-        let database = self.database;
-        let seen = session::transaction(None, || {
-            (
-                catalog::has_extension("pgq"),
-                catalog::database_is_claimed(database),
-                catalog::role("pgq_admin"),
-            )
+        let (database, own) = (self.database, self.role);
+        let seen = session::transaction(|| {
+            let role = catalog::role("pgq_admin");
+            if let Some(role) = role.filter(|_| role != own) {
+                rights::become_role(role);
+            }
+            (catalog::has_extension("pgq"), catalog::database_is_claimed(database), role)
         });
         match seen {
             Ok((false, _, _)) => {
@@ -252,27 +255,43 @@ impl Worker {
         }
     }
 
-    /// Run SQL as role `pgq_admin` in a transaction of its own, and remember how it went for this task and object.
+    /// Run SQL as role `pgq_admin` in a transaction of its own.
+    fn in_transaction<T>(
+        &self,
+        limit: Option<Duration>,
+        body: impl FnOnce() -> T,
+    ) -> Result<T, Failure> {
+        if self.role.is_none() {
+            return Err(Failure {
+                sqlstate: "42704".to_owned(),
+                message: "role \"pgq_admin\" does not exist".to_owned(),
+            });
+        }
+        session::transaction_for_others(limit, body)
+    }
+
+    /// The same, and remember how it went for this task and object.
     fn attempt(
         &self,
         task: &str,
         object: &str,
+        limit: Option<Duration>,
         body: impl FnOnce() -> Vec<Row>,
     ) -> Result<Vec<Row>, Failure> {
-        let Some(role) = self.role else {
-            let failure = Failure {
-                sqlstate: "42704".to_owned(),
-                message: "role \"pgq_admin\" does not exist".to_owned(),
-            };
-            self.note_failure(task, object, &failure);
-            return Err(failure);
-        };
-        let result = session::transaction(Some(role), body);
+        maintenance::begin(task, object);
+        let result = self.in_transaction(limit, body);
         match &result {
             Ok(_) => problems::resolve(&self.shared, self.database, task, object),
             Err(failure) => self.note_failure(task, object, failure),
         }
         result
+    }
+
+    /// Forget what functions that anybody may have written have left in this session.
+    fn discard(&self) {
+        if let Err(failure) = session::discard_everything() {
+            fail(self.slot, &failure);
+        }
     }
 
     fn note_failure(&self, task: &str, object: &str, failure: &Failure) {

@@ -8,7 +8,7 @@ use crate::pg::session::{self, Value};
 use crate::pg::{activity, process};
 use crate::{problems, settings};
 
-/// Queues where a tick may be due, as the owner of the extension sees them.
+/// Queues where a tick may be due.
 const DUE: &str = "\
     select q.queue_name from pgq._due_queues() d \
     join pgq.queue q on q.queue_id operator(pg_catalog.=) d order by q.queue_name";
@@ -42,7 +42,7 @@ impl Worker {
         let name = self.names.get(&queue).cloned();
         activity::busy(&format!("tick {}", name.as_deref().unwrap_or_default()));
         self.slot.clear_dirty(queue);
-        let result = session::transaction(self.role, || {
+        let result = self.in_transaction(None, || {
             session::query(
                 "select pgq._tick_on_demand(queue_name), queue_name from pgq.queue \
                  where queue_id operator(pg_catalog.=) $1",
@@ -73,7 +73,7 @@ impl Worker {
     }
 
     fn find_name(&self, queue: i32) -> String {
-        let rows = session::transaction(self.role, || {
+        let rows = self.in_transaction(None, || {
             session::query(
                 "select queue_name from pgq.queue where queue_id operator(pg_catalog.=) $1",
                 &[Value::Int4(queue)],
@@ -89,15 +89,15 @@ impl Worker {
     /// one that cannot be ticked does not stop the others. (`pgq.ticker()` does the same in one transaction, for other callers.)
     pub(super) fn tick_by_rule(&mut self) {
         activity::busy("look for ticks that are due");
-        let due = session::transaction(None, || session::query(DUE, &[]));
+        let due = self.in_transaction(None, || session::query(DUE, &[]));
         let names = match due {
             Ok(names) => names,
             // One of the queues is broken so badly that not even the query works: ask them one by one.
-            Err(_) => session::transaction(None, || session::query(ALL, &[])).unwrap_or_default(),
+            Err(_) => self.in_transaction(None, || session::query(ALL, &[])).unwrap_or_default(),
         };
         for name in names.into_iter().flatten().flatten() {
             activity::busy(&format!("tick {name}"));
-            let result = self.attempt("tick", &name, || {
+            let result = self.attempt("tick", &name, None, || {
                 session::query("select pgq.ticker($1)", &[Value::Text(&name)])
             });
             if matches!(result, Ok(rows) if number(&rows).is_some()) {
@@ -120,7 +120,7 @@ impl Worker {
         self.newest.retain(|queue, _| waited.contains(queue));
         self.names.retain(|queue, _| waited.contains(queue));
         for queue in waited {
-            let newest = session::transaction(self.role, || {
+            let newest = self.in_transaction(None, || {
                 session::query(
                     "select tick_id from pgq.tick where tick_queue operator(pg_catalog.=) $1 \
                      order by tick_queue desc, tick_id desc limit 1",

@@ -82,6 +82,7 @@ returns setof record as $$
            case
                when p.sqlstate = '55P03' then 'Somebody holds a lock; see pg_locks.'
                when p.sqlstate = 'XX001' then 'If the database was restored from a dump, call pgq.rebase().'
+               when p.sqlstate = '57014' then 'It held up the ticks for longer than pgq.maint_timeout, or somebody cancelled it: make it shorter, or raise the limit. Meanwhile it is left alone for ten times as long.'
                else 'Remove the cause; the worker tries again by itself.'
            end
       from state,

@@ -3,7 +3,7 @@ returns setof integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._due_queues(0)
 --      Queues in which a tick may be due: the rules of pgq._tick for all queues at once. It says yes where only
---      a look into the event tables can tell, or where something looks wrong.
+--      a look into the event tables can tell, or where something looks wrong. For the worker.
 -- Returns: ids of queues
 -- Tables: pgq.queue, pgq.tick, event sequences
 -- ----------------------------------------------------------------------
@@ -52,7 +52,7 @@ begin
                         true)
            end;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp
     set enable_bitmapscan = off set enable_sort = off; -- as for pgq._tick
 
 comment on function pgq._due_queues() is 'queues in which a tick may be due';

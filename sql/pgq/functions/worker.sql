@@ -76,7 +76,9 @@ returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.worker_status(0)
 --      Workers of all databases of the server. Counters begin when the server, or the extension in that database,
---      begins; they outlive restarts of the worker.
+--      begins; they outlive restarts of the worker. Error texts of other databases, which name objects and may quote
+--      data, are for members of pg_read_all_stats (as pg_monitor is) and superusers; who asks is the session's user or
+--      the role it has SET.
 -- Returns:
 --      state         - running; starting; waiting to start; stepped aside (somebody needs the database without
 --                      sessions); failed; stopped (by pgq.stop_worker())
@@ -93,9 +95,15 @@ returns setof record as $$
                    errors bigint, last_error text, last_error_at float8))
     select coalesce(d.datname::text, w.oid::text), w.pid, w.state, to_timestamp(w.since),
            to_timestamp(w.last_tick), w.ticks, w.demand_ticks, w.retries, w.rotations, w.vacuums, w.restarts,
-           w.errors, w.last_error, to_timestamp(w.last_error_at)
+           w.errors, case when a.may_read then w.last_error end,
+           to_timestamp(case when a.may_read then w.last_error_at end)
       from w
-      left join pg_database d on d.oid = w.oid
+      left join pg_database d on d.oid = w.oid,
+           lateral (
+               -- current_user is the owner of this function
+               select d.datname = current_database()
+                      or pg_has_role(coalesce(nullif(current_setting('role'), 'none'), session_user),
+                                     'pg_read_all_stats', 'usage') as may_read) a
     union all
     -- Without preload there is no shared memory, only the process.
     select a.datname::text, a.pid, 'running', a.backend_start,

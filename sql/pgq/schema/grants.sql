@@ -64,6 +64,7 @@ grant execute on function
     pgq.ticker(text),
     pgq.ticker(),
     pgq._tick_on_demand(text),
+    pgq._due_queues(),
     pgq.maint_retry_events(),
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),

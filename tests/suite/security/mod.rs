@@ -3,3 +3,4 @@
 mod client;
 mod revoked;
 mod search_path;
+mod worker;
