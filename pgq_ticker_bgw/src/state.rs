@@ -94,15 +94,12 @@ fn or_null(number: i64) -> String {
     if number == 0 { "null".to_owned() } else { number.to_string() }
 }
 
-/// Seconds between 1970 and PostgreSQL's epoch, 2000.
-const EPOCH: i64 = 946_684_800;
-
 fn seconds(timestamp: i64) -> String {
     if timestamp == 0 {
         return "null".to_owned();
     }
     let (whole, rest) = (timestamp.div_euclid(1_000_000), timestamp.rem_euclid(1_000_000));
-    format!("{}.{rest:06}", whole + EPOCH)
+    format!("{}.{rest:06}", whole + process::EPOCH)
 }
 
 fn quote(text: &str) -> String {

@@ -21,13 +21,19 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often to look although a worker runs, in case it is stuck.
 const DOUBT: Duration = Duration::from_secs(10);
 
+/// So many batches without events are finished in one transaction.
+const SKIPPED_AT_ONCE: u32 = 100;
+
 /// Wait for the consumer's next batch: its id, or none when the time (microseconds; none: no limit) is over.
+///
+/// With `skip_empty`, batches without events are finished on the way.
 ///
 /// Raises 25001 where the transaction is not ours to end, 22004 for a name that is null, and whatever `pgq.next_batch` raises.
 pub(crate) fn batch(
     queue: Option<&str>,
     consumer: Option<&str>,
     limit: Option<i64>,
+    skip_empty: bool,
     caller: Caller,
 ) -> Option<i64> {
     let (Some(queue), Some(consumer)) = (queue, consumer) else {
@@ -54,21 +60,44 @@ pub(crate) fn batch(
     let deadline = limit
         .and_then(|limit| Instant::now().checked_add(Duration::from_micros(limit.unsigned_abs())));
     let event = WaitEvent::named(c"PgqWaitBatch");
+    let is_over =
+        || limit == Some(0) || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let waiter = Waiter::new();
+    let mut reasons = Reasons::begin(queue);
+    let mut skipped = 0;
     loop {
         let queue_id = find_queue(queue);
         let seen = waiter.register(queue_id);
         if let Some(batch) = next_batch(queue, consumer) {
-            return Some(batch);
+            if !skip_empty || has_events(batch) {
+                return Some(batch);
+            }
+            // The row of the subscription is locked since it was opened: nobody else works on it.
+            finish_batch(batch);
+            skipped += 1;
+            if skipped % SKIPPED_AT_ONCE == 0 {
+                outside_transaction(caller, || ());
+                process::check_interrupts_in_query();
+            }
+            continue;
         }
-        if limit == Some(0) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if is_over() {
+            reasons.tell();
             return None;
         }
+        if reasons.are_due() {
+            reasons.tell();
+        }
         waiter.ask_for_tick(queue_id);
-        outside_transaction(caller, || waiter.sleep(seen, deadline, event));
+        let until = earliest(deadline, reasons.due);
+        outside_transaction(caller, || waiter.sleep(seen, until, event));
         // In a transaction again, where an error has its place.
         process::check_interrupts_in_query();
     }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 fn find_queue(name: &str) -> Option<i32> {
@@ -88,6 +117,66 @@ fn next_batch(queue: &str, consumer: &str) -> Option<i64> {
         .flatten()
         .flatten()
         .find_map(|id| id.parse().ok())
+}
+
+fn has_events(batch: i64) -> bool {
+    let rows = session::query("select pgq._batch_has_events($1)", &[Value::Int8(batch)]);
+    rows.into_iter().flatten().flatten().any(|answer| answer == "t")
+}
+
+fn finish_batch(batch: i64) {
+    session::query("select pgq.finish_batch($1)", &[Value::Int8(batch)]);
+}
+
+/// Why nothing comes, for who waits. Told once: soon, if it is known then, or later.
+struct Reasons<'a> {
+    queue: &'a str,
+    /// In microseconds since 1970.
+    begin: i64,
+    pause: Duration,
+    /// When to look; none: they were told.
+    due: Option<Instant>,
+}
+
+impl<'a> Reasons<'a> {
+    const FIRST: Duration = Duration::from_secs(1);
+    const QUERY: &'static str = "\
+        select finding, remedy from pgq._why_no_batch($1, \
+               pg_catalog.to_timestamp($2 operator(pg_catalog./) 1000000.0::pg_catalog.float8))";
+
+    fn begin(queue: &'a str) -> Self {
+        Self {
+            queue,
+            begin: process::timestamp().saturating_add(process::EPOCH * 1_000_000),
+            pause: Self::FIRST,
+            due: Instant::now().checked_add(Self::FIRST),
+        }
+    }
+
+    fn are_due(&self) -> bool {
+        self.due.is_some_and(|due| Instant::now() >= due)
+    }
+
+    fn tell(&mut self) {
+        if self.due.is_none() {
+            return;
+        }
+        let arguments = [Value::Text(self.queue), Value::Int8(self.begin)];
+        let reasons = session::query(Self::QUERY, &arguments);
+        self.pause *= 2;
+        self.due = if reasons.is_empty() { Instant::now().checked_add(self.pause) } else { None };
+        for reason in reasons {
+            let mut columns = reason.into_iter().map(Option::unwrap_or_default);
+            let (finding, remedy) = (columns.next(), columns.next());
+            pgrx::pg_sys::panic::ErrorReport::new(
+                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                finding.unwrap_or_default(),
+                "pgq_wait_batch",
+            )
+            .set_hint(remedy.unwrap_or_default())
+            .report(PgLogLevel::NOTICE);
+        }
+    }
 }
 
 /// This backend's entry among the waiters. It is withdrawn with the value, also by an error, and when the process ends.
@@ -123,7 +212,7 @@ impl Waiter {
     }
 
     // Neither raises errors nor looks at interrupts: there may be no transaction.
-    fn sleep(&self, seen: u32, deadline: Option<Instant>, event: WaitEvent) {
+    fn sleep(&self, seen: u32, until: Option<Instant>, event: WaitEvent) {
         let start = Instant::now();
         loop {
             let woken = match (self.shared, self.number) {
@@ -134,7 +223,7 @@ impl Waiter {
                 return;
             }
             let end = start + if self.has_worker() { DOUBT } else { POLL };
-            let end = deadline.map_or(end, |deadline| deadline.min(end));
+            let end = until.map_or(end, |until| until.min(end));
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

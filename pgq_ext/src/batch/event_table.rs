@@ -2,7 +2,7 @@
 
 use crate::event::queue_cache::EVENT_COLUMNS;
 use crate::pg::catalog::QualifiedName;
-use crate::pg::index_scan::IndexedTable;
+use crate::pg::index_scan::{self, IndexedTable};
 
 /// Offset of `ev_txid`.
 pub(super) const TXID: usize = 2;
@@ -13,4 +13,9 @@ pub(super) const OWNER: usize = 3;
 pub(super) fn open(name: &QualifiedName) -> Option<IndexedTable> {
     let oid = name.oid()?;
     IndexedTable::open(oid, &EVENT_COLUMNS, TXID)
+}
+
+/// True when the current user may read it.
+pub(super) fn may_read(name: &QualifiedName) -> bool {
+    name.oid().is_some_and(index_scan::may_select)
 }

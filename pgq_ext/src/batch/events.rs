@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use super::event_table::{self, OWNER, TXID};
 use super::kept_query::KeptQuery;
 use super::span::{Span, TickPair};
+use super::waiting::has_event;
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
 use crate::pg::index_scan::{IndexedTable, ScannedRow};
@@ -45,6 +46,29 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     Ok(Returned::Done)
 }
 
+/// `pgq._batch_has_events(x_batch_id)`.
+pub(crate) fn batch_has_events(call: &Call) -> Result<Returned, PgqError> {
+    let batch = call.int8(0);
+    let (ticks, subscription) = find_batch(batch)?;
+    let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
+    let span = Span::load(ticks)?.ok_or_else(damaged)?;
+    // Where only a query could tell, or the user may not read, there may be some.
+    if !span.tables.iter().all(event_table::may_read) {
+        return Ok(Returned::Bool(true));
+    }
+    let tables: Option<Vec<_>> = span.tables.iter().map(event_table::open).collect();
+    let Some(tables) = tables else { return Ok(Returned::Bool(true)) };
+    let _snapshot = StatementSnapshot::take();
+    let found =
+        tables.iter().any(|table| has_event(table, &span.window, |row| is_for(row, subscription)));
+    Ok(Returned::Bool(found))
+}
+
+/// Events that come again belong to one subscription.
+fn is_for(row: &ScannedRow, subscription: i32) -> bool {
+    row.int4(OWNER).is_none_or(|owner| owner == subscription)
+}
+
 /// The ticks and the subscription of an open batch.
 fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
     let row = OPEN_BATCH.with(|query| {
@@ -61,7 +85,7 @@ fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
 }
 
 fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
-    let is_for_us = |row: &ScannedRow| row.int4(OWNER).is_none_or(|owner| owner == subscription);
+    let is_for_us = |row: &ScannedRow| is_for(row, subscription);
     // Events of one transaction lie together: its visibility is worked out once.
     let (mut last_xid, mut last_contained) = (None, false);
     let ControlFlow::Continue(()) = table.scan_range(span.window.low, span.window.high, |row| {

@@ -10,7 +10,7 @@ use super::kept_query::KeptQuery;
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
 use crate::pg::catalog::QualifiedName;
-use crate::pg::index_scan::IndexedTable;
+use crate::pg::index_scan::{IndexedTable, ScannedRow};
 use crate::pg::snapshot::StatementSnapshot;
 
 thread_local! {
@@ -28,7 +28,7 @@ pub(crate) fn find_waiting(call: &Call) -> Result<Returned, PgqError> {
     let Some(tables) = tables(queue, &previous)? else { return Ok(Returned::Null) };
     let window = Window::new(previous, now);
     let _snapshot = StatementSnapshot::take();
-    Ok(Returned::Bool(tables.iter().any(|table| has_event(table, &window))))
+    Ok(Returned::Bool(tables.iter().any(|table| has_event(table, &window, |_| true))))
 }
 
 /// The event tables that an event after this snapshot can be in; None when one of them is not as `pgq.create_queue` made it.
@@ -45,10 +45,15 @@ fn tables(queue: i32, previous: &Snapshot) -> Result<Option<Vec<IndexedTable>>, 
     Ok(numbers.into_iter().map(open).collect())
 }
 
-fn has_event(table: &IndexedTable, window: &Window) -> bool {
-    let is_in_window = |xid| window.contains(xid);
+/// True when the table has an event of the window that `is_wanted`.
+pub(super) fn has_event(
+    table: &IndexedTable,
+    window: &Window,
+    is_wanted: impl Fn(&ScannedRow) -> bool,
+) -> bool {
+    let is_in_window = |row: &ScannedRow| row.int8(TXID).is_some_and(|xid| window.contains(xid));
     let scan = |low, high| {
-        table.scan_range(low, high, |row| match row.int8(TXID).is_some_and(is_in_window) {
+        table.scan_range(low, high, |row| match is_in_window(row) && is_wanted(row) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         })

@@ -18,6 +18,8 @@ c_functions! {
     pgq_current_event_table, pg_finfo_pgq_current_event_table => functions::current_event_table;
     /// `pgq.get_batch_events(bigint)`
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
+    /// `pgq._batch_has_events(bigint)`
+    pgq_batch_has_events, pg_finfo_pgq_batch_has_events => events::batch_has_events;
     /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
     /// `pgq._find_waiting(integer, text, text)`

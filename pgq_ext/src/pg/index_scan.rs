@@ -117,6 +117,13 @@ impl ScannedRow {
     }
 }
 
+/// True when the current user may select from the relation.
+pub(crate) fn may_select(oid: pg_sys::Oid) -> bool {
+    // SAFETY: looks up the relation's ACL; a relation that is gone raises an error.
+    let result = unsafe { pg_sys::pg_class_aclcheck(oid, pg_sys::GetUserId(), ports::SELECT) };
+    result == pg_sys::AclResult::ACLCHECK_OK
+}
+
 fn key(strategy: u32, procedure: u32, argument: i64) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
     let strategy = u16::try_from(strategy).unwrap_or_default();

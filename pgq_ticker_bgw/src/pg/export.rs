@@ -53,7 +53,7 @@ sql_functions! {
     pgq_announce, pg_finfo_pgq_announce => announce;
     /// `pgq._mark_dirty(queue_id integer) returns void`: have the queue looked at when the transaction has committed.
     pgq_mark_dirty, pg_finfo_pgq_mark_dirty => mark_dirty;
-    /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id bigint)`
+    /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id bigint, i_skip_empty boolean)`
     pgq_wait_batch, pg_finfo_pgq_wait_batch => wait_batch;
 }
 
@@ -84,9 +84,11 @@ unsafe fn wait_batch(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: declared with these types.
     let (queue, consumer, limit) =
         unsafe { (argument::<String>(call, 0), argument::<String>(call, 1), interval(call, 2)) };
+    // SAFETY: as above; development versions declared it without this one.
+    let skip_empty = unsafe { argument::<bool>(call, 4) }.unwrap_or(false);
     // SAFETY: this is the call's own argument.
     let caller: Caller = unsafe { procedure::caller(call) };
-    let batch = wait::batch(queue.as_deref(), consumer.as_deref(), limit, caller);
+    let batch = wait::batch(queue.as_deref(), consumer.as_deref(), limit, skip_empty, caller);
     // SAFETY: a transaction is open.
     unsafe { record_of(batch) }
 }

@@ -209,6 +209,9 @@ unsafe extern "C-unwind" fn run_at_exit(_code: c_int, _argument: pg_sys::Datum) 
     }
 }
 
+/// Seconds between 1970 and PostgreSQL's epoch, 2000.
+pub(crate) const EPOCH: i64 = 946_684_800;
+
 /// Now, in microseconds of PostgreSQL's epoch.
 pub(crate) fn timestamp() -> i64 {
     // SAFETY: reads the clock.

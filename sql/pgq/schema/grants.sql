@@ -34,11 +34,13 @@ grant execute on function
     pgq.batch_retry(bigint, integer),
     pgq.force_tick(text),
     pgq.finish_batch(bigint),
+    pgq._batch_has_events(bigint),
+    pgq._why_no_batch(text, timestamptz),
     pgq._window_sql(integer, integer, bigint, bigint, text),
     pgq._window_tables(integer, bigint, bigint)
 to pgq_reader;
 
-grant execute on procedure pgq.wait_batch(text, text, interval, bigint) to pgq_reader;
+grant execute on procedure pgq.wait_batch(text, text, interval, bigint, boolean) to pgq_reader;
 
 -- monitoring
 grant execute on function

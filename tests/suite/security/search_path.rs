@@ -7,8 +7,9 @@ use crate::companions::full;
 use crate::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 21] = [
+const UNPINNED: [(&str, &str); 22] = [
     ("pgq._announce", "C, no SQL"),
+    ("pgq._batch_has_events", "C; as get_batch_events"),
     ("pgq._find_waiting", "C; waiting.sql is qualified"),
     ("pgq._full_xid", "expanded into its query, qualified"),
     ("pgq._has_ended", "names are qualified, no operators"),

@@ -96,9 +96,125 @@ fn the_time_limit_is_kept_and_zero_looks_once() {
     let (_database, mut client) = waiting_room(&["c"]);
     assert_eq!(wait_batch(&mut client, "c", "0"), None);
     assert_eq!(wait_batch(&mut client, "c", "50 ms"), None);
+    client.batch_execute("select pgq.insert_event('q', 'type', 'data')").unwrap();
     client.batch_execute("select pgq.force_tick('q')").unwrap();
     client.batch_execute("select pgq.ticker('q')").unwrap();
     assert!(wait_batch(&mut client, "c", "0").is_some());
+}
+
+/// Lay ticks without events.
+fn idle_ticks(client: &mut Client, count: usize) {
+    for _ in 0..count {
+        client.batch_execute("select pgq.force_tick('q'); select pgq.ticker('q')").unwrap();
+    }
+}
+
+/// The consumer's position, and how many ticks it is behind the newest.
+fn position(client: &mut Client, consumer: &str) -> (i64, i64) {
+    let row = client
+        .query_one(
+            "select s.sub_last_tick, (select max(tick_id) from pgq.tick) - s.sub_last_tick, s.sub_batch
+               from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer where c.co_name = $1",
+            &[&consumer],
+        )
+        .unwrap();
+    assert_eq!(row.get::<_, Option<i64>>(2), None, "a batch is open");
+    (row.get(0), row.get(1))
+}
+
+#[test]
+fn batches_without_events_are_finished_on_the_way() {
+    let (_database, mut client) = waiting_room(&["c", "all", "null"]);
+    client
+        .batch_execute("update pgq.subscription set sub_active = now() - interval '1 day'")
+        .unwrap();
+    idle_ticks(&mut client, 250);
+    assert_eq!(wait_batch(&mut client, "c", "0"), None);
+    assert_eq!(position(&mut client, "c").1, 0);
+    let alive = "select count(*) from pgq.get_consumer_info('q', 'c') where last_seen < '1 hour'";
+    assert_eq!(number(&mut client, alive), 1);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    idle_ticks(&mut client, 3);
+    let batch = wait_batch(&mut client, "c", "1 hour").unwrap();
+    assert_eq!(events(&mut client, batch), ["data"]);
+    client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
+    assert_eq!(wait_batch(&mut client, "c", "50 ms"), None);
+    assert_eq!(position(&mut client, "c").1, 0);
+
+    // Who wants every tick gets every tick; NULL is what clients say that do not know of the argument.
+    for (consumer, argument) in [("all", "false"), ("null", "null")] {
+        let mut ticks = Vec::new();
+        let call = format!("call pgq.wait_batch('q', '{consumer}', '0', null, {argument})");
+        while let Some(batch) = client.query_one(&call, &[]).unwrap().get::<_, Option<i64>>(0) {
+            ticks.extend(
+                client
+                    .query("select prev_tick_id, tick_id from pgq.get_batch_info($1)", &[&batch])
+                    .unwrap(),
+            );
+            client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
+        }
+        assert!(ticks.len() > 250, "{consumer}: {}", ticks.len());
+        assert!(
+            ticks.windows(2).all(|pair| pair[0].get::<_, i64>(1) == pair[1].get::<_, i64>(0)),
+            "{consumer} missed a tick"
+        );
+    }
+}
+
+#[test]
+fn an_open_batch_is_returned_again_and_an_empty_one_is_finished() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    idle_ticks(&mut client, 1);
+    // Opened by another call, and empty.
+    assert!(number(&mut client, "select pgq.next_batch('q', 'c')") > 0);
+    assert_eq!(wait_batch(&mut client, "c", "0"), None);
+    assert_eq!(position(&mut client, "c").1, 0);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    let first = wait_batch(&mut client, "c", "1 hour").unwrap();
+    assert_eq!(wait_batch(&mut client, "c", "0"), Some(first));
+    assert_eq!(wait_batch(&mut client, "c", "1 hour"), Some(first));
+}
+
+#[test]
+fn events_that_come_again_count_for_their_owner_only() {
+    let (_database, mut client) = waiting_room(&["c", "other"]);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    let batch = wait_batch(&mut client, "c", "1 hour").unwrap();
+    client
+        .execute("select pgq.event_retry($1, ev_id, 0) from pgq.get_batch_events($1)", &[&batch])
+        .unwrap();
+    client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
+    let batch = wait_batch(&mut client, "other", "1 hour").unwrap();
+    client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
+    let moved = "select count(*) from pgq.event_1 where ev_owner is not null";
+    assert!(wait_until(LONG, || {
+        client.batch_execute("select pgq.maint_retry_events()").unwrap();
+        number(&mut client, moved) == 1
+    }));
+    idle_ticks(&mut client, 1);
+    assert_eq!(wait_batch(&mut client, "other", "0"), None);
+    assert_eq!(position(&mut client, "other").1, 0);
+    let batch = wait_batch(&mut client, "c", "1 hour").unwrap();
+    assert_eq!(events(&mut client, batch), ["data"]);
+}
+
+#[test]
+fn where_it_cannot_be_told_whether_a_batch_is_empty_it_is_returned() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let blind = format!("{}_blind", database.name());
+    client
+        .batch_execute(&format!(
+            "create role \"{blind}\" login;
+             grant usage on schema pgq to \"{blind}\";
+             grant execute on all functions in schema pgq to \"{blind}\";
+             grant execute on procedure pgq.wait_batch to \"{blind}\""
+        ))
+        .unwrap();
+    idle_ticks(&mut client, 1);
+    let mut session = database.connect_as(&blind);
+    assert!(wait_batch(&mut session, "c", "0").is_some());
+    drop(session);
+    client.batch_execute(&format!("drop owned by \"{blind}\"; drop role \"{blind}\"")).unwrap();
 }
 
 #[test]
@@ -310,4 +426,92 @@ fn shutdown_does_not_wait_for_waiters() {
     waiting_pid(&mut client, 1);
     cluster.stop(pgq_tests::Stop::Fast);
     reader.join().unwrap();
+}
+
+/// What psql is told: its messages on stderr, with hints.
+fn told(database: &Scratch, call: &str) -> String {
+    let output = database
+        .cluster()
+        .command("psql")
+        .args(["-X", "-q", "-A", "-t", "-d", database.name(), "-c", call])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn who_waits_in_vain_is_told_why_once() {
+    let (database, mut client) = waiting_room(&["c"]);
+    idle_ticks(&mut client, 2);
+    // All is well: nothing is told, however long it lasts.
+    for limit in ["0", "100 ms", "3 s"] {
+        assert_eq!(told(&database, &format!("call pgq.wait_batch('q', 'c', '{limit}')")), "");
+    }
+    client.batch_execute("select pgq.pause_queue('q')").unwrap();
+    for limit in ["0", "100 ms", "3500 ms"] {
+        let text = told(&database, &format!("call pgq.wait_batch('q', 'c', '{limit}')"));
+        assert_eq!(text.matches("NOTICE:  queue \"q\" is paused").count(), 1, "{limit}: {text}");
+        assert!(text.contains("HINT:  Call pgq.resume_queue()."), "{text}");
+    }
+    client.batch_execute("select pgq.resume_queue('q')").unwrap();
+
+    client.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'true')").unwrap();
+    assert_eq!(told(&database, "call pgq.wait_batch('q', 'c', '100 ms')"), "");
+    client
+        .batch_execute(
+            "select pgq.set_queue_config('q', 'ticker_idle_period', '1 s');
+             update pgq.tick set tick_time = tick_time - interval '10 min'",
+        )
+        .unwrap();
+    let text = told(&database, "call pgq.wait_batch('q', 'c', '100 ms')");
+    assert!(text.contains("come from elsewhere, and have not come for 00:10:0"), "{text}");
+    client.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'false')").unwrap();
+
+    client.batch_execute("select pgq.stop_worker()").unwrap();
+    let running =
+        "select count(pid) from pgq.worker_status() where database_name = current_database()";
+    assert!(wait_until(LONG, || number(&mut client, running) == 0));
+    let text = told(&database, "call pgq.wait_batch('q', 'c', '1500 ms')");
+    assert_eq!(text.matches("NOTICE:  no worker runs: it is stopped").count(), 1, "{text}");
+    assert!(text.contains("HINT:  Call pgq.start_worker()."), "{text}");
+}
+
+#[test]
+fn who_waits_in_a_server_without_a_ticker_is_told_so() {
+    let database = scratch_database();
+    let mut client = database.connect();
+    client
+        .batch_execute("select pgq.create_queue('q'); select pgq.register_consumer('q', 'c')")
+        .unwrap();
+    let text = told(&database, "call pgq.wait_batch('q', 'c', '1500 ms')");
+    assert_eq!(text.matches("NOTICE:").count(), 1, "{text}");
+    assert!(text.contains("pgq is not in shared_preload_libraries"), "{text}");
+    assert!(text.contains("HINT:  Add pgq to shared_preload_libraries"), "{text}");
+    // Somebody else ticks: there is nothing to tell.
+    idle_ticks(&mut client, 3);
+    assert_eq!(told(&database, "call pgq.wait_batch('q', 'c', '0')"), "");
+    // Somebody else did once, and does not any more.
+    client.batch_execute("update pgq.tick set tick_time = tick_time - interval '1 hour'").unwrap();
+    let text = told(&database, "call pgq.wait_batch('q', 'c', '0')");
+    assert_eq!(text.matches("NOTICE:").count(), 1, "{text}");
+}
+
+#[test]
+fn who_waits_where_no_worker_is_left_is_told_so() {
+    let cluster = preloaded().set("pgq.max_workers", 1).start();
+    let mut first = cluster.connect("postgres");
+    first.batch_execute("create extension pgq").unwrap();
+    first.batch_execute("create database second").unwrap();
+    worker_pid(&mut first);
+    let mut second = cluster.connect("second");
+    second.batch_execute("create extension pgq").unwrap();
+    quiet_queue(&mut second, &["c"]);
+    let output = cluster
+        .command("psql")
+        .args(["-X", "-d", "second", "-c", "call pgq.wait_batch('q', 'c', '1500 ms')"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("pgq.max_workers is used up"), "{text}");
+    assert!(text.contains("HINT:"), "{text}");
 }
