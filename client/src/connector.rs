@@ -1,22 +1,40 @@
 //! Make connections to one place, again and again.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use postgres::error::DbError;
-use postgres::{Client, Config};
-use postgres_openssl::MakeTlsConnector;
+use postgres::config::{Host, SslMode, SslNegotiation};
+use postgres::{CancelToken, Client, Config};
 
 use crate::conninfo::Conninfo;
 use crate::error::{Error, ServerError, with_causes};
+use crate::notices::Notices;
 use crate::redact::redact;
-use crate::tls;
+use crate::transport::Transport;
+use crate::{pooler, tls};
 
 /// Where to connect: one server or several (`host=a,b target_session_attrs=read-write` finds the primary after a failover).
 #[derive(Clone)]
 pub struct Connector {
     config: Config,
-    tls: MakeTlsConnector,
+    transport: Transport,
     label: String,
+    notices: Notices,
+    /// A socket file of this machine that leads to something else than PostgreSQL; looked at once.
+    pooled: Arc<OnceLock<bool>>,
+}
+
+/// What stops a statement of an open connection.
+#[derive(Clone)]
+pub(crate) struct Cancel {
+    token: CancelToken,
+    transport: Transport,
+}
+
+impl Cancel {
+    pub(crate) fn send(&self) -> Result<(), postgres::Error> {
+        self.transport.cancel(&self.token)
+    }
 }
 
 impl fmt::Debug for Connector {
@@ -45,12 +63,27 @@ impl Connector {
             .parse()
             .map_err(|error: postgres::Error| Error::Config(redact(&with_causes(&error))))?;
         let (tls, mode) = tls::connector(conninfo)?;
-        config.ssl_mode(mode);
+        let transport = Transport::new(tls, mode, config.get_ssl_negotiation());
+        if config.get_hosts().is_empty() {
+            // The driver hands nothing over for an address without a name.
+            let addresses = config.get_hostaddrs().to_vec();
+            for address in addresses {
+                config.host(address.to_string());
+            }
+        }
+        if uses_socket_files(&config) {
+            // There the driver takes over no TLS.
+            config.ssl_mode(mode);
+        } else {
+            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        }
         if config.get_application_name().is_none() {
             config.application_name("pgq");
         }
-        config.notice_callback(log_notice);
-        Ok(Self { config, tls, label: conninfo.label() })
+        let notices = Notices::default();
+        let heard = notices.clone();
+        config.notice_callback(move |notice| heard.hear(&notice));
+        Ok(Self { config, transport, label: conninfo.label(), notices, pooled: Arc::default() })
     }
 
     /// Set `application_name`, which `pg_stat_activity` shows, unless the connection string did.
@@ -71,7 +104,7 @@ impl Connector {
     /// # Errors
     /// [`Error::Connect`]; [`Error::is_transient`] tells a refused password from a server that is not up yet.
     pub fn connect(&self) -> Result<Client, Error> {
-        self.config.connect(self.tls.clone()).map_err(|error| {
+        self.config.connect(self.transport.clone()).map_err(|error| {
             let (reason, sqlstate) = match error.as_db_error() {
                 Some(db_error) => {
                     let server = ServerError::from(db_error);
@@ -83,18 +116,21 @@ impl Connector {
         })
     }
 
-    /// What a cancel request to the same place needs.
-    pub(crate) fn tls(&self) -> MakeTlsConnector {
-        self.tls.clone()
+    /// What stops a statement of this client's; none where a cancel request could do harm: the driver closes its connection too
+    /// early on a socket file, and only PostgreSQL itself is known to bear that.
+    pub(crate) fn cancel(&self, client: &Client) -> Option<Cancel> {
+        let pooled = self
+            .pooled
+            .get_or_init(|| uses_socket_files(&self.config) && pooler::is_behind(&self.config));
+        (!pooled)
+            .then(|| Cancel { token: client.cancel_token(), transport: self.transport.clone() })
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
     }
 }
 
-fn log_notice(notice: DbError) {
-    let level = match notice.severity() {
-        // The answer says so as well, and becomes Error::BatchGone.
-        "WARNING" if notice.message().starts_with("finish_batch: batch") => log::Level::Debug,
-        "WARNING" => log::Level::Warn,
-        _ => log::Level::Debug,
-    };
-    log::log!(level, "server: {}", notice.message());
+fn uses_socket_files(config: &Config) -> bool {
+    config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)))
 }

@@ -61,6 +61,14 @@ pub enum Error {
         /// Tick that the target has completed.
         target: i64,
     },
+    /// Events wait for a tick, and nobody makes one.
+    #[error("events of queue \"{queue}\" wait for a tick that does not come: {reason}")]
+    NoTick {
+        /// The queue.
+        queue: String,
+        /// What the server knows about it.
+        reason: String,
+    },
     /// A handler failed and the policy is to repeat the whole batch.
     #[error(
         "handler failed{}: {}",
@@ -194,6 +202,7 @@ impl Error {
             | Self::Config(_)
             | Self::Missing(_)
             | Self::LostPosition { .. }
+            | Self::NoTick { .. }
             | Self::Payload(_)
             | Self::Io { .. } => false,
         }

@@ -46,6 +46,9 @@ mod failpoint;
 mod failure;
 mod features;
 mod ini;
+mod intake;
+mod notices;
+mod pooler;
 mod position;
 mod producer;
 mod redact;
@@ -56,6 +59,8 @@ mod stop;
 mod subscription;
 mod ticker;
 mod tls;
+mod transport;
+mod until_now;
 mod work;
 
 pub use apply::{Applied, Applier};

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use postgres::CancelToken;
-use postgres_openssl::MakeTlsConnector;
+use crate::connector::Cancel;
 
 const RUNNING: u8 = 0;
 const AFTER_BATCH: u8 = 1;
@@ -21,7 +20,7 @@ pub struct Stop {
 #[derive(Default)]
 struct Inner {
     state: AtomicU8,
-    waiting: Mutex<Option<(CancelToken, MakeTlsConnector)>>,
+    waiting: Mutex<Option<Cancel>>,
     changed: Condvar,
 }
 
@@ -78,8 +77,8 @@ impl Stop {
         let waiting = self.lock();
         self.inner.changed.notify_all();
         // Under the lock, so that the cancel request meets the wait and not the statement after it.
-        if let Some((token, tls)) = &*waiting
-            && let Err(error) = token.cancel_query(tls.clone())
+        if let Some(cancel) = &*waiting
+            && let Err(error) = cancel.send()
         {
             log::debug!("cancel request: {error}");
         }
@@ -88,8 +87,7 @@ impl Stop {
     /// Run a statement that waits in the server and may be cancelled by a stop.
     pub(crate) fn cancellable<T>(
         &self,
-        token: CancelToken,
-        tls: MakeTlsConnector,
+        cancel: Option<Cancel>,
         wait: impl FnOnce() -> T,
     ) -> Option<T> {
         {
@@ -97,14 +95,14 @@ impl Stop {
             if self.is_requested() {
                 return None;
             }
-            *waiting = Some((token, tls));
+            *waiting = cancel;
         }
         let result = wait();
         *self.lock() = None;
         Some(result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(CancelToken, MakeTlsConnector)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Cancel>> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

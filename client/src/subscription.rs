@@ -37,6 +37,9 @@ pub(crate) struct Subscription {
     pub(crate) rule: BatchRule,
 }
 
+/// Longest wait that a stop cannot end.
+const UNCANCELLED_WAIT: Duration = Duration::from_secs(1);
+
 /// An interval for `$n::interval`.
 fn interval(duration: Option<Duration>) -> Option<String> {
     duration.map(|duration| format!("{} microseconds", duration.as_micros()))
@@ -202,12 +205,16 @@ impl Subscription {
         let outputs = usize::try_from(features.wait_batch.unwrap_or(4)).unwrap_or(4) - 3;
         let nulls = vec!["null"; outputs].join(", ");
         let sql = format!("call pgq.wait_batch($1, $2, $3::interval, {nulls})");
+        let cancel = connector.cancel(client);
+        // A wait that cannot be cut short must be short.
+        let timeout = if cancel.is_some() { timeout } else { timeout.min(UNCANCELLED_WAIT) };
         let timeout = interval(Some(timeout));
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&self.queue, Type::TEXT), (&self.consumer, Type::TEXT), (&timeout, Type::TEXT)];
-        let token = client.cancel_token();
-        let answer =
-            stop.cancellable(token, connector.tls(), || client.query_typed_one(&sql, &parameters));
+        let notices = connector.notices();
+        let answer = stop.cancellable(cancel, || {
+            notices.while_waiting(|| client.query_typed_one(&sql, &parameters))
+        });
         let row = match answer.map(|answer| answer.map_err(Error::from)) {
             None => return Ok(None),
             Some(Ok(row)) => row,
@@ -220,7 +227,10 @@ impl Subscription {
             Some(Err(error)) => return Err(error),
         };
         match row.try_get::<_, Option<i64>>("batch_id")? {
-            Some(id) => batch_info(client, id),
+            Some(id) => {
+                notices.forget();
+                batch_info(client, id)
+            }
             None => Ok(None),
         }
     }

@@ -1,20 +1,17 @@
-//! The client when servers come and go, and through pgbouncer and TLS.
+//! The client when servers come and go, and through TLS.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
-use pgq_client::{Connector, Consumer, Error, NewEvent, Producer};
+use pgq_client::{Connector, Consumer, Error};
 use pgq_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 
-use crate::client_program::{
-    create_queue, insert_and_tick, pgq, programs_of_others, stderr, tcp_dsn, value,
-};
+use crate::client_program::{create_queue, insert_and_tick, pgq, stderr, tcp_dsn, value};
 
 /// A cluster with PgQ in database postgres, queue `q`, consumer `c` and table `seen`.
-fn cluster_with_queue(cluster: &Cluster) -> Client {
+pub(crate) fn cluster_with_queue(cluster: &Cluster) -> Client {
     let mut client = cluster.connect("postgres");
     client.batch_execute("create extension pgq; create table seen (n int)").unwrap();
     create_queue(&mut client, "q", "c");
@@ -22,7 +19,7 @@ fn cluster_with_queue(cluster: &Cluster) -> Client {
 }
 
 /// Start a consumer that writes into `seen`.
-fn start_consumer(
+pub(crate) fn start_consumer(
     dsn: &str,
 ) -> (pgq_client::Stop, std::thread::JoinHandle<Result<pgq_client::Stats, Error>>) {
     let mut consumer =
@@ -38,7 +35,7 @@ fn start_consumer(
     (stop, thread)
 }
 
-fn saw(client: &mut Client, n: u32) -> bool {
+pub(crate) fn saw(client: &mut Client, n: u32) -> bool {
     wait_until(Duration::from_secs(60), || {
         value(client, "select count(*) || ' ' || count(distinct n) from seen") == format!("{n} {n}")
     })
@@ -131,110 +128,6 @@ fn wrong_password_and_unreachable_host_are_told_apart() {
     }
 }
 
-/// pgbouncer in front of a cluster; ended with the value.
-struct Pgbouncer {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Pgbouncer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Pgbouncer {
-    fn start(cluster: &Cluster) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = cluster.dir().join("pgbouncer.ini");
-        fs::write(
-            &config,
-            format!(
-                "[databases]\npostgres = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-                 listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
-                 default_pool_size = 3\nlogfile = {}/pgbouncer.log\npidfile = {}/pgbouncer.pid\n\
-                 ignore_startup_parameters = extra_float_digits,options\n",
-                cluster.port(),
-                cluster.dir().display(),
-                cluster.dir().display()
-            ),
-        )
-        .unwrap();
-        let programs = programs_of_others();
-        let libraries: Vec<_> = fs::read_dir(programs.join("usr/lib"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path().display().to_string())
-            .collect();
-        let mut command: Command = cluster.run_as("env");
-        command
-            .arg(format!("LD_LIBRARY_PATH={}", libraries.join(":")))
-            .arg(programs.join("usr/sbin/pgbouncer"))
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = command.spawn().unwrap();
-        let bouncer = Self { process, port };
-        let answers = || Connector::new(&bouncer.dsn()).unwrap().connect().is_ok();
-        assert!(wait_until(Duration::from_secs(20), answers), "pgbouncer does not answer");
-        bouncer
-    }
-
-    fn dsn(&self) -> String {
-        format!("host=127.0.0.1 port={} dbname=postgres user=postgres sslmode=disable", self.port)
-    }
-}
-
-#[test]
-fn everything_works_through_pgbouncer_in_transaction_mode() {
-    let cluster = Cluster::builder().start();
-    let mut client = cluster_with_queue(&cluster);
-    client.batch_execute("select pgq.create_queue('q2')").unwrap();
-    create_queue(&mut client, "q2", "c2");
-    let bouncer = Pgbouncer::start(&cluster);
-
-    // More clients than server connections, so that every transaction may be on another one.
-    let producers: Vec<_> = (0..6_u32)
-        .map(|worker| {
-            let dsn = bouncer.dsn();
-            std::thread::spawn(move || {
-                let mut client = Connector::new(&dsn).unwrap().connect().unwrap();
-                let mut producer = Producer::new("q");
-                for round in 0..20 {
-                    let n = worker * 1000 + round * 10;
-                    let events: Vec<_> =
-                        (n..n + 9).map(|n| NewEvent::new("n", n.to_string())).collect();
-                    producer.insert_events(&mut client, &events).unwrap();
-                    producer
-                        .insert_event(&mut client, &NewEvent::new("n", (n + 9).to_string()))
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    let (stop, thread) = start_consumer(&bouncer.dsn());
-    for producer in producers {
-        let ticking = wait_until(Duration::from_secs(60), || {
-            client.query_one("select pgq.ticker('q')", &[]).unwrap();
-            producer.is_finished()
-        });
-        assert!(ticking);
-        producer.join().unwrap();
-    }
-    client.query_one("select pgq.ticker('q')", &[]).unwrap();
-    assert!(saw(&mut client, 1200), "{}", value(&mut client, "select count(*) from seen"));
-    stop.after_batch();
-    thread.join().unwrap().unwrap();
-
-    insert_and_tick(&mut client, "q2", 0, 1234);
-    let consumed =
-        pgq(&["consume", "q2", "c2", "--once", "--dsn", &bouncer.dsn()]).output().unwrap();
-    assert!(consumed.status.success(), "{}", stderr(&consumed));
-    assert_eq!(String::from_utf8_lossy(&consumed.stdout).lines().count(), 1234);
-    let status = pgq(&["queue", "list", "--dsn", &bouncer.dsn()]).output().unwrap();
-    assert!(status.status.success(), "{}", stderr(&status));
-}
-
 /// A server certificate for 127.0.0.1 with its own authority, made by the openssl program.
 fn certificates(cluster: &Cluster) {
     let script = "
@@ -286,4 +179,14 @@ fn tls_is_used_and_verified_as_sslmode_says() {
         Err(Error::Config(_))
     ));
     assert!(matches!(encrypted("sslmode=sometimes"), Err(Error::Config(_))));
+
+    // A stop's cancel request goes the same way: the wait is over long before its half minute.
+    let mut client = cluster_with_queue(&cluster);
+    let (stop, thread) =
+        start_consumer(&format!("{named} port={} dbname=postgres user=postgres", cluster.port()));
+    let waits = "select count(*) from pg_stat_activity where query ~ 'call pgq.wait_batch' and state = 'active' and pid <> pg_backend_pid()";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut client, waits) == "1"));
+    stop.after_batch();
+    assert!(wait_until(Duration::from_secs(20), || thread.is_finished()));
+    thread.join().unwrap().unwrap();
 }

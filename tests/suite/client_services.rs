@@ -24,7 +24,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        let (source, target) = (database_on(Tree::Ours), scratch_database_on(Tree::Ours));
+        Self::on(database_on(Tree::Ours))
+    }
+
+    /// With this database as the source.
+    pub(crate) fn on(source: Scratch) -> Self {
+        let target = scratch_database_on(Tree::Ours);
         let (mut here, mut far) = (source.connect(), target.connect());
         far.batch_execute("create extension pgq; create extension pgq_ext cascade").unwrap();
         create_queue(&mut here, "q", "job");

@@ -1,20 +1,20 @@
 //! `pgq consume`: print events, feed them to a program, or to an SQL function.
 
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use pgq_client::{
     Backoff, BatchReport, Connector, Consumer, ConsumerBuilder, Error, Event, HandlerError,
-    OnFailure, OpenBatch, Outcome, Stop, Work,
+    OnFailure, OpenBatch, Outcome, Stats, Stop, Work,
 };
 use postgres::Row;
 use postgres::types::Type;
 use serde::Serialize;
 
-use super::output::progress;
+use super::handler::ShellCommand;
+use super::output::{counted, progress, remark};
 use super::{Exit, Global, signals};
 
 /// Consume events.
@@ -27,7 +27,7 @@ pub(super) struct Consume {
     /// Register the consumer first, if it is not
     #[arg(long)]
     register: bool,
-    /// Stop when there is nothing more
+    /// Stop when everything that is committed now has been consumed
     #[arg(long)]
     once: bool,
     /// Run this shell command for each event, the event as JSON on its standard input; exit code 0 is done, 75 retry, others are
@@ -61,7 +61,11 @@ pub(super) struct Consume {
     /// Take over batches of members that have been silent for so many seconds
     #[arg(long, requires = "cooperative", value_name = "SECONDS")]
     takeover: Option<f64>,
-    /// Seconds between looks for a batch, on servers without pgq.wait_batch
+    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a pooler's connection; 0: only look
+    /// now and then
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    wait: f64,
+    /// Seconds between looks for a batch, with --wait 0 and on servers without pgq.wait_batch
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     poll: f64,
 }
@@ -88,11 +92,13 @@ impl Consume {
         let mut last = LastFailure { stop: &stop, failure: None };
         match (&self.exec, &self.sql) {
             (Some(command), _) if self.per_batch => {
-                consumer.run_batches(|batch| batch_to_command(batch, command))?;
+                let command = ShellCommand::new(command, &stop);
+                consumer.run_batches(|batch| command.take_batch(batch))?;
             }
             (Some(command), _) => {
                 let stops = self.on_failure == Failure::Stop;
-                consumer.run(|_, event| last.keep(event_to_command(event, command), stops))?;
+                let command = ShellCommand::new(command, &stop);
+                consumer.run(|_, event| last.keep(command.take_event(event), stops))?;
             }
             (None, Some(function)) => {
                 let stops = self.on_failure == Failure::Stop;
@@ -105,10 +111,14 @@ impl Consume {
             }
         }
         bar.finish_and_clear();
-        match last.failure {
-            Some(failure) => Err(Error::Handler { event_id: None, source: failure }.into()),
-            None => Ok(Exit::Ok),
+        if let Some(failure) = last.failure {
+            return Err(Error::Handler { event_id: None, source: failure }.into());
         }
+        if self.once && !global.quiet {
+            let stats = consumer.stats();
+            remark(&handled(&stats));
+        }
+        Ok(Exit::Ok)
     }
 
     /// Standard output to a terminal shows the events themselves.
@@ -120,10 +130,6 @@ impl Consume {
     }
 
     fn builder(&self, stop: &Stop, bar: &ProgressBar) -> Result<ConsumerBuilder, Error> {
-        let seconds = |option: &str, value: f64| {
-            Duration::try_from_secs_f64(value)
-                .map_err(|_| Error::Config(format!("{option} must not be negative")))
-        };
         let on_failure = match self.on_failure {
             Failure::Retry => OnFailure::Retry {
                 backoff: Backoff::doubling(
@@ -137,6 +143,7 @@ impl Consume {
         let mut builder = Consumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
             .stop_when_empty(self.once)
+            .wait_timeout(seconds("--wait", self.wait)?)
             .poll_interval(seconds("--poll", self.poll)?)
             .on_failure(on_failure)
             .observe(count_on(bar));
@@ -152,6 +159,17 @@ impl Consume {
         }
         Ok(builder)
     }
+}
+
+/// The value of an option that is a number of seconds.
+pub(super) fn seconds(option: &str, value: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| Error::Config(format!("{option}: {value} is no number of seconds")))
+}
+
+/// What a run has done, for people.
+pub(super) fn handled(stats: &Stats) -> String {
+    format!("{} in {}", counted(stats.events, "event"), counted(stats.batches, "batch"))
 }
 
 /// A line per batch for `-v`, and the count of events on the progress bar.
@@ -206,81 +224,6 @@ fn batch_to_stdout(batch: &mut OpenBatch<'_, '_>) -> Result<(), HandlerError> {
     // Only what has left this process may be acknowledged.
     out.flush()?;
     Ok(())
-}
-
-fn start(command: &str) -> Result<Child, HandlerError> {
-    let child = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot run a shell: {error}"))?;
-    Ok(child)
-}
-
-/// Exit code that asks for a retry: EX_TEMPFAIL of sysexits.h.
-const TEMPORARY_FAILURE: i32 = 75;
-
-fn end(child: Child, command: &str) -> Result<i32, HandlerError> {
-    let output = child.wait_with_output()?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() || output.status.code() == Some(TEMPORARY_FAILURE) {
-        if !words.is_empty() {
-            log::info!("{command}: {}", words.trim_end());
-        }
-        return Ok(output.status.code().unwrap_or(0));
-    }
-    let from = words.len().saturating_sub(500);
-    let from = (from..words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(words.len());
-    Err(format!("{command}: {}: {}", output.status, words[from..].trim()).into())
-}
-
-pub(super) fn event_to_command(event: &Event, command: &str) -> Result<Outcome, HandlerError> {
-    let mut child = start(command)?;
-    if let Some(mut input) = child.stdin.take() {
-        // A command that does not read its input is judged by its exit code all the same.
-        ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
-    }
-    match end(child, command)? {
-        TEMPORARY_FAILURE => Err(format!("{command}: asked for a retry").into()),
-        _ => Ok(Outcome::Done),
-    }
-}
-
-pub(super) fn batch_to_command(
-    batch: &mut OpenBatch<'_, '_>,
-    command: &str,
-) -> Result<(), HandlerError> {
-    let mut child = start(command)?;
-    // Its messages are read beside, or it would block on a full pipe while we block on its input.
-    let words = child.stderr.take().map(|mut stderr| {
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut stderr, &mut text).map(|_| text)
-        })
-    });
-    if let Some(input) = child.stdin.take() {
-        let mut input = std::io::BufWriter::with_capacity(1 << 16, input);
-        while let Some(page) = batch.next_page()? {
-            for event in &page {
-                ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
-            }
-        }
-        ignore_closed_pipe(input.flush())?;
-    }
-    let status = child.wait()?;
-    let words = words.and_then(|thread| thread.join().ok()).and_then(Result::ok);
-    if status.success() {
-        return Ok(());
-    }
-    Err(format!("{command}: {status}: {}", words.unwrap_or_default().trim()).into())
-}
-
-fn ignore_closed_pipe(result: std::io::Result<()>) -> std::io::Result<()> {
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
 }
 
 /// The statement that calls a function of this name; the server resolves and quotes it.

@@ -6,7 +6,7 @@ use pgq_client::Error;
 
 pub(crate) const HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong arguments, INI file or connection string; 3 cannot connect; 4 no such queue, consumer, \
-event or function; 5 not permitted; 6 not healthy; 7 a handler failed; 8 an extension is missing.";
+event or function; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed; 8 an extension is missing.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     NotFound,
     /// Not permitted.
     Denied,
-    /// `status` found something wrong; `services status` found a stopped one.
+    /// `status` found something wrong, or events wait for a tick that nobody makes.
     Unhealthy,
     /// The handler failed, and the policy is to stop.
     Handler,
@@ -60,6 +60,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
         Error::Config(_) => Exit::Usage,
         Error::Missing(_) => Exit::Missing,
         Error::Handler { .. } => Exit::Handler,
+        Error::NoTick { .. } => Exit::Unhealthy,
         Error::Io { .. } => Exit::Usage,
         Error::Server(server) => match server.sqlstate.as_str() {
             "42501" => Exit::Denied,

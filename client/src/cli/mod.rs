@@ -6,6 +6,7 @@ mod consume;
 mod consumer;
 mod dead;
 mod exit;
+mod handler;
 mod install;
 mod load;
 mod logging;

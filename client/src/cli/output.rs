@@ -193,6 +193,21 @@ pub(crate) fn done(format: Format, what: &str, fields: &[(&str, Value)]) -> std:
     }
 }
 
+/// A number with its noun: `1 event`, `2 batches`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let ending = match (number, noun.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {noun}{ending}")
+}
+
+/// Say something on standard error, beside what standard output is for.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "pgq: {text}");
+}
+
 /// Print an error to standard error, once, without passwords.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = error.to_string();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::exit::UsageError;
-use super::output::{done, progress};
+use super::output::{counted, done, progress};
 use super::{Exit, Global};
 
 /// Insert events.
@@ -124,7 +124,7 @@ impl Send {
         if reader.join().is_err() {
             anyhow::bail!("the reader of standard input panicked");
         }
-        done(global.format(), &format!("{sent} events"), &[("events", json!(sent))])?;
+        done(global.format(), &counted(sent, "event"), &[("events", json!(sent))])?;
         Ok(Exit::Ok)
     }
 

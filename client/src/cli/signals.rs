@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgq_client::{Error, Stop};
+use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use super::handler;
 
 /// What the signals have asked for.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +24,8 @@ impl Asked {
     }
 }
 
-/// Stop by signals from now on. Two SIGINTs within a second stop at once. SIGHUP ends the run after its batch with the reload
-/// mark set, when `reloads`; else it stops.
+/// Stop by signals from now on. A handler that runs may finish; a second SIGINT or SIGTERM kills it, and a second SIGINT within a second
+/// ends the program at once. SIGHUP ends the run after its batch with the reload mark set, when `reloads`; else it stops.
 pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
     let asked = Asked::default();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
@@ -30,22 +33,28 @@ pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
     let (stop, reload) = (stop.clone(), Arc::clone(&asked.reload));
     std::thread::spawn(move || {
         let mut last_interrupt: Option<Instant> = None;
+        let mut stops = false;
         for signal in &mut signals {
-            match signal {
-                SIGINT
-                    if last_interrupt.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) =>
-                {
-                    std::process::exit(1)
-                }
-                SIGINT => {
-                    last_interrupt = Some(Instant::now());
-                    stop.after_batch();
-                }
-                SIGHUP if reloads => {
-                    reload.store(true, Ordering::SeqCst);
-                    stop.after_batch();
-                }
-                _ => stop.now(),
+            if signal == SIGHUP && reloads {
+                reload.store(true, Ordering::SeqCst);
+                stop.after_batch();
+                continue;
+            }
+            if stops {
+                handler::signal(Signal::KILL);
+            } else {
+                handler::bound();
+            }
+            stops = true;
+            let interrupt = signal == SIGINT;
+            if interrupt && last_interrupt.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+                std::process::exit(1);
+            }
+            if interrupt && last_interrupt.is_none() {
+                last_interrupt = Some(Instant::now());
+                stop.after_batch();
+            } else {
+                stop.now();
             }
         }
     });

@@ -19,7 +19,7 @@ pub(super) struct Transfer {
     /// Register the consumer first, if it is not
     #[arg(long)]
     register: bool,
-    /// Stop when there is nothing more
+    /// Stop when everything that is committed now has been transferred
     #[arg(long)]
     once: bool,
     /// Move the consumer back to where the target is, then go on: after a restore
@@ -31,7 +31,11 @@ pub(super) struct Transfer {
     /// Take only events for which this SQL expression over ev_type, ev_data, ev_extra1 … is true
     #[arg(long, value_name = "SQL")]
     filter: Option<String>,
-    /// Seconds between looks for a batch, on servers without pgq.wait_batch
+    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a pooler's connection; 0: only look
+    /// now and then
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    wait: f64,
+    /// Seconds between looks for a batch, with --wait 0 and on servers without pgq.wait_batch
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     poll: f64,
 }
@@ -45,12 +49,11 @@ impl Transfer {
         bar: &indicatif::ProgressBar,
     ) -> Result<RemoteConsumer, Error> {
         let target = Connector::new(&self.to)?;
-        let poll = std::time::Duration::try_from_secs_f64(self.poll)
-            .map_err(|_| Error::Config("--poll must not be negative".to_owned()))?;
         let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
             .stop_when_empty(self.once)
-            .poll_interval(poll)
+            .wait_timeout(consume::seconds("--wait", self.wait)?)
+            .poll_interval(consume::seconds("--poll", self.poll)?)
             .observe(consume::count_on(bar));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
@@ -82,7 +85,7 @@ impl Transfer {
         bar.finish_and_clear();
         done(
             global.format(),
-            &format!("{} events in {} batches", stats.events, stats.batches),
+            &consume::handled(&stats),
             &[
                 ("events", json!(stats.events)),
                 ("batches", json!(stats.batches)),

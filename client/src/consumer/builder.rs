@@ -7,6 +7,7 @@ use crate::connector::Connector;
 use crate::cursor::PageSize;
 use crate::error::Error;
 use crate::failure::OnFailure;
+use crate::intake::Intake;
 use crate::position::PositionFile;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
@@ -20,6 +21,7 @@ pub(crate) const PAGE_ROWS: usize = 10_000;
 pub struct ConsumerBuilder {
     subscription: Subscription,
     settings: Settings,
+    intake: Intake,
     page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
@@ -34,11 +36,9 @@ impl ConsumerBuilder {
                 on_failure: OnFailure::default(),
                 dead_letter_queue: None,
                 filter: None,
-                poll_interval: Duration::from_secs(1),
-                wait_timeout: Duration::from_secs(30),
-                stop_when_empty: false,
                 max_batches: None,
             },
+            intake: Intake::default(),
             page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
@@ -89,19 +89,21 @@ impl ConsumerBuilder {
 
     /// Pause between looks for a batch, where the server has no `pgq.wait_batch`. Default 1 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.settings.poll_interval = interval;
+        self.intake.poll_interval = interval;
         self
     }
 
-    /// Longest wait in the server at a time. Default 30 s.
+    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`. Through a pooler an idle consumer holds
+    /// a server's connection for so long. Default 30 s.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.wait_timeout = timeout;
+        self.intake.wait_timeout = timeout;
         self
     }
 
-    /// Return from `run` when there is no batch, instead of waiting for one.
+    /// Return from `run` once everything that was committed before it began has been handled; for events that have no tick yet it asks
+    /// for one. When none comes `run` fails with [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
     pub fn stop_when_empty(mut self, stop: bool) -> Self {
-        self.settings.stop_when_empty = stop;
+        self.intake.stop_when_empty = stop;
         self
     }
 
@@ -169,6 +171,7 @@ impl ConsumerBuilder {
             session,
             subscription: self.subscription,
             settings: self.settings,
+            intake: self.intake,
             page_size: PageSize::at_most(self.page_rows),
             stop: self.stop,
             stats: Stats::default(),

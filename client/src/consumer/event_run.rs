@@ -10,7 +10,7 @@ use super::Consumer;
 use crate::batch::Batch;
 use crate::cursor::BatchCursor;
 use crate::dead_letter;
-use crate::error::{Error, HandlerError};
+use crate::error::{Error, HandlerError, handler_text};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::{Fate, Outcome, panic_text};
@@ -51,6 +51,16 @@ where
                 Err(panic) => Err(panic_text(panic.as_ref()).into()),
             };
             failpoint::visit(Step::HandlerDone);
+            if let (Err(error), true) = (&result, stop.is_requested()) {
+                // What a stop broke off has not failed: no attempt is counted.
+                let why = handler_text(error.as_ref());
+                log::info!(
+                    "{consumer_name}: stopped at event {}, which comes again: {why}",
+                    event.id
+                );
+                transaction.rollback()?;
+                return Ok(None);
+            }
             match settings.on_failure.judge(event, result) {
                 Fate::Done => work.keep()?,
                 Fate::Retry { after, why } => {

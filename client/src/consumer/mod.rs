@@ -5,7 +5,7 @@ mod builder;
 mod event_run;
 mod outage;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::batch::Batch;
 use crate::cursor::PageSize;
@@ -13,6 +13,7 @@ use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::{OnFailure, Outcome};
+use crate::intake::{Intake, Next};
 use crate::position::PositionFile;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
@@ -33,9 +34,6 @@ pub(crate) struct Settings {
     pub(crate) on_failure: OnFailure,
     pub(crate) dead_letter_queue: Option<String>,
     pub(crate) filter: Option<String>,
-    pub(crate) poll_interval: Duration,
-    pub(crate) wait_timeout: Duration,
-    pub(crate) stop_when_empty: bool,
     pub(crate) max_batches: Option<u64>,
 }
 
@@ -47,6 +45,7 @@ pub struct Consumer {
     session: Session,
     subscription: Subscription,
     settings: Settings,
+    intake: Intake,
     page_size: PageSize,
     stop: Stop,
     stats: Stats,
@@ -166,6 +165,7 @@ impl Consumer {
         mut process: impl FnMut(&mut Self, &Batch) -> Result<Option<BatchReport>, Error>,
     ) -> Result<Stats, Error> {
         let mut outage = Outage::new(self.subscription.full_name());
+        self.intake.begin();
         while !self.stop.is_requested() {
             match self.turn(&mut process) {
                 Ok(Turn::Finished(report)) => {
@@ -181,14 +181,17 @@ impl Consumer {
                         break;
                     }
                 }
-                Ok(Turn::Idle) => {
-                    outage.over();
-                    if self.settings.stop_when_empty {
-                        break;
-                    }
-                }
+                Ok(Turn::Idle) => outage.over(),
                 Ok(Turn::Stopped) => break,
                 Err(_) if self.stop.is_now() => break,
+                Err(error @ Error::Handler { .. }) if self.stop.is_requested() => {
+                    // What a stop broke off has not failed.
+                    log::info!(
+                        "{}: stopped, and the batch comes again: {error}",
+                        self.subscription.full_name()
+                    );
+                    break;
+                }
                 Err(error) if error.is_transient() => {
                     self.aligned = false;
                     if error.needs_reconnect() {
@@ -209,7 +212,12 @@ impl Consumer {
     ) -> Result<Turn, Error> {
         self.prepare_dead_letters()?;
         self.align()?;
-        let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        let Self { session, subscription, intake, stop, .. } = self;
+        let batch = match intake.next(subscription, session, stop)? {
+            Next::Batch(batch) => batch,
+            Next::Nothing => return Ok(Turn::Idle),
+            Next::End => return Ok(Turn::Stopped),
+        };
         failpoint::visit(Step::BatchOpened);
         if self.stop.is_now() {
             return Ok(Turn::Stopped);
@@ -227,22 +235,6 @@ impl Consumer {
             Ok((client, _)) => self.subscription.explain(error, client, batch.id),
             Err(_) => error,
         }
-    }
-
-    /// The next batch; waits for one, unless the consumer is to stop when there is none.
-    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
-        let connector = self.session.connector().clone();
-        let (client, features) = self.session.get()?;
-        let batch = self.subscription.next_batch(client)?;
-        if batch.is_some() || self.settings.stop_when_empty || self.stop.is_requested() {
-            return Ok(batch);
-        }
-        if self.subscription.can_wait(features) {
-            let timeout = self.settings.wait_timeout;
-            return self.subscription.wait_batch(client, features, &connector, &self.stop, timeout);
-        }
-        self.stop.sleep(self.settings.poll_interval);
-        Ok(None)
     }
 
     /// Agree with the position file, at the start and after each failure: the server may be another one now.

@@ -7,6 +7,7 @@ use crate::connector::Connector;
 use crate::consumer::{Observer, PAGE_ROWS};
 use crate::cursor::PageSize;
 use crate::error::Error;
+use crate::intake::Intake;
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
@@ -17,9 +18,7 @@ pub struct RemoteConsumerBuilder {
     subscription: Subscription,
     tracking: Tracking,
     filter: Option<String>,
-    poll_interval: Duration,
-    wait_timeout: Duration,
-    stop_when_empty: bool,
+    intake: Intake,
     page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
@@ -31,9 +30,7 @@ impl RemoteConsumerBuilder {
             subscription: Subscription::new(queue, consumer),
             tracking: Tracking::default(),
             filter: None,
-            poll_interval: Duration::from_secs(1),
-            wait_timeout: Duration::from_secs(30),
-            stop_when_empty: false,
+            intake: Intake::default(),
             page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
@@ -60,19 +57,21 @@ impl RemoteConsumerBuilder {
 
     /// Pause between looks for a batch, where the server has no `pgq.wait_batch`. Default 1 s.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
+        self.intake.poll_interval = interval;
         self
     }
 
-    /// Longest wait in the server at a time. Default 30 s.
+    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`. Through a pooler an idle consumer holds
+    /// a server's connection for so long. Default 30 s.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
-        self.wait_timeout = timeout;
+        self.intake.wait_timeout = timeout;
         self
     }
 
-    /// Return from `run_batches` when there is no batch, instead of waiting for one.
+    /// Return from `run_batches` once everything that was committed before it began has been handled; for events that have no tick yet it asks
+    /// for one. When none comes `run_batches` fails with [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
     pub fn stop_when_empty(mut self, stop: bool) -> Self {
-        self.stop_when_empty = stop;
+        self.intake.stop_when_empty = stop;
         self
     }
 
@@ -115,9 +114,7 @@ impl RemoteConsumerBuilder {
             subscription: self.subscription,
             tracking: self.tracking,
             filter: self.filter,
-            poll_interval: self.poll_interval,
-            wait_timeout: self.wait_timeout,
-            stop_when_empty: self.stop_when_empty,
+            intake: self.intake,
             page_size: PageSize::at_most(self.page_rows),
             stop: self.stop,
             stats: Stats::default(),

@@ -7,7 +7,7 @@ mod builder;
 mod tracking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres::Transaction;
 
@@ -18,6 +18,7 @@ use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::panic_text;
+use crate::intake::{Intake, Next};
 use crate::session::Session;
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
@@ -33,9 +34,7 @@ pub struct RemoteConsumer {
     subscription: Subscription,
     tracking: Tracking,
     filter: Option<String>,
-    poll_interval: Duration,
-    wait_timeout: Duration,
-    stop_when_empty: bool,
+    intake: Intake,
     page_size: PageSize,
     stop: Stop,
     stats: Stats,
@@ -81,6 +80,7 @@ impl<'t> RemoteBatch<'_, '_, 't> {
 enum Turn {
     Finished(BatchReport),
     Idle,
+    End,
 }
 
 impl RemoteConsumer {
@@ -151,6 +151,7 @@ impl RemoteConsumer {
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
         let mut outage = Outage::new(self.subscription.consumer.clone());
+        self.intake.begin();
         while !self.stop.is_requested() {
             match self.turn(&mut handler) {
                 Ok(Turn::Finished(report)) => {
@@ -160,13 +161,17 @@ impl RemoteConsumer {
                         observer(&report);
                     }
                 }
-                Ok(Turn::Idle) => {
-                    outage.over();
-                    if self.stop_when_empty {
-                        break;
-                    }
-                }
+                Ok(Turn::Idle) => outage.over(),
+                Ok(Turn::End) => break,
                 Err(_) if self.stop.is_now() => break,
+                Err(error @ Error::Handler { .. }) if self.stop.is_requested() => {
+                    // What a stop broke off has not failed.
+                    log::info!(
+                        "{}: stopped, and the batch comes again: {error}",
+                        self.subscription.consumer
+                    );
+                    break;
+                }
                 Err(error) if error.is_transient() => {
                     if error.needs_reconnect() {
                         self.source.close();
@@ -185,7 +190,12 @@ impl RemoteConsumer {
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
-        let Some(batch) = self.next_batch()? else { return Ok(Turn::Idle) };
+        let Self { source, subscription, intake, stop, .. } = self;
+        let batch = match intake.next(subscription, source, stop)? {
+            Next::Batch(batch) => batch,
+            Next::Nothing => return Ok(Turn::Idle),
+            Next::End => return Ok(Turn::End),
+        };
         failpoint::visit(Step::BatchOpened);
         match self.process(&batch, handler) {
             Ok(report) => Ok(Turn::Finished(report)),
@@ -247,20 +257,5 @@ impl RemoteConsumer {
             skipped,
             duration: begun.elapsed(),
         })
-    }
-
-    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
-        let connector = self.source.connector().clone();
-        let (client, features) = self.source.get()?;
-        let batch = self.subscription.next_batch(client)?;
-        if batch.is_some() || self.stop_when_empty || self.stop.is_requested() {
-            return Ok(batch);
-        }
-        if self.subscription.can_wait(features) {
-            let timeout = self.wait_timeout;
-            return self.subscription.wait_batch(client, features, &connector, &self.stop, timeout);
-        }
-        self.stop.sleep(self.poll_interval);
-        Ok(None)
     }
 }

@@ -6,6 +6,7 @@ use pgq_client::{Backoff, Error, OnFailure, Section, Stop};
 
 use super::settings::{KEYS, Settings};
 use crate::cli::consume;
+use crate::cli::handler::ShellCommand;
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -75,10 +76,12 @@ impl Consumer {
         let mut consumer = builder.connect(&self.database)?;
         match &self.handler {
             Handler::Command(command) => {
-                consumer.run(|_, event| consume::event_to_command(event, command))?;
+                let command = ShellCommand::new(command, stop);
+                consumer.run(|_, event| command.take_event(event))?;
             }
             Handler::BatchCommand(command) => {
-                consumer.run_batches(|batch| consume::batch_to_command(batch, command))?;
+                let command = ShellCommand::new(command, stop);
+                consumer.run_batches(|batch| command.take_batch(batch))?;
             }
             Handler::Function(function) => {
                 let connector = pgq_client::Connector::new(&self.database)?;

@@ -13,7 +13,7 @@ use crate::cli::logging::Targets;
 use crate::cli::skylog;
 
 /// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and have no effect.
-pub(super) const KEYS: [&str; 32] = [
+pub(super) const KEYS: [&str; 33] = [
     "job_name",
     "pidfile",
     "logfile",
@@ -46,6 +46,7 @@ pub(super) const KEYS: [&str; 32] = [
     "pgq_batch_collect_events",
     "pgq_batch_collect_interval",
     "pgq_keep_lag",
+    "wait_timeout",
 ];
 
 /// What `use_skylog` asks for.
@@ -80,6 +81,7 @@ pub(super) struct Settings {
     pub(super) queue: String,
     consumer: String,
     loop_delay: Duration,
+    wait_timeout: Duration,
     filter: Option<String>,
     rule: BatchRule,
     page_rows: Option<usize>,
@@ -113,6 +115,7 @@ impl Settings {
             exception_sleep: section.seconds("exception_sleep")?.unwrap_or(Duration::from_secs(20)),
             queue,
             loop_delay: section.seconds("loop_delay")?.unwrap_or(Duration::from_secs(1)),
+            wait_timeout: interval(section, "wait_timeout")?.unwrap_or(Duration::from_secs(30)),
             filter: filter(section)?,
             rule,
             page_rows: section.number("pgq_lazy_fetch")?.filter(|rows| *rows > 0),
@@ -137,6 +140,7 @@ impl Settings {
             queue: String::new(),
             consumer: String::new(),
             loop_delay: Duration::ZERO,
+            wait_timeout: Duration::ZERO,
             filter: None,
             rule: BatchRule::default(),
             page_rows: None,
@@ -161,6 +165,7 @@ impl Settings {
         let mut builder = Consumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
             .batch_rule(self.rule)
+            .wait_timeout(self.wait_timeout)
             .poll_interval(self.loop_delay)
             .stop_when_empty(self.loop_delay.is_zero())
             .observe(stats_line(self.keepalive));
@@ -188,6 +193,7 @@ impl Settings {
         let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
             .batch_rule(self.rule)
+            .wait_timeout(self.wait_timeout)
             .poll_interval(self.loop_delay)
             .stop_when_empty(self.loop_delay.is_zero())
             .observe(stats_line(self.keepalive));

@@ -1,0 +1,203 @@
+//! A shell command that gets events on its standard input.
+//!
+//! It is a process group of its own: a signal for the consumer, as from a terminal's Ctrl-C, is not for it. After a stop was asked for it
+//! may finish what it does, but not for ever.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pgq_client::{Event, HandlerError, OpenBatch, Outcome, Stop};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::consume::json_of;
+
+/// Exit code that asks for a retry: EX_TEMPFAIL of sysexits.h.
+const TEMPORARY_FAILURE: i32 = 75;
+
+/// How long a handler may go on after a stop was asked for, before it is asked to end …
+const GRACE: Duration = Duration::from_secs(30);
+/// … and how long then, before it is killed.
+const LAST_GRACE: Duration = Duration::from_secs(5);
+
+/// How long after a command that ended by a stop's signal the stop itself may take to get here: systemd signals both.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The process group that runs now. It is taken out before its end is collected, while its id cannot be another's.
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
+
+#[derive(Clone, Copy)]
+struct Running {
+    group: Pid,
+    since: Instant,
+}
+
+fn running() -> MutexGuard<'static, Option<Running>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Signal the handler that runs now, if one does.
+pub(super) fn signal(signal: Signal) {
+    if let Some(Running { group, .. }) = *running() {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// A stop was asked for: see to it, from a thread of its own, that no handler holds it up for ever.
+pub(super) fn bound() {
+    let stopped = Instant::now();
+    std::thread::spawn(move || {
+        let pause = Stop::new();
+        loop {
+            pause.sleep(Duration::from_millis(100));
+            let Some(Running { since, .. }) = *running() else { continue };
+            let over = since.max(stopped).elapsed();
+            if over >= GRACE + LAST_GRACE {
+                signal(Signal::KILL);
+            } else if over >= GRACE {
+                signal(Signal::TERM);
+                pause.sleep(LAST_GRACE);
+            }
+        }
+    });
+}
+
+/// A command that handles events.
+pub(super) struct ShellCommand<'c> {
+    command: &'c str,
+    stop: &'c Stop,
+}
+
+impl<'c> ShellCommand<'c> {
+    pub(super) fn new(command: &'c str, stop: &'c Stop) -> Self {
+        Self { command, stop }
+    }
+
+    /// Run it for one event: exit code 0 is done, 75 a retry, all others are failures.
+    pub(super) fn take_event(&self, event: &Event) -> Result<Outcome, HandlerError> {
+        let mut started = Started::new(self.command)?;
+        if let Some(mut input) = started.child.stdin.take() {
+            // A command that does not read its input is judged by its exit code all the same.
+            ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
+        }
+        let (status, words) = started.end()?;
+        if status.code() == Some(TEMPORARY_FAILURE) {
+            self.say(&words);
+            return Err(format!("{}: asked for a retry", self.command).into());
+        }
+        self.judge(status, &words)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Run it once for all events of a batch.
+    pub(super) fn take_batch(&self, batch: &mut OpenBatch<'_, '_>) -> Result<(), HandlerError> {
+        let mut started = Started::new(self.command)?;
+        if let Some(input) = started.child.stdin.take() {
+            let mut input = std::io::BufWriter::with_capacity(1 << 16, input);
+            while let Some(page) = batch.next_page()? {
+                for event in &page {
+                    ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
+                }
+            }
+            ignore_closed_pipe(input.flush())?;
+        }
+        let (status, words) = started.end()?;
+        self.judge(status, &words)
+    }
+
+    fn judge(&self, status: ExitStatus, words: &str) -> Result<(), HandlerError> {
+        if status.success() {
+            self.say(words);
+            return Ok(());
+        }
+        if by_stop_signal(status) {
+            self.stop.sleep(SIGNAL_PATIENCE);
+        }
+        let from = words.len().saturating_sub(500);
+        let from =
+            (from..words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(words.len());
+        Err(format!("{}: {status}: {}", self.command, words[from..].trim()).into())
+    }
+
+    fn say(&self, words: &str) {
+        if !words.is_empty() {
+            log::info!("{}: {}", self.command, words.trim_end());
+        }
+    }
+}
+
+/// True for the end by a signal that stops services, of the shell or, as the shell tells it, of what it ran.
+fn by_stop_signal(status: ExitStatus) -> bool {
+    [Signal::HUP, Signal::INT, Signal::TERM].iter().any(|signal| {
+        let number = signal.as_raw();
+        status.signal() == Some(number) || status.code() == Some(128 + number)
+    })
+}
+
+/// A command that runs.
+struct Started {
+    child: Child,
+    /// Its messages are read beside, or it would block on a full pipe while we block on its input.
+    words: Option<JoinHandle<Vec<u8>>>,
+    collected: bool,
+}
+
+impl Started {
+    fn new(command: &str) -> Result<Self, HandlerError> {
+        let mut child = Command::new("sh")
+            .args(["-c", command])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cannot run a shell: {error}"))?;
+        *running() = Some(Running { group: Pid::from_child(&child), since: Instant::now() });
+        let words = child.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                // What was read before an error is better than nothing.
+                let _ = stderr.read_to_end(&mut text);
+                text
+            })
+        });
+        Ok(Self { child, words, collected: false })
+    }
+
+    /// Wait for its end: how it ended, and what it said.
+    fn end(mut self) -> Result<(ExitStatus, String), HandlerError> {
+        let status = self.collect()?;
+        let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Ok((status, String::from_utf8_lossy(&words).into_owned()))
+    }
+
+    fn collect(&mut self) -> std::io::Result<ExitStatus> {
+        self.collected = true;
+        let _ = self.child.stdin.take();
+        let id = WaitId::Pid(Pid::from_child(&self.child));
+        while waitid(id.clone(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+            .is_err_and(|error| error == rustix::io::Errno::INTR)
+        {}
+        *running() = None;
+        self.child.wait()
+    }
+}
+
+impl Drop for Started {
+    /// Given up in the middle, because the rest of the batch could not be read: nobody waits for its verdict.
+    fn drop(&mut self) {
+        if !self.collected {
+            signal(Signal::TERM);
+            let _ = self.collect();
+        }
+    }
+}
+
+fn ignore_closed_pipe(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,136 @@
+//! A run that ends: everything that was committed before it began comes, and nothing is waited for beyond that.
+//!
+//! Events reach consumers by ticks, so a tick is needed that sees whatever was committed at the beginning. Waiting in the server asks
+//! for one; where nobody makes ticks, that is said after a while.
+
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use postgres::types::Type;
+
+use crate::error::Error;
+
+/// How long to wait for a tick beyond the time that the queue's settings allow.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait before looking again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the events are, which of them have a tick, and what else decides whether one will come. The estimate by the sequence is for
+/// those who may not look into event tables.
+const STATE: &str = "
+select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text, q.queue_ticker_paused,
+       extract(epoch from q.queue_ticker_max_lag)::float8,
+       pg_catalog.has_table_privilege(pgq.quote_fqname(q.queue_data_pfx), 'select'),
+       pgq.seq_getval(q.queue_event_seq) > t.tick_event_seq
+  from pgq.queue q,
+       lateral (select n.tick_snapshot, n.tick_event_seq
+                  from pgq.tick n
+                 where n.tick_queue = q.queue_id
+                 order by n.tick_id desc
+                 limit 1) t
+ where q.queue_name = $1";
+
+const WHY: &str = "
+select h.finding || coalesce('. ' || h.remedy, '')
+  from pgq.queue_health() h
+ where coalesce(h.queue_name, $1) = $1
+   and h.code in ('standby', 'worker_not_running', 'paused', 'tick_failed', 'not_ticking', 'no_external_tick')
+ order by h.code <> 'paused', h.queue_name nulls first, h.code
+ limit 1";
+
+pub(crate) struct UntilNow {
+    /// The snapshot at the beginning.
+    begin: String,
+    /// Since when a tick is missing.
+    waits_since: Option<Instant>,
+    reached: bool,
+}
+
+/// What the newest tick sees of the events at the beginning.
+pub(crate) enum Reach {
+    /// All of them.
+    Reached,
+    /// Not all: look again after so long.
+    Wait(Duration),
+}
+
+impl UntilNow {
+    pub(crate) fn begin(client: &mut Client) -> Result<Self, Error> {
+        let row = client.query_typed_one("select pg_catalog.txid_current_snapshot()::text", &[])?;
+        Ok(Self { begin: row.try_get(0)?, waits_since: None, reached: false })
+    }
+
+    pub(crate) fn is_reached(&self) -> bool {
+        self.reached
+    }
+
+    /// Take what there is for all.
+    pub(crate) fn give_up(&mut self) -> Reach {
+        self.reached = true;
+        Reach::Reached
+    }
+
+    /// Compare the queue's newest tick with the beginning.
+    ///
+    /// # Errors
+    /// [`Error::NoTick`] when a tick is missing and none is to come.
+    pub(crate) fn look(&mut self, client: &mut Client, queue: &str) -> Result<Reach, Error> {
+        let Some(row) = client.query_typed_opt(STATE, &[(&queue, Type::TEXT)])? else {
+            return Ok(self.give_up());
+        };
+        let (table, tick): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let paused: bool = row.try_get(2)?;
+        let max_lag: f64 = row.try_get(3)?;
+        let waiting = if row.try_get(4)? {
+            self.sees_waiting(client, &table, &tick)?
+        } else {
+            row.try_get::<_, Option<bool>>(5)?.unwrap_or(false)
+        };
+        if !waiting {
+            if paused {
+                log::warn!("queue \"{queue}\" is paused: what comes now reaches nobody");
+            }
+            return Ok(self.give_up());
+        }
+        let since = *self.waits_since.get_or_insert_with(Instant::now);
+        let patience = PATIENCE + Duration::try_from_secs_f64(max_lag).unwrap_or_default();
+        if paused || since.elapsed() >= patience {
+            let reason = why(client, queue, paused)?;
+            return Err(Error::NoTick { queue: queue.to_owned(), reason });
+        }
+        Ok(Reach::Wait(PAUSE))
+    }
+
+    /// True when an event that the beginning sees has no tick.
+    fn sees_waiting(&self, client: &mut Client, table: &str, tick: &str) -> Result<bool, Error> {
+        let sql = format!(
+            "select exists (
+                 select from {table}
+                  where ev_txid >= pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
+                    and not pg_catalog.txid_visible_in_snapshot(ev_txid, $1::pg_catalog.txid_snapshot)
+                    and pg_catalog.txid_visible_in_snapshot(ev_txid, $2::pg_catalog.txid_snapshot))"
+        );
+        let parameters: [(&(dyn postgres::types::ToSql + Sync), Type); 2] =
+            [(&tick, Type::TEXT), (&self.begin, Type::TEXT)];
+        Ok(client.query_typed_one(&sql, &parameters)?.try_get(0)?)
+    }
+}
+
+/// Why no tick comes, as far as the server can tell.
+fn why(client: &mut Client, queue: &str, paused: bool) -> Result<String, Error> {
+    let knows = client.query_typed_one(
+        "select coalesce(pg_catalog.has_function_privilege(
+                    pg_catalog.to_regprocedure('pgq.queue_health()')::oid, 'execute'), false)",
+        &[],
+    )?;
+    if knows.try_get(0)?
+        && let Some(row) = client.query_typed_opt(WHY, &[(&queue, Type::TEXT)])?
+    {
+        let words: String = row.try_get(0)?;
+        return Ok(words.trim_end_matches('.').to_owned());
+    }
+    Ok(match paused {
+        true => "the queue is paused".to_owned(),
+        false => "neither a worker nor pgqd makes ticks here".to_owned(),
+    })
+}
