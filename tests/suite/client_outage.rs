@@ -165,6 +165,11 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     assert!(!encrypted("sslmode=disable").unwrap());
     assert!(encrypted("").unwrap());
     assert!(encrypted("sslmode=require").unwrap());
+    let by_address = format!(
+        "hostaddr=127.0.0.1 port={} dbname=postgres user=postgres sslmode=require",
+        cluster.port()
+    );
+    assert!(Connector::new(&by_address).unwrap().connect().is_ok());
     assert!(encrypted(&format!("sslmode=verify-ca {root}")).unwrap());
     // The certificate is for localhost, and we connect to 127.0.0.1.
     let error = encrypted(&format!("sslmode=verify-full {root}")).unwrap_err();
@@ -172,7 +177,7 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     let named = format!("sslmode=verify-full {root} host=localhost");
     assert!(encrypted(&named).unwrap());
     // A stranger's authority is not ours.
-    let error = encrypted("sslmode=verify-ca sslrootcert=system").unwrap_err();
+    let error = encrypted("sslmode=verify-full sslrootcert=system host=localhost").unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert!(matches!(
         encrypted("sslmode=verify-full sslrootcert=/nonexistent"),
