@@ -68,7 +68,7 @@ impl Connector {
             // The driver hands nothing over for an address without a name.
             let addresses = config.get_hostaddrs().to_vec();
             for address in addresses {
-                config.host(address.to_string());
+                config.host(&address.to_string());
             }
         }
         if uses_socket_files(&config) {
