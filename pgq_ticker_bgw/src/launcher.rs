@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::pg::process::{self, Kind, Started};
-use crate::pg::{activity, catalog, latch, session};
+use crate::pg::{activity, catalog, latch, report, session};
 use crate::shared::{Database, Shared, State};
 use crate::{problems, settings, worker};
 
@@ -58,7 +58,7 @@ pub(crate) fn main() {
     activity::name("pgq launcher");
     shared.set_launcher(latch::my_number(), process::my_pid());
     process::at_exit(leave);
-    pgrx::log!("pgq launcher started");
+    report::log("pgq launcher started");
     let mut launcher = Launcher {
         shared,
         databases: HashMap::new(),
@@ -136,7 +136,10 @@ impl Launcher {
         let rows = match session::transaction(catalog::databases) {
             Ok(rows) => rows,
             Err(failure) => {
-                pgrx::warning!("pgq launcher cannot read pg_database: {}", failure.message);
+                report::warning(&format!(
+                    "pgq launcher cannot read pg_database: {}",
+                    failure.message
+                ));
                 return;
             }
         };
@@ -194,10 +197,10 @@ impl Launcher {
                 known.has_extension = Some(true);
                 if !known.told_full {
                     known.told_full = true;
-                    pgrx::warning!(
+                    report::warning(&format!(
                         "pgq: no worker for database \"{}\": all pgq.max_workers are in use",
                         known.name
-                    );
+                    ));
                 }
                 self.close(slot);
             }
@@ -277,7 +280,10 @@ impl Launcher {
                 return Some(known.not_before);
             }
             Err(failure) => {
-                pgrx::warning!("pgq launcher cannot look at a database: {}", failure.message);
+                report::warning(&format!(
+                    "pgq launcher cannot look at a database: {}",
+                    failure.message
+                ));
                 known.not_before = now + LAST_BACKOFF;
                 return Some(known.not_before);
             }
@@ -297,10 +303,10 @@ impl Launcher {
                 slot.error_at.store(process::timestamp(), Ordering::SeqCst);
                 if !self.told_no_process {
                     self.told_no_process = true;
-                    pgrx::warning!(
+                    report::warning(&format!(
                         "pgq: no background worker slot is free for database \"{}\": raise max_worker_processes",
                         known.name
-                    );
+                    ));
                 }
                 known.not_before = now + Duration::from_secs(1);
                 Some(known.not_before)

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::pg::process;
 use crate::pg::session::Failure;
+use crate::pg::{process, report};
 use crate::shared::{Problem, Shared};
 
 /// Problems that nothing has touched for longer than this many microseconds beyond a maintenance period are forgotten: their object is gone.
@@ -18,11 +18,11 @@ pub(crate) fn record(shared: &Shared, database: u32, task: &str, object: &str, f
     let now = process::timestamp();
     let known = find(shared, database, task, object);
     let Some(problem) = known.or_else(|| claim(shared, database, task, object, now)) else {
-        pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
+        report::warning(&format!("pgq {task} of \"{object}\" failed: {}", failure.message));
         return;
     };
     if known.is_none() || !problem.sqlstate.holds(&failure.sqlstate) {
-        pgrx::warning!("pgq {task} of \"{object}\" failed: {}", failure.message);
+        report::warning(&format!("pgq {task} of \"{object}\" failed: {}", failure.message));
     }
     problem.sqlstate.store(&failure.sqlstate);
     problem.message.store(&failure.message);
@@ -34,7 +34,7 @@ pub(crate) fn record(shared: &Shared, database: u32, task: &str, object: &str, f
 pub(crate) fn resolve(shared: &Shared, database: u32, task: &str, object: &str) {
     if let Some(problem) = find(shared, database, task, object) {
         let count = problem.count.load(Ordering::SeqCst);
-        pgrx::log!("pgq {task} of \"{object}\" works again after {count} failures");
+        report::log(&format!("pgq {task} of \"{object}\" works again after {count} failures"));
         release(problem);
     }
 }

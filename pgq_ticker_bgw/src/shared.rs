@@ -9,7 +9,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use pgq_core::encode::opaque;
+
 use crate::pg;
+use crate::pg::text::clip;
 
 /// Words of the dirty map. Queues whose ids are equal modulo 64 times this share a bit; that costs a needless look, no more.
 const DIRTY_WORDS: usize = 64;
@@ -138,7 +141,7 @@ pub(crate) struct Problem {
     pub(crate) message: Text<32>,
 }
 
-/// A short text in shared memory, `WORDS` times 8 bytes; what does not fit is cut at a character.
+/// A short text in shared memory, `WORDS` times 8 bytes in the encoding of the writer's database; what does not fit is cut at a character.
 ///
 /// One process writes it; readers that catch it in the middle try again.
 #[repr(C)]
@@ -160,12 +163,12 @@ impl<const WORDS: usize> Text<WORDS> {
 
     /// True when the text is this one, or as much of it as fits.
     pub(crate) fn holds(&self, text: &str) -> bool {
-        self.load() == cut(text, WORDS * 8)
+        *opaque::encode(&self.load()) == *clip(text, WORDS * 8)
     }
 
     /// Replace the text.
     pub(crate) fn store(&self, text: &str) {
-        let bytes = cut(text, WORDS * 8).as_bytes();
+        let bytes = clip(text, WORDS * 8);
         self.version.fetch_add(1, Ordering::SeqCst);
         for (index, word) in self.words.iter().enumerate() {
             let mut buffer = [0; 8];
@@ -190,20 +193,12 @@ impl<const WORDS: usize> Text<WORDS> {
                 .collect();
             if before.is_multiple_of(2) && self.version.load(Ordering::SeqCst) == before {
                 bytes.truncate(len);
-                return String::from_utf8_lossy(&bytes).into_owned();
+                return opaque::decode(&bytes).into_owned();
             }
             std::hint::spin_loop();
         }
         String::new()
     }
-}
-
-fn cut(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or("")
 }
 
 /// The whole of it, as mapped into this process.

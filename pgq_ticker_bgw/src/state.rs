@@ -8,6 +8,7 @@ use pgrx::pg_sys::elog::PgLogLevel;
 
 use crate::pg::process;
 use crate::pg::session;
+use crate::pg::text::presentable;
 use crate::shared::{Database, Problem, Shared};
 use crate::{problems, settings, worker};
 
@@ -103,6 +104,7 @@ fn seconds(timestamp: i64) -> String {
 }
 
 fn quote(text: &str) -> String {
+    let text = presentable(text);
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

@@ -12,8 +12,8 @@ use pgrx::{ereport, pg_sys::elog::PgLogLevel};
 
 use crate::pg::latch::{self, WaitEvent};
 use crate::pg::procedure::{Caller, outside_transaction};
-use crate::pg::process;
 use crate::pg::session::{self, Value};
+use crate::pg::{process, report};
 use crate::shared::Shared;
 
 /// How often to look when no worker runs here that would wake us: others may tick.
@@ -168,13 +168,7 @@ impl<'a> Reasons<'a> {
         for reason in reasons {
             let mut columns = reason.into_iter().map(Option::unwrap_or_default);
             let (finding, remedy) = (columns.next(), columns.next());
-            pgrx::pg_sys::panic::ErrorReport::new(
-                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                finding.unwrap_or_default(),
-                "pgq_wait_batch",
-            )
-            .set_hint(remedy.unwrap_or_default())
-            .report(PgLogLevel::NOTICE);
+            report::notice(&finding.unwrap_or_default(), &remedy.unwrap_or_default());
         }
     }
 }

@@ -32,6 +32,7 @@ mod compat_pgqd;
 mod coop;
 mod coop_processes;
 mod delivery;
+mod encodings;
 mod ext;
 mod harness;
 mod node;

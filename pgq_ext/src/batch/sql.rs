@@ -4,6 +4,7 @@ use super::span::{Span, TickPair};
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
 use crate::pg::text::Text;
+use pgq_core::encode::opaque;
 
 /// `pgq._window_sql(i_queue_id, i_sub_id, i_prev_tick, i_cur_tick, i_filter)`.
 pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {
@@ -15,9 +16,8 @@ pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {
     let Some(span) = Span::load(TickPair { queue, previous, current })? else {
         return Ok(Returned::Null);
     };
-    let filter = call
-        .text(4)
-        .map(|filter| filter.with_bytes(|bytes| String::from_utf8_lossy(bytes).into_owned()));
+    let filter =
+        call.text(4).map(|filter| filter.with_bytes(|bytes| opaque::decode(bytes).into_owned()));
     let sql = span.sql(subscription, filter.as_deref());
-    Ok(sql.map_or(Returned::Null, |sql| Returned::Text(Text::new(sql.as_bytes()))))
+    Ok(sql.map_or(Returned::Null, |sql| Returned::Text(Text::new(&opaque::encode(&sql)))))
 }

@@ -1,15 +1,14 @@
 //! What `pg_stat_activity` shows of this process.
 
-use std::ffi::CString;
-
 use pgrx::pg_sys;
+
+use super::text::to_server;
 
 /// Show a name for the whole life of the process.
 pub(crate) fn name(text: &str) {
-    if let Ok(text) = CString::new(text) {
-        // SAFETY: the server copies the string.
-        unsafe { pg_sys::pgstat_report_appname(text.as_ptr()) }
-    }
+    let text = to_server(text);
+    // SAFETY: the server copies the string.
+    unsafe { pg_sys::pgstat_report_appname(text.as_ptr()) }
 }
 
 /// Show that the process works on something.
@@ -24,8 +23,7 @@ pub(crate) fn idle() {
 }
 
 fn report(state: pg_sys::BackendState::Type, text: &str) {
-    if let Ok(text) = CString::new(text) {
-        // SAFETY: the server copies the string.
-        unsafe { pg_sys::pgstat_report_activity(state, text.as_ptr()) }
-    }
+    let text = to_server(text);
+    // SAFETY: the server copies the string.
+    unsafe { pg_sys::pgstat_report_activity(state, text.as_ptr()) }
 }

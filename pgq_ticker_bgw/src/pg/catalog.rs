@@ -1,8 +1,10 @@
 //! Looks into system catalogs. Each needs an open transaction.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
+
+use super::text::from_server;
 
 /// A row of `pg_database`.
 #[derive(Clone, Debug)]
@@ -34,10 +36,10 @@ pub(crate) fn databases() -> Vec<DatabaseRow> {
                 break;
             }
             let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            let name = std::ffi::CStr::from_ptr(row.datname.data.as_ptr());
+            let name = CStr::from_ptr(row.datname.data.as_ptr());
             found.push(DatabaseRow {
                 oid: row.oid.to_u32(),
-                name: name.to_string_lossy().into_owned(),
+                name: from_server(name),
                 accepts_connections: row.datallowconn,
                 is_template: row.datistemplate,
             });
@@ -88,7 +90,7 @@ pub(crate) fn my_database_name() -> String {
         if name.is_null() {
             return String::new();
         }
-        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        from_server(CStr::from_ptr(name))
     }
 }
 

@@ -5,6 +5,7 @@ use pgrx::pg_sys;
 use pgrx::{FromDatum, IntoDatum};
 
 use super::procedure::{self, Caller};
+use super::text;
 use crate::{launcher, state, wait, worker};
 
 /// Main function of the launcher.
@@ -58,7 +59,7 @@ sql_functions! {
 }
 
 unsafe fn worker_state(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    state::json().into_datum().unwrap_or(pg_sys::Datum::from(0))
+    text::to_datum(&state::json())
 }
 
 unsafe fn worker_control(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -83,7 +84,7 @@ unsafe fn mark_dirty(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
 unsafe fn wait_batch(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: declared with these types.
     let (queue, consumer, limit) =
-        unsafe { (argument::<String>(call, 0), argument::<String>(call, 1), interval(call, 2)) };
+        unsafe { (text_argument(call, 0), text_argument(call, 1), interval(call, 2)) };
     // SAFETY: as above; development versions declared it without this one.
     let skip_empty = unsafe { argument::<bool>(call, 4) }.unwrap_or(false);
     // SAFETY: this is the call's own argument.
@@ -102,6 +103,18 @@ unsafe fn argument<T: FromDatum>(call: pg_sys::FunctionCallInfo, index: usize) -
     unsafe {
         let argument = (*call).args.as_slice((*call).nargs.try_into().unwrap_or(0)).get(index)?;
         T::from_datum(argument.value, argument.isnull)
+    }
+}
+
+/// A text argument, or none when it is null.
+///
+/// # Safety
+/// As for [`argument`].
+unsafe fn text_argument(call: pg_sys::FunctionCallInfo, index: usize) -> Option<String> {
+    // SAFETY: the promise above.
+    unsafe {
+        let argument = (*call).args.as_slice((*call).nargs.try_into().unwrap_or(0)).get(index)?;
+        (!argument.isnull).then(|| text::from_datum(argument.value))
     }
 }
 

@@ -7,7 +7,7 @@ use core::ffi::{c_char, c_int};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::ports;
+use super::{ports, report};
 
 unsafe extern "C-unwind" {
     // pg_sys has these two as Rust wrappers, whose addresses are of no use to the server.
@@ -174,7 +174,7 @@ pub(crate) fn exit(code: c_int) -> ! {
 pub(crate) fn exit_as_asked(code: c_int, farewell: &str) -> ! {
     // SAFETY: a counter of this process, which ends. Writing to the log looks at interrupts, and one is pending.
     unsafe { pg_sys::InterruptHoldoffCount += 1 }
-    pgrx::log!("{farewell}");
+    report::log(farewell);
     exit(code)
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{IntoDatum, PgSqlErrorCode, PgTryBuilder};
 
-use super::{discard, limit, ports, rights};
+use super::{discard, limit, ports, rights, text};
 
 /// Why a transaction was rolled back.
 #[derive(Clone, Debug)]
@@ -126,7 +126,12 @@ fn failure(cause: &CaughtError) -> Failure {
     let (CaughtError::PostgresError(report)
     | CaughtError::ErrorReport(report)
     | CaughtError::RustPanic { ereport: report, .. }) = cause;
-    Failure { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
+    // What is not UTF-8 was lost when pgrx copied the message.
+    let message = match report.message() {
+        message if text::is_utf8() => message.to_owned(),
+        message => message.replace(char::REPLACEMENT_CHARACTER, "?"),
+    };
+    Failure { sqlstate: sqlstate(report.sql_error_code()), message }
 }
 
 // Five characters of six bits each (MAKE_SQLSTATE).
@@ -184,7 +189,7 @@ fn connected<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn prepare(sql: &str, arguments: &[Value<'_>]) -> pg_sys::SPIPlanPtr {
-    let text = CString::new(sql).unwrap_or_default();
+    let text = text::to_server(sql);
     let mut types: Vec<pg_sys::Oid> = arguments
         .iter()
         .map(|argument| match argument {
@@ -211,7 +216,7 @@ fn execute(plan: pg_sys::SPIPlanPtr, arguments: &[Value<'_>]) -> Vec<Row> {
             match argument {
                 Value::Int4(number) => number.into_datum(),
                 Value::Int8(number) => number.into_datum(),
-                Value::Text(text) => text.into_datum(),
+                Value::Text(text) => Some(text::to_datum(text)),
             }
             .unwrap_or(pg_sys::Datum::from(0))
         })
@@ -242,8 +247,7 @@ fn rows() -> Vec<Row> {
                     unsafe {
                         let tuple = *table.vals.add(row);
                         let text = pg_sys::SPI_getvalue(tuple, table.tupdesc, column);
-                        (!text.is_null())
-                            .then(|| std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned())
+                        (!text.is_null()).then(|| text::from_server(CStr::from_ptr(text)))
                     }
                 })
                 .collect()

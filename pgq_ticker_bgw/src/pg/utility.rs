@@ -1,10 +1,11 @@
 //! Utility statements: to hear of `COMMIT PREPARED`, and to run `VACUUM`.
 
-use std::ffi::CString;
 use std::sync::OnceLock;
 
 use core::ffi::c_char;
 use pgrx::pg_sys;
+
+use super::text::to_server;
 
 static PREVIOUS: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
 static ACTION: OnceLock<fn()> = OnceLock::new();
@@ -144,7 +145,7 @@ unsafe fn is_commit_prepared(statement: *mut pg_sys::PlannedStmt) -> bool {
 /// `VACUUM` cannot be run through SPI, as it commits by itself; so it is parsed and executed here the way a client's statement
 /// is. To be called with a transaction open and nothing else; leaves one open.
 pub(crate) fn vacuum(table: &str) {
-    let Ok(text) = CString::new(format!("vacuum {table}")) else { return };
+    let text = to_server(&format!("vacuum {table}"));
     // SAFETY: the parse tree is made in a context of its own that outlives the transactions VACUUM makes, and is deleted
     // afterwards; after an error it stays behind, a few kilobytes, until the process ends. VACUUM keeps its own working memory under
     // PortalContext, which a background worker lacks.

@@ -16,7 +16,7 @@ use pgq_core::schedule::{Gates, Timer};
 
 use crate::pg::process::{self, Kind};
 use crate::pg::session::{self, Failure, Row};
-use crate::pg::{activity, catalog, latch, limit, rights};
+use crate::pg::{activity, catalog, latch, limit, report, rights};
 use crate::shared::{Database, Shared, State};
 use crate::{problems, settings};
 
@@ -87,7 +87,7 @@ pub(crate) fn main(argument: usize) {
     }
     slot.set_state(State::Running, process::timestamp());
     shared.wake_launcher();
-    pgrx::log!("pgq worker for database \"{name}\" started");
+    report::log(&format!("pgq worker for database \"{name}\" started"));
     let mut worker = Worker {
         shared,
         slot,
@@ -143,7 +143,7 @@ fn end(slot: &Database, state: State) -> ! {
 fn fail(slot: &Database, failure: &Failure) -> ! {
     slot.error.store(&failure.message);
     slot.error_at.store(process::timestamp(), Ordering::SeqCst);
-    pgrx::warning!("pgq worker cannot work: {}", failure.message);
+    report::warning(&format!("pgq worker cannot work: {}", failure.message));
     end(slot, State::Failed)
 }
 
@@ -158,7 +158,7 @@ impl Worker {
             }
             process::check_interrupts();
             if self.slot.stop_is_asked() {
-                pgrx::log!("pgq worker for database \"{}\" stopped", self.name);
+                report::log(&format!("pgq worker for database \"{}\" stopped", self.name));
                 end(self.slot, State::Stopped);
             }
             if self.slot.take_touched() {
@@ -246,7 +246,10 @@ impl Worker {
         match seen {
             Ok((false, _, _)) => {
                 problems::forget(&self.shared, self.database, None);
-                pgrx::log!("pgq worker for database \"{}\" ends: no extension", self.name);
+                report::log(&format!(
+                    "pgq worker for database \"{}\" ends: no extension",
+                    self.name
+                ));
                 end(self.slot, State::Absent)
             }
             Ok((_, true, _)) => end(self.slot, State::Yielded),

@@ -32,7 +32,7 @@ returns setof record as $$
     union all
     select e.queue_name, 'critical', 'table_changed',
            format('event table %s lacks column %s', e.name, string_agg(a.attname, ', ' order by a.attnum)), null,
-           'Put the column back: alter table … inherit pgq.event_<id> wants all of them.'
+           'Put the column back: alter table ... inherit pgq.event_<id> wants all of them.'
       from event_table e
       join pg_attribute a on a.attrelid = 'pgq.event_template'::regclass and a.attnum > 0 and not a.attisdropped
      where e.oid is not null

@@ -159,7 +159,7 @@ create or replace function pgq._rebase_queue(i_queue_id integer)
 returns void as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._rebase_queue(1)
---      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < … < u(n) are chosen that this
+--      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < ... < u(n) are chosen that this
 --      cluster has given out and that are not in progress. The snapshot of tick k ends at u(k) and sees all that
 --      is not in progress now; events that tick k is the first to see get u(k - 1). Those that no tick sees get
 --      u(n) and following ids, so many to each that batch_max_count can be kept. Transactions that are in progress

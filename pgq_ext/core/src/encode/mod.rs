@@ -6,6 +6,7 @@
 pub mod buffer;
 pub mod decimal;
 pub mod json;
+pub mod opaque;
 pub mod sql;
 pub mod url;
 
