@@ -42,6 +42,21 @@ pub(crate) enum PgqError {
     /// A row of pgq.queue or pgq.tick does not make sense.
     #[error("queue \"{queue}\" is corrupt: {problem}")]
     Corrupt { queue: String, problem: String },
+    /// A queue's row names a relation that is no event table.
+    #[error("relation \"{name}\" is not an event table")]
+    NotEventTable { name: String },
+    /// A queue's row names a relation that is no sequence of its own.
+    #[error("relation \"{name}\" is not a sequence of a queue")]
+    NotOwnSequence { name: String },
+    /// A name is no relation's.
+    #[error("relation \"{name}\" does not exist")]
+    NoSuchRelation { name: String },
+    /// `seq_getval` of something else.
+    #[error("\"{name}\" is not a sequence")]
+    NotASequence { name: String },
+    /// A lock of another name.
+    #[error("no such lock: \"{name}\"")]
+    NoSuchLock { name: String },
     /// A query on the extension's own tables failed in an unexpected way.
     #[error("query on the queue's metadata failed: {0}")]
     Query(#[from] pgrx::spi::Error),
@@ -51,7 +66,7 @@ impl PgqError {
     fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::NullArgument(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::ArrayLength { .. } | Self::ArrayDimensions(_) => {
+            Self::ArrayLength { .. } | Self::ArrayDimensions(_) | Self::NoSuchLock { .. } => {
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
             }
             Self::NoSuchQueue { .. }
@@ -61,9 +76,12 @@ impl PgqError {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
             Self::TransactionLimit { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            Self::NoBatchSql { .. } | Self::Corrupt { .. } => {
-                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED
-            }
+            Self::NoBatchSql { .. }
+            | Self::Corrupt { .. }
+            | Self::NotEventTable { .. }
+            | Self::NotOwnSequence { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            Self::NoSuchRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            Self::NotASequence { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Self::Query(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }
     }
@@ -82,9 +100,20 @@ impl PgqError {
             Self::TransactionLimit { .. } => {
                 Some("Commit more often, or raise queue_per_tx_limit in pgq.queue.".to_owned())
             }
+            Self::NotEventTable { .. } => Some(
+                "An event table is an ordinary table that inherits from pgq.event_template, and belongs to the owner of pgq.queue or a superuser."
+                    .to_owned(),
+            ),
+            Self::NotOwnSequence { .. } => Some(
+                "The sequences of a queue are named pgq.event_<queue_id>_…, and belong to the owner of pgq.queue or a superuser."
+                    .to_owned(),
+            ),
             Self::NullArgument(_)
             | Self::ArrayLength { .. }
             | Self::ArrayDimensions(_)
+            | Self::NoSuchRelation { .. }
+            | Self::NotASequence { .. }
+            | Self::NoSuchLock { .. }
             | Self::NoSuchBatch { batch: None }
             | Self::NoBatchSql { .. }
             | Self::Corrupt { .. }

@@ -18,6 +18,8 @@
 mod batch;
 mod error;
 mod event;
+mod lock;
+mod own_relation;
 mod pg;
 mod trigger;
 

@@ -27,7 +27,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
     let span = Span::load(ticks)?.ok_or_else(damaged)?;
     let mut rows = RowStore::begin(call);
-    let tables: Option<Vec<_>> = span.tables.iter().map(event_table::open).collect();
+    let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
     match tables {
         Some(tables) => {
             // The batch may have been opened within this statement, and its last tick be younger than the statement's snapshot.
@@ -53,10 +53,10 @@ pub(crate) fn batch_has_events(call: &Call) -> Result<Returned, PgqError> {
     let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
     let span = Span::load(ticks)?.ok_or_else(damaged)?;
     // Where only a query could tell, or the user may not read, there may be some.
-    if !span.tables.iter().all(event_table::may_read) {
+    if !span.tables.iter().all(|name| event_table::may_read(name)) {
         return Ok(Returned::Bool(true));
     }
-    let tables: Option<Vec<_>> = span.tables.iter().map(event_table::open).collect();
+    let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
     let Some(tables) = tables else { return Ok(Returned::Bool(true)) };
     let _snapshot = StatementSnapshot::take();
     let found =

@@ -2,6 +2,7 @@
 
 use super::kept_query::KeptQuery;
 use crate::error::PgqError;
+use crate::own_relation;
 use crate::pg::catalog::QualifiedName;
 use pgq_core::snapshot::{InvalidSnapshot, Snapshot};
 use pgq_core::window::Window;
@@ -22,8 +23,8 @@ pub(crate) struct TickPair {
 pub(crate) struct Span {
     /// Which transactions.
     pub(crate) window: Window,
-    /// The event tables.
-    pub(crate) tables: Vec<QualifiedName>,
+    /// The event tables: what these names stand for is one.
+    pub(crate) tables: Vec<String>,
 }
 
 thread_local! {
@@ -31,7 +32,8 @@ thread_local! {
 }
 
 impl Span {
-    /// Look it up as the current user sees it; None when a tick or the queue is missing. Error: XX001 no snapshot.
+    /// Look it up as the current user sees it; None when a tick or the queue is missing. Errors: XX001 no snapshot, or
+    /// not an event table; 42P01 a table is missing.
     pub(crate) fn load(ticks: TickPair) -> Result<Option<Self>, PgqError> {
         let args = [ticks.queue.into(), ticks.previous.into(), ticks.current.into()];
         let row = SPAN.with(|query| {
@@ -50,19 +52,18 @@ impl Span {
             })
         };
         let window = Window::new(snapshot(&previous)?, snapshot(&current)?);
-        let split = |name: &String| {
-            QualifiedName::split(name).ok_or_else(|| PgqError::Corrupt {
-                queue: format!("#{}", ticks.queue),
-                problem: format!("\"{name}\" is not the name of an event table"),
-            })
-        };
-        let tables = tables.iter().map(split).collect::<Result<_, _>>()?;
+        for table in &tables {
+            // What is missing here could still be a temporary relation of the caller's in a query.
+            let missing = || PgqError::NoSuchRelation { name: table.clone() };
+            own_relation::event_table(table)?.ok_or_else(missing)?;
+        }
         Ok(Some(Self { window, tables }))
     }
 
     /// The query for the events that a subscription gets; `filter` is an SQL condition on the event `e`. None without tables.
     pub(crate) fn sql(&self, subscription: i32, filter: Option<&str>) -> Option<String> {
-        let tables: Vec<_> = self.tables.iter().map(QualifiedName::quoted).collect();
+        let quoted = |name: &String| QualifiedName::split(name).map(|name| name.quoted());
+        let tables: Vec<_> = self.tables.iter().filter_map(quoted).collect();
         window_sql(&self.window, &tables, subscription, filter)
     }
 }

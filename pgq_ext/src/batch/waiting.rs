@@ -9,7 +9,6 @@ use super::event_table::{self, TXID};
 use super::kept_query::KeptQuery;
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};
-use crate::pg::catalog::QualifiedName;
 use crate::pg::index_scan::{IndexedTable, ScannedRow};
 use crate::pg::snapshot::StatementSnapshot;
 
@@ -41,7 +40,7 @@ fn tables(queue: i32, previous: &Snapshot) -> Result<Option<Vec<IndexedTable>>, 
         })
     })?;
     let Some((numbers, prefix)) = row else { return Ok(None) };
-    let open = |number| event_table::open(&QualifiedName::split(&format!("{prefix}_{number}"))?);
+    let open = |number| event_table::open(&format!("{prefix}_{number}"));
     Ok(numbers.into_iter().map(open).collect())
 }
 

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::error::PgqError;
+use crate::own_relation;
 use crate::pg::call::{Call, Returned};
 use crate::pg::heap::{Plain, WritableTable};
 use crate::pg::hot::Target;
@@ -93,8 +94,7 @@ const QUEUE_ROW: &CStr = cr"
     select q.queue_id
          , q.queue_cur_table
          , pg_catalog.concat(q.queue_data_pfx, '_', q.queue_cur_table)
-         , pg_catalog.to_regclass(pg_catalog.concat(q.queue_data_pfx, '_', q.queue_cur_table))::pg_catalog.oid
-         , pg_catalog.to_regclass(q.queue_event_seq)::pg_catalog.oid
+         , q.queue_event_seq
          , q.queue_disable_insert
          , q.queue_per_tx_limit
       from pgq.queue q
@@ -158,22 +158,28 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     let is_announced = watch_queue_table();
     let (generation, functions) = (invalidation::generation(), freshness::of_functions());
     let is_settled = xact::has_xid();
-    let read = |row: &query::FirstRow| Queue {
-        id: row.get(1).unwrap_or_default(),
-        current_table: row.get(2).unwrap_or_default(),
-        table_name: row.get(3).unwrap_or_default(),
-        table: row.get(4).unwrap_or(pg_sys::InvalidOid),
-        event_sequence: row.get(5).unwrap_or(pg_sys::InvalidOid),
-        insert_disabled: row.get(6).unwrap_or_default(),
-        transaction_limit: row.get(7),
-        plain: None,
-        is_announced,
-        is_settled,
-        generation,
-        functions,
+    let read = |row: &query::FirstRow| {
+        let queue = Queue {
+            id: row.get(1).unwrap_or_default(),
+            current_table: row.get(2).unwrap_or_default(),
+            table_name: row.get(3).unwrap_or_default(),
+            table: pg_sys::InvalidOid,
+            event_sequence: pg_sys::InvalidOid,
+            insert_disabled: row.get(5).unwrap_or_default(),
+            transaction_limit: row.get(6),
+            plain: None,
+            is_announced,
+            is_settled,
+            generation,
+            functions,
+        };
+        (queue, row.get::<String>(4).unwrap_or_default())
     };
     let row = ROW.with(|query| query.first_row(name, read));
-    let Some(mut queue) = row else { return Ok(None) };
+    let Some((mut queue, sequence)) = row else { return Ok(None) };
+    let or_none = |oid: Option<pg_sys::Oid>| oid.unwrap_or(pg_sys::InvalidOid);
+    queue.event_sequence = or_none(own_relation::own_sequence(queue.id, &sequence)?);
+    queue.table = or_none(own_relation::event_table(&queue.table_name)?);
     let missing = |object: &str| PgqError::Corrupt {
         queue: name.to_display(),
         problem: format!("its {object} does not exist"),

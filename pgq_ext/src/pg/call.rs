@@ -18,6 +18,8 @@ pub(crate) enum Returned {
     Bool(bool),
     /// `bigint`.
     Int8(i64),
+    /// `oid` or `regclass`.
+    Oid(pg_sys::Oid),
     /// `text`.
     Text(Text),
     /// The row that a trigger gives back.
@@ -114,6 +116,7 @@ impl Call {
         match result {
             Ok(Returned::Bool(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Int8(value)) => pg_sys::Datum::from(value),
+            Ok(Returned::Oid(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Text(text)) => text.datum(),
             Ok(Returned::Row(row)) => row.datum(),
             Ok(Returned::Done) => pg_sys::Datum::null(),

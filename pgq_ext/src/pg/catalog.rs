@@ -3,6 +3,9 @@
 use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+use super::ports::{self, raw};
 
 /// Oid of a table, view, index or sequence; None when there is none of this name.
 pub(crate) fn relation_oid(schema: &CStr, name: &CStr) -> Option<pg_sys::Oid> {
@@ -11,6 +14,71 @@ pub(crate) fn relation_oid(schema: &CStr, name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: as above; nothing is in schema InvalidOid.
     let oid = unsafe { pg_sys::get_relname_relid(name.as_ptr(), schema) };
     (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// `relkind`; None when there is no such relation.
+pub(crate) fn relation_kind(relation: pg_sys::Oid) -> Option<u8> {
+    relation_facts(relation, |form| u8::try_from(form.relkind).unwrap_or(0))
+}
+
+/// The owner; None when there is no such relation.
+pub(crate) fn relation_owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    relation_facts(relation, |form| form.relowner)
+}
+
+/// Owner of the schema that a relation is in.
+pub(crate) fn schema_owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let schema = relation_facts(relation, |form| form.relnamespace)?;
+    facts(pg_sys::SysCacheIdentifier::NAMESPACEOID, schema, |form| {
+        // SAFETY: a row of pg_namespace.
+        unsafe { (*form.cast::<pg_sys::FormData_pg_namespace>()).nspowner }
+    })
+}
+
+fn relation_facts<R>(
+    relation: pg_sys::Oid,
+    read: impl FnOnce(&pg_sys::FormData_pg_class) -> R,
+) -> Option<R> {
+    facts(pg_sys::SysCacheIdentifier::RELOID, relation, |form| {
+        // SAFETY: a row of pg_class.
+        read(unsafe { &*form.cast::<pg_sys::FormData_pg_class>() })
+    })
+}
+
+/// Look at the row with this oid in a system cache whose key is the oid; `read` must not call PostgreSQL.
+fn facts<R>(
+    cache: pg_sys::SysCacheIdentifier::Type,
+    oid: pg_sys::Oid,
+    read: impl FnOnce(*const std::ffi::c_char) -> R,
+) -> Option<R> {
+    // SAFETY: the key of these caches is an oid.
+    let tuple =
+        unsafe { pg_sys::SearchSysCache1(ports::cache_id(cache), pg_sys::Datum::from(oid)) };
+    if tuple.is_null() {
+        return None;
+    }
+    // SAFETY: pinned until it is released below.
+    let result = read(unsafe { pg_sys::GETSTRUCT(tuple) }.cast_const());
+    // SAFETY: found above.
+    unsafe { pg_sys::ReleaseSysCache(tuple) };
+    Some(result)
+}
+
+/// Whether a table inherits from another, directly or through others.
+pub(crate) fn inherits(child: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
+    // SAFETY: a missing relation has no row type, and no row type has no parents. Nothing in the section has a destructor.
+    unsafe {
+        let (child, parent) = (pg_sys::get_rel_type_id(child), pg_sys::get_rel_type_id(parent));
+        child != pg_sys::InvalidOid
+            && parent != pg_sys::InvalidOid
+            && pg_guard_ffi_boundary(|| raw::typeInheritsFrom(child, parent))
+    }
+}
+
+/// Whether a role is a superuser; false when there is none.
+pub(crate) fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks the role up.
+    unsafe { pg_sys::superuser_arg(role) }
 }
 
 /// Schema and name of a relation as they stand in SQL; empty when there is no such relation.
@@ -39,13 +107,29 @@ pub(crate) struct QualifiedName {
 impl QualifiedName {
     /// Take apart a name as PgQ stores it, unquoted: the first dot separates the two. None without one.
     pub(crate) fn split(stored: &str) -> Option<Self> {
-        let (schema, name) = stored.split_once('.')?;
+        Self::split_bytes(stored.as_bytes())
+    }
+
+    /// The same for a name in the database's encoding.
+    pub(crate) fn split_bytes(stored: &[u8]) -> Option<Self> {
+        let dot = stored.iter().position(|&byte| byte == b'.')?;
+        let (schema, name) = (stored.get(..dot)?, stored.get(dot + 1..)?);
         Some(Self { schema: CString::new(schema).ok()?, name: CString::new(name).ok()? })
     }
 
     /// Oid of the relation; None when there is none of this name.
     pub(crate) fn oid(&self) -> Option<pg_sys::Oid> {
         relation_oid(&self.schema, &self.name)
+    }
+
+    /// The same for a relation that the current user reaches by its name. Error: 42501 no right to use the schema.
+    pub(crate) fn oid_for_user(&self) -> Option<pg_sys::Oid> {
+        // SAFETY: C strings; a missing schema gives InvalidOid, and nothing is in that.
+        let oid = unsafe {
+            let schema = pg_sys::LookupExplicitNamespace(self.schema.as_ptr(), true);
+            pg_sys::get_relname_relid(self.name.as_ptr(), schema)
+        };
+        (oid != pg_sys::InvalidOid).then_some(oid)
     }
 
     /// The name as it stands in SQL.

@@ -4,6 +4,7 @@ use super::call::c_functions;
 use crate::batch::{events, sql, waiting};
 use crate::event::{functions, queue_cache};
 use crate::trigger::functions as trigger;
+use crate::{lock, own_relation};
 
 c_functions! {
     /// `pgq.insert_event(text, text, text)`
@@ -26,6 +27,20 @@ c_functions! {
     pgq_find_waiting, pg_finfo_pgq_find_waiting => waiting::find_waiting;
     /// `pgq._last_value(regclass)`
     pgq_last_value, pg_finfo_pgq_last_value => functions::last_value;
+    /// `pgq._event_table(text)`
+    pgq_event_table, pg_finfo_pgq_event_table => own_relation::event_table_function;
+    /// `pgq._own_sequence(integer, text)`
+    pgq_own_sequence, pg_finfo_pgq_own_sequence => own_relation::own_sequence_function;
+    /// `pgq._sequence_value(integer, text)`
+    pgq_sequence_value, pg_finfo_pgq_sequence_value => own_relation::sequence_value;
+    /// `pgq.seq_getval(text)`
+    pgq_seq_getval, pg_finfo_pgq_seq_getval => own_relation::seq_getval;
+    /// `pgq._lock(text, integer)`
+    pgq_lock, pg_finfo_pgq_lock => lock::lock_function;
+    /// `pgq._lock_shared(text, integer)`
+    pgq_lock_shared, pg_finfo_pgq_lock_shared => lock::lock_shared;
+    /// `pgq._try_lock(text, integer)`
+    pgq_try_lock, pg_finfo_pgq_try_lock => lock::try_lock;
     /// `pgq._queue_changed()`
     pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
     /// `pgq.logutriga()`

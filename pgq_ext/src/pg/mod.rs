@@ -19,6 +19,7 @@ pub(crate) mod hot;
 pub(crate) mod index_scan;
 pub(crate) mod invalidation;
 pub(crate) mod load;
+pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod plan;
 pub(crate) mod ports;

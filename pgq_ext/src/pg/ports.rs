@@ -184,7 +184,7 @@ pub(super) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CSt
     }
 }
 
-/// C functions as they are, for sections that are guarded as a whole (`hot.rs`).
+/// C functions as they are, for sections that are guarded as a whole, and those that pgrx does not know.
 pub(super) mod raw {
     use std::ffi::c_int;
 
@@ -202,6 +202,7 @@ pub(super) mod raw {
         pub(in super::super) fn GetCurrentSubTransactionId() -> SubTransactionId;
         pub(in super::super) fn GetCurrentTransactionStartTimestamp() -> TimestampTz;
         pub(in super::super) fn GetUserId() -> Oid;
+        pub(in super::super) fn typeInheritsFrom(subclass: Oid, superclass: Oid) -> bool;
         pub(in super::super) fn GetCurrentCommandId(used: bool) -> CommandId;
         pub(in super::super) fn relation_open(relation: Oid, lock: LOCKMODE) -> Relation;
         pub(in super::super) fn try_relation_open(relation: Oid, lock: LOCKMODE) -> Relation;

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::{heap, ports};
+
 /// Advance a sequence as the current user; the new value. Errors: 42501, 25006, 2200H, as `nextval` has them.
 pub(crate) fn nextval(sequence: pg_sys::Oid) -> i64 {
     // SAFETY: nextval_oid takes one non-null oid.
@@ -20,9 +22,21 @@ struct SequenceRow {
 
 /// Last value of a sequence, which is not advanced; None before its first value, or if the relation is no sequence.
 ///
-/// Unlike `pg_sequence_last_value` it gives its lock back at once: a transaction that looks at a thousand sequences does not
-/// hold a thousand locks. Errors: XX000 no such relation.
+/// Errors: XX000 no such relation.
 pub(crate) fn last_value(sequence: pg_sys::Oid) -> Option<i64> {
+    read(sequence, false).and_then(|(value, is_called)| is_called.then_some(value))
+}
+
+/// `last_value` as `select` shows it; None if the relation is no sequence. Raises 42501 unless the current user may select from it.
+pub(crate) fn current_value(sequence: pg_sys::Oid) -> Option<i64> {
+    read(sequence, true).map(|(value, _)| value)
+}
+
+/// `last_value` and `is_called`.
+///
+/// Unlike `pg_sequence_last_value` it gives its lock back at once: a transaction that looks at a thousand sequences does not
+/// hold a thousand locks.
+fn read(sequence: pg_sys::Oid, checks_privilege: bool) -> Option<(i64, bool)> {
     let lock = i32::try_from(pg_sys::AccessShareLock).unwrap_or(0);
     // SAFETY: an error leaves through pgrx's guard, and transaction abort closes what is open. The relation stays open and
     // locked while its row is read; a sequence has one row of this layout, which is the first item of its first page.
@@ -30,13 +44,16 @@ pub(crate) fn last_value(sequence: pg_sys::Oid) -> Option<i64> {
         let relation = pg_sys::relation_open(sequence, lock);
         let mut value = None;
         if u8::try_from((*(*relation).rd_rel).relkind) == Ok(pg_sys::RELKIND_SEQUENCE) {
+            if checks_privilege {
+                heap::check_privilege(relation, sequence, ports::SELECT);
+            }
             let buffer = pg_sys::ReadBuffer(relation, 0);
             pg_sys::LockBuffer(buffer, i32::try_from(pg_sys::BUFFER_LOCK_SHARE).unwrap_or(0));
             let page = pg_sys::BufferGetPage(buffer);
             let item = pg_sys::PageGetItemId(page, 1);
             let tuple = pg_sys::PageGetItem(page, item).cast::<pg_sys::HeapTupleHeaderData>();
             let row = tuple.byte_add(usize::from((*tuple).t_hoff)).cast::<SequenceRow>();
-            value = (*row).is_called.then_some((*row).last_value);
+            value = Some(((*row).last_value, (*row).is_called));
             pg_sys::UnlockReleaseBuffer(buffer);
         }
         pg_sys::relation_close(relation, lock);

@@ -20,9 +20,9 @@ declare
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
-        perform pg_advisory_xact_lock(1885827444, v_queue_id);
+        perform pgq._lock('ticks', v_queue_id);
         -- Nobody registers meanwhile. With that the row needs no stronger lock, and foreign keys can look at it.
-        perform pg_advisory_xact_lock(1885827442, v_queue_id);
+        perform pgq._lock('rotation', v_queue_id);
     end if;
     select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for no key update;
     if not found then
@@ -42,21 +42,24 @@ begin
         end if;
     end if;
 
-    -- The children first; a name whose table is gone already gives NULL.
+    -- The children first. What is gone already is left out.
     for v_relation in
         select pgq._event_table(v_queue.queue_data_pfx || n.suffix)
           from (select 0 as place, '_' || i as suffix from generate_series(0, v_queue.queue_ntables - 1) i
                  union all
                 select 1, '') n
+         where to_regclass(pgq.quote_fqname(v_queue.queue_data_pfx || n.suffix)) is not null
          order by n.place
     loop
-        continue when v_relation is null;
         execute format('drop table %s', v_relation);
     end loop;
     delete from pgq.tick t where t.tick_queue = v_queue.queue_id;
     delete from pgq.retry_queue r where r.ev_queue = v_queue.queue_id;
-    foreach v_relation in array array[pgq._own_sequence(v_queue.queue_tick_seq), pgq._own_sequence(v_queue.queue_event_seq)] loop
-        continue when v_relation is null;
+    for v_relation in
+        select pgq._own_sequence(v_queue.queue_id, s.name)
+          from unnest(array[v_queue.queue_tick_seq, v_queue.queue_event_seq]) s (name)
+         where to_regclass(pgq.quote_fqname(s.name)) is not null
+    loop
         execute format('drop sequence %s', v_relation);
     end loop;
     delete from pgq.queue q where q.queue_id = v_queue.queue_id;

@@ -28,7 +28,7 @@ begin
     end if;
 
     if v_id is null then
-        v_id := nextval(pgq.quote_fqname(v_sub.queue_event_seq)::regclass);
+        v_id := nextval(pgq._own_sequence(v_sub.sub_queue, v_sub.queue_event_seq));
     end if;
     insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
                                  ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)

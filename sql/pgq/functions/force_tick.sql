@@ -19,7 +19,7 @@ begin
        and not q.queue_external_ticker
        and not q.queue_ticker_paused;
     if found then
-        v_seq := pgq.quote_fqname(v_queue.queue_event_seq)::regclass;
+        v_seq := pgq._own_sequence(v_queue.queue_id, v_queue.queue_event_seq);
         perform setval(v_seq, nextval(v_seq) + v_queue.queue_ticker_max_count * 2::bigint + 1000);
         -- A worker that looks less often, because nothing has happened for a while, looks again.
         perform pgq._mark_dirty(v_queue.queue_id);

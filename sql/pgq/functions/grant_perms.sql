@@ -50,9 +50,9 @@ begin
         raise exception 'Queue not found' using errcode = '42704';
     end if;
 
-    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_tick_seq));
-    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_event_seq));
-    execute format('grant usage on sequence %s to pgq_admin', pgq._own_sequence(v_queue.queue_event_seq));
+    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_id, v_queue.queue_tick_seq));
+    execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_id, v_queue.queue_event_seq));
+    execute format('grant usage on sequence %s to pgq_admin', pgq._own_sequence(v_queue.queue_id, v_queue.queue_event_seq));
 
     for v_table in
         select pgq._event_table(v_queue.queue_data_pfx || n.suffix)

@@ -68,11 +68,11 @@ returns setof record as $$
      where s.oid is null
     union all
     select s.queue_name, 'warning', 'sequence_near_end',
-           format('sequence %s is at %s of %s', s.name, pg_sequence_last_value(s.oid), d.seqmax), null,
+           format('sequence %s is at %s of %s', s.name, pgq._last_value(s.oid), d.seqmax), null,
            'Plan a new queue, or a new numbering, before it ends.'
       from sequence s
       join pg_sequence d on d.seqrelid = s.oid
-     where pg_sequence_last_value(s.oid) > d.seqmax / 10 * 9
+     where pgq._last_value(s.oid) > d.seqmax / 10 * 9
     union all
     select null, 'warning', 'dead_rows',
            format('%s has %s dead rows besides %s live ones', c.oid::regclass, pg_stat_get_dead_tuples(c.oid), pg_stat_get_live_tuples(c.oid)),

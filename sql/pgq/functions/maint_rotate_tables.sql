@@ -16,11 +16,11 @@ declare
     v_lowest   bigint;
     v_xmin     bigint;
     v_next     integer;
-    v_table    text;
+    v_table    regclass;
 begin
     -- In a statement of its own, so that what follows sees what the last holder did.
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_queue_name;
-    if not found or not pg_try_advisory_xact_lock(1885827442, v_queue_id) then
+    if not found or not pgq._try_lock('rotation', v_queue_id) then
         return 0;
     end if;
 
@@ -60,7 +60,7 @@ begin
     end if;
 
     v_next := (v_queue.queue_cur_table + 1) % v_queue.queue_ntables;
-    v_table := pgq.quote_fqname(v_queue.queue_data_pfx || '_' || v_next);
+    v_table := pgq._event_table(v_queue.queue_data_pfx || '_' || v_next);
     begin
         execute format('lock table %s in access exclusive mode nowait', v_table);
         execute format('truncate %s', v_table);
@@ -107,7 +107,7 @@ begin
     for v_pending in
         select q.queue_id from pgq.queue q where q.queue_switch_step2 is null order by q.queue_id
     loop
-        if pg_try_advisory_xact_lock(1885827442, v_pending) then
+        if pgq._try_lock('rotation', v_pending) then
             v_locked := v_locked || v_pending;
         end if;
     end loop;

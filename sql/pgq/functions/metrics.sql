@@ -13,7 +13,7 @@ returns setof record as $$
                extract(epoch from now() - l.tick_time)::float8 as tick_age,
                l.tick_id,
                l.tick_event_seq,
-               pg_sequence_last_value(to_regclass(q.queue_event_seq)) as event_seq,
+               pgq._sequence_value(q.queue_id, q.queue_event_seq) as event_seq,
                extract(epoch from now() - q.queue_switch_time)::float8 as rotation_age,
                q.queue_ticker_paused,
                (select sum(pg_relation_size(to_regclass(q.queue_data_pfx || '_' || n)))

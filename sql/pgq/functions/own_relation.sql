@@ -1,56 +1,61 @@
--- pgq_admin may update pgq.queue, where the names of a queue's tables and sequences are. Functions that run as the owner and
--- grant, or drop, what is named there make sure first that it is part of a queue.
+-- pgq.queue has the names of a queue's tables and sequences. They are data: whoever could write them must not thereby choose what the
+-- owner's functions read, lock, advance, grant or drop. So every function that uses such a name asks here, as the library does for itself.
 
 create or replace function pgq._event_table(i_name text)
-returns regclass as $$
+returns regclass as 'MODULE_PATHNAME', 'pgq_event_table'
 -- ----------------------------------------------------------------------
 -- Function: pgq._event_table(1)
---      The table of that name, if it is an event table.
+--      The table of that name, if it is an event table: an ordinary table that inherits from pgq.event_template, and belongs,
+--      as its schema does, to the owner of pgq.queue or a superuser.
 -- Parameters: i_name - raw name, see pgq.quote_fqname
--- Returns: the table; NULL if there is none
--- Errors: XX001 it does not inherit from pgq.event_template
+-- Returns: the table; NULL for NULL
+-- Errors: 42P01 no such relation; XX001 it is something else
 -- ----------------------------------------------------------------------
-declare
-    v_table regclass := to_regclass(pgq.quote_fqname(i_name));
-begin
-    if v_table is not null and not exists (
-            with recursive parent (relid) as (
-                select v_table::oid
-                 union
-                select i.inhparent from parent p join pg_catalog.pg_inherits i on i.inhrelid = p.relid
-            )
-            select 1 from parent p where p.relid = 'pgq.event_template'::regclass and p.relid <> v_table) then
-        raise exception 'relation "%" is not an event table', i_name using errcode = 'XX001';
-    end if;
-    return v_table;
-end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+language c strict;
 
 comment on function pgq._event_table(text) is 'the table of that name, if it is an event table';
 
-create or replace function pgq._own_sequence(i_name text)
-returns regclass as $$
+create or replace function pgq._own_sequence(i_queue_id integer, i_name text)
+returns regclass as 'MODULE_PATHNAME', 'pgq_own_sequence'
 -- ----------------------------------------------------------------------
--- Function: pgq._own_sequence(1)
---      The sequence of that name, if it can be one of a queue.
--- Parameters: i_name - raw name, see pgq.quote_fqname
--- Returns: the sequence; NULL if there is none
--- Errors: XX001 it is not in schema pgq, or part of the extension itself
+-- Function: pgq._own_sequence(2)
+--      The sequence of that name, if it is one of the queue: its name begins with pgq.event_<queue id>_, and it belongs to the
+--      owner of pgq.queue or a superuser.
+-- Parameters: i_queue_id - the queue; i_name - raw name, see pgq.quote_fqname
+-- Returns: the sequence; NULL for NULL
+-- Errors: 42P01 no such relation; XX001 it is something else
+-- ----------------------------------------------------------------------
+language c strict;
+
+comment on function pgq._own_sequence(integer, text) is 'the sequence of that name, if it is one of the queue';
+
+create or replace function pgq._sequence_value(i_queue_id integer, i_name text)
+returns bigint as 'MODULE_PATHNAME', 'pgq_sequence_value'
+-- ----------------------------------------------------------------------
+-- Function: pgq._sequence_value(2)
+--      How far a sequence of the queue has given out ids, for those who look at all queues: one that is broken stops nobody.
+-- Parameters: as pgq._own_sequence(2)
+-- Returns: last value; NULL before the first, and if there is no such sequence or it is none of the queue
+-- ----------------------------------------------------------------------
+language c strict;
+
+comment on function pgq._sequence_value(integer, text) is 'last value of a sequence of the queue; NULL: none';
+
+create or replace function pgq._move_sequence(i_queue_id integer, i_name text, i_value bigint)
+returns void as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._move_sequence(3)
+--      Set a sequence of the queue forward, never back.
+-- Parameters: as pgq._own_sequence(2); i_value - what has been given out elsewhere
+-- Errors: as pgq._own_sequence(2)
 -- ----------------------------------------------------------------------
 declare
-    v_sequence regclass := to_regclass(pgq.quote_fqname(i_name));
+    v_sequence regclass := pgq._own_sequence(i_queue_id, i_name);
 begin
-    if v_sequence is not null and not exists (
-            select 1
-              from pg_catalog.pg_class c
-             where c.oid = v_sequence
-               and c.relkind = 'S'
-               and c.relnamespace = 'pgq'::regnamespace
-               and not exists (select 1 from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = 'e')) then
-        raise exception 'relation "%" is not a sequence of a queue', i_name using errcode = 'XX001';
+    if coalesce(pgq._last_value(v_sequence), 1) < i_value then
+        perform setval(v_sequence, i_value);
     end if;
-    return v_sequence;
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;
 
-comment on function pgq._own_sequence(text) is 'the sequence of that name, if it can be one of a queue';
+comment on function pgq._move_sequence(integer, text, bigint) is 'set a sequence of the queue forward, never back';

@@ -46,7 +46,7 @@ begin
         raise exception 'No such event queue' using errcode = '42704';
     end if;
     -- When this commits, no ticker is in the middle of a tick that it decided before.
-    perform pg_advisory_xact_lock(1885827444, v_queue_id);
+    perform pgq._lock('ticks', v_queue_id);
     update pgq.queue
        set queue_ticker_paused = i_paused
      where queue_id = v_queue_id

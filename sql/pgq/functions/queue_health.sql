@@ -106,7 +106,7 @@ returns setof record as $$
     with queue as materialized (
         select q.*, l.tick_time, l.tick_event_seq,
                now() - l.tick_time as lag,
-               pg_sequence_last_value(to_regclass(q.queue_event_seq)) as event_seq
+               pgq._sequence_value(q.queue_id, q.queue_event_seq) as event_seq
           from pgq.queue q
           left join lateral (
                    select t.tick_time, t.tick_event_seq
@@ -119,6 +119,7 @@ returns setof record as $$
           from pg_locks h
          where h.locktype = 'advisory'
            and h.classid = 1885827444::oid
+           and h.objsubid = 3 -- see lock.sql
            and h.granted
            and h.database = (select oid from pg_database where datname = current_database())
          group by 1

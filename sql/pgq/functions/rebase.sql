@@ -27,8 +27,8 @@ begin
         select q.queue_id from pgq.queue q order by q.queue_id
     loop
         if pgq._is_foreign(v_queue_id) then
-            perform pg_advisory_xact_lock(1885827444, v_queue_id);
-            perform pg_advisory_xact_lock(1885827442, v_queue_id);
+            perform pgq._lock('ticks', v_queue_id);
+            perform pgq._lock('rotation', v_queue_id);
             if pgq._is_foreign(v_queue_id) then
                 perform pgq._rebase_queue(v_queue_id);
                 v_count := v_count + 1;
@@ -55,7 +55,7 @@ returns setof text as $$
 --      Event tables that batches are read from: the current and the previous one.
 -- Returns: quoted names
 -- ----------------------------------------------------------------------
-    select distinct pgq.quote_fqname(q.queue_data_pfx || '_' || n)
+    select distinct pgq._event_table(q.queue_data_pfx || '_' || n)::text
       from pgq.queue q,
            unnest(array[q.queue_cur_table, (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables]) n
      where q.queue_id = i_queue_id;
@@ -274,8 +274,8 @@ begin
                                      then greatest(v_own, txid_snapshot_xmax(v_now)) end
      where queue_id = i_queue_id;
 
-    perform pgq.seq_setval(v_queue.queue_tick_seq, v_ticks[v_n]);
-    perform pgq.seq_setval(v_queue.queue_event_seq, (
+    perform pgq._move_sequence(i_queue_id, v_queue.queue_tick_seq, v_ticks[v_n]);
+    perform pgq._move_sequence(i_queue_id, v_queue.queue_event_seq, (
         select max(t.tick_event_seq) from pgq.tick t where t.tick_queue = i_queue_id));
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;

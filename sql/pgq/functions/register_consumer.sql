@@ -21,7 +21,7 @@ begin
     if not found then
         raise exception 'Event queue not created yet' using errcode = '42704';
     end if;
-    perform pg_advisory_xact_lock_shared(1885827442, v_queue_id);
+    perform pgq._lock_shared('rotation', v_queue_id);
     perform 1 from pgq.queue q where q.queue_id = v_queue_id;
     if not found then -- dropped while this call waited
         raise exception 'Event queue not created yet' using errcode = '42704';

@@ -1,19 +1,13 @@
 create or replace function pgq.seq_getval(i_seq_name text)
-returns bigint as $$
+returns bigint as 'MODULE_PATHNAME', 'pgq_seq_getval'
 -- ----------------------------------------------------------------------
 -- Function: pgq.seq_getval(1)
 --      Last value of a sequence, which is not advanced. A fresh sequence reports 1, as it does after its first value.
 -- Parameters: i_seq_name - raw name, see pgq.quote_fqname
 -- Returns: last value
--- Errors: 42P01 no such sequence
+-- Errors: 42P01 no such sequence; 42809 not a sequence: a view's functions must not run here; 42501 no right to read it
 -- ----------------------------------------------------------------------
-declare
-    v_value bigint;
-begin
-    execute 'select last_value from ' || pgq.quote_fqname(i_seq_name) into v_value;
-    return v_value;
-end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+language c strict;
 
 comment on function pgq.seq_getval(text) is 'last value of a sequence, without advancing it';
 
@@ -63,7 +57,7 @@ returns integer as $$
 --      schema/config_dump.sql), so after a restore they start at 1 again. That is noticed here, and repaired.
 -- Parameters: i_table - queue, consumer or subscription
 -- Returns: a number that no row has, and for subscriptions none that an event still names as its owner
--- Locks: advisory lock (1885827433, 0) when the sequence has to be repaired
+-- Locks: lock (ids, 0) when the sequence has to be repaired
 -- ----------------------------------------------------------------------
 declare
     v_sequence text;
@@ -90,7 +84,7 @@ begin
     end if;
 
     -- Two sessions that set the sequence to the same value would get the same number.
-    perform pg_advisory_xact_lock(1885827433, 0);
+    perform pgq._lock('ids', 0);
     if i_table = 'subscription' then
         v_used := 'select greatest((select max(sub_id) from pgq.subscription),'
                   ' (select max(ev_owner) from pgq.retry_queue), (select max(ev_owner) from pgq.event_template))';

@@ -11,7 +11,7 @@ begin
     return query
     select x.queue_id
       from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
-                   pgq._last_value(to_regclass(q.queue_event_seq)) as value,
+                   pgq._sequence_value(q.queue_id, q.queue_event_seq) as value,
                    greatest(now() - l.tick_time, l.tick_time - now()) as lag,
                    l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot
               from pgq.queue q
@@ -98,7 +98,7 @@ declare
     v_due   boolean;
 begin
     -- The sequence first: events that it counts and the snapshot does not see yet are counted in vain, not missed.
-    select q.*, pgq._last_value(pgq.quote_fqname(q.queue_event_seq)::regclass) as seq
+    select q.*, pgq._last_value(pgq._own_sequence(q.queue_id, q.queue_event_seq)) as seq
       into v_queue
       from pgq.queue q
      where q.queue_id = i_queue_id;
@@ -203,7 +203,7 @@ declare
     v_tick_id bigint;
 begin
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
-    values (i_queue_id, nextval(pgq.quote_fqname(i_tick_seq)::regclass), now(), i_snapshot, i_event_seq)
+    values (i_queue_id, nextval(pgq._own_sequence(i_queue_id, i_tick_seq)), now(), i_snapshot, i_event_seq)
     returning tick_id
          into v_tick_id;
     if current_setting('synchronous_commit') = 'off' then
@@ -225,7 +225,7 @@ returns boolean as $$
 -- Returns: true if there is one, or if there may be one
 -- ----------------------------------------------------------------------
 declare
-    v_value bigint := pg_sequence_last_value(pgq.quote_fqname(i_tick_seq)::regclass);
+    v_value bigint := pg_sequence_last_value(pgq._own_sequence(i_queue_id, i_tick_seq));
 begin
     if v_value <= i_last_tick then
         return false;

@@ -15,7 +15,7 @@ begin
         select string_agg(
                    format('select e.ev_txid, e.ev_id, %s as is_current from %s e'
                           ' where e.ev_txid %s and pg_catalog.txid_visible_in_snapshot(e.ev_txid, $1)',
-                          t.is_current::text, pgq.quote_fqname(q.queue_data_pfx || '_' || t.number), r.condition),
+                          t.is_current::text, pgq._event_table(q.queue_data_pfx || '_' || t.number), r.condition),
                    E'\nunion all\n')
           from pgq.queue q,
                lateral (

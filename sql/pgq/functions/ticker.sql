@@ -1,5 +1,5 @@
 -- Ticks of one queue are laid one ticker at a time, in the order of their snapshots: whoever lays one holds the
--- queue's ticker lock, the advisory lock (1885827444, queue_id), until the end of the transaction, and takes it in
+-- queue's ticker lock, pgq._lock('ticks', queue_id), until the end of the transaction, and takes it in
 -- a statement before the one whose snapshot goes into the tick.
 
 create or replace function pgq.ticker(i_queue_name text, i_tick_id bigint, i_orig_timestamp timestamptz, i_event_seq bigint)
@@ -23,7 +23,7 @@ declare
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_queue_name;
     if found then
-        perform pg_advisory_xact_lock(1885827444, v_queue_id);
+        perform pgq._lock('ticks', v_queue_id);
     end if;
     select *
       into v_queue
@@ -38,8 +38,8 @@ begin
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
     values (v_queue.queue_id, i_tick_id, i_orig_timestamp, i_event_seq);
 
-    perform pgq.seq_setval(v_queue.queue_tick_seq, i_tick_id);
-    perform pgq.seq_setval(v_queue.queue_event_seq, i_event_seq);
+    perform pgq._move_sequence(v_queue.queue_id, v_queue.queue_tick_seq, i_tick_id);
+    perform pgq._move_sequence(v_queue.queue_id, v_queue.queue_event_seq, i_event_seq);
     return i_tick_id;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
@@ -75,7 +75,7 @@ begin
         raise exception 'Ticker has been paused for this queue' using errcode = '55000';
     end if;
 
-    perform pg_advisory_xact_lock(1885827444, v_queue.queue_id);
+    perform pgq._lock('ticks', v_queue.queue_id);
     return pgq._tick(v_queue.queue_id, false);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
@@ -104,7 +104,7 @@ begin
         for v_queue in
             select q.queue_id from pgq.queue q where q.queue_id = any (v_due) order by q.queue_name
         loop
-            continue when not pg_try_advisory_xact_lock(1885827444, v_queue.queue_id);
+            continue when not pgq._try_lock('ticks', v_queue.queue_id);
             if pgq._tick(v_queue.queue_id, false) is not null then
                 v_count := v_count + 1;
             end if;
@@ -125,7 +125,7 @@ begin
          order by q.queue_name
     loop
         begin
-            continue when not pg_try_advisory_xact_lock(1885827444, v_queue.queue_id);
+            continue when not pgq._try_lock('ticks', v_queue.queue_id);
             if pgq._tick(v_queue.queue_id, false) is not null then
                 v_count := v_count + 1;
             end if;
@@ -168,7 +168,7 @@ begin
         return null;
     end if;
 
-    perform pg_advisory_xact_lock(1885827444, v_queue.queue_id);
+    perform pgq._lock('ticks', v_queue.queue_id);
     return pgq._tick(v_queue.queue_id, true);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;

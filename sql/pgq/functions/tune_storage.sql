@@ -19,7 +19,7 @@ begin
 
     for i in 0 .. v_queue.queue_ntables - 1 loop
         execute format('alter table %s set (fillfactor = 100, autovacuum_enabled = off, toast.autovacuum_enabled = off)',
-                       pgq.quote_fqname(v_queue.queue_data_pfx || '_' || i));
+                       pgq._event_table(v_queue.queue_data_pfx || '_' || i));
     end loop;
     return 1;
 end;

@@ -58,7 +58,7 @@ returns setof record as $$
                clock_timestamp() - l.tick_time >
                    q.queue_ticker_max_lag + interval '1 second'
                    + case
-                         when pg_sequence_last_value(to_regclass(q.queue_event_seq)) > l.tick_event_seq then interval '0'
+                         when pgq._sequence_value(q.queue_id, q.queue_event_seq) > l.tick_event_seq then interval '0'
                          else q.queue_ticker_idle_period
                      end as is_overdue,
                q.queue_ticker_idle_period

@@ -73,6 +73,10 @@ grant execute on function
     pgq.maint_tables_to_vacuum(),
     pgq.maint_operations(),
     pgq._function_exists(text, text),
+    pgq._table_exists(text, text),
+    pgq._is_part_of(regclass, oid, oid, oid),
+    pgq._event_table(text),
+    pgq._try_lock(text, integer),
     pgq.upgrade_schema(),
     pgq.rebase(),
     pgq.grant_perms(text),
@@ -94,7 +98,14 @@ to pgq_admin;
 revoke all on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue
     from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
-grant select, insert, update, delete on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to pgq_admin;
+grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
+-- Not the names of tables and sequences, nor the number that they go with: only pgq.create_queue() writes those.
+grant select, delete on pgq.queue to pgq_admin;
+grant update (
+    queue_name, queue_ntables, queue_cur_table, queue_rotation_period, queue_switch_step1, queue_switch_step2,
+    queue_switch_time, queue_external_ticker, queue_disable_insert, queue_ticker_paused, queue_ticker_max_count,
+    queue_ticker_max_lag, queue_ticker_idle_period, queue_per_tx_limit, queue_extra_maint, queue_batch_max_count)
+on pgq.queue to pgq_admin;
 grant select on pgq.event_template to pgq_reader;
 grant select, insert, truncate on pgq.event_template to pgq_admin;
 grant select, insert, update, delete on pgq.retry_queue to pgq_admin;

@@ -84,9 +84,10 @@ begin
         end if;
         perform pgq_node._lock_events(i_queue_name);
         -- The queue's ticker lock: a ticker that began before step 1 may be about to take the next id.
-        perform pg_advisory_xact_lock(1885827444, queue.queue_id);
-        last_tick := nextval(queue.queue_tick_seq);
-        perform pgq.ticker(i_queue_name, last_tick, current_timestamp, nextval(queue.queue_event_seq));
+        perform pgq._lock('ticks', queue.queue_id);
+        last_tick := nextval(pgq._own_sequence(queue.queue_id, queue.queue_tick_seq));
+        perform pgq.ticker(i_queue_name, last_tick, current_timestamp,
+                           nextval(pgq._own_sequence(queue.queue_id, queue.queue_event_seq)));
         ret_note := 'Step 2: Inserted last tick: ' || i_queue_name;
     when 3 then
         select w.top_tick into last_tick from pgq_node._watermarks(i_queue_name) w;
@@ -230,7 +231,7 @@ begin
        set queue_disable_insert = false,
            queue_external_ticker = false
      where q.queue_name = i_queue_name;
-    perform pgq.seq_setval(queue.queue_tick_seq, top_tick);
+    perform pgq._move_sequence(queue.queue_id, queue.queue_tick_seq, top_tick);
     update pgq_node.node_info n
        set node_type = 'root'
      where n.queue_name = i_queue_name;
@@ -264,7 +265,7 @@ declare
     prefix text;
 begin
     select q.queue_data_pfx into prefix from pgq.queue q where q.queue_name = i_queue_name;
-    execute format('lock table %s in exclusive mode', pgq.quote_fqname(prefix));
+    execute format('lock table %s in exclusive mode', pgq._event_table(prefix));
 end;
 $$;
 comment on function pgq_node._lock_events(text) is 'internal: keep writers out of a queue''s event tables';
@@ -288,8 +289,8 @@ declare
     last_id bigint;
 begin
     select q.* into queue from pgq.queue q where q.queue_name = i_queue_name;
-    execute format('select max(ev_id) from %s', pgq.quote_fqname(queue.queue_data_pfx)) into last_id;
-    return greatest(last_id, pgq.seq_getval(queue.queue_event_seq));
+    execute format('select max(ev_id) from %s', pgq._event_table(queue.queue_data_pfx)) into last_id;
+    return greatest(last_id, pgq._sequence_value(queue.queue_id, queue.queue_event_seq), 1);
 end;
 $$;
 comment on function pgq_node._last_event_id(text) is 'internal: highest event id of a queue';

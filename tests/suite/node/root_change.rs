@@ -137,7 +137,7 @@ fn while_the_ticker_lock_is_held(database: &Scratch, held: &str, waiting: &str) 
         let (mut holder, mut watch) = (database.connect(), database.connect());
         run(
             &mut holder,
-            "begin; select pg_advisory_xact_lock(1885827444, queue_id) from pgq.queue where queue_name = 'q'",
+            "begin; select pgq._lock('ticks', queue_id) from pgq.queue where queue_name = 'q'",
         );
         let answer = scope.spawn(|| row(&mut patient(database.connect()), waiting));
         let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";

@@ -7,16 +7,22 @@ use crate::companions::full;
 use crate::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 22] = [
+const UNPINNED: [(&str, &str); 29] = [
     ("pgq._announce", "C, no SQL"),
     ("pgq._batch_has_events", "C; as get_batch_events"),
+    ("pgq._event_table", "C, no SQL"),
     ("pgq._find_waiting", "C; waiting.sql is qualified"),
     ("pgq._full_xid", "expanded into its query, qualified"),
     ("pgq._has_ended", "names are qualified, no operators"),
     ("pgq._is_foreign_tick", "expanded into its query, qualified"),
     ("pgq._last_value", "C, no SQL"),
+    ("pgq._lock", "C, no SQL"),
+    ("pgq._lock_shared", "C, no SQL"),
     ("pgq._mark_dirty", "C, no SQL"),
+    ("pgq._own_sequence", "C, no SQL"),
     ("pgq._queue_changed", "C, no SQL"),
+    ("pgq._sequence_value", "C, no SQL"),
+    ("pgq._try_lock", "C, no SQL"),
     ("pgq._window_tables", "expanded into its query, qualified"),
     ("pgq._worker_control", "C, no SQL"),
     ("pgq._worker_state", "C, no SQL"),
@@ -31,6 +37,7 @@ const UNPINNED: [(&str, &str); 22] = [
     ("pgq.insert_events", "as insert_event"),
     ("pgq.jsontriga", "C; expressions in its arguments are the caller's"),
     ("pgq.logutriga", "as jsontriga"),
+    ("pgq.seq_getval", "C, no SQL"),
     ("pgq.sqltriga", "as jsontriga"),
     ("pgq.wait_batch", "C, commits; its queries are qualified"),
 ];

@@ -123,7 +123,7 @@ fn a_lock_that_keeps_a_queue_from_ticking_is_named() {
         .unwrap();
     worker_pid(&mut client);
     let mut locker = cluster.connect("postgres");
-    locker.batch_execute("begin; select pg_advisory_xact_lock(1885827444, 1)").unwrap();
+    locker.batch_execute("begin; select pgq._lock('ticks', 1)").unwrap();
     assert!(
         wait_until(LONG, || findings(&mut client).contains(&"q|critical|tick_failed".to_owned()))
     );

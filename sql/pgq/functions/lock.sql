@@ -1,0 +1,35 @@
+-- Locks that keep tickers, rotation and registration apart, see docs/locks.md. pg_locks shows them as advisory locks, but they have
+-- a tag that SQL's own functions do not reach: whoever can merely connect cannot take them and hold everybody up.
+
+create or replace function pgq._lock(i_lock text, i_queue_id integer)
+returns void as 'MODULE_PATHNAME', 'pgq_lock'
+-- ----------------------------------------------------------------------
+-- Function: pgq._lock(2)
+--      Take a lock until the end of the transaction; wait for it.
+-- Parameters: i_lock - ticks, rotation or ids; i_queue_id - the queue
+-- Errors: 22023 no such lock; 22004 NULL
+-- ----------------------------------------------------------------------
+language c;
+
+comment on function pgq._lock(text, integer) is 'take a lock of a queue';
+
+create or replace function pgq._lock_shared(i_lock text, i_queue_id integer)
+returns void as 'MODULE_PATHNAME', 'pgq_lock_shared'
+-- ----------------------------------------------------------------------
+-- Function: pgq._lock_shared(2)
+--      The same together with others that share it.
+-- ----------------------------------------------------------------------
+language c;
+
+comment on function pgq._lock_shared(text, integer) is 'share a lock of a queue';
+
+create or replace function pgq._try_lock(i_lock text, i_queue_id integer)
+returns boolean as 'MODULE_PATHNAME', 'pgq_try_lock'
+-- ----------------------------------------------------------------------
+-- Function: pgq._try_lock(2)
+--      Take a lock until the end of the transaction, unless somebody else has it.
+-- Returns: true if it is taken
+-- ----------------------------------------------------------------------
+language c;
+
+comment on function pgq._try_lock(text, integer) is 'take a lock of a queue if it is free';

@@ -1,0 +1,132 @@
+//! What maintenance runs or reads because of its name is the extension's that has this name.
+
+use pgq_tests::{scratch_database, scratch_database_with_worker};
+use postgres::Client;
+
+use crate::query::{outcome, row, rows, run};
+
+/// Functions and tables under the names that maintenance knows, made by the current role.
+fn lay_out(client: &mut Client) {
+    run(
+        client,
+        "create schema pgq_node; create schema londiste; create schema pgq_ext; create schema txid;
+         grant usage on schema pgq_node, londiste, pgq_ext, txid to public;
+         create table londiste.ran (by_whom text); grant insert on londiste.ran to public;
+         create function pgq_node.maint_watermark(text) returns integer language plpgsql as
+             'begin insert into londiste.ran values (current_user); return 0; end';
+         create function londiste.root_check_seqs(text) returns integer language plpgsql as
+             'begin insert into londiste.ran values (current_user); return 0; end';
+         create function londiste.periodic_maintenance() returns integer language plpgsql as
+             'begin insert into londiste.ran values (current_user); return 0; end';
+         create table pgq_node.node_info (queue_name text, node_type text);
+         create table londiste.seq_info (queue_name text, local boolean);
+         create table pgq_ext.completed_tick (n int); create table pgq_node.local_state (n int); create table txid.epoch (n int);
+         insert into pgq_node.node_info values ('q', 'root'); insert into londiste.seq_info values ('q', true);
+         grant select on pgq_node.node_info, londiste.seq_info to public",
+    );
+}
+
+const FOREIGN: &str =
+    "select func_name || coalesce('(' || func_arg || ')', '') from pgq.maint_operations()
+                        where func_name !~ '^pgq[.]' order by 1";
+const ALL: [&str; 3] =
+    ["londiste.periodic_maintenance", "londiste.root_check_seqs(q)", "pgq_node.maint_watermark(q)"];
+
+#[test]
+fn schemas_that_anybody_made_are_not_maintained() {
+    let database = scratch_database();
+    let mut owner = database.connect();
+    let eve = format!("{}_eve", database.name());
+    run(
+        &mut owner,
+        &format!(
+            "create role {eve} login; grant create on database {} to {eve}; select pgq.create_queue('q')",
+            database.name()
+        ),
+    );
+    lay_out(&mut database.connect_as(&eve));
+    assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
+
+    // Views instead of the tables, which would run in the query that looks for work.
+    run(
+        &mut database.connect_as(&eve),
+        "drop table pgq_node.node_info, londiste.seq_info;
+         create function londiste.run() returns text language plpgsql as
+             $$ begin insert into londiste.ran values (current_user); return 'root'; end $$;
+         create view pgq_node.node_info as select 'q'::text as queue_name, londiste.run() as node_type;
+         create view londiste.seq_info as select londiste.run() as queue_name, true as local;
+         grant select on pgq_node.node_info, londiste.seq_info to public",
+    );
+    assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
+    assert_eq!(row(&mut owner, "select count(*) from londiste.ran"), "0");
+
+    // A function of the owner's among hers changes nothing, nor does one of hers in a schema of the owner's.
+    run(&mut owner, "alter function londiste.periodic_maintenance() owner to postgres");
+    assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
+    run(
+        &mut owner,
+        "alter schema londiste owner to postgres; alter schema pgq_node owner to postgres",
+    );
+    assert_eq!(rows(&mut owner, FOREIGN), ["londiste.periodic_maintenance"]);
+    run(
+        &mut owner,
+        "create function londiste.periodic_maintenance(integer default 1) returns integer language sql as 'select 0'",
+    );
+    run(
+        &mut owner,
+        &format!("alter function londiste.periodic_maintenance(integer) owner to {eve}"),
+    );
+    assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
+    run(&mut owner, &format!("drop owned by {eve} cascade; drop role {eve}"));
+}
+
+#[test]
+fn companions_are_maintained_as_extensions_and_from_plain_sql() {
+    let database = scratch_database();
+    let mut owner = database.connect();
+    run(
+        &mut owner,
+        "select pgq.create_queue('q'); create extension pgq_node;
+         select pgq_node.register_location('q', 'n', 'host=a', false);
+         select pgq_node.create_node('q', 'root', 'n', 'w', null, null, null)",
+    );
+    assert_eq!(rows(&mut owner, FOREIGN), ["pgq_node.maint_watermark(q)"]);
+    // Even if somebody else owns the schema: the members vouch for themselves.
+    let eve = format!("{}_eve", database.name());
+    run(&mut owner, &format!("create role {eve}; alter schema pgq_node owner to {eve}"));
+    assert_eq!(rows(&mut owner, FOREIGN), ["pgq_node.maint_watermark(q)"]);
+    // But not the functions that are another's.
+    run(&mut owner, &format!("alter function pgq_node.maint_watermark(text) owner to {eve}"));
+    assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
+    run(
+        &mut owner,
+        &format!("drop extension pgq_node; drop owned by {eve} cascade; drop role {eve}"),
+    );
+
+    lay_out(&mut owner);
+    assert_eq!(rows(&mut owner, FOREIGN), ALL);
+}
+
+/// The worker asks the same function; a round of it runs the owner's functions, and nobody else's.
+#[test]
+fn the_worker_runs_only_what_the_list_says() {
+    let database = scratch_database_with_worker();
+    let mut owner = database.connect();
+    let eve = format!("{}_eve", database.name());
+    run(
+        &mut owner,
+        &format!(
+            "create role {eve} login; grant create on database {} to {eve}; select pgq.create_queue('q')",
+            database.name()
+        ),
+    );
+    lay_out(&mut database.connect_as(&eve));
+    let mut admin = database.connect();
+    run(&mut admin, "set role pgq_admin");
+    assert_eq!(rows(&mut admin, FOREIGN), Vec::<String>::new());
+    assert_eq!(outcome(&mut admin, "select count(*) from pgq.maint_tables_to_vacuum()"), "0");
+    assert_eq!(row(&mut owner, "select pgq._table_exists('pgq_ext', 'completed_tick')"), "f");
+    assert_eq!(row(&mut owner, "select pgq._table_exists('pgq', 'tick')"), "t");
+    drop(admin);
+    run(&mut owner, &format!("drop owned by {eve} cascade; drop role {eve}"));
+}
