@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postgres::error::DbError;
+use postgres::error::{DbError, Severity};
 
 /// Logs notices. What a wait says is news to whoever waits in vain, and is logged as a warning, once.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ impl Notices {
     pub(crate) fn hear(&self, notice: &DbError) {
         let message = notice.message();
         let mut wait = self.lock();
-        let level = match notice.severity() {
-            "NOTICE" | "WARNING" if wait.lasts => {
+        let level = match notice.parsed_severity() {
+            Some(Severity::Notice | Severity::Warning) if wait.lasts => {
                 if wait.said.iter().any(|said| said == message) {
                     return;
                 }
@@ -30,8 +30,10 @@ impl Notices {
                 log::Level::Warn
             }
             // The answer says so as well, and becomes Error::BatchGone.
-            "WARNING" if message.starts_with("finish_batch: batch") => log::Level::Debug,
-            "WARNING" => log::Level::Warn,
+            Some(Severity::Warning) if message.starts_with("finish_batch: batch") => {
+                log::Level::Debug
+            }
+            Some(Severity::Warning) => log::Level::Warn,
             _ => log::Level::Debug,
         };
         drop(wait);

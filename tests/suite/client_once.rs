@@ -1,14 +1,16 @@
 //! `--once`: everything that was committed before the command started comes, and who waits in vain is told why.
 
-use std::process::Output;
+use std::io::Read;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use pgq_tests::{Scratch, Tree, scratch_database_with_worker};
+use pgq_tests::{Scratch, Tree, scratch_database_with_worker, wait_until};
 
 use crate::client_commands::json;
 use crate::client_program::{
     create_queue, database_on, dsn, insert_and_tick, pgq, run, stderr, succeed, target, value,
 };
-use crate::client_services::{Site, run_once};
+use crate::client_services::{Site, run_once, signal};
 
 fn consume(scratch: &Scratch) -> Output {
     run(scratch, &["consume", "q", "c", "--once"])
@@ -117,4 +119,33 @@ fn a_reader_without_rights_on_event_tables_gets_everything_too() {
     let reader = scratch.cluster().conninfo_as(scratch.name(), "pgq_once");
     let output = pgq(&["consume", "q", "c", "--once", "--dsn", &reader]).output().unwrap();
     assert_eq!(json(&String::from_utf8_lossy(&output.stdout)).len(), 1, "{}", stderr(&output));
+}
+
+#[test]
+fn who_waits_in_vain_is_told_why_once() {
+    let scratch = scratch_database_with_worker();
+    let mut client = scratch.connect();
+    succeed(&scratch, &["queue", "create", "q"]);
+    succeed(&scratch, &["consumer", "add", "q", "c"]);
+    succeed(&scratch, &["queue", "pause", "q"]);
+    let mut consumer = pgq(&["consume", "q", "c", "--wait", "0.5"])
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Several waits, each of which has the server say it.
+    let mut waits = std::collections::BTreeSet::new();
+    let began = "select query_start from pg_stat_activity where query ~ 'call pgq.wait_batch' and pid <> pg_backend_pid()
+                    and datname = current_database()";
+    assert!(wait_until(Duration::from_secs(60), || {
+        waits.insert(value(&mut client, began));
+        waits.len() > 4
+    }));
+    signal(&consumer, "INT");
+    let mut words = String::new();
+    consumer.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert!(consumer.wait().unwrap().success());
+    assert_eq!(words.matches("queue \"q\" is paused").count(), 1, "{words}");
+    assert!(words.contains("hint: Call pgq.resume_queue()"), "{words}");
 }

@@ -9,7 +9,7 @@ use super::output::Rows;
 /// Members of cooperative consumers (`pgq_coop`): they share the main consumer's number and are named after it.
 const MEMBERS: &str = "
 select q.queue_name as queue, mc.co_name as consumer, substr(c.co_name, length(mc.co_name) + 2) as member,
-       s.sub_batch as batch, date_trunc('milliseconds', now() - s.sub_active)::text as last_seen
+       s.sub_batch as batch, now() - s.sub_active as last_seen
   from pgq.subscription s
   join pgq.consumer c on c.co_id = s.sub_consumer
   join pgq.subscription m
@@ -41,7 +41,8 @@ impl Companions {
     pub(super) fn load(client: &mut Client) -> Result<Self, Error> {
         let members = has_extension(client, "pgq_coop")?
             .then(|| Rows::query(client, MEMBERS, &[]))
-            .transpose()?;
+            .transpose()?
+            .map(|rows| rows.of_kind("member"));
         let nodes = if may_call_node_health(client)? {
             Some(Rows::query(client, NODE_HEALTH, &[])?)
         } else if has_extension(client, "pgq_node")? && may_read_nodes(client)? {
@@ -49,6 +50,7 @@ impl Companions {
         } else {
             None
         };
+        let nodes = nodes.map(|rows| rows.of_kind("node"));
         Ok(Self { members, nodes })
     }
 

@@ -1,10 +1,9 @@
 //! `pgq consume`: print events, feed them to a program, or to an SQL function.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use pgq_client::{
     Backoff, BatchReport, Connector, Consumer, ConsumerBuilder, Error, Event, HandlerError,
     OnFailure, OpenBatch, Outcome, Stats, Stop, Work,
@@ -14,7 +13,8 @@ use postgres::types::Type;
 use serde::Serialize;
 
 use super::handler::ShellCommand;
-use super::output::{counted, progress, remark};
+use super::output::{counted, remark};
+use super::progress::Progress;
 use super::{Exit, Global, signals};
 
 /// Consume events.
@@ -41,7 +41,7 @@ pub(super) struct Consume {
     #[arg(long, value_name = "FUNCTION")]
     sql: Option<String>,
     /// What follows a failure of a single event
-    #[arg(long, value_enum, default_value_t = Failure::Retry)]
+    #[arg(long, value_enum, default_value_t = Failure::Retry, value_name = "WHAT")]
     on_failure: Failure,
     /// Seconds before the first retry; each further one takes twice as long, up to an hour
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
@@ -84,8 +84,9 @@ impl Consume {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
-        let bar = self.progress();
-        let mut consumer = self.builder(&stop, &bar)?.connect_to(global.connector()?)?;
+        let connector = global.connector()?;
+        let bar = self.progress(&connector);
+        let mut consumer = self.builder(&stop, &bar)?.connect_to(connector)?;
         if self.register {
             consumer.register()?;
         }
@@ -110,7 +111,7 @@ impl Consume {
                 consumer.run_batches(|batch| last.keep(batch_to_stdout(batch), true))?;
             }
         }
-        bar.finish_and_clear();
+        bar.finish();
         if let Some(failure) = last.failure {
             return Err(Error::Handler { event_id: None, source: failure }.into());
         }
@@ -122,14 +123,15 @@ impl Consume {
     }
 
     /// Standard output to a terminal shows the events themselves.
-    fn progress(&self) -> ProgressBar {
-        match self.exec.is_some() || self.sql.is_some() {
-            true => progress(None, "consumed"),
-            false => ProgressBar::hidden(),
+    fn progress(&self, connector: &Connector) -> Progress {
+        if self.exec.is_none() && self.sql.is_none() {
+            return Progress::hidden();
         }
+        let total = self.once.then(|| pending(connector, &self.queue, &self.consumer)).flatten();
+        Progress::new(total, "consumed")
     }
 
-    fn builder(&self, stop: &Stop, bar: &ProgressBar) -> Result<ConsumerBuilder, Error> {
+    fn builder(&self, stop: &Stop, bar: &Progress) -> Result<ConsumerBuilder, Error> {
         let on_failure = match self.on_failure {
             Failure::Retry => OnFailure::Retry {
                 backoff: Backoff::doubling(
@@ -146,7 +148,8 @@ impl Consume {
             .wait_timeout(seconds("--wait", self.wait)?)
             .poll_interval(seconds("--poll", self.poll)?)
             .on_failure(on_failure)
-            .observe(count_on(bar));
+            .observe(count_on(bar))
+            .on_progress(follow(bar));
         if let Some(queue) = &self.dead {
             builder = builder.dead_letter_queue(queue);
         }
@@ -173,13 +176,32 @@ pub(super) fn handled(stats: &Stats) -> String {
 }
 
 /// A line per batch for `-v`, and the count of events on the progress bar.
-pub(super) fn count_on(bar: &ProgressBar) -> impl FnMut(&BatchReport) + Send + 'static {
+pub(super) fn count_on(bar: &Progress) -> impl FnMut(&BatchReport) + Send + 'static {
     let bar = bar.clone();
     move |batch| {
-        bar.inc(batch.events);
+        bar.add(batch.events);
         // A line in the middle of the bar would tear it.
         bar.suspend(|| report(batch));
     }
+}
+
+/// The count within a batch.
+pub(super) fn follow(bar: &Progress) -> impl FnMut(u64) + Send + 'static {
+    let bar = bar.clone();
+    move |events| bar.in_batch(events)
+}
+
+/// About how many events a run until now will see; none when nobody would look at it, or it is not known.
+pub(super) fn pending(connector: &Connector, queue: &str, consumer: &str) -> Option<u64> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let row = connector.connect().ok()?.query_typed_one(
+        "select (select c.pending_events from pgq.get_consumer_info($1, $2) c)
+                + (select q.ev_new from pgq.get_queue_info($1) q)",
+        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+    );
+    u64::try_from(row.ok()?.try_get::<_, Option<i64>>(0).ok()??).ok().filter(|total| *total > 0)
 }
 
 fn report(report: &BatchReport) {

@@ -44,6 +44,9 @@ pub(super) enum ConsumerCommand {
     List {
         /// Only those of this queue
         queue: Option<String>,
+        /// The same as an option
+        #[arg(long = "queue", value_name = "QUEUE", conflicts_with = "queue")]
+        of_queue: Option<String>,
     },
     /// Move a consumer to another tick, so that events come again or are skipped
     Seek(Seek),
@@ -68,8 +71,8 @@ struct Target {
     /// To this tick
     #[arg(long)]
     tick: Option<i64>,
-    /// To the last tick before this time, so that everything after it comes
-    #[arg(long, value_name = "TIMESTAMP")]
+    /// To the last tick before this time, so that everything after it comes: '2026-11-24 16:00', '5 minutes ago', -5min
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     time: Option<String>,
     /// To the oldest tick there is
     #[arg(long)]
@@ -81,7 +84,7 @@ struct Target {
 
 pub(super) const LIST: &str = "
 select c.queue_name as queue, c.consumer_name as consumer,
-       date_trunc('milliseconds', c.lag)::text as lag, date_trunc('milliseconds', c.last_seen)::text as last_seen,
+       c.lag, c.last_seen,
        c.last_tick, c.current_batch, c.pending_events
   from pgq.get_consumer_info() c
  where $1 is null or c.queue_name = $1
@@ -135,7 +138,8 @@ impl ConsumerCommand {
                     &[("queue", json!(queue)), ("removed", json!(name))],
                 )?;
             }
-            Self::List { queue } => {
+            Self::List { queue, of_queue } => {
+                let queue = queue.or(of_queue);
                 Rows::query(&mut client, LIST, &[(&queue, Type::TEXT)])?.print(format)?;
             }
             Self::Seek(seek) => seek.run(&mut client, global)?,
@@ -235,7 +239,7 @@ impl Seek {
         };
         let (how, value) = match &self.target {
             Target { tick: Some(tick), .. } => ("tick", Some(tick.to_string())),
-            Target { time: Some(time), .. } => ("time", Some(time.clone())),
+            Target { time: Some(time), .. } => ("time", Some(moment(client, time)?)),
             Target { oldest: true, .. } => ("oldest", None),
             Target { .. } => ("newest", None),
         };
@@ -283,6 +287,24 @@ impl Seek {
             ],
         )?;
         Ok(())
+    }
+}
+
+/// A time as the server writes it: given as a time, or as an interval back from now.
+fn moment(client: &mut Client, text: &str) -> Result<String, Error> {
+    let mut ask = |sql: &str| -> Result<Option<String>, Error> {
+        Ok(client.query_typed_one(sql, &[(&text, Type::TEXT)])?.try_get(0)?)
+    };
+    let error = match ask("select $1::timestamptz::text") {
+        Ok(time) => return Ok(time.unwrap_or_default()),
+        Err(error) => error,
+    };
+    match ask("select case when $1::interval < '0' then (now() + $1::interval)::text end") {
+        Ok(Some(time)) => Ok(time),
+        Ok(None) => {
+            Err(Error::Config(format!("--time {text} is not in the past: say '{text} ago'")))
+        }
+        Err(_) => Err(error),
     }
 }
 

@@ -135,7 +135,11 @@ fn table(letters: &[DeadLetter]) -> Rows {
             json!(origin.error),
         ]
     };
-    Rows { columns: columns.map(str::to_owned).to_vec(), rows: letters.iter().map(row).collect() }
+    Rows {
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: letters.iter().map(row).collect(),
+        ..Rows::default()
+    }
 }
 
 fn whole(letter: &DeadLetter) -> Value {

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use pgq_client::Error;
 
-pub(crate) const HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong arguments, INI file or connection string; 3 cannot connect; 4 no such queue, consumer, \
-event or function; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed; 8 an extension is missing.";
+use super::output::OutputError;
+
+/// They are told in `--help` and in the man page.
+pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection string; 3 cannot connect; 4 no such queue, consumer, \
+event or function; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be written; 8 an extension is missing.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(crate) enum Exit {
     Denied,
     /// `status` found something wrong, or events wait for a tick that nobody makes.
     Unhealthy,
-    /// The handler failed, and the policy is to stop.
+    /// The handler failed, and the policy is to stop; or the output cannot be written.
     Handler,
     /// An extension is missing.
     Missing,
@@ -50,9 +52,10 @@ impl From<Exit> for ExitCode {
 /// The code for an error.
 pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
     let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<Error>()) else {
-        return match error.downcast_ref::<UsageError>() {
-            Some(_) => Exit::Usage,
-            None => Exit::Failed,
+        return match (error.is::<UsageError>(), error.is::<OutputError>()) {
+            (true, _) => Exit::Usage,
+            (_, true) => Exit::Handler,
+            _ => Exit::Failed,
         };
     };
     match error {

@@ -12,8 +12,11 @@ use super::{Exit, Global, status};
 #[derive(Debug, clap::Args)]
 pub(super) struct Install {
     /// Extensions besides pgq
-    #[arg(long, value_delimiter = ',', value_name = "EXTENSION,…", default_value = "")]
+    #[arg(long, value_delimiter = ',', value_name = "EXTENSION,…")]
     with: Vec<String>,
+    /// These extensions and not pgq: pgq_ext is all that the target of move, split and load needs
+    #[arg(long, value_delimiter = ',', value_name = "EXTENSION,…", conflicts_with = "with")]
+    only: Vec<String>,
     /// Change nothing, only check
     #[arg(long)]
     check: bool,
@@ -24,11 +27,13 @@ impl Install {
         let mut client = global.connector()?.connect()?;
         let mut report = Report::default();
         let mut complete = true;
-        let extra = self.with.iter().map(String::as_str).filter(|name| !name.is_empty());
-        for extension in std::iter::once("pgq").chain(extra) {
+        let with_queues = self.only.is_empty() || self.only.iter().any(|name| name == "pgq");
+        let pgq = if self.only.is_empty() { Some("pgq") } else { None };
+        let named = self.only.iter().chain(&self.with).map(String::as_str);
+        for extension in pgq.into_iter().chain(named.filter(|name| !name.is_empty())) {
             complete &= self.extension(&mut client, extension, &mut report)?;
         }
-        if complete {
+        if complete && with_queues {
             check_roles(&mut client, &mut report)?;
             check_ticks(&mut client, &mut report)?;
         }
@@ -129,13 +134,38 @@ fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
     } else {
         None
     };
-    let advice = match (has_worker, state.as_deref()) {
-        (_, Some("running" | "starting")) => "",
-        (true, _) => {
-            "shared_preload_libraries = 'pgq' and a restart; until then: select pgq.start_worker(), or pgq ticker"
+    let (state, advice) = match (state.as_deref(), why_no_worker(client)?) {
+        (Some(state @ ("running" | "starting")), _) => (state, String::new()),
+        (_, Some((finding, remedy))) => {
+            report.add("worker", &finding, &remedy);
+            return Ok(());
         }
-        (false, _) => "this PgQ has no worker: run pgq ticker, or pgqd",
+        (state, None) if has_worker => (
+            state.unwrap_or("not running"),
+            "shared_preload_libraries = 'pgq' and a restart; until then: select pgq.start_worker(), or pgq ticker".to_owned(),
+        ),
+        (state, None) => (
+            state.unwrap_or("not running"),
+            "this PgQ has no worker: run pgq ticker, or pgqd".to_owned(),
+        ),
     };
-    report.add("worker", state.as_deref().unwrap_or("not running"), advice);
+    report.add("worker", state, &advice);
     Ok(())
+}
+
+/// What the server itself says about a worker that does not run, and what to do; none when it says nothing, or not to us.
+fn why_no_worker(client: &mut Client) -> Result<Option<(String, String)>, Error> {
+    let knows = client.query_typed_one(
+        "select coalesce(pg_catalog.has_function_privilege(
+                    pg_catalog.to_regprocedure('pgq.queue_health()')::oid, 'execute'), false)",
+        &[],
+    )?;
+    if !knows.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let row = client.query_typed_opt(
+        "select finding, remedy from pgq.queue_health() where code = 'worker_not_running' limit 1",
+        &[],
+    )?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }

@@ -1,23 +1,31 @@
 //! The `pgq` command: one file per subcommand, and what they share.
 
+mod advice;
+mod colour;
 mod companions;
 mod completions;
 mod consume;
 mod consumer;
 mod dead;
+mod examples;
 mod exit;
 mod handler;
 mod install;
 mod load;
 mod logging;
+mod look;
+mod man;
+mod metrics;
 mod r#move;
 mod notify;
 mod output;
 mod patterns;
 mod pidfile;
+mod progress;
 mod queue;
 mod retry;
 mod run;
+mod screen;
 mod send;
 mod service;
 mod services;
@@ -30,7 +38,7 @@ mod ticker;
 mod top;
 mod transfer;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use pgq_client::{Connector, Error};
 
 pub(crate) use exit::{Exit, code_of};
@@ -38,13 +46,16 @@ use output::Format;
 
 /// Queues in PostgreSQL, from the command line.
 #[derive(Debug, Parser)]
-#[command(name = "pgq", version, max_term_width = 100, after_help = exit::HELP)]
+#[command(name = "pgq", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = EVERY_COMMAND)]
     global: Global,
     #[command(subcommand)]
     command: Command,
 }
+
+/// Heading of the options that every command has.
+const EVERY_COMMAND: &str = "Options of every command";
 
 /// Options of every subcommand.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,6 +65,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "PGQ_DSN",
+        value_name = "DSN",
         default_value = "",
         hide_env_values = true,
         hide_default_value = true
@@ -109,6 +121,8 @@ enum Command {
     Top(top::Top),
     /// Insert events: from arguments, or JSON lines or CSV from standard input
     Send(send::Send),
+    /// Print numbers about queues and worker for Prometheus
+    Metrics(metrics::Metrics),
     /// Follow a queue's events without consuming them
     Tail(tail::Tail),
     /// Consume events: print them, feed them to a program, or to an SQL function
@@ -137,12 +151,20 @@ enum Command {
     Completions(completions::Completions),
     /// Write man pages into a directory
     #[command(hide = true)]
-    Man(completions::Man),
+    Man(man::Man),
+}
+
+/// The command line with its examples.
+fn command_line() -> clap::Command {
+    examples::add(Cli::command()).after_help(format!("Exit codes: {}", exit::CODES))
 }
 
 /// Run the command line; the exit code.
 pub(crate) fn main() -> Exit {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&command_line().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     logging::to_stderr(cli.global.verbose, cli.global.quiet);
     let global = &cli.global;
     let result = match cli.command {
@@ -151,6 +173,7 @@ pub(crate) fn main() -> Exit {
         Command::Status(command) => command.run(global),
         Command::Top(command) => command.run(global),
         Command::Send(command) => command.run(global),
+        Command::Metrics(command) => command.run(global),
         Command::Tail(command) => command.run(global),
         Command::Consume(command) => command.run(global),
         Command::Move(command) => command.run(global),
@@ -162,8 +185,8 @@ pub(crate) fn main() -> Exit {
         Command::Dead(command) => command.run(global),
         Command::Run(command) => command.run(global),
         Command::Services(command) => command.run(global),
-        Command::Completions(command) => command.run(&mut Cli::command()),
-        Command::Man(command) => command.run(Cli::command()),
+        Command::Completions(command) => command.run(&mut command_line()),
+        Command::Man(command) => command.run(command_line()),
     };
     match result {
         Ok(exit) => exit,

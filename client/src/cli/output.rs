@@ -1,12 +1,17 @@
 //! The one place that prints: tables for people, JSON lines for programs.
+//!
+//! Times are ISO 8601. Durations are `hours:minutes:seconds` for people and seconds for programs.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::time::SystemTime;
 
 use pgq_client::{Error, redact};
-use postgres::types::Type;
-use postgres::{Client, Row};
+use postgres::types::{FromSql, Type};
+use postgres::{Client, Column, Row};
 use serde_json::{Map, Value};
+
+use super::advice;
 
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +22,24 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Standard output cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output: {0}")]
+pub(crate) struct OutputError(#[from] std::io::Error);
+
 /// Rows with names, of text, numbers and booleans.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<Value>>,
+    /// What the rows are, for programs that read a stream of several kinds.
+    pub(crate) kind: Option<&'static str>,
+    /// Columns whose numbers are seconds.
+    pub(crate) durations: Vec<bool>,
 }
 
 impl Rows {
-    /// Run a query whose columns are text, numbers or booleans.
+    /// Run a query whose columns are text, numbers, booleans, times or intervals.
     pub(crate) fn query(
         client: &mut Client,
         sql: &str,
@@ -36,18 +50,29 @@ impl Rows {
             .first()
             .map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect())
             .unwrap_or_default();
+        let is_interval = |column: &Column| *column.type_() == Type::INTERVAL;
+        let durations = rows
+            .first()
+            .map(|row| row.columns().iter().map(is_interval).collect())
+            .unwrap_or_default();
         let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
-        Ok(Self { columns, rows })
+        Ok(Self { columns, rows, kind: None, durations })
+    }
+
+    /// Say in JSON, in a field `kind`, what each row is.
+    pub(crate) fn of_kind(self, kind: &'static str) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 
     /// Print to standard output. No rows: nothing in JSON, a line that says so in a table.
-    pub(crate) fn print(&self, format: Format) -> std::io::Result<()> {
+    pub(crate) fn print(&self, format: Format) -> Result<(), OutputError> {
         let mut out = std::io::stdout().lock();
         match format {
             Format::Json => {
                 for row in &self.rows {
-                    let object: Map<String, Value> =
-                        self.columns.iter().cloned().zip(row.iter().cloned()).collect();
+                    let kind = self.kind.map(|kind| ("kind".to_owned(), Value::from(kind)));
+                    let fields = self.columns.iter().cloned().zip(row.iter().cloned());
+                    let object: Map<String, Value> = kind.into_iter().chain(fields).collect();
                     writeln!(out, "{}", visible_json(Value::Object(object).to_string()))?;
                 }
             }
@@ -58,14 +83,23 @@ impl Rows {
                 }
             }
         }
-        out.flush()
+        Ok(out.flush()?)
     }
 
     /// The table's lines, header first.
     pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines_at_least(&mut Vec::new())
+    }
+
+    /// The table's lines with columns that are at least as wide as before, so that they do not move from look to look.
+    pub(crate) fn lines_at_least(&self, before: &mut Vec<usize>) -> Vec<String> {
+        let text = |(index, value)| match self.durations.get(index) {
+            Some(true) => duration(value),
+            _ => cell(value),
+        };
         let cells: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
-        let widths: Vec<usize> = (0..self.columns.len())
+            self.rows.iter().map(|row| row.iter().enumerate().map(text).collect()).collect();
+        let needed: Vec<usize> = (0..self.columns.len())
             .map(|index| {
                 let header =
                     self.columns.get(index).map_or(0, |name| visible(name).chars().count());
@@ -73,6 +107,11 @@ impl Rows {
                 body.map(|text| text.chars().count()).max().unwrap_or(0).max(header)
             })
             .collect();
+        before.resize(needed.len(), 0);
+        for (width, needed) in before.iter_mut().zip(needed) {
+            *width = needed.max(*width);
+        }
+        let widths = &*before;
         let numeric: Vec<bool> = (0..self.columns.len())
             .map(|index| self.rows.iter().filter_map(|row| row.get(index)).any(Value::is_number))
             .collect();
@@ -108,10 +147,51 @@ fn values(row: &Row) -> Result<Vec<Value>, Error> {
                 Type::INT4 => row.try_get::<_, Option<i32>>(index)?.into(),
                 Type::FLOAT8 => row.try_get::<_, Option<f64>>(index)?.into(),
                 Type::BOOL => row.try_get::<_, Option<bool>>(index)?.into(),
+                Type::INTERVAL => {
+                    let seconds = row.try_get::<_, Option<Interval>>(index)?;
+                    seconds.map(|Interval(seconds)| seconds).into()
+                }
+                Type::TIMESTAMPTZ => {
+                    let time = row.try_get::<_, Option<SystemTime>>(index)?;
+                    time.map(|time| humantime::format_rfc3339_millis(time).to_string()).into()
+                }
                 _ => row.try_get::<_, Option<String>>(index)?.into(),
             })
         })
         .collect()
+}
+
+/// An interval, in seconds. A month is 30 days, as `extract(epoch …)` has it within a year.
+struct Interval(f64);
+
+impl<'r> FromSql<'r> for Interval {
+    #[expect(clippy::as_conversions, reason = "2^53 microseconds are 285 years")]
+    fn from_sql(
+        _: &Type,
+        bytes: &'r [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        let (time, rest) = bytes.split_at_checked(8).ok_or("an interval has 16 bytes")?;
+        let (days, months) = rest.split_at_checked(4).ok_or("an interval has 16 bytes")?;
+        let days = i32::from_be_bytes(days.try_into()?);
+        let months = i32::from_be_bytes(months.try_into()?);
+        let days = f64::from(days) + 30.0 * f64::from(months);
+        let milliseconds = (i64::from_be_bytes(time.try_into()?) as f64 / 1e3).round();
+        Ok(Self((days * 86_400_000.0 + milliseconds) / 1e3))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::INTERVAL
+    }
+}
+
+/// Seconds as `hours:minutes:seconds`, always as wide.
+fn duration(value: &Value) -> String {
+    let Some(seconds) = value.as_f64() else { return cell(value) };
+    let sign = if seconds < 0.0 { "-" } else { "" };
+    let tenths = (seconds.abs() * 10.0).round();
+    let (hours, rest) = ((tenths / 36_000.0).floor(), tenths % 36_000.0);
+    let (minutes, rest) = ((rest / 600.0).floor(), rest % 600.0);
+    format!("{sign}{hours:02.0}:{minutes:02.0}:{:04.1}", rest / 10.0)
 }
 
 fn cell(value: &Value) -> String {
@@ -168,21 +248,28 @@ pub(crate) fn visible_json(json: String) -> String {
 }
 
 /// Print a line to standard output.
-pub(crate) fn line(text: &str) -> std::io::Result<()> {
+pub(crate) fn line(text: &str) -> Result<(), OutputError> {
+    write(&format!("{}\n", visible(text)))
+}
+
+/// Print a text as it is.
+pub(crate) fn write(text: &str) -> Result<(), OutputError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", visible(text))?;
-    out.flush()
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }
 
 /// Print a JSON text to standard output.
-pub(crate) fn json_line(json: String) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", visible_json(json))?;
-    out.flush()
+pub(crate) fn json_line(json: String) -> Result<(), OutputError> {
+    write(&format!("{}\n", visible_json(json)))
 }
 
 /// Print what was done: a line for people, an object for programs.
-pub(crate) fn done(format: Format, what: &str, fields: &[(&str, Value)]) -> std::io::Result<()> {
+pub(crate) fn done(
+    format: Format,
+    what: &str,
+    fields: &[(&str, Value)],
+) -> Result<(), OutputError> {
     match format {
         Format::Table => line(what),
         Format::Json => {
@@ -218,33 +305,17 @@ pub(crate) fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
+    if let Some(hint) = advice::about(error) {
+        text.push_str(&format!("; hint: {hint}"));
+    }
     let _ = writeln!(std::io::stderr().lock(), "pgq: error: {}", visible(&redact(&text)));
-}
-
-/// A progress bar when standard error is a terminal, else one that is not shown.
-pub(crate) fn progress(total: Option<u64>, what: &str) -> indicatif::ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = match total {
-        Some(total) => indicatif::ProgressBar::new(total),
-        None => indicatif::ProgressBar::no_length(),
-    };
-    let template = match total {
-        Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
-        None => "{msg} {human_pos} {per_sec} {elapsed}",
-    };
-    if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.with_message(what.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{Rows, visible, visible_json};
+    use super::{Rows, duration, visible, visible_json};
 
     #[test]
     fn control_characters_are_seen_and_do_nothing() {
@@ -252,7 +323,11 @@ mod tests {
         let expected = "x\\u{1b}[2J\\u{9b}31m\\u{7}\\u{202e}\\r\\nä";
         assert_eq!(visible(name), expected);
         assert_eq!(visible("plain ä"), "plain ä");
-        let rows = Rows { columns: vec![name.to_owned()], rows: vec![vec![json!(name)]] };
+        let rows = Rows {
+            columns: vec![name.to_owned()],
+            rows: vec![vec![json!(name)]],
+            ..Rows::default()
+        };
         for line in rows.lines() {
             assert!(!line.contains(char::is_control), "{line:?}");
         }
@@ -269,7 +344,23 @@ mod tests {
         let rows = Rows {
             columns: vec!["queue".to_owned(), "n".to_owned()],
             rows: vec![vec![json!("orders"), json!(5)], vec![json!("ä"), json!(null)]],
+            ..Rows::default()
         };
         assert_eq!(rows.lines(), ["queue   n", "orders  5", "ä       -"]);
+    }
+
+    #[test]
+    fn durations_are_always_as_wide() {
+        for (seconds, text) in [
+            (0.0, "00:00:00.0"),
+            (54.32, "00:00:54.3"),
+            (59.96, "00:01:00.0"),
+            (3_599.96, "01:00:00.0"),
+            (360_000.0, "100:00:00.0"),
+            (-1.5, "-00:00:01.5"),
+        ] {
+            assert_eq!(duration(&json!(seconds)), text);
+        }
+        assert_eq!(duration(&json!(null)), "-");
     }
 }

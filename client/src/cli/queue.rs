@@ -78,10 +78,10 @@ impl std::str::FromStr for Setting {
 const LIST: &str = "
 select i.queue_name as queue, i.queue_cur_table || '/' || i.queue_ntables as tables,
        i.queue_ticker_paused as paused, i.last_tick_id as last_tick,
-       date_trunc('milliseconds', i.ticker_lag)::text as tick_age, i.ev_per_sec as events_per_s,
+       i.ticker_lag as tick_age, i.ev_per_sec as events_per_s,
        i.ev_new as new_events,
        (select count(*) from pgq.get_consumer_info(i.queue_name)) as consumers,
-       (select date_trunc('milliseconds', max(c.lag))::text from pgq.get_consumer_info(i.queue_name) c) as max_lag
+       (select max(c.lag) from pgq.get_consumer_info(i.queue_name) c) as max_lag
   from pgq.get_queue_info() i
  order by 1";
 

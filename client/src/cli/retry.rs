@@ -14,6 +14,9 @@ pub(super) enum Retry {
     List {
         /// Only those of this queue
         queue: Option<String>,
+        /// The same as an option
+        #[arg(long = "queue", value_name = "QUEUE", conflicts_with = "queue")]
+        of_queue: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: i64,
@@ -30,7 +33,7 @@ pub(super) enum Retry {
 
 const LIST: &str = "
 select q.queue_name as queue, c.co_name as consumer, r.ev_id, r.ev_retry as attempts,
-       r.ev_retry_after::text as due, r.ev_type, left(r.ev_data, 60) as ev_data
+       r.ev_retry_after as due, r.ev_type, left(r.ev_data, 60) as ev_data
   from pgq.retry_queue r
        join pgq.queue q on q.queue_id = r.ev_queue
        join pgq.subscription s on s.sub_queue = r.ev_queue and s.sub_id = r.ev_owner
@@ -52,7 +55,8 @@ impl Retry {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let mut client = global.connect()?;
         match self {
-            Self::List { queue, limit } => {
+            Self::List { queue, of_queue, limit } => {
+                let queue = queue.or(of_queue);
                 let rows =
                     Rows::query(&mut client, LIST, &[(&queue, Type::TEXT), (&limit, Type::INT8)])?;
                 rows.print(global.format())?;

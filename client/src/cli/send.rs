@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::exit::UsageError;
-use super::output::{counted, done, progress};
+use super::output::{counted, done};
+use super::progress::Progress;
 use super::{Exit, Global};
 
 /// Insert events.
@@ -234,7 +235,7 @@ fn insert(
     commit_every: Option<u64>,
     chunks: Receiver<Chunk>,
 ) -> anyhow::Result<u64> {
-    let bar = progress(None, "sent");
+    let bar = Progress::new(None, "sent");
     let mut producer = Producer::new(queue);
     let mut sent = 0;
     let mut uncommitted = 0;
@@ -249,7 +250,7 @@ fn insert(
             rest = after;
             sent += inserted;
             uncommitted += inserted;
-            bar.inc(inserted);
+            bar.add(inserted);
             if commit_every.is_some_and(|every| uncommitted >= every) {
                 transaction.commit().map_err(pgq_client::Error::from)?;
                 transaction = client.transaction().map_err(pgq_client::Error::from)?;
@@ -258,6 +259,6 @@ fn insert(
         }
     }
     transaction.commit().map_err(pgq_client::Error::from)?;
-    bar.finish_and_clear();
+    bar.finish();
     Ok(sent)
 }

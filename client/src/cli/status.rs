@@ -5,8 +5,8 @@ use postgres::Client;
 use postgres::types::Type;
 
 use super::companions::Companions;
-use super::output::{Format, Rows, line};
-use super::{Exit, Global};
+use super::output::{Format, Rows, line, write};
+use super::{Exit, Global, colour};
 
 /// Say whether the queues are healthy.
 #[derive(Debug, clap::Args)]
@@ -17,14 +17,14 @@ pub(super) struct Status {
 }
 
 const HEALTH: &str = "
-select severity, coalesce(queue_name, '(all)') as queue, code, finding, since::text as since, remedy
+select severity, coalesce(queue_name, '(all)') as queue, code, finding, since, remedy
   from pgq.queue_health()
  order by case severity when 'critical' then 1 when 'warning' then 2 else 3 end, 2, 3";
 
 /// What can be seen from outside on PgQ 3.5.
 const PLAIN_HEALTH: &str = "
 select 'critical' as severity, i.queue_name as queue, 'not_ticking' as code,
-       'no tick for ' || date_trunc('seconds', i.ticker_lag) as finding, (now() - i.ticker_lag)::text as since,
+       'no tick for ' || date_trunc('seconds', i.ticker_lag) as finding, now() - i.ticker_lag as since,
        'run pgqd, pgq ticker, or the worker of PgQ 4' as remedy
   from pgq.get_queue_info() i
  where not i.queue_ticker_paused and not i.queue_external_ticker
@@ -34,7 +34,7 @@ select 'warning', i.queue_name, 'paused', 'the ticker is paused', null, 'pgq que
   from pgq.get_queue_info() i where i.queue_ticker_paused
 union all
 select 'warning', c.queue_name, 'consumer_lag',
-       'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag) || ' behind', (now() - c.last_seen)::text,
+       'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag) || ' behind', now() - c.last_seen,
        'start it, or pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name
   from pgq.get_consumer_info() c where c.lag > $1::interval and c.consumer_name <> 'dead_letters'
  order by 1, 2, 3";
@@ -43,20 +43,20 @@ impl Status {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let mut client = global.connect()?;
         let format = global.format();
-        let findings = if has_function(&mut client, "queue_health")? {
-            Rows::query(&mut client, HEALTH, &[])?
-        } else {
-            Rows::query(&mut client, PLAIN_HEALTH, &[(&self.max_lag, Type::TEXT)])?
-        };
+        let findings = findings(&mut client, &self.max_lag)?;
         let healthy = !findings.rows.iter().any(|row| {
             row.first().and_then(|severity| severity.as_str()).is_some_and(|text| text != "info")
         });
         let companions = Companions::load(&mut client)?;
         let healthy = healthy && companions.is_healthy();
+        let queues = Rows::query(&mut client, super::look::QUEUES, &[])?.of_kind("queue");
+        let everybody = [(&None::<String> as &(dyn postgres::types::ToSql + Sync), Type::TEXT)];
+        let consumers =
+            Rows::query(&mut client, super::consumer::LIST, &everybody)?.of_kind("consumer");
+        let tables = [&queues, &consumers].into_iter().chain(companions.tables());
         match format {
             Format::Json => {
-                findings.print(format)?;
-                for table in companions.tables() {
+                for table in std::iter::once(&findings).chain(tables) {
                     table.print(format)?;
                 }
             }
@@ -64,14 +64,14 @@ impl Status {
                 if findings.rows.is_empty() {
                     line("healthy: nothing to report")?;
                 } else {
-                    findings.print(format)?;
+                    let colours = colour::on_stdout();
+                    for (index, text) in findings.lines().iter().enumerate() {
+                        let severity =
+                            index.checked_sub(1).and_then(|row| severity(&findings, row));
+                        write(&format!("{}\n", colour::by_severity(text, severity, colours)))?;
+                    }
                 }
-                line("")?;
-                Rows::query(&mut client, super::top::QUEUES, &[])?.print(format)?;
-                line("")?;
-                Rows::query(&mut client, super::consumer::LIST, &[(&None::<String>, Type::TEXT)])?
-                    .print(format)?;
-                for table in companions.tables() {
+                for table in tables {
                     line("")?;
                     table.print(format)?;
                 }
@@ -79,6 +79,21 @@ impl Status {
         }
         Ok(if healthy { Exit::Ok } else { Exit::Unhealthy })
     }
+}
+
+/// The findings of this database, the worst first.
+pub(super) fn findings(client: &mut Client, max_lag: &str) -> Result<Rows, Error> {
+    let findings = if has_function(client, "queue_health")? {
+        Rows::query(client, HEALTH, &[])?
+    } else {
+        Rows::query(client, PLAIN_HEALTH, &[(&max_lag, Type::TEXT)])?
+    };
+    Ok(findings.of_kind("finding"))
+}
+
+/// The severity in a row of findings.
+pub(super) fn severity(findings: &Rows, row: usize) -> Option<&str> {
+    findings.rows.get(row)?.first()?.as_str()
 }
 
 /// Does schema pgq have a function of this name?

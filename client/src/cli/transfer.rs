@@ -3,7 +3,8 @@
 use pgq_client::{Connector, Error, HandlerError, RemoteBatch, RemoteConsumer, Stats, Stop};
 use serde_json::json;
 
-use super::output::{done, progress};
+use super::output::done;
+use super::progress::Progress;
 use super::{Exit, Global, consume, signals};
 
 /// Options of commands that consume into another database.
@@ -46,7 +47,7 @@ impl Transfer {
         &self,
         source: Connector,
         stop: &Stop,
-        bar: &indicatif::ProgressBar,
+        bar: &Progress,
     ) -> Result<RemoteConsumer, Error> {
         let target = Connector::new(&self.to)?;
         let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
@@ -54,7 +55,8 @@ impl Transfer {
             .stop_when_empty(self.once)
             .wait_timeout(consume::seconds("--wait", self.wait)?)
             .poll_interval(consume::seconds("--poll", self.poll)?)
-            .observe(consume::count_on(bar));
+            .observe(consume::count_on(bar))
+            .on_progress(consume::follow(bar));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
         }
@@ -79,10 +81,12 @@ impl Transfer {
     {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
-        let bar = progress(None, "transferred");
-        let mut consumer = self.connect(global.connector()?, &stop, &bar)?;
+        let source = global.connector()?;
+        let pending = || consume::pending(&source, &self.queue, &self.consumer);
+        let bar = Progress::new(self.once.then(pending).flatten(), "transferred");
+        let mut consumer = self.connect(source, &stop, &bar)?;
         let stats: Stats = consumer.run_batches(handler)?;
-        bar.finish_and_clear();
+        bar.finish();
         done(
             global.format(),
             &consume::handled(&stats),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postgres::Transaction;
 
-use super::Consumer;
+use super::{Consumer, OnProgress};
 use crate::batch::Batch;
 use crate::cursor::BatchCursor;
 use crate::error::{Error, HandlerError};
@@ -20,6 +20,7 @@ pub struct OpenBatch<'b, 't> {
     transaction: &'b mut Transaction<'t>,
     cursor: &'b mut BatchCursor,
     events: u64,
+    on_progress: Option<&'b mut OnProgress>,
 }
 
 impl<'t> OpenBatch<'_, 't> {
@@ -35,6 +36,10 @@ impl<'t> OpenBatch<'_, 't> {
     pub fn next_page(&mut self) -> Result<Option<Vec<Event>>, Error> {
         let page = self.cursor.next_page(self.transaction)?;
         let rows = page.as_ref().map_or(0, Vec::len);
+        if let Some(progress) = &mut self.on_progress {
+            // What was handed out before is done by now.
+            progress(self.events);
+        }
         self.events += u64::try_from(rows).unwrap_or(0);
         Ok(page)
     }
@@ -53,7 +58,7 @@ pub(super) fn process<H>(
 where
     H: FnMut(&mut OpenBatch<'_, '_>) -> Result<(), HandlerError>,
 {
-    let Consumer { session, subscription, settings, page_size, .. } = consumer;
+    let Consumer { session, subscription, settings, page_size, on_progress, .. } = consumer;
     let (client, _) = session.get()?;
     let mut transaction = client.transaction()?;
     let mut cursor =
@@ -61,8 +66,13 @@ where
     failpoint::visit(Step::EventsRead);
     let mut events = 0;
     if !cursor.is_empty() {
-        let mut open =
-            OpenBatch { batch, transaction: &mut transaction, cursor: &mut cursor, events: 0 };
+        let mut open = OpenBatch {
+            batch,
+            transaction: &mut transaction,
+            cursor: &mut cursor,
+            events: 0,
+            on_progress: on_progress.as_mut(),
+        };
         let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
         events = open.events;
         let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()));

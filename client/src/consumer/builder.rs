@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Consumer, Observer, Settings};
+use super::{Consumer, Observer, OnProgress, Settings};
 use crate::connector::Connector;
 use crate::cursor::PageSize;
 use crate::error::Error;
@@ -25,6 +25,7 @@ pub struct ConsumerBuilder {
     page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
+    on_progress: Option<OnProgress>,
     position: Option<PositionFile>,
 }
 
@@ -42,6 +43,7 @@ impl ConsumerBuilder {
             page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
+            on_progress: None,
             position: None,
         }
     }
@@ -131,6 +133,12 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Be told, while a batch is handled, how many of its events have been handed out.
+    pub fn on_progress(mut self, progress: impl FnMut(u64) + Send + 'static) -> Self {
+        self.on_progress = Some(Box::new(progress));
+        self
+    }
+
     /// Connect.
     ///
     /// # Errors
@@ -176,6 +184,7 @@ impl ConsumerBuilder {
             stop: self.stop,
             stats: Stats::default(),
             observer: self.observer,
+            on_progress: self.on_progress,
             dead_letter_ready: false,
             position: self.position,
             aligned: false,

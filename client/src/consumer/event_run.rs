@@ -27,7 +27,7 @@ where
     R: Into<Outcome>,
     H: FnMut(&mut Work<'_, '_>, &Event) -> Result<R, HandlerError>,
 {
-    let Consumer { session, subscription, settings, page_size, stop, .. } = consumer;
+    let Consumer { session, subscription, settings, page_size, stop, on_progress, .. } = consumer;
     let consumer_name = subscription.full_name();
     let (client, _) = session.get()?;
     let mut transaction = client.transaction()?;
@@ -42,6 +42,9 @@ where
             if stop.is_now() {
                 transaction.rollback()?;
                 return Ok(None);
+            }
+            if let Some(progress) = on_progress {
+                progress(events);
             }
             events += 1;
             let mut work = Work::new(&mut transaction);

@@ -29,6 +29,9 @@ pub(crate) use outage::Outage;
 /// Called after each finished batch.
 pub(crate) type Observer = Box<dyn FnMut(&BatchReport) + Send>;
 
+/// Called while a batch is handled, with the number of its events that have been handed out.
+pub(crate) type OnProgress = Box<dyn FnMut(u64) + Send>;
+
 /// Settings that do not change while it runs.
 pub(crate) struct Settings {
     pub(crate) on_failure: OnFailure,
@@ -50,6 +53,7 @@ pub struct Consumer {
     stop: Stop,
     stats: Stats,
     observer: Option<Observer>,
+    on_progress: Option<OnProgress>,
     dead_letter_ready: bool,
     position: Option<PositionFile>,
     /// The queue agrees with the position file.

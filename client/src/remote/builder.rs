@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{RemoteConsumer, Tracking};
 use crate::connector::Connector;
-use crate::consumer::{Observer, PAGE_ROWS};
+use crate::consumer::{Observer, OnProgress, PAGE_ROWS};
 use crate::cursor::PageSize;
 use crate::error::Error;
 use crate::intake::Intake;
@@ -22,6 +22,7 @@ pub struct RemoteConsumerBuilder {
     page_rows: usize,
     stop: Stop,
     observer: Option<Observer>,
+    on_progress: Option<OnProgress>,
 }
 
 impl RemoteConsumerBuilder {
@@ -34,6 +35,7 @@ impl RemoteConsumerBuilder {
             page_rows: PAGE_ROWS,
             stop: Stop::new(),
             observer: None,
+            on_progress: None,
         }
     }
 
@@ -93,6 +95,12 @@ impl RemoteConsumerBuilder {
         self
     }
 
+    /// Be told, while a batch is handled, how many of its events have been handed out.
+    pub fn on_progress(mut self, progress: impl FnMut(u64) + Send + 'static) -> Self {
+        self.on_progress = Some(Box::new(progress));
+        self
+    }
+
     /// Connect to the queue's database and to the target.
     ///
     /// # Errors
@@ -119,6 +127,7 @@ impl RemoteConsumerBuilder {
             stop: self.stop,
             stats: Stats::default(),
             observer: self.observer,
+            on_progress: self.on_progress,
         })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use postgres::Transaction;
 
 use crate::batch::Batch;
-use crate::consumer::{Observer, Outage};
+use crate::consumer::{Observer, OnProgress, Outage};
 use crate::cursor::{BatchCursor, PageSize};
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
@@ -39,6 +39,7 @@ pub struct RemoteConsumer {
     stop: Stop,
     stats: Stats,
     observer: Option<Observer>,
+    on_progress: Option<OnProgress>,
 }
 
 /// A batch in the hands of a handler: pages of events from the source, and the transaction in the target.
@@ -49,6 +50,7 @@ pub struct RemoteBatch<'b, 's, 't> {
     cursor: &'b mut BatchCursor,
     stop: &'b Stop,
     events: u64,
+    on_progress: Option<&'b mut OnProgress>,
 }
 
 impl<'t> RemoteBatch<'_, '_, 't> {
@@ -67,6 +69,10 @@ impl<'t> RemoteBatch<'_, '_, 't> {
         }
         let page = self.cursor.next_page(self.source)?;
         let rows = page.as_ref().map_or(0, Vec::len);
+        if let Some(progress) = &mut self.on_progress {
+            // What was handed out before is done by now.
+            progress(self.events);
+        }
         self.events += u64::try_from(rows).unwrap_or(0);
         Ok(page)
     }
@@ -211,7 +217,17 @@ impl RemoteConsumer {
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
         let begun = Instant::now();
-        let Self { source, target, subscription, tracking, filter, page_size, stop, .. } = self;
+        let Self {
+            source,
+            target,
+            subscription,
+            tracking,
+            filter,
+            page_size,
+            stop,
+            on_progress,
+            ..
+        } = self;
         let consumer = &subscription.consumer;
         let (source, _) = source.get()?;
         let (target, _) = target.get()?;
@@ -232,6 +248,7 @@ impl RemoteConsumer {
                     cursor: &mut cursor,
                     stop,
                     events: 0,
+                    on_progress: on_progress.as_mut(),
                 };
                 let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
                 events = open.events;
