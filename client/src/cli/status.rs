@@ -50,9 +50,9 @@ impl Status {
         let companions = Companions::load(&mut client)?;
         let healthy = healthy && companions.is_healthy();
         let queues = Rows::query(&mut client, super::look::QUEUES, &[])?.of_kind("queue");
-        let everybody = [(&None::<String> as &(dyn postgres::types::ToSql + Sync), Type::TEXT)];
-        let consumers =
-            Rows::query(&mut client, super::consumer::LIST, &everybody)?.of_kind("consumer");
+        let of_all: &(dyn postgres::types::ToSql + Sync) = &None::<String>;
+        let consumers = Rows::query(&mut client, super::consumer::LIST, &[(of_all, Type::TEXT)])?
+            .of_kind("consumer");
         let tables = [&queues, &consumers].into_iter().chain(companions.tables());
         match format {
             Format::Json => {
