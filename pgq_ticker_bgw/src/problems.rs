@@ -39,16 +39,16 @@ pub(crate) fn resolve(shared: &Shared, database: u32, task: &str, object: &str) 
     }
 }
 
-/// When a task last failed with this SQLSTATE for this object, if that is how it failed last.
+/// When a task last failed with this message for this object, if that is how it failed last.
 pub(crate) fn last(
     shared: &Shared,
     database: u32,
     task: &str,
     object: &str,
-    sqlstate: &str,
+    message: &str,
 ) -> Option<i64> {
     find(shared, database, task, object)
-        .filter(|problem| problem.sqlstate.holds(sqlstate))
+        .filter(|problem| problem.message.holds(message))
         .map(|problem| problem.last.load(Ordering::SeqCst))
 }
 

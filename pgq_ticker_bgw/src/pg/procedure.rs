@@ -51,8 +51,10 @@ pub(crate) fn outside_transaction<T>(caller: Caller, body: impl FnOnce() -> T) -
                 pg_sys::CommitTransactionCommand();
             }
             let value = body();
-            // SAFETY: no transaction is open; then the memory context is put back.
+            // SAFETY: no transaction is open; then the memory context is put back. `now()` is the statement's start, and the statement
+            // may be old: from here on it counts as begun now.
             unsafe {
+                pg_sys::SetCurrentStatementStartTimestamp();
                 pg_sys::StartTransactionCommand();
                 pg_sys::CurrentMemoryContext = context;
             }

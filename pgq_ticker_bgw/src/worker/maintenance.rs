@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::{Worker, database, micros, number};
 use crate::pg::session::{self, Failure, Value};
@@ -57,7 +58,10 @@ const DEAD_ROWS: &str = "\
 
 /// SQLSTATE of what was cancelled.
 const CANCELLED: &str = "57014";
-/// What was cancelled is left alone for so many times its limit.
+/// Why it was cancelled: not by hand, nor because the clock was set.
+const TOO_LONG: &str = "it took longer than pgq.maint_timeout";
+const WENT_ON: &str = "it went on after it had been cancelled, so the worker ended";
+/// What takes too long is left alone for so many times its limit.
 const RESTS: u32 = 10;
 
 impl Worker {
@@ -160,11 +164,13 @@ impl Worker {
         }
     }
 
-    /// True for what was cancelled a short while ago. It would hold up the ticks of all queues again.
+    /// True for what took too long a short while ago. It would hold up the ticks of all queues again.
     fn rests(&self, task: &str, object: &str) -> bool {
         let Some(limit) = settings::maint_timeout() else { return false };
         let rest = i64::try_from(micros(limit * RESTS)).unwrap_or(i64::MAX);
-        let last = problems::last(&self.shared, self.database, task, object, CANCELLED);
+        let last = [TOO_LONG, WENT_ON]
+            .iter()
+            .find_map(|message| problems::last(&self.shared, self.database, task, object, message));
         last.is_some_and(|last| (0..rest).contains(&(process::timestamp() - last)))
     }
 
@@ -184,8 +190,9 @@ impl Worker {
         }
         activity::busy(&format!("vacuum {table}"));
         begin("vacuum", table);
-        let result = session::transaction_as_superuser(settings::maint_timeout(), || {
-            utility::vacuum(&quote(table));
+        let limit = settings::maint_timeout();
+        let result = limited(limit, || {
+            session::transaction_as_superuser(limit, || utility::vacuum(&quote(table)))
         });
         match result {
             Ok(()) => {
@@ -202,6 +209,20 @@ thread_local! {
     static BEGUN: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
 }
 
+/// Run something with that limit, and if it took too long say so.
+pub(super) fn limited<T>(
+    limit: Option<Duration>,
+    body: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let begin = Instant::now();
+    body().map_err(|failure| match limit {
+        Some(limit) if failure.sqlstate == CANCELLED && begin.elapsed() >= limit => {
+            Failure { message: TOO_LONG.to_owned(), ..failure }
+        }
+        _ => failure,
+    })
+}
+
 /// Note what is begun.
 pub(super) fn begin(task: &str, object: &str) {
     BEGUN.set((task.to_owned(), object.to_owned()));
@@ -209,10 +230,7 @@ pub(super) fn begin(task: &str, object: &str) {
 
 /// The process ends because something went on after it had been cancelled: say what, to the worker that comes next too.
 pub(super) fn note_overrun(shared: &Shared, slot: &Database) {
-    let failure = Failure {
-        sqlstate: CANCELLED.to_owned(),
-        message: "it went on after it had been cancelled, so the worker ended".to_owned(),
-    };
+    let failure = Failure { sqlstate: CANCELLED.to_owned(), message: WENT_ON.to_owned() };
     let (task, object) = BEGUN.take();
     problems::record(shared, slot.oid(), &task, &object, &failure);
     slot.errors.fetch_add(1, Ordering::SeqCst);

@@ -270,7 +270,7 @@ impl Worker {
                 message: "role \"pgq_admin\" does not exist".to_owned(),
             });
         }
-        session::transaction_for_others(limit, body)
+        maintenance::limited(limit, || session::transaction_for_others(limit, body))
     }
 
     /// The same, and remember how it went for this task and object.

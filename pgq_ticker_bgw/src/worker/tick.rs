@@ -90,11 +90,12 @@ impl Worker {
     pub(super) fn tick_by_rule(&mut self) {
         activity::busy("look for ticks that are due");
         let due = self.in_transaction(None, || session::query(DUE, &[]));
-        let names = match due {
+        // One of the queues may be broken so badly that not even the query works: ask them one by one.
+        let names = match due.or_else(|_| self.in_transaction(None, || session::query(ALL, &[]))) {
             Ok(names) => names,
-            // One of the queues is broken so badly that not even the query works: ask them one by one.
-            Err(_) => self.in_transaction(None, || session::query(ALL, &[])).unwrap_or_default(),
+            Err(failure) => return self.note_failure("tick", "all queues", &failure),
         };
+        problems::resolve(&self.shared, self.database, "tick", "all queues");
         for name in names.into_iter().flatten().flatten() {
             activity::busy(&format!("tick {name}"));
             let result = self.attempt("tick", &name, None, || {

@@ -98,7 +98,7 @@ returns setof record as $$
     union all
     select w.finding, w.remedy
       from queue q
-      join worker w on w.queue_name = q.queue_name
+      join worker w on w.queue_name = q.queue_name or w.queue_name is null
      where w.code = 'tick_failed'
 $$ language sql security definer set search_path = pg_catalog, pg_temp;
 

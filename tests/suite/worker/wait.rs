@@ -176,6 +176,27 @@ fn an_open_batch_is_returned_again_and_an_empty_one_is_finished() {
 }
 
 #[test]
+fn a_consumer_that_waits_for_long_is_seen_to_live() {
+    let database = scratch_database();
+    let mut client = database.connect();
+    client
+        .batch_execute("select pgq.create_queue('q'); select pgq.register_consumer('q', 'c')")
+        .unwrap();
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || {
+        consumer.batch_execute("call pgq.wait_batch('q', 'c', '1 hour')").unwrap_err()
+    });
+    let pid = waiting_pid(&mut client, 1);
+    client.batch_execute("create table since as select clock_timestamp() as time").unwrap();
+    idle_ticks(&mut client, 1);
+    let seen = "select count(*) from pgq.subscription where sub_active > (select time from since)";
+    assert!(wait_until(LONG, || number(&mut client, seen) == 1));
+    // It was at work when it said so, not when the call began.
+    client.execute("select pg_cancel_backend($1)", &[&pid]).unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
 fn events_that_come_again_count_for_their_owner_only() {
     let (_database, mut client) = waiting_room(&["c", "other"]);
     client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
