@@ -62,6 +62,7 @@ mod walmgr_full_disk;
 mod walmgr_init;
 mod walmgr_library;
 mod walmgr_nothing_written;
+mod walmgr_peer;
 #[cfg(target_arch = "x86_64")]
 mod walmgr_push;
 mod walmgr_recovery;

@@ -17,6 +17,7 @@ mod failpoint;
 mod log;
 mod old_names;
 mod pg;
+mod plain_file;
 mod process;
 mod redact;
 mod repo;

@@ -1,7 +1,7 @@
 //! `walmgr-push --config FILE archive-push PATH`: the server's `archive_command` while a walmgr daemon runs.
 //!
 //! PostgreSQL starts one process for each WAL file and waits for it, so with small segments starting the process is most of the cost.
-//! This one asks the daemon and ends, and needs nothing for that but seven system calls: no C library, no loader, no allocation. On a
+//! This one asks the daemon and ends, and needs nothing for that but ten system calls: no C library, no loader, no allocation. On a
 //! virtual machine that counts double, since the C library asks the processor about its caches at every start (`cpuid`), and each
 //! question leaves the virtual machine.
 //!
@@ -12,14 +12,22 @@
 
 mod system;
 
+use core::ffi::CStr;
+
 use system::{Connection, Process};
 
 /// Name of the daemon's socket in the server's data directory, where commands of the server run.
 const SOCKET: &[u8] = b"walmgr.sock";
-/// How many seconds the daemon may take; then walmgr sees to it, lest a daemon that hangs keep the server from archiving, and from stopping.
-const PATIENCE: i64 = 60;
+/// What only a data directory has: a socket that lies anywhere else is none of this server's.
+const CONTROL: &CStr = c"global/pg_control";
+/// How many milliseconds the daemon may give no sign of life, and how many signs of life, one a second, it may give before its answer. Then
+/// walmgr sees to it, lest a daemon that hangs keep the server from archiving, and from stopping.
+const SILENCE: usize = 5000;
+const PATIENCE: usize = 30;
 /// What the daemon says of a file that is durable in the repository.
 const STORED: &[u8] = b"\"Done\"\n";
+/// What it says while it is at it.
+const BUSY: &[u8] = b"\"Busy\"\n";
 
 fn main(process: &Process) -> u8 {
     if is_stored(process) == Some(true) {
@@ -65,12 +73,22 @@ fn is_stored(process: &Process) -> Option<bool> {
     request.push_plain(path)?;
     request.push(b"\"}\n")?;
 
+    if !system::exists(CONTROL) {
+        return None;
+    }
     let connection = Connection::open(SOCKET)?;
-    connection.set_patience(PATIENCE)?;
+    if !connection.is_trusted() {
+        return None;
+    }
     connection.send(request.bytes())?;
     let mut answer = [0; STORED.len()];
-    connection.receive(&mut answer)?;
-    Some(answer == STORED)
+    for _ in 0..PATIENCE {
+        connection.receive(&mut answer, SILENCE)?;
+        if answer != BUSY {
+            return Some(answer == STORED);
+        }
+    }
+    None
 }
 
 /// Say what is wrong; the exit code, one that PostgreSQL's archiver logs, counts and tries again after.

@@ -13,21 +13,27 @@ compile_error!(
 
 // <asm/unistd_64.h>
 const WRITE: usize = 1;
+const POLL: usize = 7;
+const ACCESS: usize = 21;
 const SOCKET: usize = 41;
 const CONNECT: usize = 42;
 const SENDTO: usize = 44;
 const RECVFROM: usize = 45;
-const SETSOCKOPT: usize = 54;
+const GETSOCKOPT: usize = 55;
 const EXECVE: usize = 59;
 const READLINK: usize = 89;
+const GETEUID: usize = 107;
 const EXIT_GROUP: usize = 231;
 
-// <linux/socket.h>, <linux/net.h>, <asm-generic/errno-base.h>
+// <linux/socket.h>, <linux/net.h>, <asm-generic/poll.h>, <asm-generic/errno-base.h>
 const AF_UNIX: u16 = 1;
-const SOCK_STREAM_CLOEXEC: usize = 1 | 0o2_000_000;
+const SOCK_STREAM: usize = 1;
+const SOCK_CLOEXEC: usize = 0o2_000_000;
+const SOCK_NONBLOCK: usize = 0o4000;
 const MSG_NOSIGNAL: usize = 0x4000;
 const SOL_SOCKET: usize = 1;
-const SO_RCVTIMEO: usize = 20;
+const SO_PEERCRED: usize = 17;
+const POLLIN: i16 = 1;
 const EINTR: isize = -4;
 
 /// What the kernel gave the program.
@@ -55,15 +61,15 @@ impl Process {
 pub(crate) struct Connection(usize);
 
 impl Connection {
-    /// Connect to a socket at a path.
+    /// Connect to a socket at a path, or fail at once: a daemon that accepts nothing must not be waited for.
     pub(crate) fn open(path: &[u8]) -> Option<Self> {
         let mut address = [0_u8; 110];
         let (family, place) = address.split_at_mut(2);
         family.copy_from_slice(&AF_UNIX.to_ne_bytes());
         place.get_mut(..path.len())?.copy_from_slice(path);
+        let kind = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
         // SAFETY: takes no pointer.
-        let socket =
-            unsafe { call(SOCKET, [usize::from(AF_UNIX), SOCK_STREAM_CLOEXEC, 0, 0, 0, 0]) };
+        let socket = unsafe { call(SOCKET, [usize::from(AF_UNIX), kind, 0, 0, 0, 0]) };
         let socket = usize::try_from(socket).ok()?;
         // SAFETY: the address lives until the call returns, and its length is told.
         let connected = unsafe {
@@ -84,20 +90,39 @@ impl Connection {
         Some(())
     }
 
-    /// Let [`Self::receive`] fail when nothing comes for so many seconds.
-    pub(crate) fn set_patience(&self, seconds: i64) -> Option<()> {
-        // struct timeval
-        let limit = [seconds, 0];
-        let (start, length) = (limit.as_ptr().expose_provenance(), size_of_val(&limit));
-        // SAFETY: the kernel reads the two numbers, whose length is told.
-        let set = unsafe { call(SETSOCKOPT, [self.0, SOL_SOCKET, SO_RCVTIMEO, start, length, 0]) };
-        (set == 0).then_some(())
+    /// True when who listens is this process's user, who could change the data directory as well, or root.
+    pub(crate) fn is_trusted(&self) -> bool {
+        // struct ucred: process, user, group
+        let mut peer = [u32::MAX; 3];
+        let mut length: u32 = 12;
+        let (start, size) =
+            (peer.as_mut_ptr().expose_provenance(), (&raw mut length).expose_provenance());
+        // SAFETY: the kernel writes to the three numbers, whose length is told, and to that length.
+        let asked = unsafe { call(GETSOCKOPT, [self.0, SOL_SOCKET, SO_PEERCRED, start, size, 0]) };
+        // SAFETY: takes no pointer.
+        let own = unsafe { call(GETEUID, [0; 6]) };
+        let [_, user, _] = peer;
+        asked == 0 && length == 12 && (user == 0 || isize::try_from(user) == Ok(own))
     }
 
-    /// Wait until the buffer is full.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Option<()> {
+    /// Wait until there is something to receive; `None` when nothing comes for so many milliseconds.
+    fn wait(&self, milliseconds: usize) -> Option<()> {
+        let socket = i32::try_from(self.0).ok()?.to_ne_bytes();
+        let [a, b, c, d] = socket;
+        let [e, f] = POLLIN.to_ne_bytes();
+        // struct pollfd: descriptor, what is waited for, what has happened
+        let mut entry = [a, b, c, d, e, f, 0, 0];
+        let start = entry.as_mut_ptr().expose_provenance();
+        // SAFETY: the kernel reads and writes the one entry.
+        let ready = retried(|| unsafe { call(POLL, [start, 1, milliseconds, 0, 0, 0]) })?;
+        (ready == 1).then_some(())
+    }
+
+    /// Wait until the buffer is full; `None` when nothing comes for so many milliseconds.
+    pub(crate) fn receive(&self, buffer: &mut [u8], milliseconds: usize) -> Option<()> {
         let mut filled = 0;
         while filled < buffer.len() {
+            self.wait(milliseconds)?;
             let rest = buffer.get_mut(filled..)?;
             let (start, length) = (rest.as_mut_ptr().expose_provenance(), rest.len());
             // SAFETY: the kernel writes to the slice, which is borrowed for writing, and no further than its length.
@@ -119,6 +144,13 @@ pub(crate) fn own_path(buffer: &mut [u8]) -> Option<usize> {
 /// Absolute path of the current directory.
 pub(crate) fn current_directory(buffer: &mut [u8]) -> Option<usize> {
     read_link(c"/proc/self/cwd", buffer)
+}
+
+/// True when there is a file at a path.
+pub(crate) fn exists(path: &CStr) -> bool {
+    // SAFETY: a string with its end. 0 is F_OK.
+    let found = unsafe { call(ACCESS, [path.as_ptr().expose_provenance(), 0, 0, 0, 0, 0]) };
+    found == 0
 }
 
 /// Become another program with the same arguments and environment; returns when that fails.

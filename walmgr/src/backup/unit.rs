@@ -8,6 +8,7 @@ use crate::backup::manifest::CHUNK;
 use crate::backup::scan::{Found, Relation};
 use crate::error::{Error, Result};
 use crate::pg::page::{self, Verdict};
+use crate::plain_file;
 
 /// Length of a part: long enough for sequential reading, short enough for threads to share a large file.
 pub(crate) const UNIT: u64 = 64 << 20;
@@ -39,8 +40,8 @@ pub(crate) struct Unit<'a> {
 impl<'a> Unit<'a> {
     /// Open a part; `None` when the file is gone.
     pub(crate) fn open(found: &'a Found, number: u64, check: PageCheck) -> Result<Option<Self>> {
-        let file = match File::open(&found.place) {
-            Ok(file) => file,
+        let file = match plain_file::open(&found.place) {
+            Ok((file, _)) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::local(format!("open {}", found.path))(error)),
         };

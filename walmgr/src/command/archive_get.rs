@@ -110,11 +110,11 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
 }
 
 fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
-    let patience = Some(Duration::from_secs(30));
-    match client::ask(context, Verb::Get, &args.name, &args.path, patience) {
-        Some(Reply::Ready(place)) if std::fs::rename(&place, &args.path).is_ok() => {
-            return Ok(Fetched::Delivered);
-        }
+    match client::ask(context, Verb::Get, &args.name, &args.path) {
+        Some(Reply::Ready(place)) => match client::take(context, &args.name, &place, &args.path) {
+            Ok(()) => return Ok(Fetched::Delivered),
+            Err(error) => log::warning(error),
+        },
         Some(Reply::Absent) if args.partial.is_none() => return Ok(Fetched::Absent),
         // Whatever else it is: look for oneself.
         _ => {}

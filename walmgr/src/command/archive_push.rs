@@ -52,12 +52,8 @@ fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
     let path = &args.path;
     // The daemon goes by the file's own name.
     let text = name.to_string();
-    let ask = || {
-        let patience = Some(client::PUSH_PATIENCE);
-        path.ends_with(&text)
-            .then(|| client::ask(context, Verb::Push, &text, path, patience))
-            .flatten()
-    };
+    let ask =
+        || path.ends_with(&text).then(|| client::ask(context, Verb::Push, &text, path)).flatten();
     match args.answer.clone().or_else(ask) {
         Some(Reply::Done) => return Ok(Pushed::Stored),
         Some(Reply::Failed(code, message)) => return Err(Error::Daemon(code, message)),

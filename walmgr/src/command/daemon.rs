@@ -1,5 +1,6 @@
 //! `daemon`: stay in the foreground and do the work of archive-push and archive-get ahead of time.
 
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -28,11 +29,13 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     }
     let stanza = context.stanza()?;
     let lock_path = data.join("walmgr.daemon.lock");
-    let what = || Error::local(format!("lock {}", lock_path.display()));
+    let name = lock_path.display().to_string();
+    let what = || Error::local(format!("lock {name}"));
     let lock = std::fs::File::options()
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(&lock_path)
         .map_err(what())?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
@@ -48,17 +51,28 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         spawn(move || pusher.work());
         spawn(move || prefetcher.work());
     }
-    let listener = Arc::new(Server::listen(&socket)?);
+    let config = context.config.file.clone();
+    let server = Arc::new(Server::listen(config, socket.clone(), pusher, prefetcher)?);
     log::notice(format_args!("listening on {}", socket.display()));
-    let server = Arc::new(Server { config: context.config.file.clone(), pusher, prefetcher });
     for _ in 0..THREADS {
-        let (server, listener) = (Arc::clone(&server), Arc::clone(&listener));
-        spawn(move || server.accept(&listener));
+        let server = Arc::clone(&server);
+        spawn(move || server.accept());
     }
+    let locked = lock.metadata().map_err(what())?;
+    let is_served = move || {
+        std::fs::metadata(&lock_path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
+    };
+    spawn(move || server.watch(is_served));
     let signal = signals.forever().next();
     log::notice(format_args!("ended by signal {}", signal.unwrap_or_default()));
     // Clients that wait see the connection end, and do the work themselves.
-    std::fs::remove_file(&socket).map_err(Error::local(format!("remove {}", socket.display())))
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::local(format!("remove {}", socket.display()))(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with it: clients would wait for what this

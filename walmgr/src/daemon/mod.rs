@@ -8,3 +8,4 @@ pub(crate) mod prefetch;
 pub(crate) mod protocol;
 pub(crate) mod push;
 pub(crate) mod server;
+mod socket;

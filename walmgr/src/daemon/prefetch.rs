@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,9 @@ use crate::log;
 use crate::pg::control;
 use crate::repo::wal::{self, Fetched};
 use crate::wal::name::{Segment, WalName};
+
+/// Name of the spool in the data directory.
+pub(crate) const SPOOL: &str = "walmgr.spool";
 
 /// Fetches WAL files by several threads.
 pub(crate) struct Prefetcher {
@@ -43,7 +47,7 @@ impl Prefetcher {
     /// # Errors
     /// [`Error::Local`].
     pub(crate) fn new(context: Context, data: &Path, ahead: usize) -> Result<Self> {
-        let spool = data.join("walmgr.spool");
+        let spool = data.join(SPOOL);
         let what = || Error::local(format!("create {}", spool.display()));
         match fs::remove_dir_all(&spool) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -51,7 +55,7 @@ impl Prefetcher {
             }
             _ => {}
         }
-        fs::create_dir(&spool).map_err(what())?;
+        fs::DirBuilder::new().mode(0o700).create(&spool).map_err(what())?;
         Ok(Self {
             context,
             spool,

@@ -1,17 +1,21 @@
-//! What client and daemon say to each other: one line of JSON each way per connection.
+//! What client and daemon say to each other: one line of JSON each way per connection, and a sign of life each second before the answer.
 //!
 //! `walmgr/push` and `walmgr/archive`, which are built without this crate, write a push and read its answer too.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
 
 /// Longest line that is read.
-const LIMIT: u64 = 64 << 10;
+pub(crate) const LIMIT: usize = 64 << 10;
+
+/// A daemon that is at it says so this often.
+pub(crate) const PULSE: Duration = Duration::from_secs(1);
 
 /// What a client wants.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +53,8 @@ pub(crate) enum Reply {
     Hole,
     /// It failed: exit code and message.
     Failed(u8, String),
+    /// It is at it; the answer follows.
+    Busy,
     /// The daemon is not for this client.
     NotMine,
     /// Never sent: the connection ended without an answer, or none came in time.
@@ -57,7 +63,7 @@ pub(crate) enum Reply {
 }
 
 /// Send a message.
-pub(crate) fn send<T: Serialize>(stream: &mut UnixStream, message: &T) -> Result<()> {
+pub(crate) fn send<T: Serialize>(mut stream: &UnixStream, message: &T) -> Result<()> {
     let mut line = serde_json::to_vec(message).map_err(|error| Error::Failed(error.to_string()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(Error::local("write to the socket"))
@@ -67,12 +73,20 @@ pub(crate) fn send<T: Serialize>(stream: &mut UnixStream, message: &T) -> Result
 ///
 /// # Errors
 /// [`Error::Local`] when the other side is gone, or talks nonsense.
-pub(crate) fn receive<T: DeserializeOwned>(stream: &UnixStream) -> Result<T> {
-    let mut line = String::new();
-    BufReader::new(stream)
-        .take(LIMIT)
-        .read_line(&mut line)
+pub(crate) fn receive<T: DeserializeOwned>(reader: &mut impl BufRead) -> Result<T> {
+    let mut line = Vec::new();
+    reader
+        .take(u64::try_from(LIMIT).unwrap_or(0))
+        .read_until(b'\n', &mut line)
         .map_err(Error::local("read from the socket"))?;
-    serde_json::from_str(&line)
+    parse(&line)
+}
+
+/// Understand a line.
+///
+/// # Errors
+/// [`Error::Local`] for nonsense.
+pub(crate) fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
+    serde_json::from_slice(line)
         .map_err(|error| Error::local("read from the socket")(std::io::Error::other(error)))
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -94,14 +95,22 @@ impl Pusher {
         Self { context, ahead, jobs, together, state, work, settled }
     }
 
-    /// Store a file, or find that it is stored.
-    pub(crate) fn push(&self, path: &Path) -> Outcome {
+    /// Store a file, or find that it is stored; `None` when that takes longer than a client waits.
+    pub(crate) fn push(&self, path: &Path, patience: Duration) -> Option<Outcome> {
+        let end = Instant::now() + patience;
         let mut state = self.state();
         // A failure that began before this request may be of a file or a repository that is mended by now.
         let mut asked = false;
         loop {
             match state.jobs.get(path) {
-                Some(Job::Pending) => state = wait(&self.settled, state),
+                Some(Job::Pending) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    let waited = self.settled.wait_timeout(state, left);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
                 Some(Job::Stored(identity)) => {
                     let same = Identity::of(path) == Some(*identity);
                     state.jobs.remove(path);
@@ -111,14 +120,14 @@ impl Pusher {
                     }
                     if same {
                         state.answered.insert(path.to_owned());
-                        return Ok(());
+                        return Some(Ok(()));
                     }
                 }
                 Some(Job::Failed(code, message)) => {
                     let failure = (*code, message.clone());
                     state.jobs.remove(path);
                     if asked {
-                        return Err(failure);
+                        return Some(Err(failure));
                     }
                 }
                 None => {

@@ -1,16 +1,23 @@
 //! The daemon's socket: a few threads that accept and answer. PostgreSQL runs one archive_command and one restore_command at a time, and
 //! a thread started for each would cost more than the answer.
+//!
+//! One more thread keeps watch ([`Server::watch`]): it gives signs of life to clients that wait, listens to those who do not say what they want,
+//! and sees to it that the socket is there.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{ErrorKind, Read};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
+
+use crate::daemon::client::PATIENCE;
 use crate::daemon::prefetch::Prefetcher;
-use crate::daemon::protocol::{self, Reply, Request, Verb};
+use crate::daemon::protocol::{self, LIMIT, PULSE, Reply, Request, Verb};
 use crate::daemon::push::Pusher;
+use crate::daemon::socket;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::wal::Fetched;
@@ -18,17 +25,32 @@ use crate::repo::wal::Fetched;
 /// Connections that are served at the same time; others wait.
 pub(crate) const THREADS: usize = 8;
 
-/// How long a client may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a thread listens to a client; those who have not said by then what they want are left to the watch.
+const QUICK: Duration = Duration::from_millis(20);
+
+/// How long they may take in all, and how many of them there may be.
+const SLOW: Duration = Duration::from_secs(10);
+const QUIET: usize = 256;
 
 /// What connections are served with.
 pub(crate) struct Server {
     /// Configuration file whose clients are answered.
-    pub(crate) config: std::path::PathBuf,
-    /// Stores.
-    pub(crate) pusher: Arc<Pusher>,
-    /// Fetches.
-    pub(crate) prefetcher: Arc<Prefetcher>,
+    config: PathBuf,
+    socket: PathBuf,
+    listener: Mutex<Arc<UnixListener>>,
+    pusher: Arc<Pusher>,
+    prefetcher: Arc<Prefetcher>,
+    /// Clients that wait for an answer, and since when.
+    waiting: Mutex<Vec<(Instant, Arc<UnixStream>)>>,
+    /// Clients that have not said what they want.
+    quiet: Mutex<Vec<Quiet>>,
+    came: Condvar,
+}
+
+struct Quiet {
+    stream: Arc<UnixStream>,
+    said: Vec<u8>,
+    since: Instant,
 }
 
 impl Server {
@@ -36,24 +58,34 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub(crate) fn listen(socket: &Path) -> Result<UnixListener> {
-        let what = || Error::local(format!("listen on {}", socket.display()));
-        match fs::remove_file(socket) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(what()(error));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(socket).map_err(what())?;
-        fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(what())?;
-        Ok(listener)
+    pub(crate) fn listen(
+        config: PathBuf,
+        socket: PathBuf,
+        pusher: Arc<Pusher>,
+        prefetcher: Arc<Prefetcher>,
+    ) -> Result<Self> {
+        let listener = socket::listen(&socket)
+            .map_err(Error::local(format!("listen on {}", socket.display())))?;
+        Ok(Self {
+            config,
+            socket,
+            listener: Mutex::new(Arc::new(listener)),
+            pusher,
+            prefetcher,
+            waiting: Mutex::default(),
+            quiet: Mutex::default(),
+            came: Condvar::new(),
+        })
     }
 
     /// What each of [`THREADS`] does, for ever: accept, and answer.
-    pub(crate) fn accept(&self, listener: &UnixListener) {
-        for stream in listener.incoming() {
-            match stream {
-                Ok(stream) => self.answer(stream),
+    pub(crate) fn accept(&self) {
+        loop {
+            let listener = Arc::clone(&lock(&self.listener));
+            match listener.accept() {
+                Ok((stream, _)) => self.hear(stream),
+                // The watch has made a new one.
+                Err(_) if !Arc::ptr_eq(&listener, &lock(&self.listener)) => {}
                 Err(error) => {
                     log::warning(format_args!("cannot accept a connection: {error}"));
                     std::thread::sleep(Duration::from_millis(100));
@@ -62,22 +94,107 @@ impl Server {
         }
     }
 
-    fn answer(&self, mut stream: UnixStream) {
-        if stream.set_read_timeout(Some(PATIENCE)).is_err() {
-            return;
+    /// Keep watch, for ever. `is_served` tells whether this daemon still is the data directory's.
+    pub(crate) fn watch(self: &Arc<Self>, is_served: impl Fn() -> bool) {
+        let mut pulse = Instant::now();
+        loop {
+            let mut quiet = lock(&self.quiet);
+            let pause = if quiet.is_empty() { PULSE } else { QUICK };
+            quiet = self
+                .came
+                .wait_timeout(quiet, pause.min(PULSE.saturating_sub(pulse.elapsed())))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            let requests = listen_to(&mut quiet);
+            drop(quiet);
+            for (stream, request) in requests {
+                let server = Arc::clone(self);
+                std::thread::spawn(move || server.answer(&stream, &request));
+            }
+            if pulse.elapsed() < PULSE {
+                continue;
+            }
+            pulse = Instant::now();
+            self.give_signs_of_life();
+            if !is_served() {
+                log::error(
+                    "the data directory is not the one any more that this daemon was started for",
+                );
+                return;
+            }
+            if !self.socket.exists() {
+                self.listen_anew();
+            }
         }
-        let Ok(request) = protocol::receive::<Request>(&stream) else { return };
-        let reply = self.reply(&request);
-        // A client that is gone asks again.
-        let _ = protocol::send(&mut stream, &reply);
     }
 
-    fn reply(&self, request: &Request) -> Reply {
-        if request.config != self.config {
-            return Reply::NotMine;
+    /// A client that saw no sign of life has removed the socket, or somebody who tidied up.
+    fn listen_anew(&self) {
+        match socket::listen(&self.socket) {
+            Ok(listener) => {
+                let old = std::mem::replace(&mut *lock(&self.listener), Arc::new(listener));
+                // Wakes the threads that accept. A failure leaves them with a socket that nobody finds.
+                let _ = rustix::net::shutdown(&*old, rustix::net::Shutdown::Both);
+                log::warning(format_args!("{} was removed: made anew", self.socket.display()));
+            }
+            Err(error) => log::warning(format_args!("{}: {error}", self.socket.display())),
         }
-        match request.verb {
-            Verb::Push => match self.pusher.push(&request.path) {
+    }
+
+    fn give_signs_of_life(&self) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        // While this is locked no answer is on its way.
+        for (since, stream) in lock(&self.waiting).iter() {
+            if since.elapsed() >= PULSE {
+                // Who is gone need not be told.
+                let _ = rustix::net::send(&**stream, b"\"Busy\"\n", flags);
+            }
+        }
+    }
+
+    /// Hear what a client wants, if it says so at once.
+    fn hear(&self, stream: UnixStream) {
+        if !matches!(socket::stranger(&stream), Ok(None))
+            || stream.set_read_timeout(Some(QUICK)).is_err()
+            || stream.set_write_timeout(Some(SLOW)).is_err()
+        {
+            return;
+        }
+        let (since, mut said) = (Instant::now(), Vec::new());
+        let stream = Arc::new(stream);
+        loop {
+            match read(&stream, &mut said) {
+                Heard::Request(request) => return self.answer(&stream, &request),
+                Heard::Nothing => return,
+                Heard::Part if since.elapsed() < QUICK => {}
+                Heard::Part | Heard::Silence => break,
+            }
+        }
+        let mut quiet = lock(&self.quiet);
+        if quiet.len() >= QUIET {
+            quiet.remove(0);
+        }
+        quiet.push(Quiet { stream, said, since });
+        self.came.notify_one();
+    }
+
+    fn answer(&self, stream: &Arc<UnixStream>, request: &Request) {
+        lock(&self.waiting).push((Instant::now(), Arc::clone(stream)));
+        let reply = self.reply(request);
+        lock(&self.waiting).retain(|(_, other)| !Arc::ptr_eq(other, stream));
+        // A client that is gone asks again.
+        let _ = match reply {
+            Some(reply) => protocol::send(stream, &reply),
+            None => stream.shutdown(Shutdown::Both).map_err(Error::local("close")),
+        };
+    }
+
+    fn reply(&self, request: &Request) -> Option<Reply> {
+        if request.config != self.config {
+            return Some(Reply::NotMine);
+        }
+        Some(match request.verb {
+            Verb::Push => match self.pusher.push(&request.path, PATIENCE)? {
                 Ok(()) => Reply::Done,
                 Err((code, message)) => Reply::Failed(code, message),
             },
@@ -87,6 +204,66 @@ impl Server {
                 Ok((Fetched::Hole, _)) => Reply::Hole,
                 Err(error) => Reply::Failed(error.exit_code(), error.to_string()),
             },
-        }
+        })
     }
+}
+
+/// What reading from a client brought.
+enum Heard {
+    Request(Request),
+    /// The beginning of one.
+    Part,
+    /// Not a word for now.
+    Silence,
+    /// It is gone, or talks nonsense.
+    Nothing,
+}
+
+fn read(mut stream: &UnixStream, said: &mut Vec<u8>) -> Heard {
+    let mut buffer = [0; 4096];
+    match stream.read(&mut buffer) {
+        Ok(0) => Heard::Nothing,
+        Ok(count) => {
+            said.extend(buffer.get(..count).unwrap_or_default());
+            match said.split(|byte| *byte == b'\n').next() {
+                Some(line) if line.len() < said.len() => {
+                    protocol::parse(line).map_or(Heard::Nothing, Heard::Request)
+                }
+                _ if said.len() >= LIMIT => Heard::Nothing,
+                _ => Heard::Part,
+            }
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Heard::Silence
+        }
+        Err(error) if error.kind() == ErrorKind::Interrupted => Heard::Part,
+        Err(_) => Heard::Nothing,
+    }
+}
+
+/// Listen once to each client that has not said what it wants; the requests of those who now have.
+fn listen_to(quiet: &mut Vec<Quiet>) -> Vec<(Arc<UnixStream>, Request)> {
+    let mut requests = Vec::new();
+    quiet.retain_mut(|client| {
+        // Whether something has come is asked without waiting.
+        let heard = match client.stream.set_nonblocking(true) {
+            Ok(()) => read(&client.stream, &mut client.said),
+            Err(_) => Heard::Nothing,
+        };
+        match heard {
+            Heard::Request(request) => {
+                if client.stream.set_nonblocking(false).is_ok() {
+                    requests.push((Arc::clone(&client.stream), request));
+                }
+                false
+            }
+            Heard::Nothing => false,
+            Heard::Part | Heard::Silence => client.since.elapsed() < SLOW,
+        }
+    });
+    requests
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::plain_file;
+
+/// It has 8 KiB.
+const LIMIT: u64 = 64 << 10;
 
 /// Identifier of the cluster in a data directory; `None` when the directory has no control file.
 ///
@@ -11,7 +15,7 @@ use crate::error::{Error, Result};
 /// [`Error::Corrupt`] for a control file that is too short or of an unknown version.
 pub(crate) fn system_identifier(data: &Path) -> Result<Option<u64>> {
     let path = data.join("global/pg_control");
-    let bytes = match std::fs::read(&path) {
+    let bytes = match plain_file::read(&path, LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::local(format!("read {}", path.display()))(error)),

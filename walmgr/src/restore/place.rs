@@ -17,6 +17,9 @@ use crate::pg::{control, running};
 /// Says that a restore is under way, or broke off.
 pub(crate) const MARKER: &str = "walmgr.restoring";
 
+/// What a daemon has in its data directory. It goes on when that is restored in place.
+const OF_DAEMON: [&str; 3] = ["walmgr.sock", "walmgr.spool", "walmgr.daemon.lock"];
+
 /// What may happen to files that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
@@ -99,7 +102,7 @@ impl Place {
         remove_if_there(&self.data.join(Control::PATH))?;
         sync_directory(&self.data)?;
         if self.existing == Existing::Force {
-            empty(&self.data, |name| name != MARKER)?;
+            empty(&self.data, |name| name != MARKER && !OF_DAEMON.contains(&name))?;
             for directory in self.tablespaces.values().filter(|directory| directory.exists()) {
                 empty(directory, |name| name.starts_with(&self.own_directory))?;
             }
@@ -142,6 +145,7 @@ impl Place {
         let directories: BTreeSet<&str> =
             manifest.directories.iter().map(|(path, _)| path.as_str()).collect();
         kept.insert(MARKER);
+        kept.extend(OF_DAEMON);
         self.remove_below("", &kept, &directories)
     }
 

@@ -24,7 +24,8 @@ use crate::repo::{Created, Fill, Lock, LockMode, New, Source, Store};
 const MARKER: &str = "walmgr.repo";
 const MARKER_TEXT: &str = "{\"format\":1}\n";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+/// Without waiting for the other end of what turns out to be a pipe.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 /// A directory with the marker file in it.
 #[derive(Debug)]
@@ -133,8 +134,11 @@ impl Store for LocalStore {
         match fs::openat(&self.root, key, READ, Mode::empty()) {
             Ok(fd) => {
                 let file = File::from(fd);
-                let size = file.metadata().map_err(Error::repository(format!("open {key}")))?.len();
-                Ok(Some(Box::new(LocalSource { file, size, key: key.to_owned() })))
+                let meta = file.metadata().map_err(Error::repository(format!("open {key}")))?;
+                if !meta.is_file() {
+                    return Err(Error::Corrupt(format!("object {key} is no regular file")));
+                }
+                Ok(Some(Box::new(LocalSource { file, size: meta.len(), key: key.to_owned() })))
             }
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(self.failed("open", key)(error)),

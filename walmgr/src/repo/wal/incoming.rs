@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{check_file, key};
 use crate::error::{Error, Result};
+use crate::plain_file;
 use crate::repo::object::{self, Codec, Hash};
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, LockMode, New, Sink};
@@ -76,8 +77,8 @@ struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     fn open(stanza: &Stanza, name: &'a WalName, path: &'a Path) -> Result<Self> {
         let what = || Error::local(format!("read {}", path.display()));
-        let mut file = File::open(path).map_err(what())?;
-        let length = file.metadata().map_err(what())?.len();
+        let (mut file, meta) = plain_file::open(path).map_err(what())?;
+        let length = meta.len();
         check_file(stanza, name, &mut file, length)?;
         let (hash, key) = match name {
             WalName::Partial(_) => {

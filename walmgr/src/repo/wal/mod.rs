@@ -4,10 +4,12 @@ mod incoming;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
+use crate::plain_file;
 use crate::repo::object;
 use crate::repo::stanza::Stanza;
 use crate::wal::header::{self, Header};
@@ -60,9 +62,8 @@ pub(crate) fn fetch(stanza: &Stanza, name: &WalName, to: &Path) -> Result<Fetche
 /// Hold a local file against its name and the stanza, as for a push.
 pub(crate) fn check_local(stanza: &Stanza, name: &WalName, path: &Path) -> Result<()> {
     let what = || Error::local(format!("read {}", path.display()));
-    let mut file = File::open(path).map_err(what())?;
-    let length = file.metadata().map_err(what())?.len();
-    check_file(stanza, name, &mut file, length)
+    let (mut file, meta) = plain_file::open(path).map_err(what())?;
+    check_file(stanza, name, &mut file, meta.len())
 }
 
 /// Verify a stored WAL file: hash, header, place.
@@ -195,7 +196,8 @@ fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> R
 /// Open a local file that is written from its beginning, and read afterwards.
 pub(crate) fn write_anew(path: &Path) -> Result<File> {
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(true);
+    // As PostgreSQL has its WAL, whatever the umask.
+    options.read(true).write(true).create(true).truncate(true).mode(0o640);
     options.open(path).map_err(Error::local(format!("write {}", path.display())))
 }
 
