@@ -12,7 +12,7 @@ use crate::walmgr_support::{Site, archiving, said, snapshot, write_owned};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A primary that archives, with a table of some size.
-fn primary() -> Site {
+pub(crate) fn primary() -> Site {
     let site = Site::new(archiving().start());
     site.ok(&["setup"]);
     site.cluster.psql(
@@ -24,11 +24,11 @@ fn primary() -> Site {
 }
 
 /// A place to restore a primary's backups into.
-fn target(primary: &Site) -> Site {
+pub(crate) fn target(primary: &Site) -> Site {
     Site::beside(Cluster::empty(Tree::Ours), primary.repository())
 }
 
-fn started(site: &mut Site) {
+pub(crate) fn started(site: &mut Site) {
     site.cluster.start_without_waiting();
     let cluster = &mut site.cluster;
     let promoted = wait_until(PATIENCE, || {
@@ -40,7 +40,7 @@ fn started(site: &mut Site) {
     assert!(promoted && cluster.is_running(), "{}", cluster.log());
 }
 
-fn verify_backup(site: &Site) {
+pub(crate) fn verify_backup(site: &Site) {
     let mut command = site.cluster.run_as(site.cluster.tree().bin().join("pg_verifybackup"));
     let output = command.arg("--no-parse-wal").arg(site.cluster.data_dir()).output().unwrap();
     assert!(output.status.success(), "{}", said(&["pg_verifybackup"], &output));

@@ -114,6 +114,24 @@ fn whatever_the_store_does_nothing_untrue_is_said() {
     fs::remove_file(&fetched).unwrap();
     site.fails(1, &absent);
 
+    // Another host may have anything under these names.
+    let other = S3Server::start();
+    for name in server.names() {
+        let bytes = server.remove(&name);
+        server.put(&name, bytes.clone());
+        other.put(&name, bytes);
+    }
+    for fault in [Fault::SendsElsewhere(other.port()), Fault::Endless] {
+        server.misbehave(fault);
+        let mut shell = site.cluster.run_as("bash");
+        // So much memory and no more.
+        shell.args(["-c", "ulimit -v 1048576 -c 0; exec \"$0\" \"$@\""]);
+        shell.arg(site.cluster.dir().join("walmgr")).arg("--config").arg(site.config()).args(get);
+        let output = shell.current_dir(site.cluster.data_dir()).output().unwrap();
+        assert_eq!(output.status.code(), Some(200), "{fault:?}: {}", said(&get, &output));
+        assert!(!fetched.exists(), "{fault:?}");
+    }
+    assert_eq!(other.requests(), 0, "a signed request went elsewhere");
     for fault in [Fault::Trickle, Fault::Cut, Fault::WrongBytes, Fault::Status(503)] {
         server.misbehave(fault);
         site.fails(200, &get);

@@ -34,6 +34,10 @@ pub(crate) enum Fault {
     NoParts,
     /// Completing an upload is answered with status 200 and an error.
     ErrorInBody,
+    /// It sends every client to the store on another port.
+    SendsElsewhere(u16),
+    /// Bodies have no end.
+    Endless,
 }
 
 #[derive(Default)]
@@ -97,6 +101,16 @@ impl S3Server {
         )
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How often it was asked.
+    pub(crate) fn requests(&self) -> u64 {
+        self.state.lock().unwrap().requests
+    }
+
     pub(crate) fn misbehave(&self, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.fault = fault;
@@ -143,6 +157,23 @@ impl S3Server {
                 Fault::Silence => {
                     // Until the client has had enough.
                     let _ = reader.read(&mut [0]);
+                    return;
+                }
+                Fault::SendsElsewhere(port) => {
+                    let place = format!("http://127.0.0.1:{port}{}", request.path);
+                    let headers = [("location".to_owned(), place)];
+                    respond(&mut stream, 307, &headers, b"", true, Fault::None);
+                    continue;
+                }
+                Fault::Endless => {
+                    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                    let mut chunk = b"100000\r\n".to_vec();
+                    chunk.resize(chunk.len() + (1 << 20), b'x');
+                    chunk.extend(b"\r\n");
+                    let mut wrote = stream.write_all(head);
+                    while wrote.is_ok() {
+                        wrote = stream.write_all(&chunk);
+                    }
                     return;
                 }
                 Fault::Status(status) => {

@@ -232,3 +232,73 @@ fn the_other_end_keeps_to_its_directory() {
     assert_eq!(text.matches("leads out of the repository").count(), 2, "{text}");
     assert!(outside.exists() && !snapshot(site.repository()).is_empty());
 }
+
+#[test]
+fn an_archiving_host_may_add_and_nothing_else() {
+    let (mut primary, network) = site(archiving().start(), None);
+    primary.ok(&["setup", "--repository-only"]);
+    // As a forced command of authorized_keys: whatever the client asks for, this runs.
+    let forced = format!(
+        "exec {} remote-store --append-only \"{}\"",
+        primary.cluster.dir().join("walmgr").display(),
+        primary.repository().display()
+    );
+    network.set(&forced);
+    // Archiving, backups, and all that reads work; setup finds that everything is there.
+    primary.ok(&["setup"]);
+    primary.cluster.psql("postgres", "create table t as select 1");
+    for _ in 0..2 {
+        primary.ok(&["backup"]);
+        primary.archive_all();
+    }
+    primary.ok(&["verify"]);
+    let name = primary.segments("00000001").remove(0);
+    primary.ok(&["archive-get", &name, "../fetched"]);
+    // Removing does not, however it is asked for.
+    let before = snapshot(&primary.repository().join("main"));
+    let said = primary.fails(2, &["expire", "--keep", "1"]);
+    assert!(said.contains("only adds"), "{said}");
+    let mut other =
+        primary.command(&["remote-store", "--append-only", primary.repository().to_str().unwrap()]);
+    let mut served = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let requests = [
+        r#"{"Hello":{"version":1}}"#,
+        r#""Init""#,
+        r#"{"Remove":{"key":"walmgr.repo"}}"#,
+        r#"{"Remove":{"key":"main/stanza.json"}}"#,
+        r#"{"SetAside":{"key":"main/stanza.json"}}"#,
+        r#"{"Lock":{"key":"other","exclusive":true}}"#,
+        r#"{"Create":{"key":"other/stanza.json"}}"#,
+        r#""Finish""#,
+        r#"{"Create":{"key":"walmgr.other"}}"#,
+        r#""Finish""#,
+        r#"{"Sweep":{"directory":"main","seconds":0}}"#,
+    ];
+    {
+        let stdin = served.stdin.as_mut().unwrap();
+        for request in requests {
+            stdin.write_all(&(request.len() as u32).to_be_bytes()).unwrap();
+            stdin.write_all(&0_u32.to_be_bytes()).unwrap();
+            stdin.write_all(request.as_bytes()).unwrap();
+        }
+    }
+    let output = served.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.matches("only adds").count(), 7, "{said}");
+    let locks = |all: Vec<(PathBuf, Vec<u8>)>| -> Vec<(PathBuf, Vec<u8>)> {
+        all.into_iter().filter(|(path, _)| !path.to_str().unwrap().contains("/locks")).collect()
+    };
+    assert_eq!(locks(before), locks(snapshot(&primary.repository().join("main"))));
+    assert!(!primary.repository().join("other").exists());
+    // Nor can it make a repository where there is none.
+    let empty = primary.cluster.dir().join("empty");
+    let mut make = primary.cluster.run_as("mkdir");
+    assert!(make.arg(&empty).status().unwrap().success());
+    network.set(&forced.replace(primary.repository().to_str().unwrap(), empty.to_str().unwrap()));
+    primary.fails(2, &["setup"]);
+    assert_eq!(snapshot(&empty), Vec::new());
+    network.set("");
+    primary.ok(&["expire", "--keep", "1"]);
+    primary.ok(&["verify"]);
+    primary.cluster.stop(Stop::Fast);
+}

@@ -7,23 +7,6 @@ pub(crate) fn redact(text: &str) -> String {
     redact_uri(&redact_keyword(text, MASK), MASK)
 }
 
-/// Take the password out of a connection string: for a program whose command line everybody can read, and that gets the password
-/// through its environment.
-pub(crate) fn without_password(conninfo: &str) -> (String, Option<String>) {
-    let parsed: Option<postgres::Config> = conninfo.parse().ok();
-    let password = parsed.as_ref().and_then(postgres::Config::get_password);
-    let Some(password) = password else { return (conninfo.to_owned(), None) };
-    let password = String::from_utf8_lossy(password).into_owned();
-    // An empty password in the string would win over the environment; the user stays.
-    let rest = redact_uri(&redact_keyword(conninfo, ""), "").replace(":@", "@");
-    let rest = rest
-        .replace("password= ", " ")
-        .replace("password=&", "")
-        .trim_end_matches("password=")
-        .to_owned();
-    (rest, Some(password))
-}
-
 fn redact_keyword(text: &str, mask: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -82,7 +65,7 @@ fn redact_uri(text: &str, mask: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{redact, without_password};
+    use super::redact;
 
     #[test]
     fn passwords_disappear_and_the_rest_stays() {
@@ -96,19 +79,5 @@ mod tests {
         ] {
             assert_eq!(redact(text), expected);
         }
-    }
-    #[test]
-    fn a_password_is_taken_out_of_a_connection_string() {
-        for (conninfo, rest) in [
-            ("host=a password='s e' user=b", "host=a  user=b"),
-            ("host=a password=secret", "host=a "),
-            ("postgres://me:secret@host/db", "postgres://me@host/db"),
-            ("postgres://me@host/db?password=secret&user=x", "postgres://me@host/db?user=x"),
-        ] {
-            let (without, password) = without_password(conninfo);
-            assert_eq!(without, rest);
-            assert!(matches!(password.as_deref(), Some("s e" | "secret")));
-        }
-        assert_eq!(without_password("host=a"), ("host=a".to_owned(), None));
     }
 }

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use crate::adopt::label::Label;
 use crate::adopt::layout::Layout;
 use crate::adopt::tablespaces;
-use crate::backup::copy::{self, Copied, Known, Settings};
+use crate::backup::copy::{self, Copied, Known, Proof, Settings};
 use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, Control, Manifest};
 use crate::backup::scan::{self, Found, Scan};
@@ -83,7 +83,8 @@ pub(crate) fn adopt(
         jobs: context.config.backup.jobs,
         check: PageCheck { enabled: has_checksums(context, directory), start: info.start_lsn.0 },
     };
-    let copied = copy::copy(stanza, &scan.files, known(stanza, &complete)?, &settings)?;
+    let mut copied = copy::copy(stanza, &scan.files, known(stanza, &complete)?, &settings)?;
+    copied.judge(info.stop_lsn.0);
     step("adopt.copied")?;
     commit(stanza, info, label, directory, scan, copied)
 }
@@ -154,7 +155,7 @@ fn describe(
     let text = match stanza.store.open(&key)? {
         Some(source) => {
             let mut text = Vec::new();
-            object::read(source.as_ref(), &key, &mut text)?;
+            object::read(source.as_ref(), &key, wal::TEXT, &mut text)?;
             Some(text)
         }
         // A dry run has not stored it.
@@ -269,7 +270,10 @@ fn known(stanza: &Stanza, complete: &[BackupInfo]) -> Result<Known> {
     let mut known = Known::default();
     known.add_broken_off(stanza, complete)?;
     for info in complete {
-        known.add_backup(stanza, info)?;
+        match known.add_backup(stanza, info, Proof::Said) {
+            Err(Error::Corrupt(why)) => log::warning(format_args!("{why}; it is not used")),
+            added => added?,
+        }
     }
     Ok(known)
 }
@@ -293,6 +297,8 @@ fn commit(
     info.tablespaces = scan.tablespaces;
     info.damaged_pages = copied.damaged;
     let manifest = Manifest {
+        mode: scan.mode,
+        links: scan.links,
         directories: scan.directories,
         packs: copied.packs,
         backup_label: label.into_text(),

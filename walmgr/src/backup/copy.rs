@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use crate::backup::manifest::{CHUNK, Chunk, FileEntry};
 use crate::backup::pack::{Packer, Writer};
 use crate::backup::progress::Progress;
+use crate::backup::read::Packs;
 use crate::backup::scan::Found;
 use crate::backup::unit::{PageCheck, UNIT, Unit};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::log;
 use crate::repo::object::{Codec, Hash};
 use crate::repo::stanza::Stanza;
 
@@ -32,7 +34,20 @@ pub(crate) struct Known {
     /// Keys of packs, relative to the stanza.
     pub(crate) packs: Vec<String>,
     /// By content.
-    pub(crate) chunks: HashMap<Hash, Chunk>,
+    pub(crate) chunks: HashMap<Hash, (Chunk, Proof)>,
+    /// All places of the chunks that the backup to build on promises.
+    pub(crate) promised: HashMap<Hash, Vec<Chunk>>,
+}
+
+/// What is known of a stored chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It was read back, or has just been written.
+    Sound,
+    /// It is said to be there. Should it be damaged, it is stored anew.
+    Said,
+    /// It is said to be there by the backup that this one is to build on. Should it be damaged, there is nothing to build on.
+    Promised,
 }
 
 /// The result.
@@ -45,9 +60,30 @@ pub(crate) struct Copied {
     pub(crate) added: u64,
     /// `path:block` of pages with a wrong checksum.
     pub(crate) damaged: Vec<String>,
+    recent: Vec<(String, u64)>,
 }
 
+/// Pages that are not as they should be.
+#[derive(Default)]
+struct Pages {
+    /// `path:block` of pages with a wrong checksum.
+    damaged: Vec<String>,
+    /// The same of pages that claim to be younger than the backup, and their positions.
+    recent: Vec<(String, u64)>,
+}
+
+/// No more damaged pages than this are remembered: a few megabytes of names.
+const MANY: usize = 100_000;
+
 impl Copied {
+    /// Judge the pages that claim to be young: beyond the end of the backup there is no WAL that could replace them.
+    pub(crate) fn judge(&mut self, stop: u64) {
+        let impossible = self.recent.drain(..).filter(|(_, lsn)| *lsn > stop);
+        self.damaged.extend(impossible.map(|(page, _)| page));
+        self.damaged.sort_unstable();
+        self.damaged.truncate(MANY);
+    }
+
     /// Names of other backups whose packs are used.
     pub(crate) fn shares_with(&self, id: &str) -> Vec<String> {
         let used: BTreeSet<u32> =
@@ -79,7 +115,9 @@ pub(crate) fn copy(
         })
         .collect();
     let first_new = u32::try_from(known.packs.len()).unwrap_or(u32::MAX);
+    let old_packs = known.packs.clone();
     let shared = Shared {
+        old: Packs::of(stanza, &old_packs),
         stanza,
         settings,
         files,
@@ -91,7 +129,8 @@ pub(crate) fn copy(
         stop: AtomicBool::new(false),
         chunks: Mutex::new(known.chunks),
         results: Mutex::new(HashMap::new()),
-        damaged: Mutex::new(Vec::new()),
+        promised: Mutex::new(known.promised),
+        pages: Mutex::default(),
         progress: Progress::new(files.iter().map(|file| file.size).sum()),
     };
     let outcome = std::thread::scope(|scope| {
@@ -114,11 +153,13 @@ pub(crate) fn copy(
         packs.push(pack_key(&settings.id, number - first_new));
     }
     let results = into_inner(shared.results);
+    let pages = into_inner(shared.pages);
     Ok(Copied {
         files: assemble(files, &parts, results),
         packs,
         added: shared.added.load(Ordering::Relaxed),
-        damaged: into_inner(shared.damaged),
+        damaged: pages.damaged,
+        recent: pages.recent,
     })
 }
 
@@ -169,6 +210,7 @@ struct Part {
 }
 
 struct Shared<'a> {
+    old: Packs<'a>,
     stanza: &'a Stanza,
     settings: &'a Settings,
     files: &'a [Found],
@@ -178,9 +220,10 @@ struct Shared<'a> {
     first_new: u32,
     added: AtomicU64,
     stop: AtomicBool,
-    chunks: Mutex<HashMap<Hash, Chunk>>,
+    chunks: Mutex<HashMap<Hash, (Chunk, Proof)>>,
     results: Mutex<HashMap<(usize, u64), Part>>,
-    damaged: Mutex<Vec<String>>,
+    promised: Mutex<HashMap<Hash, Vec<Chunk>>>,
+    pages: Mutex<Pages>,
     progress: Progress,
 }
 
@@ -199,7 +242,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self) -> Result<()> {
-        let outcome = self.fill_packs();
+        let outcome = self.fill_packs().and_then(|()| self.prove_the_rest());
         if outcome.is_err() {
             self.shared.stop.store(true, Ordering::Relaxed);
         }
@@ -221,7 +264,7 @@ impl<'a> Worker<'a> {
                     let stored = self.packer.pack(content)?;
                     let length = u32::try_from(length).unwrap_or(0);
                     let chunk = writer.append(hash, length, &stored)?;
-                    lock(&self.shared.chunks).insert(hash, chunk);
+                    lock(&self.shared.chunks).insert(hash, (chunk, Proof::Sound));
                     self.take(chunk);
                     failpoint::visit("backup.chunk").map_err(Error::repository("write pack"))?;
                     new = if writer.size() < full { self.next_new()? } else { None };
@@ -254,12 +297,60 @@ impl<'a> Worker<'a> {
             self.shared.progress.add(length);
             let hash = Hash::of(content);
             // Two threads may store the same chunk at the same time; that costs a little space and nothing else.
-            let chunk = lock(&self.shared.chunks).get(&hash).copied();
-            match chunk {
+            let known = lock(&self.shared.chunks).get(&hash).copied();
+            let sound = match known {
+                Some((chunk, proof)) => self.prove(chunk, proof)?,
+                None => None,
+            };
+            match sound {
                 Some(chunk) => self.take(chunk),
                 None => return Ok(Some((hash, length))),
             }
         }
+    }
+
+    /// A chunk that is stored already, if it is; read back where that costs little.
+    fn prove(&self, chunk: Chunk, proof: Proof) -> Result<Option<Chunk>> {
+        if proof == Proof::Sound || !self.shared.stanza.store.reads_cheaply() {
+            return Ok(Some(chunk));
+        }
+        if proof == Proof::Promised {
+            let places = lock(&self.shared.promised).remove(&chunk.hash);
+            self.prove_promise(&places.unwrap_or_default())?;
+        } else if let Err(error) = self.shared.old.read(&chunk) {
+            let Error::Corrupt(why) = error else { return Err(error) };
+            log::warning(format_args!("{why}; it is stored anew"));
+            lock(&self.shared.chunks).remove(&chunk.hash);
+            return Ok(None);
+        }
+        lock(&self.shared.chunks).insert(chunk.hash, (chunk, Proof::Sound));
+        Ok(Some(chunk))
+    }
+
+    /// Read what the backup to build on promises.
+    fn prove_promise(&self, places: &[Chunk]) -> Result<()> {
+        for chunk in places {
+            self.shared.old.read(chunk).map_err(|error| match error {
+                Error::Corrupt(why) => Error::Corrupt(format!(
+                    "the backup that this one is to build on is damaged (take one that does not): {why}"
+                )),
+                error => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What it promises, and this one has no use for: a damaged backup is known to be one as soon as somebody looks.
+    fn prove_the_rest(&self) -> Result<()> {
+        while self.shared.stanza.store.reads_cheaply() && !self.shared.stop.load(Ordering::Relaxed)
+        {
+            let mut promised = lock(&self.shared.promised);
+            let Some(hash) = promised.keys().next().copied() else { break };
+            let places = promised.remove(&hash).unwrap_or_default();
+            drop(promised);
+            self.prove_promise(&places)?;
+        }
+        Ok(())
     }
 
     fn take(&mut self, chunk: Chunk) {
@@ -283,7 +374,14 @@ impl<'a> Worker<'a> {
 
     fn close(&mut self) {
         if let Some((id, unit, part)) = self.current.take() {
-            lock(&self.shared.damaged).extend(unit.damaged);
+            let mut pages = lock(&self.shared.pages);
+            if pages.damaged.len() < MANY {
+                pages.damaged.extend(unit.damaged);
+            }
+            if pages.recent.len() < MANY {
+                pages.recent.extend(unit.recent);
+            }
+            drop(pages);
             lock(&self.shared.results).insert(id, part);
         }
     }

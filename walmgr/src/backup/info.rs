@@ -1,11 +1,13 @@
 //! `backup/ID.json`: the small object that makes a backup exist, with all that a list of backups shows.
 
 use std::collections::BTreeMap;
+use std::path::Component;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::name;
 use crate::error::{Error, Result};
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, create_small, read_all};
@@ -51,7 +53,7 @@ pub(crate) struct BackupInfo {
     pub(crate) added: u64,
     /// Backups whose packs it shares.
     pub(crate) shares_with: Vec<String>,
-    /// Places of the tablespaces by oid.
+    /// Places of the tablespaces by oid; relative ones are inside the data directory. See [`crate::backup::name`].
     pub(crate) tablespaces: BTreeMap<String, String>,
     /// Pages with a wrong checksum, `path:block`.
     pub(crate) damaged_pages: Vec<String>,
@@ -103,7 +105,20 @@ pub(crate) fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
     if info.format != 1 || info.id != id {
         return Err(Error::Corrupt(format!("{key} is not the information of backup \"{id}\"")));
     }
+    if let Some((oid, place)) = info.tablespaces.iter().find(|(oid, place)| !is_place(oid, place)) {
+        return Err(Error::Corrupt(format!("{key}: bad tablespace \"{oid}\" at \"{place}\"")));
+    }
     Ok(info)
+}
+
+/// A tablespace has a number, and a place that is absolute, or below the data directory.
+fn is_place(oid: &str, place: &str) -> bool {
+    let Some(path) = name::to_path(place) else { return false };
+    let absolute = path.is_absolute() && path.components().all(|part| part != Component::ParentDir);
+    !oid.is_empty()
+        && oid.bytes().all(|byte| byte.is_ascii_digit())
+        && !place.contains('\0')
+        && (absolute || name::is_plain(place))
 }
 
 /// A name for a backup that begins now, which no complete or broken-off backup has.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::backup::copy::Known;
+use crate::backup::copy::{Known, Proof};
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Chunk};
 use crate::backup::pack::Reader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::stanza::Stanza;
 
@@ -34,28 +34,49 @@ impl Known {
         Ok(())
     }
 
-    /// Take in what a complete backup refers to.
-    pub(crate) fn add_backup(&mut self, stanza: &Stanza, info: &BackupInfo) -> Result<()> {
+    /// Take in what a complete backup refers to, whose packs are all there and begin and end as they should.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when they do not.
+    pub(crate) fn add_backup(
+        &mut self,
+        stanza: &Stanza,
+        info: &BackupInfo,
+        proof: Proof,
+    ) -> Result<()> {
         let manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+        let used: BTreeSet<u32> =
+            manifest.files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.pack).collect();
+        for (number, pack) in (0_u32..).zip(&manifest.packs) {
+            if used.contains(&number) {
+                table(stanza, pack, 0)?;
+            }
+        }
         let first = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
         self.packs.extend(manifest.packs);
         for chunk in manifest.files.iter().flat_map(|file| &file.chunks) {
-            self.chunks.insert(chunk.hash, Chunk { pack: first + chunk.pack, ..*chunk });
+            let chunk = Chunk { pack: first.saturating_add(chunk.pack), ..*chunk };
+            self.chunks.insert(chunk.hash, (chunk, proof));
+            if proof == Proof::Promised {
+                let places = self.promised.entry(chunk.hash).or_default();
+                let same = |other: &Chunk| (other.pack, other.offset) == (chunk.pack, chunk.offset);
+                if !places.iter().any(same) {
+                    places.push(chunk);
+                }
+            }
         }
         Ok(())
     }
 
     fn add_pack(&mut self, pack: String, chunks: Vec<Chunk>) {
         self.packs.push(pack);
-        self.chunks.extend(chunks.into_iter().map(|chunk| (chunk.hash, chunk)));
+        self.chunks.extend(chunks.into_iter().map(|chunk| (chunk.hash, (chunk, Proof::Said))));
     }
 }
 
 fn table(stanza: &Stanza, pack: &str, number: usize) -> Result<Vec<Chunk>> {
     let key = stanza.key(pack);
-    let source = stanza
-        .store
-        .open(&key)?
-        .ok_or_else(|| crate::error::Error::Corrupt(format!("{key} vanished")))?;
+    let source =
+        stanza.store.open(&key)?.ok_or_else(|| Error::Corrupt(format!("{key} is missing")))?;
     Reader::open(source, &key)?.table(u32::try_from(number).unwrap_or(u32::MAX))
 }

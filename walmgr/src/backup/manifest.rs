@@ -6,6 +6,7 @@ use std::io::{BufRead, Cursor, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::name;
 use crate::error::{Error, Result};
 use crate::repo::object::{self, Codec, Hash};
 use crate::repo::stanza::Stanza;
@@ -13,12 +14,26 @@ use crate::repo::stanza::Stanza;
 /// Size of a chunk; the last of a file may be shorter.
 pub(crate) const CHUNK: usize = 256 << 10;
 
+/// The control file has 8 KiB; this is four times as many digits.
+const CONTROL_LIMIT: usize = 64 << 10;
+
 /// Path prefix of configuration files that live outside the data directory.
 pub(crate) const CONFIG: &str = "@config/";
+
+/// A manifest is mostly hashes: it never compresses better than this, and never is longer than that.
+const RATIO: u64 = 64;
+const LONGEST: u64 = 16 << 30;
 
 /// All of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
+    /// Permissions of the data directory; 0 when nobody has noted them.
+    #[serde(default)]
+    pub(crate) mode: u32,
+    /// Links, but for those of tablespaces, and where they lead. What a link leads to outside of the data directory is in the backup under
+    /// the link's own path.
+    #[serde(default)]
+    pub(crate) links: Vec<(String, String)>,
     /// Directories with their permissions, parents first.
     pub(crate) directories: Vec<(String, u32)>,
     /// Keys of packs, relative to the stanza; chunks refer to them by number.
@@ -63,21 +78,15 @@ impl Control {
     /// # Errors
     /// [`Error::Corrupt`].
     pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
-        let corrupt = || Error::Corrupt("the manifest's control file is damaged".to_owned());
-        (0..self.content.len())
-            .step_by(2)
-            .map(|at| {
-                self.content.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
-            })
-            .collect::<Option<Vec<u8>>>()
-            .ok_or_else(corrupt)
+        name::bytes(&self.content)
+            .ok_or_else(|| Error::Corrupt("the manifest's control file is damaged".to_owned()))
     }
 }
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileEntry {
-    /// Path below the data directory, tablespaces through `pg_tblspc/OID`.
+    /// Path below the data directory, tablespaces through `pg_tblspc/OID`; see [`crate::backup::name`].
     pub(crate) path: String,
     /// Length.
     pub(crate) size: u64,
@@ -146,7 +155,8 @@ pub(crate) fn load(stanza: &Stanza, id: &str, hash: &str) -> Result<Manifest> {
         .open(&key)?
         .ok_or_else(|| Error::Corrupt(format!("manifest of backup {id} is missing")))?;
     let mut text = Vec::new();
-    let meta = object::read(source.as_ref(), &key, &mut text)?;
+    let limit = source.size().saturating_mul(RATIO).saturating_add(1 << 20).min(LONGEST);
+    let meta = object::read(source.as_ref(), &key, limit, &mut text)?;
     if meta.hash.to_string() != hash {
         return Err(Error::Corrupt(format!(
             "manifest of backup {id} is not the one it was committed with"
@@ -175,6 +185,7 @@ fn from_lines(text: &[u8]) -> std::result::Result<Manifest, String> {
     let mut lines = text.lines();
     let first = lines.next().ok_or("it is empty")?.map_err(|error| error.to_string())?;
     let mut manifest: Manifest = serde_json::from_str(&first).map_err(|error| error.to_string())?;
+    check_paths(&manifest)?;
     for line in lines {
         let line = line.map_err(|error| error.to_string())?;
         let file: FileEntry = serde_json::from_str(&line).map_err(|error| error.to_string())?;
@@ -184,9 +195,37 @@ fn from_lines(text: &[u8]) -> std::result::Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// Refuse what a restore could not or must not follow.
+/// Refuse what a restore must not follow, whoever wrote it: nothing leads out of the data directory or the stanza.
+fn check_paths(manifest: &Manifest) -> std::result::Result<(), String> {
+    let below = |path: &str| name::is_plain(path) && !path.starts_with(CONFIG);
+    for (path, _) in &manifest.directories {
+        if !below(path) {
+            return Err(format!("bad directory \"{path}\""));
+        }
+    }
+    for (path, target) in &manifest.links {
+        let leads = name::to_path(target).is_some_and(|path| !path.as_os_str().is_empty());
+        if !below(path) || !leads || target.contains('\0') {
+            return Err(format!("bad link \"{path}\""));
+        }
+    }
+    for pack in &manifest.packs {
+        if !name::is_plain(pack) || !pack.starts_with("pack/") {
+            return Err(format!("bad pack \"{pack}\""));
+        }
+    }
+    if manifest.control.content.len() > CONTROL_LIMIT {
+        return Err("the control file is too long".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuse a file that a restore could not or must not follow.
 fn check(file: &FileEntry, packs: usize) -> std::result::Result<(), String> {
-    let plain = file.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let plain = match file.path.strip_prefix(CONFIG) {
+        Some(leaf) => name::is_plain(leaf) && !leaf.contains('/'),
+        None => name::is_plain(&file.path),
+    };
     let length: u64 = file.chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
     let known = |chunk: &Chunk| usize::try_from(chunk.pack).is_ok_and(|pack| pack < packs);
     if plain && length == file.size && file.chunks.iter().all(known) {
@@ -204,6 +243,8 @@ mod tests {
     fn sample() -> Manifest {
         let chunk = Chunk { hash: Hash::of(b"x"), pack: 0, offset: 9, stored: 3, length: 5 };
         Manifest {
+            mode: 0o750,
+            links: vec![("base/7".to_owned(), "/elsewhere/7".to_owned())],
             directories: vec![("base".to_owned(), 0o700)],
             packs: vec!["pack/1/0".to_owned()],
             backup_label: "START\n".to_owned(),
@@ -223,6 +264,26 @@ mod tests {
     fn a_manifest_comes_back() {
         assert_eq!(from_lines(&to_lines(&sample()).unwrap()).unwrap(), sample());
         assert_eq!(sample().control.bytes().unwrap(), [1, 0xAB]);
+    }
+
+    #[test]
+    fn whatever_leads_elsewhere_is_refused() {
+        let changes: [fn(&mut Manifest); 9] = [
+            |it| it.directories[0].0 = "/tmp".to_owned(),
+            |it| it.directories[0].0 = "../x".to_owned(),
+            |it| it.directories[0].0 = "pg_tblspc/../x".to_owned(),
+            |it| it.directories[0].0 = "@config/x".to_owned(),
+            |it| it.links = vec![("../x".to_owned(), "y".to_owned())],
+            |it| it.links = vec![("x".to_owned(), String::new())],
+            |it| it.packs[0] = "pack/../../x".to_owned(),
+            |it| it.packs[0] = "stanza.json".to_owned(),
+            |it| it.files[0].path = "@config/../x".to_owned(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut manifest = sample();
+            change(&mut manifest);
+            assert!(from_lines(&to_lines(&manifest).unwrap()).is_err(), "{number}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod copy;
 pub(crate) mod info;
 pub(crate) mod known;
 pub(crate) mod manifest;
+pub(crate) mod name;
 pub(crate) mod pack;
 pub(crate) mod pg_manifest;
 pub(crate) mod progress;

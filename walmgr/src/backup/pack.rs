@@ -12,6 +12,8 @@ use crate::repo::{Sink, Source};
 const MAGIC: [u8; 8] = *b"WALMGRP\x01";
 const HEADER: u64 = 9;
 const ENTRY: usize = 48;
+/// Of more than a million chunks; packs are closed long before.
+const LONGEST_TABLE: u64 = 48 << 20;
 
 /// Compresses chunks; one per thread.
 pub(crate) enum Packer {
@@ -166,7 +168,10 @@ impl Reader {
         let (count, crc) = tail.split_at(8);
         let count = u64::from_le_bytes(count.try_into().map_err(|_| corrupt())?);
         let crc = u32::from_le_bytes(crc.try_into().map_err(|_| corrupt())?);
-        let length = count.checked_mul(48).filter(|length| *length <= end).ok_or_else(corrupt)?;
+        let length = count.checked_mul(48).ok_or_else(corrupt)?;
+        if length > end || length > LONGEST_TABLE {
+            return Err(corrupt());
+        }
         let mut table = vec![0; usize::try_from(length).map_err(|_| corrupt())?];
         self.source.read_exact_at(&mut table, end - length)?;
         if crc32c::crc32c_append(crc32c::crc32c(&table), &count.to_le_bytes()) != crc {

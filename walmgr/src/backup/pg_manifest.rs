@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::backup::info::BackupInfo;
-use crate::backup::manifest::{CONFIG, Control, Manifest};
+use crate::backup::manifest::{CONFIG, Control, FileEntry, Manifest};
+use crate::backup::name;
 use crate::error::{Error, Result};
 
 /// The text of `backup_manifest` for a backup.
@@ -31,6 +32,11 @@ pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
         let changed = Timestamp::from_second(file.mtime).unwrap_or_default();
         entry(&mut out, &file.path, file.size, changed, file.crc)?;
     }
+    for (path, file) in through_links(manifest) {
+        out.push(',');
+        let changed = Timestamp::from_second(file.mtime).unwrap_or_default();
+        entry(&mut out, &path, file.size, changed, file.crc)?;
+    }
     put(
         &mut out,
         format_args!(
@@ -46,7 +52,35 @@ pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
     Ok(out)
 }
 
+/// Files that are also found through a link within the data directory, by the paths that they have there.
+fn through_links(manifest: &Manifest) -> Vec<(String, &FileEntry)> {
+    let mut found = Vec::new();
+    for (link, target) in &manifest.links {
+        let mut place: Vec<&str> = link.split('/').collect();
+        place.pop();
+        for part in target.split('/') {
+            match part {
+                ".." => drop(place.pop()),
+                part => place.push(part),
+            }
+        }
+        let place = place.join("/");
+        for file in &manifest.files {
+            if let Some(rest) = file.path.strip_prefix(&place)
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
+                found.push((format!("{link}{rest}"), file));
+            }
+        }
+    }
+    found
+}
+
 fn entry(out: &mut String, path: &str, size: u64, changed: Timestamp, crc: u32) -> Result<()> {
+    let (word, path) = match name::as_hex(path) {
+        Some(digits) => ("Encoded-Path", digits),
+        None => ("Path", path),
+    };
     let path = serde_json::to_string(path).map_err(|error| Error::Failed(error.to_string()))?;
     // The server prints the bytes of a CRC as they lie in memory.
     let crc = crc.swap_bytes();
@@ -54,7 +88,7 @@ fn entry(out: &mut String, path: &str, size: u64, changed: Timestamp, crc: u32) 
     put(
         out,
         format_args!(
-            "\n{{ \"Path\": {path}, \"Size\": {size}, \"Last-Modified\": \"{changed}\", \
+            "\n{{ \"{word}\": {path}, \"Size\": {size}, \"Last-Modified\": \"{changed}\", \
              \"Checksum-Algorithm\": \"CRC32C\", \"Checksum\": \"{crc:08x}\" }}"
         ),
     )

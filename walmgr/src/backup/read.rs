@@ -18,7 +18,12 @@ pub(crate) struct Packs<'a> {
 impl<'a> Packs<'a> {
     /// The packs of a manifest.
     pub(crate) fn new(stanza: &'a Stanza, manifest: &'a Manifest) -> Self {
-        Self { stanza, names: &manifest.packs, open: Mutex::new(HashMap::new()) }
+        Self::of(stanza, &manifest.packs)
+    }
+
+    /// The packs that have these names.
+    pub(crate) fn of(stanza: &'a Stanza, names: &'a [String]) -> Self {
+        Self { stanza, names, open: Mutex::new(HashMap::new()) }
     }
 
     /// Read and verify a chunk.

@@ -1,11 +1,13 @@
 //! What of a data directory goes into a backup.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::backup::name;
 use crate::error::{Error, Result};
 use crate::log;
 
@@ -58,14 +60,24 @@ pub(crate) struct Found {
 /// All of a cluster's files.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
+    /// Permissions of the data directory.
+    pub(crate) mode: u32,
     /// Directories with their permissions, parents first.
     pub(crate) directories: Vec<(String, u32)>,
+    /// Links, but for those of tablespaces, and where they lead.
+    pub(crate) links: Vec<(String, String)>,
     /// Files, without `global/pg_control`.
     pub(crate) files: Vec<Found>,
-    /// Places of tablespaces by oid.
+    /// Places of tablespaces by oid, relative when they are inside the data directory.
     pub(crate) tablespaces: BTreeMap<String, String>,
     /// How the names begin of what is this cluster's in a tablespace.
     own_directory: String,
+    /// The data directory without links.
+    real: PathBuf,
+    /// Tablespaces inside the data directory, without links.
+    inside: Vec<PathBuf>,
+    /// Directories that are being walked through.
+    above: Vec<(u64, u64)>,
 }
 
 /// How the name of a cluster's own directory in a tablespace begins: clusters of other versions may have theirs beside it.
@@ -81,14 +93,21 @@ pub(crate) fn is_tablespace(path: &str) -> bool {
     path.strip_prefix("pg_tblspc/").is_some_and(|rest| !rest.contains('/'))
 }
 
-/// Walk a data directory and its tablespaces.
+/// Walk a data directory, its tablespaces, and what links of it lead to.
 ///
 /// # Errors
-/// [`Error::Local`]; files that vanish meanwhile are no error.
+/// [`Error::Local`]; files that vanish meanwhile are no error. [`Error::Failed`] for what a backup cannot hold.
 pub(crate) fn scan(data: &Path) -> Result<Scan> {
-    let mut scan = Scan { own_directory: own_directory(data)?, ..Scan::default() };
-    walk(&mut scan, data, "")?;
-    scan.directories.push(("pg_wal/archive_status".to_owned(), 0o700));
+    let what = || Error::local(format!("look at {}", data.display()));
+    let mut scan = Scan {
+        mode: fs::metadata(data).map_err(what())?.mode() & 0o7777,
+        own_directory: own_directory(data)?,
+        real: data.canonicalize().map_err(what())?,
+        ..Scan::default()
+    };
+    scan.inside = tablespaces_inside(data, &scan.real);
+    walk(&mut scan, data, Path::new(""))?;
+    scan.directories.push(("pg_wal/archive_status".to_owned(), 0o700 | scan.mode & 0o050));
     skip_unlogged(&mut scan.files);
     scan.files.retain(|file| file.path != "global/pg_control");
     // Largest first: threads then finish together.
@@ -96,58 +115,90 @@ pub(crate) fn scan(data: &Path) -> Result<Scan> {
     Ok(scan)
 }
 
-fn walk(scan: &mut Scan, place: &Path, path: &str) -> Result<()> {
-    let entries = match fs::read_dir(place) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_empty() => return Ok(()),
-        Err(error) => return Err(Error::local(format!("list {}", place.display()))(error)),
+/// Tablespaces that lie in the data directory itself: their files are to be stored once.
+fn tablespaces_inside(data: &Path, real: &Path) -> Vec<PathBuf> {
+    let links = fs::read_dir(data.join("pg_tblspc")).into_iter().flatten().flatten();
+    let links = links.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links
+        .filter_map(|entry| entry.path().canonicalize().ok())
+        .filter(|place| place.starts_with(real))
+        .collect()
+}
+
+fn walk(scan: &mut Scan, place: &Path, path: &Path) -> Result<()> {
+    let gone = |error: &std::io::Error| {
+        error.kind() == ErrorKind::NotFound && !path.as_os_str().is_empty()
     };
-    for entry in entries {
-        let entry = entry.map_err(Error::local(format!("list {}", place.display())))?;
-        let Ok(name) = entry.file_name().into_string() else {
-            return Err(Error::Failed(format!(
-                "{} has a name that is not UTF-8",
-                entry.path().display()
-            )));
-        };
-        let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-        visit(scan, &entry.path(), path, &name, below)?;
+    let what = || Error::local(format!("list {}", place.display()));
+    let (entries, meta) = match fs::read_dir(place).and_then(|all| Ok((all, place.metadata()?))) {
+        Ok(opened) => opened,
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(what()(error)),
+    };
+    let identity = (meta.dev(), meta.ino());
+    if scan.above.contains(&identity) {
+        return Err(Error::Failed(format!("{} leads back to where it is", place.display())));
     }
+    scan.above.push(identity);
+    for entry in entries {
+        let entry = entry.map_err(what())?;
+        visit(scan, &entry.path(), path, &entry.file_name())?;
+    }
+    scan.above.pop();
     Ok(())
 }
 
-fn visit(scan: &mut Scan, place: &Path, parent: &str, name: &str, path: String) -> Result<()> {
+fn visit(scan: &mut Scan, place: &Path, parent: &Path, name: &OsStr) -> Result<()> {
     let looked = |result: std::io::Result<Metadata>| match result {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::local(format!("look at {}", place.display()))(error)),
     };
+    let below = parent.join(name);
+    let path = name::to_text(&below);
+    let (is_top, name) = (parent.as_os_str().is_empty(), name.to_string_lossy());
+    if is_tablespace(&name::to_text(parent)) && !name.starts_with(&scan.own_directory) {
+        return Ok(());
+    }
+    if is_temporary(&name) || (is_top && SKIPPED.contains(&name.as_ref())) {
+        return Ok(());
+    }
     let Some(link) = looked(fs::symlink_metadata(place))? else { return Ok(()) };
-    let Some(meta) = looked(fs::metadata(place))? else { return Ok(()) };
-    if is_tablespace(parent) && !name.starts_with(&scan.own_directory) {
-        return Ok(());
+    let is_place = link.is_symlink() && parent == Path::new("pg_tblspc");
+    if link.is_symlink() && !is_place {
+        let Some(leads) = follow(scan, place, &below, &path)? else { return Ok(()) };
+        scan.links.push((path.clone(), leads));
     }
-    if is_temporary(name) || (parent.is_empty() && SKIPPED.contains(&name)) {
-        return Ok(());
-    }
+    let Some(meta) = looked(fs::metadata(place))? else {
+        // Gone meanwhile, unless the link is still there.
+        return match looked(fs::symlink_metadata(place))? {
+            Some(_) if is_place => Err(Error::Failed(format!(
+                "{} leads nowhere: the tablespace is not there to be saved",
+                place.display()
+            ))),
+            _ => Ok(()),
+        };
+    };
     if meta.is_dir() {
-        if link.is_symlink() && parent == "pg_tblspc" {
-            let target = fs::read_link(place).map_err(Error::local(format!("read {path}")))?;
-            scan.tablespaces.insert(name.to_owned(), target.display().to_string());
-        } else if link.is_symlink() && path != "pg_wal" && !EMPTIED.contains(&path.as_str()) {
-            log::warning(format_args!(
-                "{path} is a link to a directory: only the directory itself is saved"
-            ));
-            scan.directories.push((path, meta.mode() & 0o7777));
+        scan.directories.push((path.clone(), meta.mode() & 0o7777));
+        if is_place {
+            let target = tablespace(scan, place)?;
+            scan.tablespaces.insert(name.into_owned(), target);
+        } else if scan.is_inside_tablespace(place) || is_top && EMPTIED.contains(&name.as_ref()) {
             return Ok(());
         }
-        scan.directories.push((path.clone(), meta.mode() & 0o7777));
-        let is_emptied = parent.is_empty() && EMPTIED.contains(&name);
-        return if is_emptied { Ok(()) } else { walk(scan, place, &path) };
+        return walk(scan, place, &below);
+    }
+    if meta.file_type().is_socket() {
+        // It holds nothing, and who listens to it makes it anew.
+        log::debug(format_args!("{} is a socket: not saved", below.display()));
+        return Ok(());
     }
     if !meta.is_file() {
-        log::warning(format_args!("{path} is neither file nor directory: not saved"));
-        return Ok(());
+        return Err(Error::Failed(format!(
+            "{} is neither file nor directory, and no backup can hold it: remove it first",
+            place.display()
+        )));
     }
     scan.files.push(Found {
         path,
@@ -157,6 +208,48 @@ fn visit(scan: &mut Scan, place: &Path, parent: &str, name: &str, path: String) 
         mtime: meta.mtime(),
     });
     Ok(())
+}
+
+impl Scan {
+    /// True for the place of a tablespace inside the data directory, whose files are stored under `pg_tblspc`.
+    fn is_inside_tablespace(&self, place: &Path) -> bool {
+        !self.inside.is_empty()
+            && place.canonicalize().is_ok_and(|real| self.inside.contains(&real))
+    }
+}
+
+/// Where a link leads; `None` when that is all there is to say of it, since nothing outside of the data directory is reached through it.
+fn follow(scan: &mut Scan, place: &Path, below: &Path, path: &str) -> Result<Option<String>> {
+    let what = || Error::local(format!("read the link {}", place.display()));
+    let target = fs::read_link(place).map_err(what())?;
+    let inside = place
+        .canonicalize()
+        .ok()
+        .and_then(|real| real.strip_prefix(&scan.real).ok().map(Path::to_owned));
+    match inside {
+        // As a way from where it is, it is right in any data directory.
+        Some(inside) if !inside.as_os_str().is_empty() => {
+            let up = below.components().skip(1).map(|_| "..").collect::<PathBuf>();
+            scan.links.push((path.to_owned(), name::to_text(&up.join(inside))));
+            Ok(None)
+        }
+        Some(_) => Err(Error::Failed(format!("{} leads back to where it is", place.display()))),
+        None if place.exists() => Ok(Some(name::to_text(&target))),
+        None => {
+            scan.links.push((path.to_owned(), name::to_text(&target)));
+            Ok(None)
+        }
+    }
+}
+
+fn tablespace(scan: &Scan, place: &Path) -> Result<String> {
+    let what = || Error::local(format!("read the link {}", place.display()));
+    let real = place.canonicalize().map_err(what())?;
+    if let Ok(inside) = real.strip_prefix(&scan.real) {
+        return Ok(name::to_text(inside));
+    }
+    let target = fs::read_link(place).map_err(what())?;
+    Ok(name::to_text(if target.is_absolute() { &target } else { &real }))
 }
 
 /// Files and directories that no restart reads.

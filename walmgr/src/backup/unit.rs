@@ -35,6 +35,8 @@ pub(crate) struct Unit<'a> {
     check: PageCheck,
     /// `path:block` of pages with a wrong checksum.
     pub(crate) damaged: Vec<String>,
+    /// The same of pages that claim to be younger than the backup, and their positions.
+    pub(crate) recent: Vec<(String, u64)>,
 }
 
 impl<'a> Unit<'a> {
@@ -56,6 +58,7 @@ impl<'a> Unit<'a> {
                 .and_then(|relation| relation.segment.checked_mul(SEGMENT_BLOCKS)),
             check,
             damaged: Vec::new(),
+            recent: Vec::new(),
         }))
     }
 
@@ -84,23 +87,32 @@ impl<'a> Unit<'a> {
     }
 
     fn check_pages(&mut self, first: u32, bytes: &mut [u8]) -> Result<()> {
+        let mut waited = false;
         for (number, page) in bytes.chunks_exact_mut(page::SIZE).enumerate() {
             let place = self.offset + u64::try_from(number * page::SIZE).unwrap_or(0);
             let block = first + u32::try_from(place / 8192).unwrap_or(u32::MAX - first);
-            if page::check(page, block, self.check.start) == Verdict::Fine {
-                continue;
+            let mut verdict = page::check(page, block, self.check.start);
+            if verdict == Verdict::Bad {
+                // The server may just have been writing it. What is there a moment later counts.
+                if !waited {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    waited = true;
+                }
+                self.file
+                    .read_exact_at(page, place)
+                    .or_else(|error| match error.kind() {
+                        ErrorKind::UnexpectedEof => Ok(()),
+                        _ => Err(error),
+                    })
+                    .map_err(Error::local(format!("read {}", self.found.path)))?;
+                verdict = page::check(page, block, self.check.start);
             }
-            // The server may just have been writing it. What is there a moment later counts.
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            self.file
-                .read_exact_at(page, place)
-                .or_else(|error| match error.kind() {
-                    ErrorKind::UnexpectedEof => Ok(()),
-                    _ => Err(error),
-                })
-                .map_err(Error::local(format!("read {}", self.found.path)))?;
-            if page::check(page, block, self.check.start) == Verdict::Bad {
-                self.damaged.push(format!("{}:{block}", self.found.path));
+            match verdict {
+                Verdict::Fine => {}
+                Verdict::Recent(lsn) => {
+                    self.recent.push((format!("{}:{block}", self.found.path), lsn))
+                }
+                Verdict::Bad => self.damaged.push(format!("{}:{block}", self.found.path)),
             }
         }
         Ok(())

@@ -3,13 +3,14 @@
 //! Nothing refers to what is written until the last step creates `backup/ID.json`. A backup that breaks off leaves packs that the
 //! next one makes use of; the server forgets it when the session ends.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::backup::copy::{self, Copied, Known, Settings};
+use crate::backup::copy::{self, Copied, Known, Proof, Settings};
 use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, CONFIG, Control, Manifest};
 use crate::backup::scan::{self, Found, Scan};
@@ -36,8 +37,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BACKUP", num_args = 0..=1, default_missing_value = "")]
     incremental: Option<String>,
     /// Number of threads; else backup.jobs of the configuration.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = jobs)]
     jobs: Option<usize>,
+}
+
+/// A number of threads.
+pub(crate) fn jobs(text: &str) -> std::result::Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|jobs| (1..=256).contains(jobs))
+        .ok_or_else(|| "1 to 256 threads".to_owned())
 }
 
 /// Take a backup.
@@ -75,10 +84,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let settings = Settings {
         id: id.clone(),
         codec: context.config.codec(),
-        jobs: args.jobs.unwrap_or(context.config.backup.jobs).clamp(1, 256),
+        jobs: args.jobs.unwrap_or(context.config.backup.jobs),
         check: PageCheck { start: session.start.0, ..check },
     };
-    let copied = copy::copy(&stanza, &scan.files, known, &settings)?;
+    let mut copied = copy::copy(&stanza, &scan.files, known, &settings)?;
     let control = read_control(data)?;
     step("backup.copied")?;
     let start = Started {
@@ -88,6 +97,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         on_standby: session.on_standby,
     };
     let (stopped, client) = session.stop()?;
+    copied.judge(stopped.stop.0);
     step("backup.stopped")?;
     let info = finish(context, &stanza, &id, args, start, stopped, scan, copied, control, client)?;
     log::notice(format_args!(
@@ -169,6 +179,8 @@ fn finish(
     info.stop_wal = last.name(size);
     wait_for_wal(context, stanza, first, last, &info, client)?;
     let manifest = Manifest {
+        mode: scan.mode,
+        links: scan.links,
         directories: scan.directories,
         packs: copied.packs,
         backup_label: stopped.label,
@@ -211,7 +223,13 @@ fn known(stanza: &Stanza, args: &Args) -> Result<Known> {
             }
             None => return Err(Error::NotFound(format!("backup \"{base}\" does not exist"))),
         };
-        known.add_backup(stanza, base)?;
+        known.add_backup(stanza, base, Proof::Promised).map_err(|error| match error {
+            Error::Corrupt(why) => Error::Corrupt(format!(
+                "backup {} is damaged, so none can build on it (take one that does not): {why}",
+                base.id
+            )),
+            error => error,
+        })?;
         log::notice(format_args!("only what differs from backup {} is stored", base.id));
     }
     Ok(known)
@@ -224,21 +242,23 @@ fn external_files(client: &mut Client, data: &Path) -> Result<Vec<Found>> {
     for name in ["config_file", "hba_file", "ident_file"] {
         let place = sql::setting(client, name)?;
         let looked = Path::new(&place).canonicalize().and_then(|real| Ok((real.metadata()?, real)));
-        match looked {
-            Ok((_, real)) if real.starts_with(&data) => {}
-            Ok((meta, real)) => {
-                let leaf =
-                    real.file_name().and_then(|leaf| leaf.to_str()).unwrap_or(name).to_owned();
-                found.push(Found {
-                    path: format!("{CONFIG}{leaf}"),
-                    place: real,
-                    size: meta.len(),
-                    mode: meta.mode() & 0o7777,
-                    mtime: meta.mtime(),
-                });
-            }
-            Err(error) => log::warning(format_args!("{name} {place} is not saved: {error}")),
-        }
+        let (meta, real) = match looked {
+            Ok((_, real)) if real.starts_with(&data) => continue,
+            Ok(found) => found,
+            // The server does without it, too.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::local(format!("save {name} {place}"))(error)),
+        };
+        let leaf = real.file_name().and_then(|leaf| leaf.to_str()).ok_or_else(|| {
+            Error::Failed(format!("{name}: the name of {} is not UTF-8", real.display()))
+        })?;
+        found.push(Found {
+            path: format!("{CONFIG}{leaf}"),
+            size: meta.len(),
+            mode: meta.mode() & 0o7777,
+            mtime: meta.mtime(),
+            place: real,
+        });
     }
     Ok(found)
 }

@@ -8,9 +8,9 @@ use crate::command::restore;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
-use crate::redact::without_password;
 use crate::restore::place::{Existing, Place};
 use crate::restore::select::{self, Target};
 use crate::restore::settings::Recovery;
@@ -27,6 +27,12 @@ pub(crate) struct Args {
     /// Remove what is in the directory first.
     #[arg(long, conflicts_with = "from_primary")]
     force: bool,
+    /// Put a tablespace elsewhere.
+    #[arg(long, value_name = "OID=DIR", conflicts_with = "from_primary")]
+    tablespace_map: Vec<String>,
+    /// Put tablespaces, and what links of the data directory led to, where they are on the primary.
+    #[arg(long, conflicts_with = "from_primary")]
+    original_places: bool,
     /// Do not start the server.
     #[arg(long)]
     no_start: bool,
@@ -63,11 +69,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
         if !context.dry_run {
             let mut copy = Command::new(context.config.program("pg_basebackup"));
-            let (conninfo, password) = without_password(primary);
-            copy.arg("--pgdata").arg(&data).args(["--dbname", &conninfo]);
-            if let Some(password) = password {
-                copy.env("PGPASSWORD", password);
-            }
+            copy.arg("--pgdata").arg(&data);
+            ForProgram::new(primary, None)?.give(&mut copy);
             copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-password"]);
             // It refuses a directory that is not empty, and syncs what it writes.
             process::run(&mut copy, "pg_basebackup")?;
@@ -82,9 +85,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             (_, true) => Existing::Force,
             _ => Existing::Refuse,
         };
+        let (tablespaces, mapped) = restore::tablespaces(info, &args.tablespace_map, &data)?;
         let place = Place {
             data,
-            tablespaces: restore::tablespaces(info, &[])?,
+            tablespaces,
+            mapped,
+            original_places: args.original_places,
             existing,
             own_directory: format!("PG_{}_", info.pg_version),
         };

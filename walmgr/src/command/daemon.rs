@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
 
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::local("catch signals"))?;
-    let jobs = settings.jobs.clamp(1, 64);
+    let jobs = settings.jobs;
     let pusher = Arc::new(Pusher::new(context.clone(), &stanza, settings.ahead, jobs));
     let prefetcher = Arc::new(Prefetcher::new(context.clone(), &data, settings.prefetch)?);
     for _ in 0..jobs {
@@ -63,16 +63,11 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         std::fs::metadata(&lock_path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino()))
     };
-    spawn(move || server.watch(is_served));
+    let watching = Arc::clone(&server);
+    spawn(move || watching.watch(is_served));
     let signal = signals.forever().next();
     log::notice(format_args!("ended by signal {}", signal.unwrap_or_default()));
-    // Clients that wait see the connection end, and do the work themselves.
-    match std::fs::remove_file(&socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::local(format!("remove {}", socket.display()))(error))
-        }
-        _ => Ok(()),
-    }
+    server.end()
 }
 
 /// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with it: clients would wait for what this

@@ -12,6 +12,9 @@ use crate::repo::ssh::serve;
 pub(crate) struct Args {
     /// Directory of the repository.
     path: PathBuf,
+    /// Let the client add WAL and backups, and change and remove nothing: for hosts that archive.
+    #[arg(long)]
+    append_only: bool,
 }
 
 /// Serve until the client is gone.
@@ -20,5 +23,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let path = args.path.display();
         return Err(Error::Usage(format!("the repository \"{path}\" is not absolute")));
     }
-    serve::serve(&args.path, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    let (from, to) = (&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+    serve::serve(&args.path, args.append_only, from, to)
 }

@@ -1,20 +1,23 @@
 //! `restore`: bring a backup into a data directory and set it up for recovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, Control, Manifest};
+use crate::backup::name;
 use crate::backup::pg_manifest;
+use crate::command::backup::jobs;
 use crate::context::{Context, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::restore::files;
-use crate::restore::place::{self, Existing, Place};
+use crate::restore::marker::Marker;
+use crate::restore::place::{Existing, Place, Roots};
 use crate::restore::select::{self, Target};
-use crate::restore::settings::Recovery;
+use crate::restore::settings::{AUTO, Recovery};
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
@@ -33,11 +36,14 @@ pub(crate) struct Args {
     /// Put a tablespace elsewhere.
     #[arg(long, value_name = "OID=DIR")]
     tablespace_map: Vec<String>,
+    /// Put tablespaces, and what links of the data directory led to, where they were, although nothing on this host says that this is right.
+    #[arg(long)]
+    original_places: bool,
     /// Put configuration files that lay outside the data directory here.
     #[arg(long, value_name = "DIR")]
     config_to: Option<PathBuf>,
     /// Number of threads; else backup.jobs of the configuration.
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = jobs)]
     jobs: Option<usize>,
     #[command(flatten)]
     target: TargetArgs,
@@ -121,9 +127,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if !matches!(timeline, "latest" | "current") && timeline.parse::<u32>().is_err() {
         return Err(Error::Usage(format!("\"{timeline}\" is no timeline")));
     }
+    let (tablespaces, mapped) = tablespaces(info, &args.tablespace_map, &data)?;
     let place = Place {
         data,
-        tablespaces: tablespaces(info, &args.tablespace_map)?,
+        tablespaces,
+        mapped,
+        original_places: args.original_places,
         existing,
         own_directory: format!("PG_{}_", info.pg_version),
     };
@@ -140,13 +149,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }),
     };
     if context.dry_run {
+        place.look(&manifest::load(&stanza, &info.id, &info.manifest_hash)?)?;
         log::print(format_args!("would restore backup {} into {}", info.id, place.data.display()));
         for (oid, directory) in &place.tablespaces {
             log::print(format_args!("would restore tablespace {oid} into {}", directory.display()));
         }
         return Ok(());
     }
-    let jobs = args.jobs.unwrap_or(context.config.backup.jobs).clamp(1, 256);
+    let jobs = args.jobs.unwrap_or(context.config.backup.jobs);
     restore(&stanza, info, &place, &recovery, args.config_to.as_deref(), jobs)?;
     log::notice(format_args!("backup {} restored into {}", info.id, place.data.display()));
     Ok(())
@@ -169,12 +179,16 @@ pub(crate) fn restore(
     jobs: usize,
 ) -> Result<()> {
     let manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+    let plan = place.look(&manifest)?;
     log::notice(format_args!("restoring backup {} ({} files)", info.id, info.files));
-    place.prepare(&manifest)?;
+    for (oid, directory) in &place.tablespaces {
+        log::notice(format_args!("tablespace {oid} goes to {}", directory.display()));
+    }
+    let roots = place.prepare(&manifest, &plan)?;
     step("restore.prepared")?;
-    files::restore(stanza, &manifest, place, config, jobs)?;
+    files::restore(stanza, &manifest, place, &plan, &roots, config, jobs)?;
     step("restore.files")?;
-    finish(info, &manifest, place, recovery)
+    finish(info, &manifest, place, &roots, recovery)
 }
 
 /// Everything is there: write what makes it a cluster in recovery, make it durable, and only then let it be started.
@@ -182,34 +196,42 @@ fn finish(
     info: &BackupInfo,
     manifest: &Manifest,
     place: &Place,
+    roots: &Roots,
     recovery: &Recovery,
 ) -> Result<()> {
-    let data = &place.data;
-    place::write_synced(&data.join("backup_label"), manifest.backup_label.as_bytes())?;
-    place::write_synced(
-        &data.join("backup_manifest"),
-        pg_manifest::text(info, manifest)?.as_bytes(),
-    )?;
-    recovery.write(data)?;
-    for directory in std::iter::once(data).chain(place.tablespaces.values()) {
-        let what = || Error::local(format!("sync {}", directory.display()));
-        let opened = std::fs::File::open(directory).map_err(what())?;
-        rustix::fs::syncfs(&opened).map_err(|error| what()(error.into()))?;
+    let (data, _) = roots.find(Path::new(""));
+    let failed = |what: &str| Error::local(format!("{what} in {}", place.data.display()));
+    place.write(data, "backup_label", manifest.backup_label.as_bytes())?;
+    place.write(data, "backup_manifest", pg_manifest::text(info, manifest)?.as_bytes())?;
+    let (settings, signal, other) = recovery.files(&place.data)?;
+    place.write(data, AUTO, &settings)?;
+    data.remove(Path::new(other)).map_err(failed("remove a signal file"))?;
+    place.write(data, signal, b"")?;
+    for root in roots.all() {
+        root.sync_all().map_err(Error::local(format!("sync {}", root.path.display())))?;
     }
     step("restore.synced")?;
-    let control = data.join(Control::PATH);
-    let temporary = data.join("global/pg_control.walmgr");
-    place::write_synced(&temporary, &manifest.control.bytes()?)?;
-    std::fs::rename(&temporary, &control).map_err(Error::local("write pg_control"))?;
-    place::sync_directory(&data.join("global"))?;
-    place::remove_if_there(&data.join(place::MARKER))?;
-    place::sync_directory(data)
+    let temporary = "global/pg_control.walmgr";
+    place.write(data, temporary, &manifest.control.bytes()?)?;
+    data.rename(Path::new(temporary), Path::new(Control::PATH))
+        .and_then(|()| data.sync(Path::new("global")))
+        .map_err(failed("write pg_control"))?;
+    data.remove(Path::new(Marker::NAME))
+        .and_then(|()| data.sync(Path::new("")))
+        .map_err(failed("end the restore"))
 }
 
-/// Where each tablespace goes: where it was, unless the operator says otherwise.
-pub(crate) fn tablespaces(info: &BackupInfo, map: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+/// Where each tablespace goes: where it was, unless the operator says otherwise; and those of which the operator does.
+pub(crate) fn tablespaces(
+    info: &BackupInfo,
+    map: &[String],
+    data: &Path,
+) -> Result<(BTreeMap<String, PathBuf>, BTreeSet<String>)> {
+    // One inside the data directory is inside of this one.
+    let place = |text: &String| data.join(name::to_path(text).unwrap_or_default());
     let mut places: BTreeMap<String, PathBuf> =
-        info.tablespaces.iter().map(|(oid, place)| (oid.clone(), PathBuf::from(place))).collect();
+        info.tablespaces.iter().map(|(oid, text)| (oid.clone(), place(text))).collect();
+    let mut mapped = BTreeSet::new();
     for entry in map {
         let (oid, place) = entry
             .split_once('=')
@@ -222,8 +244,9 @@ pub(crate) fn tablespaces(info: &BackupInfo, map: &[String]) -> Result<BTreeMap<
             return Err(Error::Usage(format!("\"{}\" is not absolute", place.display())));
         }
         *slot = place;
+        mapped.insert(oid.to_owned());
     }
-    Ok(places)
+    Ok((places, mapped))
 }
 
 fn step(name: &str) -> Result<()> {

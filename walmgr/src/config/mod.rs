@@ -240,9 +240,40 @@ impl Config {
         let mut config = Self::parse(&text, &path)?;
         stanza::check_name(&config.stanza)?;
         config.repository.location()?;
-        config.backup.jobs = config.backup.jobs.clamp(1, 256);
+        config.check_bounds()?;
         config.file = path;
         Ok(config)
+    }
+
+    /// Refuse numbers that would be taken for others, or for nothing.
+    fn check_bounds(&self) -> Result<()> {
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let keep = self.expire.keep.map_or(1, number);
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let timeout = match self.repository.location()? {
+            Location::S3(s3) => millis(s3.timeout),
+            Location::Ssh(ssh) => millis(ssh.timeout),
+            Location::Directory(_) => 1,
+        };
+        let bounds = [
+            ("repository.level", i64::from(self.repository.level), 1..=22, ""),
+            ("repository timeout", timeout, 1..=3_600_000, " ms"),
+            ("backup.jobs", number(self.backup.jobs), 1..=256, ""),
+            ("daemon.jobs", number(self.daemon.jobs), 1..=64, ""),
+            ("daemon.ahead", number(self.daemon.ahead), 0..=10_000, ""),
+            ("daemon.prefetch", number(self.daemon.prefetch), 0..=1_000, ""),
+            ("expire.keep", keep, 1..=1_000_000, ""),
+        ];
+        for (name, value, bounds, unit) in bounds {
+            if !bounds.contains(&value) {
+                return Err(Error::Usage(format!(
+                    "{name} is {value}{unit}, and may be {} to {}",
+                    bounds.start(),
+                    bounds.end()
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self> {
@@ -307,6 +338,32 @@ mod tests {
             Config::parse("stanza = 'main'\n[repository]\npath = '/r'\n", Path::new("x")).unwrap();
         assert_eq!(config.repository.compression, Compression::Zstd);
         assert_eq!(config.archive.get_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn numbers_that_mean_nothing_are_refused() {
+        let check = |line: &str| {
+            let text = format!("stanza = 'main'\nrepository.path = '/r'\n{line}\n");
+            Config::parse(&text, Path::new("x")).and_then(|config| config.check_bounds())
+        };
+        for line in ["repository.level = 22", "backup.jobs = 1", "daemon.prefetch = 0", ""] {
+            check(line).unwrap();
+        }
+        for line in [
+            "repository.level = 99",
+            "repository.level = -5",
+            "repository.level = 0",
+            "backup.jobs = 0",
+            "backup.jobs = 257",
+            "backup.jobs = -1",
+            "daemon.jobs = 0",
+            "daemon.ahead = 1000000",
+            "daemon.prefetch = 9999",
+            "expire.keep = 0",
+            "archive.get_timeout = '40000d'",
+        ] {
+            assert_eq!(check(line).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

@@ -18,14 +18,19 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         "d" => 86_400_000,
         _ => return None,
     };
-    number.checked_mul(millis).map(Duration::from_millis)
+    number.checked_mul(millis).map(Duration::from_millis).filter(|time| *time <= LONGEST)
 }
+
+/// A hundred years: clocks can be that far ahead.
+const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Deserialise a duration.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse_duration(&text).ok_or_else(|| {
-        de::Error::custom(format!("\"{text}\" is no duration such as 500ms, 60s, 15min, 2h or 7d"))
+        de::Error::custom(format!(
+            "\"{text}\" is no duration, of a century at most, such as 500ms, 60s, 15min, 2h or 7d"
+        ))
     })
 }
 
@@ -47,7 +52,9 @@ mod tests {
         for (text, millis) in [("500ms", 500), ("2", 2000), ("1 min", 60_000), ("1d", 86_400_000)] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "d", "-1s", "1w", "99999999999999999999s", "18446744073709551615d"] {
+        for text in
+            ["", "d", "-1s", "1w", "99999999999999999999s", "18446744073709551615d", "99999d"]
+        {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,7 @@ pub(crate) struct Server {
     /// Clients that have not said what they want.
     quiet: Mutex<Vec<Quiet>>,
     came: Condvar,
+    ended: AtomicBool,
 }
 
 struct Quiet {
@@ -75,7 +77,22 @@ impl Server {
             waiting: Mutex::default(),
             quiet: Mutex::default(),
             came: Condvar::new(),
+            ended: AtomicBool::new(false),
         })
+    }
+
+    /// Listen no more. Clients that wait see the connection end, and do the work themselves.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub(crate) fn end(&self) -> Result<()> {
+        self.ended.store(true, Ordering::Relaxed);
+        match std::fs::remove_file(&self.socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::local(format!("remove {}", self.socket.display()))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What each of [`THREADS`] does, for ever: accept, and answer.
@@ -122,7 +139,7 @@ impl Server {
                 );
                 return;
             }
-            if !self.socket.exists() {
+            if !self.socket.exists() && !self.ended.load(Ordering::Relaxed) {
                 self.listen_anew();
             }
         }

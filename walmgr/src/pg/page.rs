@@ -45,8 +45,10 @@ const START: [u32; LANES] = [
 /// What looking at a page tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Its checksum is right, or it has none to check: new, or changed since the given position, so that WAL replaces it.
+    /// Its checksum is right, or it is new and has none.
     Fine,
+    /// Its checksum is wrong, and it claims to have been changed at this position, since the given one: WAL replaces it, if WAL goes so far.
+    Recent(u64),
     /// Its checksum is wrong.
     Bad,
 }
@@ -66,7 +68,13 @@ pub(crate) fn check(page: &[u8], block: u32, start: u64) -> Verdict {
     if is_new {
         return if page.iter().all(|byte| *byte == 0) { Verdict::Fine } else { Verdict::Bad };
     }
-    if lsn >= start || checksum(page, block) == half(8) { Verdict::Fine } else { Verdict::Bad }
+    if checksum(page, block) == half(8) {
+        Verdict::Fine
+    } else if lsn >= start {
+        Verdict::Recent(lsn)
+    } else {
+        Verdict::Bad
+    }
 }
 
 fn checksum(page: &[u8], block: u32) -> u16 {
@@ -108,8 +116,8 @@ mod tests {
         assert_eq!(check(&page, 8, 0x100), Verdict::Bad);
         page[5000] ^= 1;
         assert_eq!(check(&page, 7, 0x100), Verdict::Bad);
-        // Replay starts before its last change, so replay brings it again.
-        assert_eq!(check(&page, 7, 0x40), Verdict::Fine);
+        // Replay starts before its last change, so replay brings it again, if it gets there.
+        assert_eq!(check(&page, 7, 0x40), Verdict::Recent(0x50));
     }
 
     #[test]

@@ -72,6 +72,10 @@ pub(crate) trait Store: Send + Sync {
     fn shares_syncs(&self) -> bool {
         false
     }
+    /// True when reading an object back costs little beside writing it.
+    fn reads_cheaply(&self) -> bool {
+        false
+    }
     /// Create several objects, each as by [`Store::create`]. A store that syncs may let them share that.
     fn create_all(&self, mut objects: Vec<New<'_>>) -> Vec<Result<Created>> {
         objects.iter_mut().map(|new| self.create(&new.key, new.fill.as_mut())).collect()
@@ -98,14 +102,32 @@ pub(crate) trait Store: Send + Sync {
     fn describe(&self) -> String;
 }
 
+/// No small object is longer.
+pub(crate) const SMALL: u64 = 64 << 20;
+
 /// Read a small object whole.
+///
+/// # Errors
+/// [`Error::Corrupt`] for one that is not small, whatever it claims to be.
 pub(crate) fn read_all(store: &dyn Store, key: &str) -> Result<Option<Vec<u8>>> {
     let Some(source) = store.open(key)? else { return Ok(None) };
-    let size = usize::try_from(source.size())
-        .map_err(|_| Error::Corrupt(format!("object {key} is too large")))?;
+    let large = || Error::Corrupt(format!("object {key} has {} bytes", source.size()));
+    let size = usize::try_from(source.size()).map_err(|_| large())?;
+    if source.size() > SMALL {
+        return Err(large());
+    }
     let mut bytes = vec![0; size];
     source.read_exact_at(&mut bytes, 0)?;
     Ok(Some(bytes))
+}
+
+/// Refuse a name that does not stay below the repository, whoever made it up.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn check_key(key: &str) -> Result<()> {
+    let plain = key.split('/').all(|part| !matches!(part, "" | "." | "..")) && !key.contains('\0');
+    if plain { Ok(()) } else { Err(Error::Corrupt(format!("\"{key}\" is no name of an object"))) }
 }
 
 /// Create a small object.

@@ -206,18 +206,21 @@ pub(crate) fn read_meta(source: &dyn Source, key: &str) -> Result<Meta> {
     Ok(meta)
 }
 
-/// Read the content of an object to its end and verify it.
+/// Read the content of an object, which by its kind is at most so long, to its end and verify it.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when length or hash differ; what was written until then is worthless.
-pub(crate) fn read(source: &dyn Source, key: &str, to: &mut dyn Write) -> Result<Meta> {
+/// [`Error::Corrupt`] when length or hash differ; what was written until then is worthless, and never longer than the header says.
+pub(crate) fn read(source: &dyn Source, key: &str, limit: u64, to: &mut dyn Write) -> Result<Meta> {
     let meta = read_meta(source, key)?;
     let corrupt = |why: String| Error::Corrupt(format!("object {key} is damaged: {why}"));
+    if meta.length > limit {
+        return Err(corrupt(format!("it claims to have {} bytes", meta.length)));
+    }
     let mut stored = source.reader();
     io::copy(&mut stored.by_ref().take(72), &mut io::sink())
         .map_err(Error::repository(format!("read {key}")))?;
     let stored = Tracking { inner: stored.take(meta.stored), failed: None };
-    let (copied, hash, length, failed) = decode(stored, meta.codec, to);
+    let (copied, hash, length, failed) = decode(stored, &meta, to);
     if let Some(error) = failed {
         return Err(Error::repository(format!("read {key}"))(error));
     }
@@ -240,17 +243,17 @@ enum Problem {
 type Decoded = (std::result::Result<(), Problem>, Hash, u64, Option<io::Error>);
 
 /// Decompress everything, hashing; reading errors of the storage come back apart from bad data.
-fn decode<R: Read>(mut stored: Tracking<R>, codec: Codec, to: &mut dyn Write) -> Decoded {
+fn decode<R: Read>(mut stored: Tracking<R>, meta: &Meta, to: &mut dyn Write) -> Decoded {
     let mut hash = Hasher::new();
     let mut length = 0;
-    let copied = match codec {
-        Codec::None => pump(&mut stored, to, &mut hash, &mut length),
+    let copied = match meta.codec {
+        Codec::None => pump(&mut stored, meta.length, to, &mut hash, &mut length),
         Codec::Zstd(_) => match zstd::Decoder::new(&mut stored) {
-            Ok(mut decoder) => pump(&mut decoder, to, &mut hash, &mut length),
+            Ok(mut decoder) => pump(&mut decoder, meta.length, to, &mut hash, &mut length),
             Err(error) => Err(Problem::Decode(error)),
         },
         Codec::Lz4 => match lz4::Decoder::new(&mut stored) {
-            Ok(mut decoder) => pump(&mut decoder, to, &mut hash, &mut length),
+            Ok(mut decoder) => pump(&mut decoder, meta.length, to, &mut hash, &mut length),
             Err(error) => Err(Problem::Decode(error)),
         },
     };
@@ -259,6 +262,7 @@ fn decode<R: Read>(mut stored: Tracking<R>, codec: Codec, to: &mut dyn Write) ->
 
 fn pump(
     from: &mut dyn Read,
+    expected: u64,
     to: &mut dyn Write,
     hash: &mut Hasher,
     length: &mut u64,
@@ -274,6 +278,9 @@ fn pump(
         let bytes = buffer.get(..count).unwrap_or_default();
         hash.update(bytes);
         *length += u64::try_from(count).unwrap_or(0);
+        if *length > expected {
+            return Err(Problem::Decode(io::Error::other("it is longer than its header says")));
+        }
         to.write_all(bytes).map_err(Problem::Write)?;
     }
 }
@@ -366,6 +373,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_more_comes_out_than_the_header_says_and_the_kind_allows() {
+        for codec in [Codec::None, Codec::Zstd(3), Codec::Lz4] {
+            let content = vec![0; 1 << 20];
+            let mut object = stored(&content, codec);
+            // The header of another object: ten bytes.
+            let small = stored(b"0123456789", codec);
+            let meta = super::read_meta(&object, "x").unwrap();
+            let other = super::read_meta(&small, "x").unwrap();
+            let lie = super::header(&super::Meta { stored: meta.stored, ..other });
+            object.0[..72].copy_from_slice(&lie);
+            let mut out = Vec::new();
+            let read = read(&object, "x", u64::MAX, &mut out);
+            assert!(matches!(read, Err(Error::Corrupt(_))), "{codec:?}");
+            assert!(out.len() <= 10, "{codec:?}: {} bytes", out.len());
+            let honest = stored(&content, codec);
+            let read = super::read(&honest, "x", 1000, &mut out);
+            assert!(matches!(read, Err(Error::Corrupt(_))), "{codec:?}");
+            assert!(out.len() <= 10, "{codec:?}: {} bytes", out.len());
+        }
+    }
+
     fn codec() -> impl Strategy<Value = Codec> {
         prop_oneof![Just(Codec::None), Just(Codec::Zstd(3)), Just(Codec::Lz4)]
     }
@@ -375,7 +404,7 @@ mod tests {
         fn content_comes_back(content in prop::collection::vec(any::<u8>(), 0..4096), codec in codec()) {
             let object = stored(&content, codec);
             let mut out = Vec::new();
-            read(&object, "x", &mut out).unwrap();
+            read(&object, "x", 4096, &mut out).unwrap();
             prop_assert_eq!(out, content);
         }
 
@@ -387,10 +416,10 @@ mod tests {
             let object = stored(&content, codec);
             let at = at.index(object.0.len());
             let mut cut = Bytes(object.0[..at].to_vec());
-            prop_assert!(matches!(read(&cut, "x", &mut Vec::new()), Err(Error::Corrupt(_))));
+            prop_assert!(matches!(read(&cut, "x", 4096, &mut Vec::new()), Err(Error::Corrupt(_))));
             cut.0 = object.0.clone();
             cut.0[at] ^= 1 << bit;
-            match read(&cut, "x", &mut Vec::new()) {
+            match read(&cut, "x", 4096, &mut Vec::new()) {
                 Err(Error::Corrupt(_)) => {}
                 // A bit that no reader looks at (padding) may flip: the content is still proven right.
                 Ok(meta) => prop_assert_eq!(meta.hash, Hash::of(&content)),

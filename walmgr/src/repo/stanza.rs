@@ -54,6 +54,15 @@ impl Stanza {
                 info.format
             )));
         }
+        // As PostgreSQL has them; all that is read and written is measured by it.
+        if !info.wal_segment_size.is_power_of_two()
+            || !(1 << 20..=1 << 30).contains(&info.wal_segment_size)
+        {
+            return Err(Error::Corrupt(format!(
+                "{key}: {} is no size of WAL segments",
+                info.wal_segment_size
+            )));
+        }
         Ok(Self { store, name: name.to_owned(), info })
     }
 

@@ -1,19 +1,24 @@
 //! Bringing files: threads take files from a queue, and write chunks to their places; one more has the disk write them meanwhile.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use rustix::fs::OFlags;
+
 use crate::backup::manifest::{CONFIG, Chunk, FileEntry, Manifest};
+use crate::backup::name;
 use crate::backup::progress::Progress;
 use crate::backup::read::Packs;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::object::Hash;
 use crate::repo::stanza::Stanza;
-use crate::restore::place::{Existing, Place};
+use crate::restore::beneath::Beneath;
+use crate::restore::place::{Existing, Place, Plan, Roots};
 
 /// Chunks that one thread brings at a time.
 const PART: usize = 256;
@@ -25,10 +30,29 @@ const SYNC_EARLY: u64 = 1 << 20;
 /// Parts that may wait for the disk before the threads that bring more do.
 const UNSYNCED: usize = 16;
 
+/// Permissions that files of a data directory may have.
+const PERMISSIONS: u32 = 0o750;
+
+/// Where a file goes: a path below a directory.
+struct Target<'a> {
+    root: &'a Beneath,
+    below: PathBuf,
+}
+
+impl Target<'_> {
+    fn path(&self) -> PathBuf {
+        self.root.path.join(&self.below)
+    }
+
+    fn open(&self, more: OFlags) -> std::io::Result<File> {
+        self.root.file(&self.below, OFlags::RDWR | more, 0o600)
+    }
+}
+
 /// A run of chunks of one file.
 struct Part<'a> {
     file: &'a FileEntry,
-    place: PathBuf,
+    target: &'a Target<'a>,
     offset: u64,
     chunks: &'a [Chunk],
 }
@@ -41,18 +65,31 @@ pub(crate) fn restore(
     stanza: &Stanza,
     manifest: &Manifest,
     place: &Place,
+    plan: &Plan,
+    roots: &Roots,
     config: Option<&Path>,
     jobs: usize,
 ) -> Result<()> {
-    let mut parts = Vec::new();
-    for file in &manifest.files {
-        let target = match (file.path.strip_prefix(CONFIG), config) {
-            (Some(name), Some(config)) => config.join(name),
+    let config = config
+        .map(|path| Beneath::open(path).map_err(Error::local(format!("open {}", path.display()))));
+    let config = config.transpose()?;
+    let mut targets = Vec::new();
+    for file in manifest.files.iter().filter(|file| !plan.kept.contains(&file.path)) {
+        let target = match (file.path.strip_prefix(CONFIG), &config) {
+            (Some(leaf), Some(root)) => Target { root, below: PathBuf::from(leaf) },
             (Some(_), None) => continue,
-            (None, _) => place.data.join(&file.path),
+            (None, _) => {
+                let path = name::to_path(&file.path).unwrap_or_default();
+                let (root, below) = roots.find(&path);
+                Target { root, below: below.to_owned() }
+            }
         };
         prepare(file, &target, place.existing)?;
-        split(file, &target, &mut parts);
+        targets.push((file, target));
+    }
+    let mut parts = Vec::new();
+    for (file, target) in &targets {
+        split(file, target, &mut parts);
     }
     let packs = Packs::new(stanza, manifest);
     let next = AtomicUsize::new(0);
@@ -74,7 +111,7 @@ pub(crate) fn restore(
                         stop.store(true, Ordering::Relaxed);
                     })?;
                 // Fails only when the other side has failed, which is reported there.
-                if bytes >= SYNC_EARLY && written.send((file, &part.place)).is_err() {
+                if bytes >= SYNC_EARLY && written.send((file, part.target)).is_err() {
                     break;
                 }
             }
@@ -97,41 +134,46 @@ pub(crate) fn restore(
         }
         progress.finish();
         outcome
-    })
+    })?;
+    // Until now they could be written to.
+    targets.iter().try_for_each(|(file, target)| set_mode(file, target))
 }
 
 /// Sync what was written.
-fn sync(unsynced: mpsc::Receiver<(File, &PathBuf)>) -> Result<()> {
-    unsynced.into_iter().try_for_each(|(file, place)| {
-        file.sync_data().map_err(Error::local(format!("sync {}", place.display())))
+fn sync(unsynced: mpsc::Receiver<(File, &Target<'_>)>) -> Result<()> {
+    unsynced.into_iter().try_for_each(|(file, target)| {
+        file.sync_data().map_err(Error::local(format!("sync {}", target.path().display())))
     })
 }
 
-/// Make the file, of the right length and permissions.
-fn prepare(file: &FileEntry, target: &Path, existing: Existing) -> Result<()> {
-    let what = || Error::local(format!("create {}", target.display()));
-    if existing == Existing::Delta && fs::symlink_metadata(target).is_ok_and(|meta| !meta.is_file())
-    {
+/// Make the file, of the right length.
+fn prepare(file: &FileEntry, target: &Target<'_>, existing: Existing) -> Result<()> {
+    let what = || Error::local(format!("create {}", target.path().display()));
+    let opened = match target.open(OFlags::CREATE | OFlags::EXCL) {
         // Never write through a link, or into a directory that stands where a file belongs.
-        let meta = fs::symlink_metadata(target).map_err(what())?;
-        if meta.is_dir() { fs::remove_dir_all(target) } else { fs::remove_file(target) }
-            .map_err(what())?;
-    }
-    let opened = File::options()
-        .write(true)
-        .create(existing == Existing::Delta)
-        .create_new(existing != Existing::Delta)
-        .mode(file.mode)
-        .open(target)
-        .map_err(what())?;
-    opened.set_len(file.size).map_err(what())?;
-    opened.set_permissions(fs::Permissions::from_mode(file.mode)).map_err(what())
+        Err(error) if existing == Existing::Delta && error.kind() == ErrorKind::AlreadyExists => {
+            target.open(OFlags::empty()).or_else(|_| {
+                target.root.remove(&target.below)?;
+                target.open(OFlags::CREATE | OFlags::EXCL)
+            })
+        }
+        opened => opened,
+    };
+    let opened = opened.map_err(what())?;
+    opened.set_len(file.size).map_err(what())
 }
 
-fn split<'a>(file: &'a FileEntry, target: &Path, parts: &mut Vec<Part<'a>>) {
+/// Give the file the permissions that it had, as far as the server takes them.
+fn set_mode(file: &FileEntry, target: &Target<'_>) -> Result<()> {
+    let what = || Error::local(format!("set permissions of {}", target.path().display()));
+    let mode = fs::Permissions::from_mode(file.mode & PERMISSIONS);
+    target.open(OFlags::empty()).and_then(|opened| opened.set_permissions(mode)).map_err(what())
+}
+
+fn split<'a>(file: &'a FileEntry, target: &'a Target<'a>, parts: &mut Vec<Part<'a>>) {
     let mut offset = 0;
     for chunks in file.chunks.chunks(PART) {
-        parts.push(Part { file, place: target.to_owned(), offset, chunks });
+        parts.push(Part { file, target, offset, chunks });
         offset += chunks.iter().map(|chunk| u64::from(chunk.length)).sum::<u64>();
     }
 }
@@ -143,8 +185,8 @@ fn bring(
     existing: Existing,
     progress: &Progress,
 ) -> Result<(File, u64)> {
-    let what = || Error::local(format!("write {}", part.place.display()));
-    let file = File::options().read(true).write(true).open(&part.place).map_err(what())?;
+    let what = || Error::local(format!("write {}", part.target.path().display()));
+    let file = part.target.open(OFlags::empty()).map_err(what())?;
     let (mut offset, mut written) = (part.offset, 0);
     let mut buffer = Vec::new();
     for chunk in part.chunks {

@@ -3,7 +3,9 @@
 //!
 //! The control file goes first and comes last: a directory that is only partly restored cannot be started.
 
+pub(crate) mod beneath;
 pub(crate) mod files;
+pub(crate) mod marker;
 pub(crate) mod place;
 pub(crate) mod select;
 pub(crate) mod settings;

@@ -1,24 +1,31 @@
 //! The directory that a backup is restored into.
 //!
 //! Files that somebody may need are removed only when `--delta` or `--force` says so, only from what is recognisably a data directory
-//! of the same cluster, and never under a running server.
+//! of the same cluster, and never under a running server. All that is there, and all that the backup wants, is looked at before the first
+//! change ([`Place::look`]); places outside of the data directory are written to only when the data directory itself, or the operator, says
+//! that they are its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{CONFIG, Control, Manifest};
-use crate::backup::scan::is_tablespace;
+use crate::backup::name;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::pg::{control, running};
-
-/// Says that a restore is under way, or broke off.
-pub(crate) const MARKER: &str = "walmgr.restoring";
+use crate::restore::beneath::Beneath;
+use crate::restore::marker::Marker;
 
 /// What a daemon has in its data directory. It goes on when that is restored in place.
 const OF_DAEMON: [&str; 3] = ["walmgr.sock", "walmgr.spool", "walmgr.daemon.lock"];
+
+/// Permissions that a data directory may have: PostgreSQL refuses others.
+const PERMISSIONS: u32 = 0o750;
 
 /// What may happen to files that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +45,50 @@ pub(crate) struct Place {
     pub(crate) data: PathBuf,
     /// Where tablespaces go, by oid.
     pub(crate) tablespaces: BTreeMap<String, PathBuf>,
+    /// Tablespaces whose place the operator has named.
+    pub(crate) mapped: BTreeSet<String>,
+    /// Tablespaces and what links lead to may go where they were: the operator says so.
+    pub(crate) original_places: bool,
     /// What may happen to files that are there.
     pub(crate) existing: Existing,
     /// How the names begin of what is this cluster's in a tablespace; the rest is not ours to remove.
     pub(crate) own_directory: String,
 }
 
+/// Where everything goes: what [`Place::look`] has found to be right.
+pub(crate) struct Plan {
+    /// Directories outside of the data directory, by the paths of the links that lead there.
+    outside: BTreeMap<PathBuf, PathBuf>,
+    /// Other links that are made: to what is inside, or was not there either.
+    links: Vec<(PathBuf, PathBuf)>,
+    /// Links to files that stay as they are.
+    pub(crate) kept: BTreeSet<String>,
+}
+
+/// The directories that are written to, open.
+pub(crate) struct Roots {
+    roots: Vec<(PathBuf, Beneath)>,
+}
+
+impl Roots {
+    /// The directory that a path is in, and what is left of the path.
+    pub(crate) fn find<'a>(&self, path: &'a Path) -> (&Beneath, &'a Path) {
+        let found =
+            self.roots.iter().rev().find_map(|(prefix, root)| {
+                path.strip_prefix(prefix).ok().map(|below| (root, below))
+            });
+        // The first has an empty prefix.
+        found.unwrap_or_else(|| (&self.roots[0].1, path))
+    }
+
+    /// All of them, the data directory first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Beneath> {
+        self.roots.iter().map(|(_, root)| root)
+    }
+}
+
 impl Place {
-    /// Refuse a place that must not be written to. Changes nothing.
+    /// Refuse a data directory that must not be written to. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Locked`] under a running server, [`Error::Usage`] for directories that are not empty, [`Error::Mismatch`] for another
@@ -76,7 +119,7 @@ impl Place {
                 self.data.display()
             )));
         }
-        let restoring = self.data.join(MARKER).exists();
+        let restoring = self.data.join(Marker::NAME).exists();
         if !restoring && !self.data.join("PG_VERSION").exists() {
             return Err(Error::Usage(format!(
                 "{} is not a data directory: it is not touched",
@@ -95,93 +138,386 @@ impl Place {
         }
     }
 
-    /// Make directories and links, and remove what does not belong. From here on the directory cannot be started.
-    pub(crate) fn prepare(&self, manifest: &Manifest) -> Result<()> {
-        make_private(&self.data)?;
-        write_synced(&self.data.join(MARKER), b"")?;
-        remove_if_there(&self.data.join(Control::PATH))?;
-        sync_directory(&self.data)?;
-        if self.existing == Existing::Force {
-            empty(&self.data, |name| name != MARKER && !OF_DAEMON.contains(&name))?;
-            for directory in self.tablespaces.values().filter(|directory| directory.exists()) {
-                empty(directory, |name| name.starts_with(&self.own_directory))?;
-            }
-        }
-        for directory in self.tablespaces.values() {
-            make_private(directory)?;
-        }
-        if self.existing == Existing::Delta {
-            self.remove_strangers(manifest)?;
-        }
-        for (path, mode) in &manifest.directories {
-            let place = self.data.join(path);
-            if let Some(target) = self.tablespace(path) {
-                if fs::read_link(&place).is_ok_and(|link| link == *target) {
-                    continue;
-                }
-                remove_if_there(&place)?;
-                symlink(target, &place)
-                    .map_err(Error::local(format!("link {}", place.display())))?;
-                continue;
-            }
-            make_directory(&place)?;
-            set_mode(&place, *mode)?;
-        }
-        Ok(())
+    /// Look at every place that the restore would write to. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a place outside of the data directory that nothing says to be this cluster's; [`Error::Locked`] for one that a
+    /// running server uses.
+    pub(crate) fn look(&self, manifest: &Manifest) -> Result<Plan> {
+        let marker = Marker::read(&self.data)?;
+        let mut plan = Plan { outside: BTreeMap::new(), links: Vec::new(), kept: BTreeSet::new() };
+        self.look_at_tablespaces(&marker, &mut plan)?;
+        self.look_at_links(manifest, &marker, &mut plan)?;
+        self.look_at_servers(&plan)?;
+        Ok(plan)
     }
 
-    /// The place of the tablespace that a path is the link of.
-    fn tablespace(&self, path: &str) -> Option<&PathBuf> {
-        path.strip_prefix("pg_tblspc/").and_then(|oid| self.tablespaces.get(oid))
+    /// True when a link of the data directory, or of the restore that broke off in it, leads to this place.
+    fn leads_to(&self, marker: &Marker, link: &Path, place: &Path) -> bool {
+        let here = self.data.join(link);
+        let leads = fs::symlink_metadata(&here).is_ok_and(|meta| meta.is_symlink());
+        leads && real(&here) == real(place)
+            || marker.place(link).is_some_and(|noted| real(noted) == real(place))
     }
 
-    fn remove_strangers(&self, manifest: &Manifest) -> Result<()> {
-        let mut kept: BTreeSet<&str> = manifest
-            .files
-            .iter()
-            .map(|file| file.path.as_str())
-            .filter(|path| !path.starts_with(CONFIG))
-            .collect();
+    fn look_at_tablespaces(&self, marker: &Marker, plan: &mut Plan) -> Result<()> {
+        let mut strange = Vec::new();
+        for (oid, place) in &self.tablespaces {
+            let link = Path::new("pg_tblspc").join(oid);
+            let known = self.leads_to(marker, &link, place);
+            let told = self.mapped.contains(oid) || self.original_places;
+            if !known && !told && !place.starts_with(&self.data) {
+                strange.push(match fs::read_link(self.data.join(&link)) {
+                    Ok(there) => format!(
+                        "tablespace {oid} is in {} here, and was in {}",
+                        there.display(),
+                        place.display()
+                    ),
+                    Err(_) => format!("tablespace {oid} was in {}", place.display()),
+                });
+            }
+            if !known && self.has_own(place)? {
+                return Err(Error::Usage(format!(
+                    "{} has a tablespace in it that is not of {}: it is not touched",
+                    place.display(),
+                    self.data.display()
+                )));
+            }
+            let twice = plan.outside.values().any(|other| real(other) == real(place));
+            if twice || real(place) == real(&self.data) {
+                return Err(Error::Usage(format!(
+                    "{} is the place of something else as well",
+                    place.display()
+                )));
+            }
+            plan.outside.insert(link, place.clone());
+        }
+        if strange.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "{}: --tablespace-map OID=DIR says where it goes, --original-places that it goes there again",
+            strange.join("; ")
+        )))
+    }
+
+    /// True when there is a tablespace of this version in a directory.
+    fn has_own(&self, place: &Path) -> Result<bool> {
+        let what = || Error::local(format!("list {}", place.display()));
+        let entries = match fs::read_dir(place) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(what()(error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(what())?.file_name();
+            if name.to_string_lossy().starts_with(&self.own_directory) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn look_at_links(&self, manifest: &Manifest, marker: &Marker, plan: &mut Plan) -> Result<()> {
+        // A server's pg_wal stays where this host has it, whatever the backup says.
+        let wal = Path::new("pg_wal");
+        let here = self.data.join(wal);
+        if let Some(place) = marker.place(wal).map(Path::to_owned).or_else(|| {
+            let leads = fs::symlink_metadata(&here).is_ok_and(|meta| meta.is_symlink());
+            leads.then(|| real(&here))
+        }) {
+            plan.outside.insert(wal.to_owned(), place);
+        }
         let directories: BTreeSet<&str> =
             manifest.directories.iter().map(|(path, _)| path.as_str()).collect();
-        kept.insert(MARKER);
-        kept.extend(OF_DAEMON);
-        self.remove_below("", &kept, &directories)
-    }
-
-    fn remove_below(
-        &self,
-        path: &str,
-        files: &BTreeSet<&str>,
-        directories: &BTreeSet<&str>,
-    ) -> Result<()> {
-        let directory = self.data.join(path);
-        let what = || Error::local(format!("list {}", directory.display()));
-        for entry in fs::read_dir(&directory).map_err(what())? {
-            let entry = entry.map_err(what())?;
-            let name = entry.file_name();
-            let name = name.to_str().unwrap_or_default();
-            if is_tablespace(path) && !name.starts_with(&self.own_directory) {
+        let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        for (text, leads) in &manifest.links {
+            let (Some(link), Some(target)) = (name::to_path(text), name::to_path(leads)) else {
+                continue;
+            };
+            if link == wal && plan.outside.contains_key(wal) {
                 continue;
             }
-            let below = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            if directories.contains(below.as_str()) {
-                // What is a link here and a directory in the backup, or leads elsewhere, is made anew.
-                let is_link = entry.file_type().map_err(what())?.is_symlink();
-                let right = self.tablespace(&below).is_some_and(|target| {
-                    fs::read_link(entry.path()).is_ok_and(|link| link == *target)
-                });
-                if is_link && !right && below != "pg_wal" {
-                    remove_if_there(&entry.path())?;
+            let place = self.data.join(link.parent().unwrap_or(Path::new(""))).join(&target);
+            let has_directory = directories.contains(text.as_str());
+            if !has_directory && !files.contains(text.as_str()) {
+                if stays_inside(&link, &target) || self.original_places {
+                    plan.links.push((link, target));
                 } else {
-                    self.remove_below(&below, files, directories)?;
+                    log::notice(format_args!(
+                        "{text} was a link to {leads}, where nothing was: left out"
+                    ));
                 }
-            } else if !files.contains(below.as_str()) {
-                remove_tree(&entry.path())?;
+                continue;
+            }
+            if self.leads_to(marker, &link, &place) {
+                if has_directory {
+                    plan.outside.insert(link, place);
+                } else {
+                    plan.kept.insert(text.clone());
+                }
+            } else if self.original_places && has_directory {
+                if !is_empty(&place)? {
+                    return Err(Error::Usage(format!(
+                        "{text} was a link to {}, which is not empty: it is not touched",
+                        place.display()
+                    )));
+                }
+                plan.outside.insert(link, place);
+            } else {
+                log::notice(format_args!(
+                    "{text} was a link to {leads}: here it is a plain {}",
+                    if has_directory {
+                        "directory (--original-places makes it a link)"
+                    } else {
+                        "file"
+                    }
+                ));
             }
         }
         Ok(())
     }
+
+    /// No server may run anywhere on the way.
+    fn look_at_servers(&self, plan: &Plan) -> Result<()> {
+        let data = real(&self.data);
+        for server in running::all() {
+            let in_use = |place: &Path| {
+                Err(Error::Locked(format!(
+                    "{} is in use by the server that runs in {} (pid {})",
+                    place.display(),
+                    server.data.display(),
+                    server.pid
+                )))
+            };
+            if data.starts_with(&server.data) || server.data.starts_with(&data) {
+                return in_use(&self.data);
+            }
+            let same_version = fs::read_to_string(server.data.join("PG_VERSION"))
+                .is_ok_and(|version| self.own_directory == format!("PG_{}_", version.trim()));
+            for (link, place) in &plan.outside {
+                let there = real(place);
+                // Servers of several versions may have their tablespaces side by side.
+                let shared = link.starts_with("pg_tblspc") && !same_version;
+                let used = server.places.iter().any(|other| {
+                    there == *other && !shared || there.starts_with(other) && there != *other
+                });
+                if used || there.starts_with(&server.data) {
+                    return in_use(place);
+                }
+            }
+            if server.places.iter().any(|other| data.starts_with(other)) {
+                return in_use(&self.data);
+            }
+        }
+        Ok(())
+    }
+
+    /// Make directories and links, and remove what does not belong. From here on the directory cannot be started.
+    pub(crate) fn prepare(&self, manifest: &Manifest, plan: &Plan) -> Result<Roots> {
+        make_private(&self.data)?;
+        let data = open(&self.data)?;
+        let failed =
+            |path: &Path| Error::local(format!("prepare {}", self.data.join(path).display()));
+        Marker::new(&plan.outside).write(&data)?;
+        let control = Path::new(Control::PATH);
+        match data.remove(control) {
+            // A link in the place of the directory: what it leads to is not ours.
+            Err(error) if matches!(error.raw_os_error(), Some(20 | 40)) => {}
+            removed => removed.map_err(failed(control))?,
+        }
+        data.sync(Path::new("")).map_err(failed(Path::new("")))?;
+        let mut roots = vec![(PathBuf::new(), data)];
+        for (link, place) in &plan.outside {
+            make_private(place)?;
+            roots.push((link.clone(), open(place)?));
+        }
+        let roots = Roots { roots };
+        if self.existing == Existing::Force {
+            // The links last: they say whose the places are.
+            for (prefix, root) in roots.roots.iter().rev() {
+                self.empty(prefix, root, plan)?;
+            }
+        }
+        if self.existing == Existing::Delta {
+            self.remove_strangers(manifest, plan, &roots)?;
+        }
+        let (data, _) = roots.find(Path::new(""));
+        for (text, mode) in &manifest.directories {
+            let Some(path) = name::to_path(text) else { continue };
+            if let Some(place) = plan.outside.get(&path) {
+                data.link(&path, place).map_err(failed(&path))?;
+                continue;
+            }
+            let (root, below) = roots.find(&path);
+            root.make_directory(below, mode & PERMISSIONS | 0o700).map_err(failed(&path))?;
+        }
+        for (link, target) in &plan.links {
+            data.link(link, target).map_err(failed(link))?;
+        }
+        if manifest.mode != 0 {
+            let mode = fs::Permissions::from_mode(manifest.mode & PERMISSIONS | 0o700);
+            fs::set_permissions(&self.data, mode).map_err(failed(Path::new("")))?;
+        }
+        Ok(roots)
+    }
+
+    /// Remove everything that is this cluster's in a directory.
+    fn empty(&self, prefix: &Path, root: &Beneath, plan: &Plan) -> Result<()> {
+        if prefix.as_os_str().is_empty() {
+            return self.empty_data(root, Path::new(""), plan);
+        }
+        for name in names(root, Path::new(""))? {
+            let is_own = name.to_string_lossy().starts_with(&self.own_directory);
+            if is_own || !prefix.starts_with("pg_tblspc") {
+                let what = format!("remove {}", root.path.join(&name).display());
+                root.remove(Path::new(&name)).map_err(Error::local(what))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same in the data directory, where tablespaces may lie that have been emptied.
+    fn empty_data(&self, root: &Beneath, below: &Path, plan: &Plan) -> Result<()> {
+        for name in names(root, below)? {
+            let path = below.join(&name);
+            let text = name.to_string_lossy();
+            let is_top = below.as_os_str().is_empty();
+            let here = self.data.join(&path);
+            if is_top && (text == Marker::NAME || OF_DAEMON.contains(&text.as_ref()))
+                || plan.outside.values().any(|place| *place == here)
+            {
+                continue;
+            }
+            if plan.outside.values().any(|place| place.starts_with(&here)) {
+                self.empty_data(root, &path, plan)?;
+            } else {
+                let what = format!("remove {}", here.display());
+                root.remove(&path).map_err(Error::local(what))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_strangers(&self, manifest: &Manifest, plan: &Plan, roots: &Roots) -> Result<()> {
+        let paths = |texts: &mut dyn Iterator<Item = &String>| -> BTreeSet<PathBuf> {
+            texts.filter_map(|text| name::to_path(text)).collect()
+        };
+        let mut files = manifest.files.iter().map(|file| &file.path);
+        let mut files = paths(&mut files.by_ref().filter(|path| !path.starts_with(CONFIG)));
+        files.insert(PathBuf::from(Marker::NAME));
+        files.extend(OF_DAEMON.map(PathBuf::from));
+        files.extend(plan.links.iter().map(|(link, _)| link.clone()));
+        let directories = paths(&mut manifest.directories.iter().map(|(path, _)| path));
+        let kept = Kept { files, directories, plan };
+        for (prefix, _) in &roots.roots {
+            self.remove_below(prefix, &kept, roots)?;
+        }
+        Ok(())
+    }
+
+    fn remove_below(&self, path: &Path, kept: &Kept<'_>, roots: &Roots) -> Result<()> {
+        let (root, below) = roots.find(path);
+        for name in names(root, below)? {
+            if is_tablespace(path) && !name.to_string_lossy().starts_with(&self.own_directory) {
+                continue;
+            }
+            let (inner, path) = (below.join(&name), path.join(&name));
+            let what = || Error::local(format!("remove {}", root.path.join(&inner).display()));
+            let is_place = kept.plan.outside.values().any(|place| *place == root.path.join(&inner));
+            if is_place || kept.files.contains(&path) {
+                continue;
+            }
+            if let Some(place) = kept.plan.outside.get(&path) {
+                // A root of its own. What is something else here is made anew.
+                if root.target(&inner).is_none_or(|target| target != *place) {
+                    root.remove(&inner).map_err(what())?;
+                }
+            } else if kept.directories.contains(&path) && root.directory(&inner).is_ok() {
+                self.remove_below(&path, kept, roots)?;
+            } else {
+                root.remove(&inner).map_err(what())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Write a file of the data directory and sync it. What others of the group may read in this cluster, they may read here.
+    pub(crate) fn write(&self, data: &Beneath, path: &str, bytes: &[u8]) -> Result<()> {
+        use std::io::Write;
+        let what = || Error::local(format!("write {}", self.data.join(path).display()));
+        let group = data.path.metadata().map_err(what())?.permissions().mode() & 0o040;
+        let below = Path::new(path);
+        if data.target(below).is_some() {
+            data.remove(below).map_err(what())?;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let mut file = data.file(below, flags, 0o600 | group).map_err(what())?;
+        file.set_permissions(fs::Permissions::from_mode(0o600 | group))
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .map_err(what())
+    }
+}
+
+struct Kept<'a> {
+    files: BTreeSet<PathBuf>,
+    directories: BTreeSet<PathBuf>,
+    plan: &'a Plan,
+}
+
+/// True for the place of a tablespace, `pg_tblspc/OID`.
+fn is_tablespace(path: &Path) -> bool {
+    path.parent() == Some(Path::new("pg_tblspc"))
+}
+
+/// True when a link leads to something in the data directory, wherever that is.
+fn stays_inside(link: &Path, target: &Path) -> bool {
+    let mut depth = link.components().count().saturating_sub(1);
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    depth > 0
+}
+
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let mut rest = PathBuf::new();
+    let mut here = path;
+    loop {
+        if let Ok(real) = here.canonicalize() {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+        let (Some(parent), Some(name)) = (here.parent(), here.file_name()) else {
+            return path.to_owned();
+        };
+        rest = if rest.as_os_str().is_empty() { name.into() } else { Path::new(name).join(rest) };
+        here = parent;
+    }
+}
+
+fn open(directory: &Path) -> Result<Beneath> {
+    Beneath::open(directory).map_err(Error::local(format!("open {}", directory.display())))
+}
+
+fn names(root: &Beneath, below: &Path) -> Result<Vec<std::ffi::OsString>> {
+    use std::os::unix::ffi::OsStrExt;
+    let what = || Error::local(format!("list {}", root.path.join(below).display()));
+    let directory = root.directory(below).map_err(what())?;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(directory).map_err(|error| what()(error.into()))? {
+        let entry = entry.map_err(|error| what()(error.into()))?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(std::ffi::OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn is_empty(directory: &Path) -> Result<bool> {
@@ -199,41 +535,6 @@ fn make_private(directory: &Path) -> Result<()> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(what())?;
     }
     Ok(())
-}
-
-fn make_directory(place: &Path) -> Result<()> {
-    let what = || Error::local(format!("create {}", place.display()));
-    match fs::metadata(place) {
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => {
-            fs::remove_file(place).map_err(what())?;
-            fs::create_dir(place).map_err(what())
-        }
-        Err(_) => fs::create_dir_all(place).map_err(what()),
-    }
-}
-
-fn set_mode(place: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(place, fs::Permissions::from_mode(mode))
-        .map_err(Error::local(format!("set permissions of {}", place.display())))
-}
-
-/// Remove what has such a name in a directory. `pg_wal` and tablespaces that are links lose the link only.
-fn empty(directory: &Path, goes: impl Fn(&str) -> bool) -> Result<()> {
-    let what = || Error::local(format!("list {}", directory.display()));
-    for entry in fs::read_dir(directory).map_err(what())? {
-        let entry = entry.map_err(what())?;
-        if goes(entry.file_name().to_str().unwrap_or_default()) {
-            remove_tree(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    let is_directory = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
-    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.map_err(Error::local(format!("remove {}", path.display())))
 }
 
 /// Remove a file or link that need not exist.
@@ -265,4 +566,30 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     let what = || Error::local(format!("sync {}", path.display()));
     fs::File::open(path).map_err(what())?.sync_all().map_err(what())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{real, stays_inside};
+
+    #[test]
+    fn links_that_stay_inside_are_told_from_others() {
+        let inside = |link: &str, target: &str| stays_inside(Path::new(link), Path::new(target));
+        assert!(inside("base/7", "../other/7"));
+        assert!(inside("a", "b/c"));
+        for (link, target) in [("a", "../x"), ("base/7", "../../x"), ("a", "/etc"), ("a", ".")] {
+            assert!(!inside(link, target), "{link} -> {target}");
+        }
+    }
+
+    #[test]
+    fn paths_are_resolved_as_far_as_they_exist() {
+        let top = tempfile::tempdir().unwrap();
+        let there = top.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(&there, there.join("link")).unwrap();
+        assert_eq!(real(&there.join("link/new/dir")), there.join("new/dir"));
+        assert_eq!(real(&there.join("link")), there);
+    }
 }

@@ -3,8 +3,14 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::plain_file;
 use crate::restore::place::{remove_if_there, write_synced};
 use crate::restore::select::Target;
+
+/// The file that `ALTER SYSTEM` writes.
+pub(crate) const AUTO: &str = "postgresql.auto.conf";
+/// Nobody has so many settings.
+const LIMIT: u64 = 64 << 20;
 
 const BEGIN: &str = "# walmgr: recovery settings begin";
 const END: &str = "# walmgr: recovery settings end";
@@ -48,19 +54,27 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Write settings and signal file into a data directory.
     pub(crate) fn write(&self, data: &Path) -> Result<()> {
-        let path = data.join("postgresql.auto.conf");
-        let before = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(Error::local(format!("read {}", path.display()))(error)),
-        };
-        write_synced(&path, (without_ours(&before) + &self.block()).as_bytes())?;
-        let (signal, other) = match self.standby {
-            Some(_) => ("standby.signal", "recovery.signal"),
-            None => ("recovery.signal", "standby.signal"),
-        };
+        let (settings, signal, other) = self.files(data)?;
+        write_synced(&data.join(AUTO), &settings)?;
         remove_if_there(&data.join(other))?;
         write_synced(&data.join(signal), b"")
+    }
+
+    /// The text of the settings' file, the signal file that belongs in the data directory, and the one that does not.
+    pub(crate) fn files(&self, data: &Path) -> Result<(Vec<u8>, &'static str, &'static str)> {
+        let path = data.join(AUTO);
+        // Its values need not be UTF-8.
+        let before = match plain_file::read(&path, LIMIT) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::local(format!("read {}", path.display()))(error)),
+        };
+        let mut text = without_ours(&before);
+        text.extend(self.block().into_bytes());
+        Ok(match self.standby {
+            Some(_) => (text, "standby.signal", "recovery.signal"),
+            None => (text, "recovery.signal", "standby.signal"),
+        })
     }
 
     fn block(&self) -> String {
@@ -112,21 +126,20 @@ impl Recovery {
 }
 
 /// The file without an earlier block of ours and without settings that the block decides.
-fn without_ours(text: &str) -> String {
-    let mut out = String::new();
+fn without_ours(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
     let mut inside = false;
-    for line in text.lines() {
-        if line == BEGIN {
-            inside = true;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let bare = line.strip_suffix(b"\n").unwrap_or(line);
+        let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
+        inside |= bare == BEGIN.as_bytes();
+        let name =
+            bare.split(|byte| matches!(byte, b'=' | b' ' | b'\t')).next().unwrap_or_default();
+        if !inside && !OURS.iter().any(|ours| ours.as_bytes() == name) {
+            out.extend(bare);
+            out.push(b'\n');
         }
-        let name = line.split(['=', ' ', '\t']).next().unwrap_or_default();
-        if !inside && !OURS.contains(&name) {
-            out.push_str(line);
-            out.push('\n');
-        }
-        if line == END {
-            inside = false;
-        }
+        inside &= bare != END.as_bytes();
     }
     out
 }
@@ -151,6 +164,8 @@ mod tests {
         assert!(block.contains("recovery_target_name = 'it''s'\n"), "{block}");
         assert!(block.contains("recovery_target_time = ''\n"), "{block}");
         let text = format!("work_mem = '1MB'\nrestore_command = 'false'\n{block}");
-        assert_eq!(without_ours(&text), "work_mem = '1MB'\n");
+        assert_eq!(without_ours(text.as_bytes()), b"work_mem = '1MB'\n");
+        let odd = b"search_path = '\xff'\nrestore_command = '\xfe'\nx = '1'";
+        assert_eq!(without_ours(odd), b"search_path = '\xff'\nx = '1'\n");
     }
 }

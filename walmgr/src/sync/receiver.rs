@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::redact::without_password;
+use crate::pg::conninfo::ForProgram;
 
 /// Name of the receiver in `pg_stat_replication` and `synchronous_standby_names`.
 const NAME: &str = "walmgr";
@@ -74,25 +74,10 @@ pub(crate) fn create_slot(context: &Context, spool: &Path) -> Result<()> {
 fn command(context: &Context, spool: &Path) -> Result<Command> {
     let mut command = Command::new(context.config.program("pg_receivewal"));
     command.arg("--directory").arg(spool);
-    let (conninfo, password) = without_password(conninfo(context)?);
-    command.args(["--dbname", &named(&conninfo)]);
-    if let Some(password) = password {
-        command.env("PGPASSWORD", password);
-    }
+    ForProgram::new(conninfo(context)?, Some(("application_name", NAME)))?.give(&mut command);
     command.args(["--slot", &slot(context), "--no-password"]);
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     Ok(command)
-}
-
-/// The connection string with the receiver's name.
-fn named(conninfo: &str) -> String {
-    let is_uri = conninfo.starts_with("postgres://") || conninfo.starts_with("postgresql://");
-    match (is_uri, conninfo.contains('?')) {
-        // Later words win over earlier ones.
-        (false, _) => format!("{conninfo} application_name={NAME}"),
-        (true, true) => format!("{conninfo}&application_name={NAME}"),
-        (true, false) => format!("{conninfo}?application_name={NAME}"),
-    }
 }
 
 /// Where to receive from.

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Created, Fill, Lock, LockMode, New, Source, Store};
+use crate::repo::{Created, Fill, Lock, LockMode, New, Source, Store, check_key};
 
 /// File that makes a directory a repository.
 const MARKER: &str = "walmgr.repo";
@@ -46,7 +46,10 @@ impl LocalStore {
             format!("{} is not a repository, or not mounted: {MARKER}", path.display()),
         ))?;
         let mut text = String::new();
-        File::from(marker).read_to_string(&mut text).map_err(Error::repository(what()))?;
+        File::from(marker)
+            .take(100)
+            .read_to_string(&mut text)
+            .map_err(Error::repository(what()))?;
         if text != MARKER_TEXT {
             return Err(Error::Usage(format!(
                 "{} has a format that this walmgr does not know",
@@ -85,6 +88,9 @@ impl LocalStore {
 
     /// Open a directory; `None` when it does not exist.
     fn directory(&self, key: &str) -> Result<Option<OwnedFd>> {
+        if !key.is_empty() {
+            check_key(key)?;
+        }
         let key_or_root = if key.is_empty() { "." } else { key };
         match fs::openat(&self.root, key_or_root, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(fd)),
@@ -111,10 +117,15 @@ impl LocalStore {
 
 impl Store for LocalStore {
     fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
+        check_key(key)?;
         create::create(self, key, fill)
     }
 
     fn shares_syncs(&self) -> bool {
+        true
+    }
+
+    fn reads_cheaply(&self) -> bool {
         true
     }
 
@@ -123,6 +134,7 @@ impl Store for LocalStore {
     }
 
     fn settle(&self, key: &str) -> Result<()> {
+        check_key(key)?;
         let file =
             fs::openat(&self.root, key, READ, Mode::empty()).map_err(self.failed("open", key))?;
         fs::fsync(&file).map_err(self.failed("sync", key))?;
@@ -131,6 +143,7 @@ impl Store for LocalStore {
     }
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
+        check_key(key)?;
         match fs::openat(&self.root, key, READ, Mode::empty()) {
             Ok(fd) => {
                 let file = File::from(fd);
@@ -163,6 +176,7 @@ impl Store for LocalStore {
     }
 
     fn remove(&self, key: &str) -> Result<()> {
+        check_key(key)?;
         match fs::unlinkat(&self.root, key, AtFlags::empty()) {
             Ok(()) => {
                 failpoint::visit("store.removed")
@@ -177,6 +191,7 @@ impl Store for LocalStore {
     }
 
     fn set_aside(&self, key: &str) -> Result<()> {
+        check_key(key)?;
         let (directory, name) = (directory_of(key), leaf(key));
         for number in 0..1000 {
             let aside = format!("{directory}/{name}.damaged{number}");
@@ -193,6 +208,7 @@ impl Store for LocalStore {
     }
 
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
+        check_key(key)?;
         let file = match self.open_lock(key) {
             Ok(file) => file,
             // A repository that is only read, a snapshot perhaps, can be restored from all the same.
@@ -369,6 +385,20 @@ mod tests {
         assert_eq!(read_all(&store, "a/b/c").unwrap().unwrap(), b"one");
         assert_eq!(store.list("a").unwrap(), ["b/"]);
         assert_eq!(store.sweep("a", Duration::ZERO).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn keys_stay_below_the_repository() {
+        let (_dir, store) = store();
+        for key in ["../outside", "a/../../outside", "/etc/passwd", "a//b", ".", "", "a/./b"] {
+            assert!(store.open(key).is_err(), "{key}");
+            assert!(create_small(&store, key, b"x").is_err(), "{key}");
+            assert!(store.remove(key).is_err(), "{key}");
+            assert!(store.set_aside(key).is_err(), "{key}");
+            assert!(store.settle(key).is_err(), "{key}");
+            assert!(store.lock(key, LockMode::Shared).is_err(), "{key}");
+            assert!(key.is_empty() || store.list(key).is_err(), "{key}");
+        }
     }
 
     #[test]

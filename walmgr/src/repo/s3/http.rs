@@ -21,6 +21,9 @@ use crate::repo::Created;
 pub(super) const VALID: Duration = Duration::from_secs(3600);
 const ATTEMPTS: u32 = 4;
 
+/// No answer is longer that is not content: a list of 1,000 names, or an error.
+const ANSWER: u64 = 16 << 20;
+
 /// A client for one bucket and prefix.
 pub(super) struct Client {
     agent: Agent,
@@ -66,6 +69,8 @@ impl Client {
         let (key, secret) = settings.keys()?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
+            // A signed request is for this host alone, and another may answer whatever it likes.
+            .max_redirects(0)
             .timeout_connect(Some(settings.timeout))
             .timeout_recv_response(Some(settings.timeout))
             .timeout_per_read(Some(settings.timeout))
@@ -90,7 +95,8 @@ impl Client {
         match answer.status {
             200..=299 => Ok(Created::New),
             412 if answer.after_loss => {
-                let ours = self.get(key, None)?.is_some_and(|bytes| bytes == body);
+                let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+                let ours = self.get_whole(key, length)?.is_some_and(|bytes| bytes == body);
                 Ok(if ours { Created::New } else { Created::Exists })
             }
             412 => Ok(Created::Exists),
@@ -122,8 +128,17 @@ impl Client {
         self.send("PUT", url.as_str(), &headers, body, key, None)
     }
 
-    /// Read an object or a range of it (`start..end`); `None` when it does not exist.
-    pub(super) fn get(&self, key: &str, range: Option<(u64, u64)>) -> Result<Option<Vec<u8>>> {
+    /// Read a range of an object (`start..end`); `None` when it does not exist.
+    pub(super) fn get(&self, key: &str, range: (u64, u64)) -> Result<Option<Vec<u8>>> {
+        self.fetch(key, Some(range), 0)
+    }
+
+    /// Read an object that is at most so long; `None` when it does not exist.
+    pub(super) fn get_whole(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.fetch(key, None, limit)
+    }
+
+    fn fetch(&self, key: &str, range: Option<(u64, u64)>, limit: u64) -> Result<Option<Vec<u8>>> {
         let full = self.full(key);
         let action = self.bucket.get_object(Some(&self.credentials), &full);
         let url = action.sign(VALID);
@@ -134,8 +149,8 @@ impl Client {
             }
             headers.push(("range", format!("bytes={start}-{}", end - 1)));
         }
-        let expected = range.map(|(start, end)| end - start);
-        let answer = self.send("GET", url.as_str(), &headers, &[], key, expected)?;
+        let expected = range.map_or(limit, |(start, end)| end - start);
+        let answer = self.send("GET", url.as_str(), &headers, &[], key, Some(expected))?;
         match (answer.status, range) {
             (200, None) | (206, Some(_)) => Ok(Some(answer.body)),
             // Some stores answer a range that covers the whole object with the whole object.
@@ -283,7 +298,7 @@ impl Client {
         let body = if method == "HEAD" {
             Vec::new()
         } else {
-            let limit = 1 << 32;
+            let limit = expected.unwrap_or(0).max(ANSWER);
             response
                 .body_mut()
                 .with_config()
@@ -292,7 +307,7 @@ impl Client {
                 .map_err(|error| other(&error))?
         };
         let got = u64::try_from(body.len()).unwrap_or(0);
-        if status == 206 && expected.is_some_and(|expected| expected != got) {
+        if status == 206 && expected != Some(got) {
             return Err(std::io::Error::other("the answer is cut short"));
         }
         Ok(Answer { status, body, length, date, modified, tag, mark, after_loss: false })

@@ -14,7 +14,7 @@ use jiff::fmt::rfc2822;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::s3::http::{Answer, Client};
-use crate::repo::{Created, Lock, LockMode};
+use crate::repo::{Created, Lock, LockMode, SMALL};
 
 /// How often a holder renews its object, and for how long that is good.
 const RENEW: Duration = Duration::from_secs(30);
@@ -108,7 +108,7 @@ pub(super) fn own_name() -> String {
 }
 
 fn held(client: &Client, key: &str) -> Error {
-    let holder = client.get(key, None).ok().flatten().unwrap_or_default();
+    let holder = client.get_whole(key, SMALL).ok().flatten().unwrap_or_default();
     Error::Locked(format!("lock {key} is held by {}", String::from_utf8_lossy(&holder)))
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::config::S3;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Created, Fill, Lock, LockMode, Source, Store, create_small};
+use crate::repo::{Created, Fill, Lock, LockMode, SMALL, Source, Store, check_key, create_small};
 
 use http::Client;
 use multipart::Upload;
@@ -26,6 +26,9 @@ const MARKER_TEXT: &str = "{\"format\":1}\n";
 /// How much is read from an object at a time, and how many such blocks are kept.
 const BLOCK: u64 = 4 << 20;
 const BLOCKS: usize = 4;
+
+/// The largest object that is ever set aside: a WAL segment, stored as it is.
+const LARGEST: u64 = (1 << 30) + 4096;
 
 /// A bucket, or a part of one, with the marker object in it.
 pub(crate) struct S3Store {
@@ -40,7 +43,7 @@ impl S3Store {
     /// [`Error::Repository`] when the store does not answer, or the marker is not there.
     pub(crate) fn open(settings: &S3) -> Result<Self> {
         let store = Self::new(settings)?;
-        match store.client.get(MARKER, None)? {
+        match store.client.get_whole(MARKER, SMALL)? {
             Some(text) if text == MARKER_TEXT.as_bytes() => Ok(store),
             Some(_) => Err(Error::Usage(format!(
                 "{} has a format that this walmgr does not know",
@@ -58,7 +61,7 @@ impl S3Store {
     /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was told not to.
     pub(crate) fn init(settings: &S3) -> Result<Self> {
         let store = Self::new(settings)?;
-        if store.client.get(MARKER, None)?.is_none() {
+        if store.client.get_whole(MARKER, SMALL)?.is_none() {
             if let Some(name) = store.list("")?.first() {
                 return Err(Error::Usage(format!(
                     "{} is not empty (it has \"{name}\") and not a repository",
@@ -111,6 +114,7 @@ impl S3Store {
 
 impl Store for S3Store {
     fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
+        check_key(key)?;
         let step =
             |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
         step("store.opened")?;
@@ -135,6 +139,7 @@ impl Store for S3Store {
     }
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
+        check_key(key)?;
         let Some(size) = self.client.size(key)? else { return Ok(None) };
         let client = Arc::clone(&self.client);
         let blocks = Mutex::new(VecDeque::new());
@@ -146,12 +151,14 @@ impl Store for S3Store {
     }
 
     fn remove(&self, key: &str) -> Result<()> {
+        check_key(key)?;
         self.client.delete(key)?;
         failpoint::visit("store.removed").map_err(Error::repository(format!("remove {key}")))
     }
 
     fn set_aside(&self, key: &str) -> Result<()> {
-        let bytes = self.client.get(key, None)?.unwrap_or_default();
+        check_key(key)?;
+        let bytes = self.client.get_whole(key, LARGEST)?.unwrap_or_default();
         for number in 0..1000 {
             if self.client.put_new(&format!("{key}.damaged{number}"), &bytes)? == Created::New {
                 return self.client.delete(key);
@@ -161,6 +168,7 @@ impl Store for S3Store {
     }
 
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
+        check_key(key)?;
         Ok(Box::new(lease::Lease::take(&self.client, key, mode)?))
     }
 
@@ -196,7 +204,7 @@ impl S3Source {
         }
         let start = number * BLOCK;
         let end = self.size.min(start + BLOCK);
-        let bytes = self.client.get(&self.key, Some((start, end)))?.ok_or_else(|| {
+        let bytes = self.client.get(&self.key, (start, end))?.ok_or_else(|| {
             Error::Corrupt(format!("object {} vanished while it was read", self.key))
         })?;
         let block = Arc::new(bytes);

@@ -43,7 +43,8 @@ impl SshStore {
     /// # Errors
     /// As for a local directory.
     pub(crate) fn init(settings: &Ssh) -> Result<Self> {
-        Self::new(settings, &Request::Init)
+        // A client that may only add finds what is there.
+        Self::open(settings).or_else(|_| Self::new(settings, &Request::Init))
     }
 
     fn new(settings: &Ssh, first: &Request) -> Result<Self> {

@@ -89,6 +89,22 @@ impl Request {
         )
     }
 
+    /// True for what leaves all as it is that is in the repository, and adds nothing but WAL, backups and locks.
+    pub(super) fn only_adds(&self) -> bool {
+        let below = |key: &str, kinds: &[&str]| {
+            let mut parts = key.split('/').skip(1);
+            parts.next().is_some_and(|kind| kinds.contains(&kind)) && parts.next().is_some()
+        };
+        match self {
+            Self::Create { key } => {
+                below(key, &["wal", "pack", "backup"]) && !key.ends_with("/wal/README")
+            }
+            Self::Lock { key, .. } => below(key, &["locks"]),
+            Self::Init | Self::Remove { .. } | Self::SetAside { .. } | Self::Sweep { .. } => false,
+            _ => true,
+        }
+    }
+
     /// A key or directory that stays below the repository.
     pub(super) fn is_harmless(&self) -> bool {
         let plain = |key: &str| key.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -196,6 +212,23 @@ mod tests {
         }
         let error = receive::<Request>(&mut b"bash: walmgr: not found".as_slice()).unwrap_err();
         assert!(error.to_string().contains("bash: wa"), "{error}");
+    }
+
+    #[test]
+    fn what_only_adds_is_told_from_the_rest() {
+        let create = |key: &str| Request::Create { key: key.to_owned() }.only_adds();
+        for key in ["main/wal/00000001/00000000/x", "main/pack/ID/00000", "main/backup/ID.json"] {
+            assert!(create(key), "{key}");
+        }
+        for key in
+            ["walmgr.repo", "main/stanza.json", "main/wal", "main/wal/README", "main/locks/x"]
+        {
+            assert!(!create(key), "{key}");
+        }
+        assert!(!Request::Init.only_adds());
+        assert!(!Request::Remove { key: "main/wal/x".to_owned() }.only_adds());
+        assert!(!Request::Lock { key: "walmgr.repo".to_owned(), exclusive: false }.only_adds());
+        assert!(Request::Lock { key: "main/locks/backup".to_owned(), exclusive: true }.only_adds());
     }
 
     #[test]

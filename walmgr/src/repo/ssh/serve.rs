@@ -16,14 +16,21 @@ use crate::repo::{Created, Lock, LockMode, Store};
 ///
 /// # Errors
 /// [`Error::Failed`] when it breaks off.
-pub(crate) fn serve(path: &Path, from: &mut dyn Read, to: &mut dyn Write) -> Result<()> {
+pub(crate) fn serve(
+    path: &Path,
+    append_only: bool,
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+) -> Result<()> {
     let broken = |error: io::Error| Error::Failed(format!("the conversation broke off: {error}"));
     let mut locks: Vec<Box<dyn Lock>> = Vec::new();
     while let Some((request, _)) = protocol::receive::<Request>(from).map_err(broken)? {
-        let outcome = if request.is_harmless() {
-            answer(path, &request, &mut locks, from)
-        } else {
+        let outcome = if !request.is_harmless() {
             Err(Error::Usage(format!("{request:?} leads out of the repository")))
+        } else if append_only && !request.only_adds() {
+            refuse(path, &request, from)
+        } else {
+            answer(path, &request, &mut locks, from)
         };
         let (reply, body) = match outcome {
             Ok(answer) => answer,
@@ -32,6 +39,21 @@ pub(crate) fn serve(path: &Path, from: &mut dyn Read, to: &mut dyn Write) -> Res
         protocol::send(to, &reply, &body).map_err(broken)?;
     }
     Ok(())
+}
+
+/// What a client may not do that only adds.
+fn refuse(path: &Path, request: &Request, from: &mut dyn Read) -> Result<(Reply, Vec<u8>)> {
+    let refused = || Error::Usage(format!("this access only adds to the repository: {request:?}"));
+    match request {
+        // It would find what is there, and changes nothing.
+        Request::Create { key } if LocalStore::open(path)?.open(key)?.is_some() => {
+            create(LocalStore::open(path), key, from)
+        }
+        Request::Create { key } => create(Err(refused()), key, from),
+        // What others left behind is somebody else's to remove.
+        Request::Sweep { .. } => names(&[]),
+        _ => Err(refused()),
+    }
 }
 
 fn answer(

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::Path;
 
-use super::{check_file, key};
+use super::{check_file, key, limit};
 use crate::error::{Error, Result};
 use crate::plain_file;
 use crate::repo::object::{self, Codec, Hash};
@@ -111,7 +111,7 @@ impl<'a> Incoming<'a> {
                 .map_err(Error::local(format!("read {}", self.path.display())))?,
         };
         self.hash = Some(here);
-        match existing_hash(stanza, &self.key) {
+        match existing_hash(stanza, self.name, &self.key) {
             Ok(there) if there == here => {
                 stanza.store.settle(&self.key)?;
                 Ok(Pushed::AlreadyThere)
@@ -129,7 +129,7 @@ impl<'a> Incoming<'a> {
     fn replace(mut self, stanza: &Stanza, here: Hash, why: &str, codec: Codec) -> Result<Pushed> {
         let key = self.key.clone();
         let _lock = stanza.store.lock(&stanza.key("locks/repair"), LockMode::Exclusive)?;
-        match existing_hash(stanza, &key) {
+        match existing_hash(stanza, self.name, &key) {
             Err(Error::Corrupt(_)) => {
                 crate::log::warning(format_args!("{why}; it is set aside and stored anew"));
                 stanza.store.set_aside(&key)?;
@@ -140,7 +140,7 @@ impl<'a> Incoming<'a> {
             // Somebody else's, who may not have synced it yet.
             stanza.store.settle(&key)?;
         }
-        match existing_hash(stanza, &key)? {
+        match existing_hash(stanza, self.name, &key)? {
             stored if stored == here => Ok(Pushed::Replaced),
             _ => Err(Error::Mismatch(format!(
                 "{} was stored by another server meanwhile",
@@ -156,12 +156,13 @@ fn partial_key(stanza: &Stanza, name: &WalName, hash: Hash) -> String {
     format!("{}.{}", key(stanza, name), hash.get(..16).unwrap_or(&hash))
 }
 
-fn existing_hash(stanza: &Stanza, key: &str) -> Result<Hash> {
+fn existing_hash(stanza: &Stanza, name: &WalName, key: &str) -> Result<Hash> {
     let source = stanza
         .store
         .open(key)?
         .ok_or_else(|| Error::Failed(format!("object {key} vanished while it was compared")))?;
-    Ok(object::read(source.as_ref(), key, &mut io::sink())?.hash)
+    let limit = limit(stanza, name);
+    Ok(object::read(source.as_ref(), key, limit, &mut io::sink())?.hash)
 }
 
 fn hash_file(file: &mut File) -> io::Result<Hash> {

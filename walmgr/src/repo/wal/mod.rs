@@ -18,6 +18,9 @@ use crate::wal::name::{Segment, WalName};
 
 pub(crate) use incoming::{Pushed, push, push_all};
 
+/// History files and backup history files are text of a few lines.
+pub(crate) const TEXT: u64 = 1 << 20;
+
 /// What the repository says about a file that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fetched {
@@ -76,7 +79,7 @@ pub(crate) fn verify(stanza: &Stanza, name: &WalName, key: &str) -> Result<()> {
         .open(key)?
         .ok_or_else(|| Error::NotFound(format!("object {key} does not exist")))?;
     let mut head = Head::default();
-    let meta = object::read(source.as_ref(), key, &mut head)?;
+    let meta = object::read(source.as_ref(), key, limit(stanza, name), &mut head)?;
     check_content(stanza, name, &head.bytes, meta.length)
 }
 
@@ -138,7 +141,7 @@ pub(crate) fn ancestors(stanza: &Stanza, timeline: u32) -> Result<Vec<history::A
     let key = key(stanza, &WalName::History(timeline));
     let Some(source) = stanza.store.open(&key)? else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
-    object::read(source.as_ref(), &key, &mut bytes)?;
+    object::read(source.as_ref(), &key, TEXT, &mut bytes)?;
     history::parse(timeline, &String::from_utf8_lossy(&bytes))
 }
 
@@ -154,11 +157,19 @@ pub(crate) fn key(stanza: &Stanza, name: &WalName) -> String {
     }
 }
 
+/// The longest content that a WAL file may have.
+fn limit(stanza: &Stanza, name: &WalName) -> u64 {
+    match name {
+        WalName::Segment(_) | WalName::Partial(_) => u64::from(stanza.info.wal_segment_size),
+        WalName::History(_) | WalName::Backup(_) => TEXT,
+    }
+}
+
 fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> Result<()> {
     let what = || Error::local(format!("read {name}"));
     let limit = match name {
         WalName::Segment(_) | WalName::Partial(_) => header::LENGTH,
-        WalName::History(_) | WalName::Backup(_) => 1 << 20,
+        WalName::History(_) | WalName::Backup(_) => usize::try_from(TEXT).unwrap_or(0),
     };
     let mut head = Vec::new();
     (&*file).take(u64::try_from(limit).unwrap_or(0)).read_to_end(&mut head).map_err(what())?;
@@ -168,6 +179,9 @@ fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> 
 
 /// Hold the beginning of a file against its name and the stanza.
 fn check_content(stanza: &Stanza, name: &WalName, head: &[u8], length: u64) -> Result<()> {
+    if length > limit(stanza, name) {
+        return Err(Error::Corrupt(format!("{name} has {length} bytes, more than it may have")));
+    }
     match name {
         WalName::Segment(segment) | WalName::Partial(segment) => {
             let info = &stanza.info;
@@ -209,7 +223,7 @@ fn deliver(
     temporary: &Path,
 ) -> Result<()> {
     let mut file = write_anew(temporary)?;
-    let meta = object::read(source, key, &mut file)?;
+    let meta = object::read(source, key, limit(stanza, name), &mut file)?;
     file.rewind().map_err(Error::local(format!("read {}", temporary.display())))?;
     check_file(stanza, name, &mut file, meta.length)
 }
