@@ -47,9 +47,11 @@ for program in pgq walmgr walmgr-push; do
   [ ! -x "$bindir/$program" ] || place "$bindir/$program" "$bin/$program"
 done
 # The pages come from the program itself, so they are those of its version.
-if [ -x "$bindir/pgq" ] && "$bindir/pgq" man "$scratch/man" 2>/dev/null; then
-  man=${DESTDIR:-}$("$pg_config" --mandir)/man1
-  install -d "$man"
-  install -m 644 "$scratch"/man/*.1 "$man/"
-fi
+for program in pgq walmgr; do
+  if [ -x "$bindir/$program" ] && "$bindir/$program" man "$scratch/man" 2>/dev/null; then
+    man=${DESTDIR:-}$("$pg_config" --mandir)/man1
+    install -d "$man"
+    install -m 644 "$scratch"/man/*.1 "$man/"
+  fi
+done
 say "installed into $pkglibdir, $extdir and $bin"

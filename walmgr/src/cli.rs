@@ -90,6 +90,11 @@ pub(crate) enum Verb {
     RemoteStore(command::remote_store::Args),
     /// Remove the stanza with all its WAL and backups.
     Cleanup(command::cleanup::Args),
+    /// Print completions for a shell.
+    Completions(command::completions::Args),
+    /// Write man pages.
+    #[command(hide = true)]
+    Man(command::completions::Man),
 }
 
 impl Cli {

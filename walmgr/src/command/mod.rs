@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod boot;
 pub(crate) mod check;
 pub(crate) mod cleanup;
+pub(crate) mod completions;
 pub(crate) mod continue_;
 pub(crate) mod createslave;
 pub(crate) mod daemon;
@@ -40,8 +41,12 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Writes the configuration, so it cannot read it.
         return report(init::run(&cli.config, cli.dry_run, args));
     }
-    if let Verb::RemoteStore(args) = &cli.verb {
-        return report(remote_store::run(args));
+    // These need none.
+    match &cli.verb {
+        Verb::RemoteStore(args) => return report(remote_store::run(args)),
+        Verb::Completions(args) => return report(completions::run(args)),
+        Verb::Man(args) => return report(completions::man(args)),
+        _ => {}
     }
     let context = Config::load(&cli.config).map(|config| {
         log::set_target(&config.log);
@@ -68,7 +73,11 @@ fn report(outcome: Result<()>) -> ExitCode {
 fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
     match verb {
         Verb::ArchivePush(args) => archive_push::run(context, args),
-        Verb::ArchiveGet(_) | Verb::Init(_) | Verb::RemoteStore(_) => Ok(()),
+        Verb::ArchiveGet(_)
+        | Verb::Init(_)
+        | Verb::RemoteStore(_)
+        | Verb::Completions(_)
+        | Verb::Man(_) => Ok(()),
         Verb::Daemon => daemon::run(context),
         Verb::Setup(args) => setup::run(context, args),
         Verb::Backup(args) => backup::run(context, args),
