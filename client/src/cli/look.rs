@@ -63,7 +63,7 @@ impl Looker {
             .transpose()?
             .map(|rows| rows.of_kind("worker"));
         let row = client.query_typed_one(
-            "select current_database() || ', ' || date_trunc('seconds', clock_timestamp())
+            "select current_database()::text || ', ' || date_trunc('seconds', clock_timestamp())::text
                     || ', pgq ' || coalesce(pgq.version(), '?')",
             &[],
         )?;

@@ -76,7 +76,7 @@ impl std::str::FromStr for Setting {
 }
 
 const LIST: &str = "
-select i.queue_name as queue, i.queue_cur_table || '/' || i.queue_ntables as tables,
+select i.queue_name as queue, i.queue_cur_table::text || '/' || i.queue_ntables::text as tables,
        i.queue_ticker_paused as paused, i.last_tick_id as last_tick,
        i.ticker_lag as tick_age, i.ev_per_sec as events_per_s,
        i.ev_new as new_events,

@@ -24,7 +24,7 @@ select severity, coalesce(queue_name, '(all)') as queue, code, finding, since, r
 /// What can be seen from outside on PgQ 3.5.
 const PLAIN_HEALTH: &str = "
 select 'critical' as severity, i.queue_name as queue, 'not_ticking' as code,
-       'no tick for ' || date_trunc('seconds', i.ticker_lag) as finding, now() - i.ticker_lag as since,
+       'no tick for ' || date_trunc('seconds', i.ticker_lag)::text as finding, now() - i.ticker_lag as since,
        'run pgqd, pgq ticker, or the worker of PgQ 4' as remedy
   from pgq.get_queue_info() i
  where not i.queue_ticker_paused and not i.queue_external_ticker
@@ -34,7 +34,7 @@ select 'warning', i.queue_name, 'paused', 'the ticker is paused', null, 'pgq que
   from pgq.get_queue_info() i where i.queue_ticker_paused
 union all
 select 'warning', c.queue_name, 'consumer_lag',
-       'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag) || ' behind', now() - c.last_seen,
+       'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag)::text || ' behind', now() - c.last_seen,
        'start it, or pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name
   from pgq.get_consumer_info() c where c.lag > $1::interval and c.consumer_name <> 'dead_letters'
  order by 1, 2, 3";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgq_client::{Error, Stop};
+use pgq_client::{Error, ServerError, Stop};
 use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Row};
 
@@ -82,14 +82,25 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parent of a queue's data tables, quoted.
+/// The parent of a queue's data tables, quoted. Nobody but its owner can make a table inherit from the template: what does not is
+/// no event table, and a view there would run its functions with the rights of whoever looks.
 pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Error> {
     let row = client.query_typed_opt(
-        "select pgq.quote_fqname(queue_data_pfx) from pgq.queue where queue_name = $1",
+        "select pgq.quote_fqname(q.queue_data_pfx),
+                exists (select from pg_catalog.pg_inherits i
+                         where i.inhrelid = pg_catalog.to_regclass(pgq.quote_fqname(q.queue_data_pfx))::oid
+                           and i.inhparent = 'pgq.event_template'::regclass::oid)
+           from pgq.queue q where q.queue_name = $1",
         &[(&name, Type::TEXT)],
     )?;
     match row {
-        Some(row) => Ok(row.try_get(0)?),
+        Some(row) if row.try_get(1)? => Ok(row.try_get(0)?),
+        Some(row) => Err(Error::Server(ServerError {
+            sqlstate: "XX001".to_owned(),
+            message: format!("relation {} is not an event table", row.try_get::<_, String>(0)?),
+            detail: None,
+            hint: None,
+        })),
         None => Err(queue::no_queue(name)),
     }
 }

@@ -3,6 +3,7 @@
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;
 
+use crate::client_program::run as run_pgq;
 use crate::query::{outcome, row, rows, run};
 
 /// A database with queue `q`, which has events in an open batch, in a group's open batch and after the last tick, an external
@@ -291,6 +292,24 @@ fn who_manages_queues_cannot_write_names() {
         "begin; delete from pgq.tick; delete from pgq.subscription; delete from pgq.queue; rollback",
     );
     stage.assert_nothing_gained("in the end");
+    stage.clear();
+}
+
+/// `pgq tail` and `pgq dead` read the tables with the rights of whoever looks.
+#[test]
+fn the_client_reads_event_tables_only() {
+    let mut stage = Stage::set();
+    let tail = ["tail", "q", "--no-follow"];
+    assert!(run_pgq(&stage.database, &tail).status.success());
+    run(&mut stage.owner, "select pgq.register_consumer('q', '.dead')");
+    for name in ["evil.view", "evil.policed", "pg_catalog.pg_class"] {
+        stage.name("q", &format!("queue_data_pfx = '{name}'"));
+        for arguments in [&tail[..], &["dead", "list", "q"]] {
+            let output = run_pgq(&stage.database, arguments);
+            assert!(!output.status.success(), "{name}: {arguments:?}");
+            stage.assert_nothing_gained(&format!("{name}: {arguments:?}"));
+        }
+    }
     stage.clear();
 }
 

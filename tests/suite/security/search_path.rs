@@ -1,8 +1,9 @@
 //! Names are never looked up where the caller, or somebody else, has a say.
 
-use pgq_tests::Scratch;
+use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;
 
+use crate::client_program::{dsn, pgq};
 use crate::companions::full;
 use crate::query::{outcome, row, rows, run};
 
@@ -115,6 +116,88 @@ fn doubles_in_the_callers_search_path_are_never_taken() {
         }
         assert_eq!(row(&mut client, "select is_called from trap.caught"), "t");
     }
+}
+
+/// The client does not set the path: with a pooler in between, it would be set for others. What it sends fits pg_catalog best.
+#[test]
+fn what_the_client_sends_takes_no_doubles() {
+    let (database, mut client) = trapped_database();
+    let target = scratch_database();
+    run(&mut target.connect(), include_str!("trap.sql"));
+    run(
+        &mut target.connect(),
+        "create extension pgq_ext; create table public.copied (id integer primary key, v text)",
+    );
+    let victim = format!("{}_victim", database.name());
+    run(
+        &mut client,
+        &format!(
+            "create role {victim} login superuser; alter role {victim} set search_path = trap;
+             select pgq.create_queue('q'), pgq.create_queue('triggers');
+             update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'"
+        ),
+    );
+    run(
+        &mut client,
+        "select pgq.register_consumer('q', 'c'), pgq_coop.register_subconsumer('q', 'g', 'm')",
+    );
+    let to = dsn(&target).replace("user='postgres'", &format!("user='{victim}'"));
+    let from = dsn(&database).replace("user='postgres'", &format!("user='{victim}'"));
+    assert!(to.contains(&victim) && from.contains(&victim), "{to}");
+    run(&mut client, "insert into public.logged values (1, 'a')");
+    run(&mut target.connect(), "create table public.logged (id integer primary key, v text)");
+    for arguments in [
+        &["install", "--check"][..],
+        &["queue", "create", "new"],
+        &["queue", "set", "new", "ticker_max_lag=1s"],
+        &["queue", "pause", "new"],
+        &["queue", "resume", "new"],
+        &["queue", "list"],
+        &["queue", "show", "q"],
+        &["consumer", "add", "q", "d"],
+        &["consumer", "add", "triggers", "loader"],
+        &["consumer", "list"],
+        &["send", "q", "-t", "t", "d"],
+        &["tail", "q", "--no-follow"],
+        &["status"],
+        &["top", "-n", "1"],
+        &[
+            "consume",
+            "q",
+            "c",
+            "--once",
+            "--dead",
+            "letters",
+            "--max-attempts",
+            "1",
+            "--exec",
+            "exit 1",
+        ],
+        &["consume", "q", "d", "--once", "--filter", "true"],
+        &["consume", "q", "g", "--cooperative", "m", "--once"],
+        &["dead", "list", "letters"],
+        &["consumer", "seek", "q", "d", "--oldest"],
+        &["consumer", "remove", "q", "d"],
+        &["retry", "list", "q"],
+        &["move", "q", "mover", "--register", "--to", &to, "--once"],
+        &["load", "triggers", "loader", "--to", &to, "--once"],
+        &["queue", "drop", "new"],
+    ] {
+        let output = pgq(arguments).env("PGQ_DSN", &from).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // 6: something is not healthy, here that no worker runs.
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 6)), "{arguments:?}: {code:?} {said}");
+        for (place, caught) in
+            [("source", &mut database.connect()), ("target", &mut target.connect())]
+        {
+            let caught = row(caught, "select is_called from trap.caught");
+            assert_eq!(caught, "f", "{place}: {arguments:?}: {said}");
+        }
+        // A tick for whoever waits for one.
+        run(&mut client, "select pgq.ticker()");
+    }
+    run(&mut client, &format!("drop role {victim}"));
 }
 
 #[test]

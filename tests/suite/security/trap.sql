@@ -56,8 +56,8 @@ begin
                  union
                 -- Which text || integer beats "anynonarray".
                 select '||', a, b, 'text'
-                  from unnest(array['text', 'integer', 'bigint', 'smallint', 'name', 'oid']::regtype[]) a,
-                       unnest(array['text', 'integer', 'bigint', 'smallint', 'name', 'oid']::regtype[]) b
+                  from unnest(array['text', 'integer', 'bigint', 'smallint', 'name', 'oid', 'interval', 'timestamptz', 'float8', 'boolean']::regtype[]) a,
+                       unnest(array['text', 'integer', 'bigint', 'smallint', 'name', 'oid', 'interval', 'timestamptz', 'float8', 'boolean']::regtype[]) b
                  where 'text'::regtype in (a, b)) o
          where not exists (select 1 from pg_type t where t.oid in (o.l, o.r, o.result) and t.typtype = 'p')
     loop
