@@ -1,9 +1,11 @@
 //! What maintenance runs or reads because of its name is the extension's that has this name.
 
-use pgq_tests::{scratch_database, scratch_database_with_worker};
+use std::time::Duration;
+
+use pgq_tests::{Cluster, scratch_database, wait_until};
 use postgres::Client;
 
-use crate::query::{outcome, row, rows, run};
+use crate::query::{row, rows, run};
 
 /// Functions and tables under the names that maintenance knows, made by the current role.
 fn lay_out(client: &mut Client) {
@@ -107,26 +109,45 @@ fn companions_are_maintained_as_extensions_and_from_plain_sql() {
     assert_eq!(rows(&mut owner, FOREIGN), ALL);
 }
 
-/// The worker asks the same function; a round of it runs the owner's functions, and nobody else's.
 #[test]
-fn the_worker_runs_only_what_the_list_says() {
-    let database = scratch_database_with_worker();
-    let mut owner = database.connect();
-    let eve = format!("{}_eve", database.name());
+fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
+    let cluster = Cluster::builder()
+        .set("shared_preload_libraries", "pgq")
+        .set("pgq.maint_period", "50ms")
+        .set("pgq.vacuum_threshold", 10)
+        .set("autovacuum", "off")
+        .start();
+    let mut owner = cluster.connect("postgres");
     run(
         &mut owner,
-        &format!(
-            "create role {eve} login; grant create on database {} to {eve}; select pgq.create_queue('q')",
-            database.name()
-        ),
+        "create extension pgq; select pgq.create_queue('q'); create role eve login; grant create on database postgres to eve",
     );
-    lay_out(&mut database.connect_as(&eve));
-    let mut admin = database.connect();
-    run(&mut admin, "set role pgq_admin");
-    assert_eq!(rows(&mut admin, FOREIGN), Vec::<String>::new());
-    assert_eq!(outcome(&mut admin, "select count(*) from pgq.maint_tables_to_vacuum()"), "0");
-    assert_eq!(row(&mut owner, "select pgq._table_exists('pgq_ext', 'completed_tick')"), "f");
-    assert_eq!(row(&mut owner, "select pgq._table_exists('pgq', 'tick')"), "t");
-    drop(admin);
-    run(&mut owner, &format!("drop owned by {eve} cascade; drop role {eve}"));
+    let mut eve = cluster.connect_as("postgres", "eve");
+    lay_out(&mut eve);
+    run(
+        &mut eve,
+        "insert into pgq_ext.completed_tick select generate_series(1, 100); delete from pgq_ext.completed_tick",
+    );
+    drop(eve);
+    // What is to be maintained: a function that a manager of queues has named, and a table of the extension.
+    run(
+        &mut owner,
+        "create sequence public.rounds; grant usage on sequence public.rounds to pgq_admin;
+         create function public.round(text) returns integer language plpgsql as
+             'begin perform nextval(''public.rounds''); return 0; end';
+         insert into pgq.consumer (co_name) select n::text from generate_series(1, 100) n; delete from pgq.consumer;
+         update pgq.queue set queue_extra_maint = '{public.round}'",
+    );
+    let done = "select (select last_value > 5 from public.rounds)
+                   and (select vacuum_count > 0 from pg_stat_user_tables where relid = 'pgq.consumer'::regclass)";
+    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, done) == "t"));
+    assert_eq!(rows(&mut owner, "select by_whom from londiste.ran"), Vec::<String>::new());
+    let vacuumed = "select coalesce(sum(vacuum_count), 0) from pg_stat_user_tables where schemaname in ('pgq_ext', 'pgq_node', 'txid')";
+    assert_eq!(row(&mut owner, vacuumed), "0");
+
+    // The same once they are the owner's: as if installed from plain SQL.
+    run(&mut owner, "alter role eve rename to former; reassign owned by former to postgres");
+    run(&mut owner, "grant usage on schema pgq_node, londiste to pgq_admin");
+    let ran = "select count(*) >= 3 and bool_and(by_whom = 'pgq_admin') from londiste.ran";
+    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
 }
