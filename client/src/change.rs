@@ -41,6 +41,13 @@ struct JsonKind {
 
 impl RowChange {
     pub(crate) fn from_event(event: &Event) -> Result<Option<Self>, Error> {
+        Self::decode(event).map_err(|error| match error {
+            Error::Payload(what) => Error::Payload(format!("event {}: {what}", event.id)),
+            other => other,
+        })
+    }
+
+    fn decode(event: &Event) -> Result<Option<Self>, Error> {
         let kind = event.kind();
         let table = event.extra1.clone().unwrap_or_default();
         let data = event.data.as_deref().unwrap_or("");
@@ -79,7 +86,15 @@ impl RowChange {
             Value::String(text) => Some(text),
             other => Some(other.to_string()),
         };
-        let columns = row.into_iter().map(|(name, value)| (name, text(value))).collect();
+        let columns: Vec<(String, Option<String>)> =
+            row.into_iter().map(|(name, value)| (name, text(value))).collect();
+        for (name, value) in &columns {
+            refuse_nul(name)?;
+            refuse_nul(value.as_deref().unwrap_or(""))?;
+        }
+        for name in &kind.pkey {
+            refuse_nul(name)?;
+        }
         Ok(Some(Self { operation, table, key: kind.pkey, columns }))
     }
 
@@ -120,7 +135,17 @@ fn decode(text: &str) -> Result<String, Error> {
             other => bytes.push(other),
         }
     }
-    String::from_utf8(bytes).map_err(|_| bad())
+    let text = String::from_utf8(bytes).map_err(|_| bad())?;
+    refuse_nul(&text)?;
+    Ok(text)
+}
+
+/// No text of PostgreSQL has one, so no trigger wrote it; the driver would take it for a broken connection.
+fn refuse_nul(text: &str) -> Result<(), Error> {
+    match text.contains('\0') {
+        true => Err(Error::Payload("a NUL character in a trigger event".to_owned())),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +207,13 @@ mod tests {
         for kind in ["order.paid", "pgq.tick-id", "X:1", "{\"a\":1}"] {
             assert_eq!(event(kind, "x").change().unwrap(), None);
         }
-        assert!(event("I:id", "id=%zz").change().is_err());
+        for data in ["id=%zz", "id=%00", "id=%ff%fe", "%00=1"] {
+            let error = event("I:id", data).change().unwrap_err().to_string();
+            assert!(error.starts_with("event payload: event 1: "), "{error}");
+        }
+        let json = r#"{"op":"INSERT","pkey":["id"]}"#;
+        for data in [r#"{"id":"\u0000"}"#, r#"{"\u0000":1}"#, "[1]", "{"] {
+            assert!(event(json, data).change().is_err(), "{data}");
+        }
     }
 }

@@ -1,11 +1,12 @@
-//! The one error type of the library. The server's SQLSTATE survives in it, and it says whether trying again can help.
+//! The one error type of the library. The server's SQLSTATE survives in it; whether trying again can help is said in `cure`.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use postgres::error::{DbError, SqlState};
 
-/// What a handler, or any other code of the caller's, may fail with.
+/// What a handler, or any other code of the caller's, may fail with. One that is an [`Error`] says by it whether the batch comes again:
+/// see [`Error::cure`]. After any other it does.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that can go wrong in this library.
@@ -84,6 +85,20 @@ pub enum Error {
     /// An event's payload could not be turned into, or made from, the caller's type.
     #[error("event payload: {0}")]
     Payload(String),
+    /// An event names a table or queue that it may not write to.
+    #[error("{0}")]
+    Refused(String),
+    /// An event names a table or column that the target does not have.
+    #[error("{0}")]
+    Absent(String),
+    /// The handler itself cannot be run, whatever the event.
+    #[error("the handler cannot be run: {what}")]
+    NoCommand {
+        /// What was tried, and what came of it.
+        what: String,
+        /// It exists, but may not be run.
+        denied: bool,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -188,52 +203,6 @@ impl Error {
             _ => None,
         }
     }
-
-    /// True when the same call may succeed later without anybody changing anything: the server restarts, fails over, is out of
-    /// connections or disk, or chose us as the victim of a conflict.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Lost(_) | Self::BatchGone { .. } => true,
-            Self::Connect { sqlstate: None, .. } => true,
-            Self::Connect { sqlstate: Some(code), .. } => is_transient_code(code),
-            Self::Server(error) => is_transient_code(&error.sqlstate),
-            Self::Handler { .. } => true,
-            Self::Answer(_)
-            | Self::Config(_)
-            | Self::Missing(_)
-            | Self::LostPosition { .. }
-            | Self::NoTick { .. }
-            | Self::Payload(_)
-            | Self::Io { .. } => false,
-        }
-    }
-
-    /// True when the session cannot be used any more, or is on a server that is not (or no longer) the primary.
-    pub(crate) fn needs_reconnect(&self) -> bool {
-        match self {
-            Self::Lost(_) | Self::Connect { .. } | Self::Answer(_) => true,
-            Self::Server(error) => error.sqlstate == SqlState::READ_ONLY_SQL_TRANSACTION.code(),
-            _ => false,
-        }
-    }
-}
-
-fn is_transient_code(code: &str) -> bool {
-    // Connection exceptions, insufficient resources, system errors; the rest by name.
-    ["08", "53", "58"].iter().any(|class| code.starts_with(class))
-        || [
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::LOCK_NOT_AVAILABLE,
-            SqlState::READ_ONLY_SQL_TRANSACTION,
-            SqlState::QUERY_CANCELED,
-            SqlState::OBJECT_IN_USE,
-        ]
-        .iter()
-        .any(|state| state.code() == code)
 }
 
 /// SQLSTATE of a handler's error, when it came from this library or from `postgres`.
@@ -260,27 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlock_is_transient_and_missing_queue_is_not() {
-        assert!(server("40P01").is_transient());
-        assert!(server("53100").is_transient());
-        assert!(!server("42704").is_transient());
-        assert!(server("25006").needs_reconnect());
-    }
-
-    #[test]
     fn message_carries_sqlstate_and_hint() {
         assert_eq!(server("42704").to_string(), "m (SQLSTATE 42704); hint: h");
-    }
-
-    #[test]
-    fn refused_password_is_final_and_unreachable_host_is_not() {
-        let refused = |sqlstate: Option<&str>| Error::Connect {
-            to: "x".to_owned(),
-            reason: "r".to_owned(),
-            sqlstate: sqlstate.map(str::to_owned),
-        };
-        assert!(refused(None).is_transient());
-        assert!(refused(Some("57P03")).is_transient());
-        assert!(!refused(Some("28P01")).is_transient());
     }
 }

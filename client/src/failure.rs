@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::error::{HandlerError, handler_text};
+use crate::error::{Error, HandlerError, handler_text};
 use crate::event::Event;
 
 /// What a handler makes of an event. `Ok(())` is [`Outcome::Done`].
@@ -71,6 +71,8 @@ impl OnFailure {
             }
             (Ok(Outcome::Retry(after)), _) => Fate::Retry { after, why: None },
             (Ok(Outcome::Dead(why)), _) => Fate::Dead { why },
+            // No event can be handled: this one is not to blame.
+            (Err(source), _) if is_unusable(source.as_ref()) => Fate::Repeat { source },
             (Err(source), Self::RepeatBatch) => Fate::Repeat { source },
             (Err(source), Self::Retry { max_attempts: Some(max), .. })
                 if event.attempt() >= *max =>
@@ -83,6 +85,10 @@ impl OnFailure {
             },
         }
     }
+}
+
+fn is_unusable(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(source.downcast_ref::<Error>(), Some(Error::NoCommand { .. }))
 }
 
 /// A panic as an error.

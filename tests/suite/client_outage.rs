@@ -1,6 +1,7 @@
 //! The client when servers come and go, and through TLS.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
@@ -86,6 +87,36 @@ fn consumer_outlives_restart_crash_and_promotion() {
     assert!(saw(&mut client, 1300), "after the promotion");
     stop.after_batch();
     assert!(thread.join().unwrap().unwrap().reconnects >= 3);
+}
+
+#[test]
+fn an_outage_is_said_once_and_so_is_its_end() {
+    let mut cluster = Cluster::builder().start();
+    let mut client = cluster_with_queue(&cluster);
+    let mut child = pgq(&["consume", "q", "c", "--dsn", &tcp_dsn(&cluster, "postgres")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    insert_and_tick(&mut client, "q", 0, 1);
+    let done = "select c.last_tick = q.last_tick_id from pgq.get_consumer_info('q', 'c') c, pgq.get_queue_info('q') q";
+    assert!(wait_until(Duration::from_secs(30), || value(&mut client, done) == "t"));
+    // Broken, refused several times, and the server's own words while it starts: the time without a server is the case.
+    cluster.stop(Stop::Kill);
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.start();
+    let mut client = cluster.connect("postgres");
+    insert_and_tick(&mut client, "q", 1, 2);
+    assert!(wait_until(Duration::from_secs(60), || value(&mut client, done) == "t"));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    let lines: Vec<&str> =
+        said.lines().filter(|line| line.starts_with("pgq: warning: c: ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].ends_with("; trying again"), "{said}");
+    assert!(lines[1].contains("c: works again after "), "{said}");
 }
 
 #[test]
@@ -177,8 +208,30 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     let named = format!("sslmode=verify-full {root} host=localhost");
     assert!(encrypted(&named).unwrap());
     // A stranger's authority is not ours.
-    let error = encrypted("sslmode=verify-full sslrootcert=system host=localhost").unwrap_err();
-    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    for system in ["", "sslmode=verify-full"] {
+        let error = encrypted(&format!("{system} sslrootcert=system")).unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+    }
+    let error = encrypted("sslmode=verify-ca sslrootcert=system").unwrap_err();
+    assert!(error.to_string().contains("use verify-full"), "{error}");
+    // The system's authorities count where they are asked for, and not beside one that is named.
+    let by_system = |options: &str, system: &std::path::Path| {
+        let dsn = format!("{} {options}", tcp_dsn(&cluster, "postgres"));
+        let mut command = pgq(&["install", "--check", "--dsn", &dsn]);
+        command.env("SSL_CERT_FILE", system).output().unwrap().status.code()
+    };
+    let ours = cluster.dir().join("ca.crt");
+    assert_eq!(by_system("sslrootcert=system host=localhost", &ours), Some(8), "no extension");
+    let other = cluster.dir().join("other.crt");
+    let made = cluster
+        .run_as("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-out"])
+        .args([&other, std::path::Path::new("-keyout"), &cluster.dir().join("other.key")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let pinned = format!("sslmode=verify-ca sslrootcert='{}'", other.display());
+    assert_eq!(by_system(&pinned, &ours), Some(3));
     assert!(matches!(
         encrypted("sslmode=verify-full sslrootcert=/nonexistent"),
         Err(Error::Config(_))

@@ -157,7 +157,7 @@ fn assert_same_tables(here: &mut Client, far: &mut Client) {
 fn load_makes_tables_equal(trigger: &str) {
     let (source, there, mut here, mut far) = captured(trigger);
     let to = dsn(&there);
-    let load = ["load", "q", "loader", "--to", &to, "--once"];
+    let load = ["load", "q", "loader", "--to", &to, "--once", "--allow-truncate"];
     here.batch_execute(
         "insert into parent select n, 'n' || n from generate_series(1, 500) n;
          insert into child select n, n % 3, n, jsonb_build_object('k', repeat('ü', n % 7)) from generate_series(1, 500) n;
@@ -241,21 +241,91 @@ fn load_names_what_the_target_lacks() {
     far.batch_execute("drop table child; alter table parent drop column note").unwrap();
     here.batch_execute("insert into parent values (1, 'a')").unwrap();
     tick(&mut here, "q");
-    // It keeps trying, so that somebody may add the column.
-    let mut running =
-        Running::start(&mut command(&source, &["load", "q", "loader", "--to", &to, "--once"]));
+    // With --once it ends, for a cron job.
+    let once = run(&source, &["load", "q", "loader", "--to", &to, "--once"]);
+    assert_eq!(once.status.code(), Some(4), "{}", stderr(&once));
+    let words = "table \"public.parent\": the target has no column \"note\"";
+    assert!(stderr(&once).contains(words), "{}", stderr(&once));
+    // Else it keeps trying, so that somebody may add the column.
+    let mut running = Running::start(&mut command(&source, &["load", "q", "loader", "--to", &to]));
     let waits = "select current_batch is not null from pgq.get_consumer_info('q', 'loader')";
     assert!(wait_until(Duration::from_secs(20), || value(&mut here, waits) == "t"));
     far.batch_execute("alter table parent add note text").unwrap();
     assert!(wait_until(Duration::from_secs(30), || {
         value(&mut far, "select count(*) from parent") == "1"
     }));
-    assert!(wait_until(Duration::from_secs(20), || running.0.try_wait().unwrap().is_some()));
+    assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
+    running.kill();
 
     here.batch_execute("insert into child (id, part, parent) values (1, 1, 1)").unwrap();
     tick(&mut here, "q");
     succeed(&source, &["load", "q", "loader", "--to", &to, "--once", "--skip-missing"]);
-    running.kill();
+    here.batch_execute("insert into child (id, part, parent) values (2, 2, 1)").unwrap();
+    tick(&mut here, "q");
+    let once = run(&source, &["load", "q", "loader", "--to", &to, "--once"]);
+    assert_eq!(once.status.code(), Some(4), "{}", stderr(&once));
+    assert!(
+        stderr(&once).contains("the target has no table \"public.child\""),
+        "{}",
+        stderr(&once)
+    );
+}
+
+/// What no waiting heals ends with its exit code, at once and as a service alike.
+#[test]
+fn what_cannot_heal_ends() {
+    let (source, there) = (database_on(Tree::Ours), target(true));
+    let (mut here, mut far) = (source.connect(), there.connect());
+    create_queue(&mut here, "q", "c");
+    insert_and_tick(&mut here, "q", 0, 3);
+    let to = dsn(&there);
+    for more in [None, Some("--once")] {
+        let mut command =
+            command(&source, &["move", "q", "c", "--to", &to, "--to-queue", "missing"]);
+        let output = command.args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        assert!(stderr(&output).contains("missing"), "{}", stderr(&output));
+    }
+    far.batch_execute(
+        "create table t (id int primary key); create role bare login;
+         grant usage on schema pgq_ext to bare; grant execute on all functions in schema pgq_ext to bare",
+    )
+    .unwrap();
+    here.batch_execute(
+        "select pgq.insert_event('q', 'I:id', 'id=1', 'public.t', null, null, null)",
+    )
+    .unwrap();
+    tick(&mut here, "q");
+    let bare = to.replace("user='postgres'", "user=bare");
+    assert!(bare.contains("user=bare"), "{bare}");
+    let output = run(&source, &["load", "q", "c", "--to", &bare]);
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    far.batch_execute("drop owned by bare; drop role bare").unwrap();
+
+    for (command, code) in [("./nonexist", 4), ("/etc/passwd", 5)] {
+        for more in [None, Some("--per-batch")] {
+            let arguments =
+                ["consume", "q", "c", "--exec", command, "--max-attempts", "1", "--dead", "d"];
+            let output = pgq(&arguments).args(more).env("PGQ_DSN", dsn(&source)).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{command}: {}", stderr(&output));
+            let words = "the handler cannot be run";
+            assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        }
+    }
+    // No event was blamed.
+    assert_eq!(value(&mut here, "select count(*) from pgq.retry_queue"), "0");
+    assert_eq!(succeed(&source, &["dead", "list", "d"]), "(none)\n");
+    let function = "create function take(jsonb) returns void language sql as 'select'";
+    here.batch_execute(function).unwrap();
+    let mut dropping = pgq(&["consume", "q", "c", "--sql", "take"]);
+    let mut running = dropping.env("PGQ_DSN", dsn(&source)).stderr(Stdio::null()).spawn().unwrap();
+    let idle = "select pending_events from pgq.get_consumer_info('q', 'c')";
+    assert!(wait_until(Duration::from_secs(20), || value(&mut here, idle) == "0"));
+    here.batch_execute("drop function take(jsonb)").unwrap();
+    insert_and_tick(&mut here, "q", 0, 3);
+    assert!(wait_until(Duration::from_secs(20), || running.try_wait().unwrap().is_some()));
+    assert_eq!(running.wait().unwrap().code(), Some(4));
+    assert_eq!(value(&mut here, "select count(*) from pgq.retry_queue"), "0");
 }
 
 /// What set-wise statements do, single ones do as well; and what a constraint forbids in one order is done in the other.
@@ -273,7 +343,10 @@ fn load_row_by_row_makes_tables_equal() {
     )
     .unwrap();
     tick(&mut here, "q");
-    succeed(&source, &["load", "q", "loader", "--to", &to, "--once", "--row-by-row"]);
+    succeed(
+        &source,
+        &["load", "q", "loader", "--to", &to, "--once", "--row-by-row", "--allow-truncate"],
+    );
     assert_same_tables(&mut here, &mut far);
     // Parents go before their children in the order of tables, so this page needs the other way.
     here.batch_execute("delete from child where id = 20; delete from parent where id = 20; insert into parent values (20, 'x')")

@@ -3,6 +3,7 @@
 //! The changes of a page are reduced to the last state of each row and written set-wise: deletes, then upserts, tables in the order in
 //! which they appear. Where constraints forbid that order, the page is undone and applied row by row, as it happened.
 
+mod permit;
 mod statement;
 mod table;
 
@@ -13,6 +14,7 @@ use postgres::Transaction;
 use crate::change::{Operation, RowChange};
 use crate::error::Error;
 use crate::event::Event;
+use permit::Permit;
 use table::{Pending, Table};
 
 /// Bytes of statements that are sent together when changes are applied one by one.
@@ -25,8 +27,12 @@ pub struct Applier {
     keys: BTreeMap<String, Vec<String>>,
     skip_missing: bool,
     row_by_row: bool,
+    permit: Permit,
     tables: BTreeMap<String, Option<Table>>,
 }
+
+/// A change, and where in the page its event is.
+type Placed = (usize, RowChange);
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,13 +44,26 @@ pub struct Applied {
 }
 
 impl Applier {
-    /// An applier that writes each change to the table of the same name.
+    /// An applier that writes each change to the table of the same name, unless that is a table of the server, of PgQ or of a session:
+    /// those it never writes to.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Write only to tables of these patterns (`schema.table`, with `*` and `?`), and to those of [`Applier::map_table`]. May be called more
+    /// than once. An event that names another is refused.
+    pub fn only(&mut self, pattern: &str) {
+        self.permit.allow(pattern);
+    }
+
+    /// Apply TRUNCATE. Otherwise it is refused.
+    pub fn allow_truncate(&mut self, allow: bool) {
+        self.permit.allow_truncate(allow);
+    }
+
     /// Write changes of table `source` to table `target`.
     pub fn map_table(&mut self, source: &str, target: &str) {
+        self.permit.allow_mapped(source);
         self.names.insert(source.to_owned(), target.to_owned());
     }
 
@@ -71,44 +90,111 @@ impl Applier {
     /// Apply the changes of a page, in the caller's transaction.
     ///
     /// # Errors
-    /// [`Error::Payload`] for an event that cannot be applied: bad encoding, no key, a table or column the target does not have.
-    /// [`Error::Server`] when the target refuses a row.
+    /// [`Error::Payload`] for an event that cannot be applied: bad encoding, no key. [`Error::Absent`] for a table or column the target does
+    /// not have, [`Error::Refused`] for a table that may not be written to. [`Error::Server`] when the target refuses a row.
     pub fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,
         events: &[Event],
     ) -> Result<Applied, Error> {
-        let mut applied = Applied::default();
-        let mut changes = Vec::with_capacity(events.len());
-        for event in events {
-            match event.change()? {
-                Some(change) => changes.extend(self.locate(transaction, event, change)?),
-                None if matches!(event.kind(), "I" | "U" | "D") => {
-                    return Err(Error::Payload(format!(
-                        "event {} is of sqltriga; load takes events of logutriga and jsontriga",
-                        event.id
-                    )));
-                }
-                None => {}
+        let mut changes: Vec<Placed> = Vec::with_capacity(events.len());
+        for (at, event) in events.iter().enumerate() {
+            changes.extend(self.change(transaction, event)?.map(|change| (at, change)));
+        }
+        self.write(transaction, &changes)?;
+        Ok(Applied::of(&changes, events))
+    }
+
+    /// Apply the changes of a page but for those that cannot be: they are left out, and told by their event's place in the page and the reason.
+    ///
+    /// # Errors
+    /// What is not a single event's fault; see [`Error::is_of_event`].
+    pub fn apply_possible(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        events: &[Event],
+    ) -> Result<(Applied, Vec<(usize, Error)>), Error> {
+        let mut changes: Vec<Placed> = Vec::with_capacity(events.len());
+        let mut left_out = Vec::new();
+        for (at, event) in events.iter().enumerate() {
+            match self.change(transaction, event) {
+                Ok(change) => changes.extend(change.map(|change| (at, change))),
+                Err(error) if error.is_of_event() => left_out.push((at, error)),
+                Err(error) => return Err(error),
             }
         }
-        applied.changes = u64::try_from(changes.len()).unwrap_or(u64::MAX);
-        applied.skipped = u64::try_from(events.len() - changes.len()).unwrap_or(u64::MAX);
-        if self.row_by_row {
-            self.one_by_one(transaction, &changes)?;
-            return Ok(applied);
-        }
         let mut attempt = transaction.transaction()?;
-        match self.set_wise(&mut attempt, &changes) {
+        match self.write(&mut attempt, &changes) {
             Ok(()) => attempt.commit()?,
-            Err(error) if error.sqlstate().is_some_and(|code| code.starts_with("23")) => {
+            Err(error) if error.is_of_event() => {
                 attempt.rollback()?;
-                log::debug!("applying row by row: {error}");
-                self.one_by_one(transaction, &changes)?;
+                log::debug!("looking for the event that cannot be applied: {error}");
+                self.write_possible(transaction, &mut changes, &mut left_out)?;
             }
             Err(error) => return Err(error),
         }
-        Ok(applied)
+        left_out.sort_by_key(|(at, _)| *at);
+        let mut applied = Applied::of(&changes, events);
+        applied.skipped -= u64::try_from(left_out.len()).unwrap_or(0);
+        Ok((applied, left_out))
+    }
+
+    /// The change of an event, checked against the target; none for an event that is no change, or of a table that is left out.
+    fn change(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        event: &Event,
+    ) -> Result<Option<RowChange>, Error> {
+        match event.change()? {
+            Some(change) => self.locate(transaction, event, change),
+            None if matches!(event.kind(), "I" | "U" | "D") => Err(Error::Payload(format!(
+                "event {} is of sqltriga; load takes events of logutriga and jsontriga",
+                event.id
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    fn write(&self, transaction: &mut Transaction<'_>, changes: &[Placed]) -> Result<(), Error> {
+        if self.row_by_row {
+            return self.one_by_one(transaction, changes);
+        }
+        let mut attempt = transaction.transaction()?;
+        match self.set_wise(&mut attempt, changes) {
+            Ok(()) => Ok(attempt.commit()?),
+            Err(error) if error.sqlstate().is_some_and(|code| code.starts_with("23")) => {
+                attempt.rollback()?;
+                log::debug!("applying row by row: {error}");
+                self.one_by_one(transaction, changes)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Each change by itself, in order; those that the target refuses are taken out of the list.
+    fn write_possible(
+        &self,
+        transaction: &mut Transaction<'_>,
+        changes: &mut Vec<Placed>,
+        left_out: &mut Vec<(usize, Error)>,
+    ) -> Result<(), Error> {
+        let mut written = Vec::with_capacity(changes.len());
+        for change in changes.drain(..) {
+            let mut attempt = transaction.transaction()?;
+            match self.one_by_one(&mut attempt, std::slice::from_ref(&change)) {
+                Ok(()) => {
+                    attempt.commit()?;
+                    written.push(change);
+                }
+                Err(error) if error.is_of_event() => {
+                    attempt.rollback()?;
+                    left_out.push((change.0, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        *changes = written;
+        Ok(())
     }
 
     /// The change with its target's name and key; none when the table is left out.
@@ -121,18 +207,24 @@ impl Applier {
         if let Some(key) = self.keys.get(&change.table) {
             change.key.clone_from(key);
         }
-        if let Some(name) = self.names.get(&change.table) {
+        let source = change.table.clone();
+        if let Some(name) = self.names.get(&source) {
             change.table.clone_from(name);
         }
+        self.permit.check(event.id, &source, &change)?;
         if !self.tables.contains_key(&change.table) {
-            let table = Table::look_up(transaction, &change.table)?;
+            let table =
+                Table::look_up(transaction, &change.table).map_err(|error| match error {
+                    Error::Refused(what) => Error::Refused(format!("event {}: {what}", event.id)),
+                    other => other,
+                })?;
             self.tables.insert(change.table.clone(), table);
         }
         let Some(table) = self.tables.get_mut(&change.table).and_then(Option::as_mut) else {
             if self.skip_missing {
                 return Ok(None);
             }
-            return Err(Error::Payload(format!(
+            return Err(Error::Absent(format!(
                 "event {}: the target has no table \"{}\"",
                 event.id, change.table
             )));
@@ -141,13 +233,9 @@ impl Applier {
         Ok(Some(change))
     }
 
-    fn set_wise(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &[RowChange],
-    ) -> Result<(), Error> {
+    fn set_wise(&self, transaction: &mut Transaction<'_>, changes: &[Placed]) -> Result<(), Error> {
         let mut pending: Vec<(&str, Pending<'_>)> = Vec::new();
-        for change in changes {
+        for (_, change) in changes {
             let at = pending.iter().position(|(name, _)| *name == change.table);
             let fits = at.is_none_or(|at| pending[at].1.takes(change));
             if !fits || change.operation == Operation::Truncate {
@@ -190,11 +278,11 @@ impl Applier {
     fn one_by_one(
         &self,
         transaction: &mut Transaction<'_>,
-        changes: &[RowChange],
+        changes: &[Placed],
     ) -> Result<(), Error> {
         // Many statements in one message: the server runs them in order, and we wait once.
         let mut sql = String::new();
-        for change in changes {
+        for (_, change) in changes {
             let table = self.table(change)?;
             match change.operation {
                 Operation::Truncate => sql.push_str(&format!("{};\n", table.truncate())),
@@ -216,6 +304,13 @@ impl Applier {
             .get(&change.table)
             .and_then(Option::as_ref)
             .ok_or_else(|| unknown(&change.table))
+    }
+}
+
+impl Applied {
+    fn of(changes: &[Placed], events: &[Event]) -> Self {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Self { changes: count(changes.len()), skipped: count(events.len() - changes.len()) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use postgres::Transaction;
 use postgres::types::Type;
 
+use super::permit::Permit;
 use super::statement;
 use crate::change::{Operation, RowChange};
 use crate::error::Error;
@@ -84,6 +85,7 @@ impl Table {
         transaction: &mut Transaction<'_>,
         name: &str,
     ) -> Result<Option<Self>, Error> {
+        // Exactly this name: no search path, no folding of case, no quotes.
         let (schema, table) = name.split_once('.').unwrap_or(("public", name));
         let rows = transaction.query_typed(
             include_str!("columns.sql"),
@@ -91,6 +93,11 @@ impl Table {
         )?;
         if rows.is_empty() {
             return Ok(None);
+        }
+        if let Some(reached) = Permit::reaches(transaction, schema, table)? {
+            return Err(Error::Refused(format!(
+                "a write to table \"{name}\" reaches \"{reached}\": system and PgQ schemas, and temporary tables, are never written to"
+            )));
         }
         let mut columns = BTreeMap::new();
         let mut generated = Vec::new();
@@ -117,9 +124,6 @@ impl Table {
         event_id: i64,
         change: &RowChange,
     ) -> Result<(), Error> {
-        let bad = |what: String| {
-            Error::Payload(format!("event {event_id}, table \"{}\": {what}", change.table))
-        };
         let lacks = |table: &Self| {
             change.columns.iter().find(|(name, _)| !table.columns.contains_key(name)).cloned()
         };
@@ -130,11 +134,23 @@ impl Table {
             }
         }
         if let Some((name, _)) = lacks(self) {
-            return Err(bad(format!("the target has no column \"{name}\"")));
+            return Err(Error::Absent(format!(
+                "event {event_id}, table \"{}\": the target has no column \"{name}\"",
+                change.table
+            )));
         }
         let needs_key = matches!(change.operation, Operation::Update | Operation::Delete);
         if needs_key && change.key.is_empty() {
-            return Err(bad("update or delete without a key; name one with --key".to_owned()));
+            return Err(Error::Payload(format!(
+                "event {event_id}, table \"{}\": update or delete without a key; name one with --key",
+                change.table
+            )));
+        }
+        if needs_key || change.operation == Operation::Insert {
+            key_values(change).map_err(|error| match error {
+                Error::Payload(what) => Error::Payload(format!("event {event_id}, {what}")),
+                other => other,
+            })?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use pgq_client::{
     Backoff, BatchReport, Connector, Consumer, ConsumerBuilder, Error, Event, HandlerError,
-    OnFailure, OpenBatch, Outcome, Stats, Stop, Work,
+    OnFailure, OpenBatch, Outcome, ServerError, Stats, Stop, Work,
 };
 use postgres::Row;
 use postgres::types::Type;
@@ -265,8 +265,19 @@ pub(super) fn event_to_sql(
     sql: &str,
 ) -> Result<Outcome, HandlerError> {
     // The result is not looked at, so it may be of any type.
-    work.transaction()?.execute_typed(sql, &[(&json_of(event), Type::TEXT)])?;
-    Ok(Outcome::Done)
+    let called = work.transaction()?.execute_typed(sql, &[(&json_of(event), Type::TEXT)]);
+    match called {
+        Ok(_) => Ok(Outcome::Done),
+        Err(error) => Err(unusable(&error).map_or_else(|| error.into(), HandlerError::from)),
+    }
+}
+
+/// The error of a call whose function is gone, or may not be called. What went wrong inside of it has a context.
+fn unusable(error: &postgres::Error) -> Option<Error> {
+    let error = error.as_db_error().filter(|error| error.where_().is_none())?;
+    let error = ServerError::from(error);
+    let gone = error.is_denied() || error.sqlstate == "42883";
+    gone.then(|| Error::NoCommand { what: error.to_string(), denied: error.is_denied() })
 }
 
 /// An event with PgQ's column names.

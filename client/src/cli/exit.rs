@@ -8,7 +8,8 @@ use super::output::OutputError;
 
 /// They are told in `--help` and in the man page.
 pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection string; 3 cannot connect; 4 no such queue, consumer, \
-event or function; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be written; 8 an extension is missing.";
+event, function, table or command; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be written; \
+8 an extension is missing.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,33 +52,33 @@ impl From<Exit> for ExitCode {
 
 /// The code for an error.
 pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
-    let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<Error>()) else {
-        return match (error.is::<UsageError>(), error.is::<OutputError>()) {
-            (true, _) => Exit::Usage,
-            (_, true) => Exit::Handler,
-            _ => Exit::Failed,
-        };
-    };
+    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        Some(error) => code_of_library(error),
+        None if error.is::<UsageError>() => Exit::Usage,
+        None if error.is::<OutputError>() => Exit::Handler,
+        None => Exit::Failed,
+    }
+}
+
+fn code_of_library(error: &Error) -> Exit {
     match error {
         Error::Connect { .. } | Error::Lost(_) => Exit::Connect,
         Error::Config(_) => Exit::Usage,
         Error::Missing(_) => Exit::Missing,
-        Error::Handler { .. } => Exit::Handler,
         Error::NoTick { .. } => Exit::Unhealthy,
-        Error::Io { .. } => Exit::Usage,
-        Error::Server(server) => match server.sqlstate.as_str() {
-            "42501" => Exit::Denied,
-            "42704" | "42883" | "42P01" | "3F000" => Exit::NotFound,
-            // PgQ 3.5 has one code for everything; its words tell.
-            "P0001" | "XX000"
-                if ["not created", "No such", "Not subscriber", "not found"]
-                    .iter()
-                    .any(|words| server.message.contains(words)) =>
-            {
-                Exit::NotFound
-            }
-            _ => Exit::Failed,
+        Error::Refused(_) | Error::NoCommand { denied: true, .. } => Exit::Denied,
+        Error::Absent(_) | Error::NoCommand { .. } => Exit::NotFound,
+        // What the handler waits for in vain, where that has a code.
+        Error::Handler { source, .. } => match source.downcast_ref::<Error>() {
+            Some(Error::Payload(_)) | None => Exit::Handler,
+            Some(inner) => match code_of_library(inner) {
+                Exit::Failed => Exit::Handler,
+                code => code,
+            },
         },
+        Error::Io { .. } => Exit::Usage,
+        Error::Server(server) if server.is_denied() => Exit::Denied,
+        Error::Server(server) if server.is_absent() => Exit::NotFound,
         _ => Exit::Failed,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pgq_client::{Event, HandlerError, OpenBatch, Outcome, Stop};
+use pgq_client::{Error, Event, HandlerError, OpenBatch, Outcome, Stop};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::consume::json_of;
@@ -116,6 +116,7 @@ impl<'c> ShellCommand<'c> {
         if by_stop_signal(status) {
             self.stop.sleep(SIGNAL_PATIENCE);
         }
+        refuse_unusable(self.command, status, words)?;
         let from = words.len().saturating_sub(500);
         let from =
             (from..words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(words.len());
@@ -126,6 +127,17 @@ impl<'c> ShellCommand<'c> {
         if !words.is_empty() {
             log::info!("{}: {}", self.command, words.trim_end());
         }
+    }
+}
+
+/// The shell's exit codes for a command that is not there, or may not be run: no event is to blame, and none will fare better.
+fn refuse_unusable(command: &str, status: ExitStatus, words: &str) -> Result<(), Error> {
+    match status.code() {
+        Some(code @ (126 | 127)) => Err(Error::NoCommand {
+            what: format!("{command}: {status}: {}", words.trim()),
+            denied: code == 126,
+        }),
+        _ => Ok(()),
     }
 }
 

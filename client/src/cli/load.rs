@@ -2,7 +2,7 @@
 
 use pgq_client::{Applier, HandlerError, RemoteBatch};
 
-use super::transfer::Transfer;
+use super::transfer::{Transfer, advise};
 use super::{Exit, Global};
 
 /// Apply row changes.
@@ -10,6 +10,16 @@ use super::{Exit, Global};
 pub(super) struct Load {
     #[command(flatten)]
     transfer: Transfer,
+    /// Write only to tables of this pattern, SCHEMA.TABLE with * and ?, and to those of --table; may be given more than once. Tables of
+    /// the server and of PgQ are never written to
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Apply TRUNCATE as well
+    #[arg(long)]
+    allow_truncate: bool,
+    /// Queue, in the source, for events that cannot be applied; without it they stop everything
+    #[arg(long, value_name = "QUEUE")]
+    dead: Option<String>,
     /// Write changes of one table into another; may be given more than once
     #[arg(long, value_name = "SOURCE=TARGET", value_parser = pair)]
     table: Vec<(String, String)>,
@@ -43,9 +53,15 @@ impl Load {
             applier
                 .set_key(source, columns.split(',').map(|name| name.trim().to_owned()).collect());
         }
+        for pattern in &self.only {
+            applier.only(pattern);
+        }
+        applier.allow_truncate(self.allow_truncate);
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
-        self.transfer.run(global, |batch| apply(batch, &mut applier, self.replica_role))
+        self.transfer.run(global, self.dead.as_deref(), |batch| {
+            apply(batch, &mut applier, self.replica_role)
+        })
     }
 }
 
@@ -60,7 +76,17 @@ pub(super) fn apply(
     }
     applier.forget_tables();
     while let Some(page) = batch.next_page()? {
-        let applied = applier.apply(batch.target(), &page)?;
+        let applied = if batch.can_bury() {
+            let (applied, left_out) = applier.apply_possible(batch.target(), &page)?;
+            for (at, error) in left_out {
+                if let Some(event) = page.get(at) {
+                    batch.bury(event, error)?;
+                }
+            }
+            applied
+        } else {
+            applier.apply(batch.target(), &page).map_err(advise)?
+        };
         if applied.skipped > 0 {
             log::debug!("{} events are no changes of a known table", applied.skipped);
         }

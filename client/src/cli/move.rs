@@ -22,7 +22,7 @@ pub(super) struct Move {
 impl Move {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let queue = self.to_queue.as_ref().unwrap_or(&self.transfer.queue);
-        self.transfer.run(global, |batch| copy(batch, queue))
+        self.transfer.run(global, None, |batch| copy(batch, queue))
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn insert(
     queue: &str,
     events: &[Event],
     keeps_time: bool,
-) -> Result<(), HandlerError> {
+) -> Result<(), Error> {
     if !keeps_time {
         let events: Vec<_> = events.iter().cloned().map(Into::into).collect();
         pgq_client::Producer::new(queue).insert_events(target, &events)?;

@@ -41,11 +41,28 @@ pub(super) struct Transfer {
     poll: f64,
 }
 
+/// The error of an event that stops everything, with the way to go on without it.
+pub(super) fn advise(error: Error) -> Error {
+    const ADVICE: &str = "to set such events aside, give --dead QUEUE (INI: dead_letter_queue)";
+    match error {
+        Error::Payload(what) => Error::Payload(format!("{what}; {ADVICE}")),
+        Error::Refused(what) => Error::Refused(format!("{what}; {ADVICE}")),
+        Error::Absent(what) => Error::Absent(format!("{what}; {ADVICE}")),
+        Error::Server(mut server) if server.hint.is_none() => {
+            let of_event = Error::Server(server.clone()).is_of_event();
+            server.hint = of_event.then(|| ADVICE.to_owned());
+            Error::Server(server)
+        }
+        other => other,
+    }
+}
+
 impl Transfer {
     /// Connect and prepare as the options say.
     fn connect(
         &self,
         source: Connector,
+        dead: Option<&str>,
         stop: &Stop,
         bar: &Progress,
     ) -> Result<RemoteConsumer, Error> {
@@ -59,6 +76,9 @@ impl Transfer {
             .on_progress(consume::follow(bar));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
+        }
+        if let Some(queue) = dead {
+            builder = builder.dead_letter_queue(queue);
         }
         let mut consumer = builder.connect(source, target)?;
         if self.register {
@@ -74,8 +94,13 @@ impl Transfer {
         Ok(consumer)
     }
 
-    /// Run until a signal, or until there is nothing more.
-    pub(super) fn run<H>(&self, global: &Global, handler: H) -> anyhow::Result<Exit>
+    /// Run until a signal, or until there is nothing more. `dead` is the queue for events that the handler sets aside.
+    pub(super) fn run<H>(
+        &self,
+        global: &Global,
+        dead: Option<&str>,
+        handler: H,
+    ) -> anyhow::Result<Exit>
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
@@ -84,7 +109,7 @@ impl Transfer {
         let source = global.connector()?;
         let pending = || consume::pending(&source, &self.queue, &self.consumer);
         let bar = Progress::new(self.once.then(pending).flatten(), "transferred");
-        let mut consumer = self.connect(source, &stop, &bar)?;
+        let mut consumer = self.connect(source, dead, &stop, &bar)?;
         let stats: Stats = consumer.run_batches(handler)?;
         bar.finish();
         done(
@@ -92,6 +117,7 @@ impl Transfer {
             &consume::handled(&stats),
             &[
                 ("events", json!(stats.events)),
+                ("dead", json!(stats.dead)),
                 ("batches", json!(stats.batches)),
                 ("skipped_batches", json!(stats.skipped)),
             ],

@@ -8,6 +8,7 @@ use postgres::Transaction;
 use super::{Consumer, OnProgress};
 use crate::batch::Batch;
 use crate::cursor::BatchCursor;
+use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
@@ -21,6 +22,16 @@ pub struct OpenBatch<'b, 't> {
     cursor: &'b mut BatchCursor,
     events: u64,
     on_progress: Option<&'b mut OnProgress>,
+    grave: Option<Grave<'b>>,
+    dead: u64,
+}
+
+/// Where events go that are given up, and from where.
+#[derive(Clone, Copy)]
+struct Grave<'b> {
+    dead_queue: &'b str,
+    queue: &'b str,
+    consumer: &'b str,
 }
 
 impl<'t> OpenBatch<'_, 't> {
@@ -44,6 +55,25 @@ impl<'t> OpenBatch<'_, 't> {
         Ok(page)
     }
 
+    /// True when events can be set aside.
+    pub fn can_bury(&self) -> bool {
+        self.grave.is_some()
+    }
+
+    /// Set an event aside that cannot be handled: into the dead-letter queue, in the transaction that finishes the batch. Without such a queue
+    /// it cannot be, and the error is given back.
+    ///
+    /// # Errors
+    /// `error`, without a dead-letter queue; [`Error::Server`], [`Error::Lost`].
+    pub fn bury(&mut self, event: &Event, error: Error) -> Result<(), Error> {
+        let Some(Grave { dead_queue, queue, consumer }) = self.grave else { return Err(error) };
+        log::warn!("{consumer}: event {} is dead: {error}", event.id);
+        let why = error.to_string();
+        dead_letter::bury(self.transaction, dead_queue, queue, consumer, event, why)?;
+        self.dead += 1;
+        Ok(())
+    }
+
     /// The transaction that finishes the batch: what is written here commits with it.
     pub fn transaction(&mut self) -> &mut Transaction<'t> {
         self.transaction
@@ -65,6 +95,12 @@ where
         BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
     failpoint::visit(Step::EventsRead);
     let mut events = 0;
+    let mut dead = 0;
+    let grave = settings.dead_letter_queue.as_deref().map(|dead_queue| Grave {
+        dead_queue,
+        queue: &subscription.queue,
+        consumer: &subscription.consumer,
+    });
     if !cursor.is_empty() {
         let mut open = OpenBatch {
             batch,
@@ -72,9 +108,12 @@ where
             cursor: &mut cursor,
             events: 0,
             on_progress: on_progress.as_mut(),
+            grave,
+            dead: 0,
         };
         let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
         events = open.events;
+        dead = open.dead;
         let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()));
         if let Err(source) = result {
             return Err(Error::Handler { event_id: None, source });
@@ -91,7 +130,7 @@ where
         batch,
         events,
         retried: 0,
-        dead: 0,
+        dead,
         skipped: false,
         duration: Duration::ZERO,
     }))

@@ -143,7 +143,7 @@ impl Consumer {
     /// server are waited out.
     ///
     /// # Errors
-    /// Only what waiting does not cure: the consumer or the queue is gone, permission is missing, the SQL is refused.
+    /// Only what waiting does not cure: the consumer or the queue is gone, permission is missing, the SQL is refused. See [`Error::cure`].
     pub fn run<R, H>(&mut self, mut handler: H) -> Result<Stats, Error>
     where
         R: Into<Outcome>,
@@ -196,7 +196,7 @@ impl Consumer {
                     );
                     break;
                 }
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_worth_trying_again(self.intake.stop_when_empty) => {
                     self.aligned = false;
                     if error.needs_reconnect() {
                         self.session.close();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postgres::types::Type;
-use postgres::{Client, Transaction};
+use postgres::{Client, GenericClient, Transaction};
 
 use super::{DeadLetter, HOLDER};
 use crate::cursor::{BatchCursor, PageSize};
@@ -28,7 +28,7 @@ pub enum Decision {
 ///
 /// # Errors
 /// [`Error::Missing`] when the queue does not exist or is no dead-letter queue.
-pub fn list(client: &mut Client, dead_queue: &str) -> Result<Vec<DeadLetter>, Error> {
+pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<DeadLetter>, Error> {
     let place = client.query_typed_opt(
         "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text
            from pgq.queue q
@@ -54,7 +54,15 @@ pub fn list(client: &mut Client, dead_queue: &str) -> Result<Vec<DeadLetter>, Er
         ),
         &[(&snapshot, Type::TEXT)],
     )?;
-    rows.iter().map(|row| DeadLetter::from_event(Event::from_row(row)?)).collect()
+    let mut letters = Vec::with_capacity(rows.len());
+    for row in &rows {
+        match DeadLetter::from_event(Event::from_row(row)?) {
+            Ok(letter) => letters.push(letter),
+            // Whoever may insert events can put anything there; that must not hide the letters.
+            Err(error) => log::warn!("queue \"{dead_queue}\": {error}"),
+        }
+    }
+    Ok(letters)
 }
 
 fn no_dead_queue(dead_queue: &str) -> Error {
@@ -92,7 +100,10 @@ pub fn sort(
         let mut cursor = BatchCursor::open(&mut transaction, batch.id, None, size)?;
         while let Some(page) = cursor.next_page(&mut transaction)? {
             for event in page {
-                let letter = DeadLetter::from_event(event)?;
+                let Ok(letter) = DeadLetter::from_event(event.clone()) else {
+                    kept.push(event.into());
+                    continue;
+                };
                 match decide(&letter) {
                     Decision::Keep => kept.push(letter.to_event()?),
                     Decision::Purge => settled += 1,

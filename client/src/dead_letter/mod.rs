@@ -9,6 +9,7 @@ mod held;
 
 pub use held::{Decision, list, sort};
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use postgres::types::Type;
@@ -118,6 +119,32 @@ pub(crate) fn bury(
         event: event.clone().into(),
     };
     Producer::new(dead_queue).insert_event(transaction, &letter.to_event()?)?;
+    Ok(())
+}
+
+/// Put events of another database's consumer into the dead-letter queue. That transaction and the target's commit one after the other: a batch
+/// that comes again after a crash in between finds its letters here.
+pub(crate) fn bury_once(
+    transaction: &mut Transaction<'_>,
+    dead_queue: &str,
+    queue: &str,
+    consumer: &str,
+    letters: Vec<(Event, String)>,
+) -> Result<(), Error> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let held: BTreeSet<i64> = list(transaction, dead_queue)?
+        .into_iter()
+        .filter(|letter| letter.origin.queue == queue && letter.origin.consumer == consumer)
+        .map(|letter| letter.origin.ev_id)
+        .collect();
+    for (event, why) in letters {
+        log::warn!("{consumer}: event {} is dead: {why}", event.id);
+        if !held.contains(&event.id) {
+            bury(transaction, dead_queue, queue, consumer, &event, why)?;
+        }
+    }
     Ok(())
 }
 

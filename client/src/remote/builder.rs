@@ -23,6 +23,7 @@ pub struct RemoteConsumerBuilder {
     stop: Stop,
     observer: Option<Observer>,
     on_progress: Option<OnProgress>,
+    dead_letter_queue: Option<String>,
 }
 
 impl RemoteConsumerBuilder {
@@ -36,6 +37,7 @@ impl RemoteConsumerBuilder {
             stop: Stop::new(),
             observer: None,
             on_progress: None,
+            dead_letter_queue: None,
         }
     }
 
@@ -80,6 +82,12 @@ impl RemoteConsumerBuilder {
     /// Rows of a page at most. Default 10,000; pages of large events are smaller by themselves.
     pub fn page_rows(mut self, rows: usize) -> Self {
         self.page_rows = rows.max(1);
+        self
+    }
+
+    /// The queue, in the source, for events that [`super::RemoteBatch::bury`] sets aside. It is created when the role may do so.
+    pub fn dead_letter_queue(mut self, queue: &str) -> Self {
+        self.dead_letter_queue = Some(queue.to_owned());
         self
     }
 
@@ -128,6 +136,8 @@ impl RemoteConsumerBuilder {
             stats: Stats::default(),
             observer: self.observer,
             on_progress: self.on_progress,
+            dead_letter_queue: self.dead_letter_queue,
+            dead_letter_ready: false,
         })
     }
 }

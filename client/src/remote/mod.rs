@@ -14,6 +14,7 @@ use postgres::Transaction;
 use crate::batch::Batch;
 use crate::consumer::{Observer, OnProgress, Outage};
 use crate::cursor::{BatchCursor, PageSize};
+use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
@@ -40,6 +41,8 @@ pub struct RemoteConsumer {
     stats: Stats,
     observer: Option<Observer>,
     on_progress: Option<OnProgress>,
+    dead_letter_queue: Option<String>,
+    dead_letter_ready: bool,
 }
 
 /// A batch in the hands of a handler: pages of events from the source, and the transaction in the target.
@@ -51,6 +54,8 @@ pub struct RemoteBatch<'b, 's, 't> {
     stop: &'b Stop,
     events: u64,
     on_progress: Option<&'b mut OnProgress>,
+    /// None without a dead-letter queue.
+    dead: Option<Vec<(Event, String)>>,
 }
 
 impl<'t> RemoteBatch<'_, '_, 't> {
@@ -75,6 +80,26 @@ impl<'t> RemoteBatch<'_, '_, 't> {
         }
         self.events += u64::try_from(rows).unwrap_or(0);
         Ok(page)
+    }
+
+    /// True when events can be set aside.
+    pub fn can_bury(&self) -> bool {
+        self.dead.is_some()
+    }
+
+    /// Set an event aside that cannot be handled: it goes to the dead-letter queue when the handler has returned. Without such a queue it cannot
+    /// be, and the error is given back.
+    ///
+    /// # Errors
+    /// `error`, without a dead-letter queue.
+    pub fn bury(&mut self, event: &Event, error: Error) -> Result<(), Error> {
+        match &mut self.dead {
+            None => Err(error),
+            Some(dead) => {
+                dead.push((event.clone(), error.to_string()));
+                Ok(())
+            }
+        }
     }
 
     /// The transaction in the target: what is written here commits together with the mark that the batch is done.
@@ -151,7 +176,7 @@ impl RemoteConsumer {
     /// and the batch comes again after a pause. Outages of either server are waited out.
     ///
     /// # Errors
-    /// Only what waiting does not cure: consumer or queue gone, permission or pgq_ext missing, [`Error::LostPosition`].
+    /// Only what waiting does not cure: consumer or queue gone, permission or pgq_ext missing, [`Error::LostPosition`]. See [`Error::cure`].
     pub fn run_batches<H>(&mut self, mut handler: H) -> Result<Stats, Error>
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
@@ -178,7 +203,7 @@ impl RemoteConsumer {
                     );
                     break;
                 }
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_worth_trying_again(self.intake.stop_when_empty) => {
                     if error.needs_reconnect() {
                         self.source.close();
                         self.target.close();
@@ -196,6 +221,10 @@ impl RemoteConsumer {
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
+        if let (Some(queue), false) = (&self.dead_letter_queue, self.dead_letter_ready) {
+            dead_letter::ensure_queue(self.source.get()?.0, queue)?;
+            self.dead_letter_ready = true;
+        }
         let Self { source, subscription, intake, stop, .. } = self;
         let batch = match intake.next(subscription, source, stop)? {
             Next::Batch(batch) => batch,
@@ -228,6 +257,7 @@ impl RemoteConsumer {
             on_progress,
             ..
         } = self;
+        let dead_queue = self.dead_letter_queue.as_deref();
         let consumer = &subscription.consumer;
         let (source, _) = source.get()?;
         let (target, _) = target.get()?;
@@ -236,6 +266,7 @@ impl RemoteConsumer {
         let skipped = tracking.is_done(&mut there, consumer, batch)?;
         failpoint::visit(Step::TargetChecked);
         let mut events = 0;
+        let mut dead = 0;
         if !skipped {
             let mut here = source.transaction()?;
             let mut cursor = BatchCursor::open(&mut here, batch.id, filter.as_deref(), *page_size)?;
@@ -249,13 +280,26 @@ impl RemoteConsumer {
                     stop,
                     events: 0,
                     on_progress: on_progress.as_mut(),
+                    dead: dead_queue.map(|_| Vec::new()),
                 };
                 let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
                 events = open.events;
+                let letters = open.dead.unwrap_or_default();
                 result
                     .unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()))
                     .map_err(|source| Error::Handler { event_id: None, source })?;
                 failpoint::visit(Step::HandlerDone);
+                if let Some(queue) = dead_queue {
+                    dead = u64::try_from(letters.len()).unwrap_or(u64::MAX);
+                    dead_letter::bury_once(
+                        &mut here,
+                        queue,
+                        &subscription.queue,
+                        consumer,
+                        letters,
+                    )?;
+                    failpoint::visit(Step::DeadStored);
+                }
             }
             *page_size = cursor.close(&mut here)?;
             here.commit()?;
@@ -270,7 +314,7 @@ impl RemoteConsumer {
             batch: batch.clone(),
             events,
             retried: 0,
-            dead: 0,
+            dead,
             skipped,
             duration: begun.elapsed(),
         })

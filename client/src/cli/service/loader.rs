@@ -11,14 +11,19 @@ pub(super) struct Loader {
     route: Route,
     tables: Vec<(String, String)>,
     keys: Vec<(String, Vec<String>)>,
+    only: Vec<String>,
+    allow_truncate: bool,
     skip_missing: bool,
     row_by_row: bool,
     replica_role: bool,
 }
 
-const OWN: [&str; 7] = [
+const OWN: [&str; 10] = [
     "src_db",
     "dst_db",
+    "tables",
+    "allow_truncate",
+    "dead_letter_queue",
     "rename_tables",
     "key_columns",
     "skip_missing",
@@ -41,6 +46,8 @@ impl Loader {
             route: Route::read(section)?,
             tables: pairs(section, "rename_tables")?,
             keys,
+            only: section.list("tables")?,
+            allow_truncate: flag("allow_truncate")?,
             skip_missing: flag("skip_missing")?,
             row_by_row: flag("row_by_row")?,
             replica_role: flag("replica_role")?,
@@ -63,6 +70,10 @@ impl Loader {
         for (source, columns) in &self.keys {
             applier.set_key(source, columns.clone());
         }
+        for pattern in &self.only {
+            applier.only(pattern);
+        }
+        applier.allow_truncate(self.allow_truncate);
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
         self.connect(settings, stop)?

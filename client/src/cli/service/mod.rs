@@ -126,16 +126,13 @@ impl Job {
     /// Serve until stopped. Servers that cannot be reached are waited for, also at the start.
     pub(super) fn serve(&self, stop: &Stop) -> Result<(), Error> {
         let backoff = Backoff::doubling(Duration::from_secs(1), self.settings.exception_sleep);
-        let mut last = String::new();
         let mut attempt = 0;
         loop {
             match self.try_serve(stop) {
                 Err(error @ Error::Connect { .. }) if error.is_transient() => {
-                    let text = error.to_string();
-                    if text != last {
-                        log::warn!("{}: {text}; trying again", self.name());
-                        last = text;
-                    }
+                    // A server that starts says so in several ways; it is one wait.
+                    let level = if attempt == 0 { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, "{}: {error}; trying again", self.name());
                     attempt += 1;
                     if stop.sleep(backoff.delay(attempt)) {
                         return Ok(());
@@ -183,14 +180,19 @@ impl Job {
 struct Route {
     source: String,
     target: String,
+    dead: Option<String>,
 }
 
 impl Route {
     fn read(section: &Section<'_>) -> Result<Self, Error> {
-        Ok(Self { source: section.require("src_db")?, target: section.require("dst_db")? })
+        Ok(Self {
+            source: section.require("src_db")?,
+            target: section.require("dst_db")?,
+            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
+        })
     }
 
     fn connect(&self, settings: &Settings, stop: &Stop) -> Result<RemoteConsumer, Error> {
-        settings.connect_remote(&self.source, &self.target, stop)
+        settings.connect_remote(&self.source, &self.target, self.dead.as_deref(), stop)
     }
 }

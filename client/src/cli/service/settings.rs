@@ -188,6 +188,7 @@ impl Settings {
         &self,
         source: &str,
         target: &str,
+        dead: Option<&str>,
         stop: &Stop,
     ) -> Result<RemoteConsumer, Error> {
         let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
@@ -202,6 +203,9 @@ impl Settings {
         }
         if let Some(rows) = self.page_rows {
             builder = builder.page_rows(rows);
+        }
+        if let Some(queue) = dead {
+            builder = builder.dead_letter_queue(queue);
         }
         builder.connect(Connector::new(source)?, Connector::new(target)?)
     }

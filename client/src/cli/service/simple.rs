@@ -1,11 +1,12 @@
 //! `[simple_consumer3]`, `[simple_local_consumer3]`: a query in another database for each row change. At least once: a failure repeats the whole batch.
 
-use pgq_client::{Connector, Error, Event, HandlerError, RowChange, Section, Stop};
-use postgres::Client;
+use pgq_client::{Connector, Error, Event, RowChange, Section, Stop};
+use postgres::{Client, Transaction};
 
 use super::settings::{KEYS, Settings};
+use crate::cli::transfer::advise;
 
-const OWN: [&str; 3] = ["src_db", "dst_db", "dst_query"];
+const OWN: [&str; 4] = ["src_db", "dst_db", "dst_query", "dead_letter_queue"];
 const LOCAL: [&str; 7] = [
     "local_tracking_file",
     "sql_retry",
@@ -21,6 +22,7 @@ pub(super) struct Simple {
     source: String,
     target: String,
     query: String,
+    dead: Option<String>,
 }
 
 impl Simple {
@@ -41,6 +43,7 @@ impl Simple {
             source: section.require("src_db")?,
             target: section.require("dst_db")?,
             query: section.require("dst_query")?,
+            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
         })
     }
 
@@ -51,7 +54,11 @@ impl Simple {
     pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
         let target = Connector::new(&self.target)?;
         let mut client: Option<Client> = Some(target.connect()?);
-        settings.consumer(stop).connect(&self.source)?.run_batches(|batch| {
+        let mut builder = settings.consumer(stop);
+        if let Some(queue) = &self.dead {
+            builder = builder.dead_letter_queue(queue);
+        }
+        builder.connect(&self.source)?.run_batches(|batch| {
             let mut there = match client.take().filter(|client| !client.is_closed()) {
                 Some(client) => client,
                 None => target.connect()?,
@@ -60,8 +67,15 @@ impl Simple {
             let mut transaction = there.transaction()?;
             while let Some(page) = batch.next_page()? {
                 for event in &page {
-                    if let Some(change) = event.change()? {
-                        transaction.simple_query(&self.fill(event, &change, tick)?)?;
+                    let done = match batch.can_bury() {
+                        true => self.try_apply(&mut transaction, event, tick),
+                        false => self.apply(&mut transaction, event, tick),
+                    };
+                    match done {
+                        Err(error) if error.is_of_event() => {
+                            batch.bury(event, error).map_err(advise)?;
+                        }
+                        done => done?,
                     }
                 }
             }
@@ -72,13 +86,44 @@ impl Simple {
         Ok(())
     }
 
+    /// Run the query for an event; nothing for one that is no row change.
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        event: &Event,
+        tick: i64,
+    ) -> Result<(), Error> {
+        let Some(change) = event.change()? else { return Ok(()) };
+        match transaction.simple_query(&self.fill(event, &change, tick)?).map_err(Error::from) {
+            Err(Error::Server(mut error)) => {
+                error.message = format!("event {}: {}", event.id, error.message);
+                Err(Error::Server(error))
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// The same; what a refused event has done is undone.
+    fn try_apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        event: &Event,
+        tick: i64,
+    ) -> Result<(), Error> {
+        let mut attempt = transaction.transaction()?;
+        self.apply(&mut attempt, event, tick)?;
+        Ok(attempt.commit()?)
+    }
+
     /// The query with each `%(name)s` replaced by a literal.
-    fn fill(&self, event: &Event, change: &RowChange, tick: i64) -> Result<String, HandlerError> {
+    fn fill(&self, event: &Event, change: &RowChange, tick: i64) -> Result<String, Error> {
         let mut out = String::with_capacity(self.query.len() + 100);
         let mut rest = self.query.as_str();
         while let Some((before, after)) = rest.split_once("%(") {
             out.push_str(before);
-            let (name, after) = after.split_once(")s").ok_or("dst_query: \"%(\" without \")s\"")?;
+            let (name, after) = after
+                .split_once(")s")
+                .ok_or_else(|| Error::Config("dst_query: \"%(\" without \")s\"".to_owned()))?;
             out.push_str(&quote_literal(value(event, change, tick, name)?.as_deref()));
             rest = after;
         }
@@ -93,7 +138,7 @@ fn value(
     change: &RowChange,
     tick: i64,
     name: &str,
-) -> Result<Option<String>, HandlerError> {
+) -> Result<Option<String>, Error> {
     Ok(match name {
         "pgq.tick_id" => Some(tick.to_string()),
         "pgq.ev_id" => Some(event.id.to_string()),
@@ -107,9 +152,10 @@ fn value(
         column => match change.column(column) {
             Some(value) => value.map(str::to_owned),
             None => {
-                return Err(
-                    format!("event {}: the row has no column \"{column}\"", event.id).into()
-                );
+                return Err(Error::Payload(format!(
+                    "event {}: the row has no column \"{column}\"",
+                    event.id
+                )));
             }
         },
     })
