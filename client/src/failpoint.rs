@@ -28,6 +28,8 @@ pub(crate) enum Step {
     FinishCommitted,
     /// The position is in its file.
     PositionStored,
+    /// The rows of all tables are copied, not committed.
+    RowsCopied,
 }
 
 impl Step {
@@ -45,6 +47,7 @@ impl Step {
             Self::FinishSent => "finish.sent",
             Self::FinishCommitted => "finish.committed",
             Self::PositionStored => "position.stored",
+            Self::RowsCopied => "rows.copied",
         }
     }
 }

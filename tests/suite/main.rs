@@ -14,6 +14,7 @@ mod cascade;
 mod client_batch_gone;
 mod client_commands;
 mod client_consumer;
+mod client_copy;
 mod client_full_disk;
 mod client_kill;
 mod client_looking;

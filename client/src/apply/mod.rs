@@ -3,6 +3,7 @@
 //! The changes of a page are reduced to the last state of each row and written set-wise: deletes, then upserts, tables in the order in
 //! which they appear. Where constraints forbid that order, the page is undone and applied row by row, as it happened.
 
+mod copy;
 mod permit;
 mod statement;
 mod table;

@@ -155,6 +155,16 @@ impl Table {
         Ok(())
     }
 
+    /// Quoted, with schema.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is it a column that can be given a value?
+    pub(super) fn takes(&self, column: &str) -> bool {
+        self.columns.contains_key(column) && !self.generated.iter().any(|own| own == column)
+    }
+
     pub(super) fn truncate(&self) -> String {
         format!("truncate {}", self.name)
     }

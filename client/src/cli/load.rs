@@ -1,6 +1,6 @@
 //! `pgq load`: row changes into tables.
 
-use pgq_client::{Applier, HandlerError, RemoteBatch};
+use pgq_client::{Applier, Error, HandlerError, RemoteBatch, RemoteConsumer};
 
 use super::transfer::{Transfer, advise};
 use super::{Exit, Global};
@@ -10,6 +10,10 @@ use super::{Exit, Global};
 pub(super) struct Load {
     #[command(flatten)]
     transfer: Transfer,
+    /// First copy the tables whose triggers write into the queue, unless the target has a position already; their tables in the target must
+    /// be empty
+    #[arg(long)]
+    copy: bool,
     /// Write only to tables of this pattern, SCHEMA.TABLE with * and ?, and to those of --table; may be given more than once. Tables of
     /// the server and of PgQ are never written to
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
@@ -59,11 +63,30 @@ impl Load {
         applier.allow_truncate(self.allow_truncate);
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
-        self.transfer.run(global, self.dead.as_deref(), |batch| {
-            apply(batch, &mut applier, self.replica_role)
-        })
+        let mut open = self.transfer.open(global, self.dead.as_deref())?;
+        if self.copy {
+            copy(&mut open.consumer, &mut applier, self.replica_role)?;
+        }
+        open.run(|batch| apply(batch, &mut applier, self.replica_role))
     }
 }
+
+/// Copy what was there before, unless that is done.
+pub(super) fn copy(
+    consumer: &mut RemoteConsumer,
+    applier: &mut Applier,
+    replica_role: bool,
+) -> Result<(), Error> {
+    let set_up = if replica_role { REPLICA_ROLE } else { "" };
+    let rows = consumer
+        .copy_tables(applier, set_up, |applier, batch| apply(batch, applier, replica_role))?;
+    if let Some(rows) = rows {
+        log::info!("{rows} rows copied");
+    }
+    Ok(())
+}
+
+const REPLICA_ROLE: &str = "set local session_replication_role = replica";
 
 /// Apply one batch.
 pub(super) fn apply(
@@ -72,7 +95,7 @@ pub(super) fn apply(
     replica_role: bool,
 ) -> Result<(), HandlerError> {
     if replica_role {
-        batch.target().batch_execute("set local session_replication_role = replica")?;
+        batch.target().batch_execute(REPLICA_ROLE)?;
     }
     applier.forget_tables();
     while let Some(page) = batch.next_page()? {

@@ -3,7 +3,7 @@
 use pgq_client::{Connector, Error, HandlerError, RemoteBatch, RemoteConsumer, Stats, Stop};
 use serde_json::json;
 
-use super::output::done;
+use super::output::{Format, done};
 use super::progress::Progress;
 use super::{Exit, Global, consume, signals};
 
@@ -94,7 +94,18 @@ impl Transfer {
         Ok(consumer)
     }
 
-    /// Run until a signal, or until there is nothing more. `dead` is the queue for events that the handler sets aside.
+    /// Connect, ready to run until a signal, or until there is nothing more. `dead` is the queue for events that the handler sets aside.
+    pub(super) fn open(&self, global: &Global, dead: Option<&str>) -> anyhow::Result<Open> {
+        let stop = Stop::new();
+        signals::handle(&stop, false)?;
+        let source = global.connector()?;
+        let pending = || consume::pending(&source, &self.queue, &self.consumer);
+        let bar = Progress::new(self.once.then(pending).flatten(), "transferred");
+        let consumer = self.connect(source, dead, &stop, &bar)?;
+        Ok(Open { consumer, bar, format: global.format() })
+    }
+
+    /// Open, and run.
     pub(super) fn run<H>(
         &self,
         global: &Global,
@@ -104,16 +115,26 @@ impl Transfer {
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
-        let stop = Stop::new();
-        signals::handle(&stop, false)?;
-        let source = global.connector()?;
-        let pending = || consume::pending(&source, &self.queue, &self.consumer);
-        let bar = Progress::new(self.once.then(pending).flatten(), "transferred");
-        let mut consumer = self.connect(source, dead, &stop, &bar)?;
-        let stats: Stats = consumer.run_batches(handler)?;
-        bar.finish();
+        self.open(global, dead)?.run(handler)
+    }
+}
+
+/// A transfer that is connected.
+pub(super) struct Open {
+    pub(super) consumer: RemoteConsumer,
+    bar: Progress,
+    format: Format,
+}
+
+impl Open {
+    pub(super) fn run<H>(mut self, handler: H) -> anyhow::Result<Exit>
+    where
+        H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let stats: Stats = self.consumer.run_batches(handler)?;
+        self.bar.finish();
         done(
-            global.format(),
+            self.format,
             &consume::handled(&stats),
             &[
                 ("events", json!(stats.events)),

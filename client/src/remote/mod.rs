@@ -4,6 +4,7 @@
 //! between, the next attempt finds there whether the batch is done.
 
 mod builder;
+mod copy;
 mod tracking;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

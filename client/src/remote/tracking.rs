@@ -25,10 +25,7 @@ impl Tracking {
         consumer: &str,
         batch: &Batch,
     ) -> Result<bool, Error> {
-        target.execute_typed(
-            "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 7370))",
-            &[(&consumer, Type::TEXT)],
-        )?;
+        self.lock(target, consumer)?;
         if self == Self::Batch {
             let row = target.query_typed_one(
                 "select pgq_ext.is_batch_done($1, $2)",
@@ -47,6 +44,14 @@ impl Tracking {
                 target: tick,
             }),
         }
+    }
+
+    pub(super) fn lock(self, target: &mut impl GenericClient, consumer: &str) -> Result<(), Error> {
+        target.execute_typed(
+            "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 7370))",
+            &[(&consumer, Type::TEXT)],
+        )?;
+        Ok(())
     }
 
     /// Note, in the transaction of the effects, that the batch is complete.

@@ -13,16 +13,18 @@ pub(super) struct Loader {
     keys: Vec<(String, Vec<String>)>,
     only: Vec<String>,
     allow_truncate: bool,
+    copy: bool,
     skip_missing: bool,
     row_by_row: bool,
     replica_role: bool,
 }
 
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "src_db",
     "dst_db",
     "tables",
     "allow_truncate",
+    "copy",
     "dead_letter_queue",
     "rename_tables",
     "key_columns",
@@ -48,6 +50,7 @@ impl Loader {
             keys,
             only: section.list("tables")?,
             allow_truncate: flag("allow_truncate")?,
+            copy: flag("copy")?,
             skip_missing: flag("skip_missing")?,
             row_by_row: flag("row_by_row")?,
             replica_role: flag("replica_role")?,
@@ -76,8 +79,11 @@ impl Loader {
         applier.allow_truncate(self.allow_truncate);
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
-        self.connect(settings, stop)?
-            .run_batches(|batch| load::apply(batch, &mut applier, self.replica_role))?;
+        let mut consumer = self.connect(settings, stop)?;
+        if self.copy {
+            load::copy(&mut consumer, &mut applier, self.replica_role)?;
+        }
+        consumer.run_batches(|batch| load::apply(batch, &mut applier, self.replica_role))?;
         Ok(())
     }
 }

@@ -1,0 +1,83 @@
+//! Copy the rows of a table that were there before its changes were captured.
+
+use postgres::Transaction;
+use postgres::types::Type;
+
+use super::Applier;
+use super::statement::quote;
+use super::table::Table;
+use crate::change::{Operation, RowChange};
+use crate::error::Error;
+
+impl Applier {
+    /// Copy all rows that the source's transaction sees of a table into its target, which must be empty; how many. None for a table that may
+    /// not be written to, or that is left out.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when the target lacks the table, [`Error::Config`] when rows are there already; those of both servers.
+    pub(crate) fn copy_table(
+        &mut self,
+        source: &mut Transaction<'_>,
+        target: &mut Transaction<'_>,
+        name: &str,
+    ) -> Result<Option<u64>, Error> {
+        let into = self.names.get(name).map_or(name, String::as_str).to_owned();
+        let probe = RowChange {
+            operation: Operation::Insert,
+            table: into.clone(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
+        // Its events will be refused one by one; the copy is of what may be had.
+        if let Err(error) = self.permit.check(0, name, &probe) {
+            log::debug!("not copied: {error}");
+            return Ok(None);
+        }
+        let Some(there) = Table::look_up(target, &into)? else {
+            if self.skip_missing {
+                return Ok(None);
+            }
+            return Err(Error::Absent(format!("the target has no table \"{into}\"")));
+        };
+        let row = target
+            .query_typed_one(&format!("select exists (select from {})", there.name()), &[])?;
+        if row.try_get(0)? {
+            return Err(Error::Config(format!(
+                "table \"{into}\" of the target has rows already: nothing is copied into it"
+            )));
+        }
+        let (schema, table) = name.split_once('.').unwrap_or(("public", name));
+        let columns: Vec<String> = source
+            .query_typed(
+                include_str!("columns.sql"),
+                &[(&schema, Type::TEXT), (&table, Type::TEXT)],
+            )?
+            .iter()
+            .map(|row| Ok((row.try_get::<_, String>(0)?, row.try_get::<_, bool>(2)?)))
+            .collect::<Result<Vec<_>, Error>>()?
+            .into_iter()
+            .filter(|(column, generated)| !generated && there.takes(column))
+            .map(|(column, _)| quote(&column))
+            .collect();
+        if columns.is_empty() {
+            return Ok(Some(0));
+        }
+        let columns = columns.join(", ");
+        let from = format!("{}.{}", quote(schema), quote(table));
+        let mut reader = source.copy_out(&format!("copy {from} ({columns}) to stdout"))?;
+        let mut writer =
+            target.copy_in(&format!("copy {} ({columns}) from stdin", there.name()))?;
+        std::io::copy(&mut reader, &mut writer).map_err(of_copy)?;
+        let rows = writer.finish()?;
+        log::info!("copied {rows} rows of table \"{name}\"");
+        Ok(Some(rows))
+    }
+}
+
+/// The driver wraps its errors for the traits of reading and writing.
+fn of_copy(error: std::io::Error) -> Error {
+    match error.downcast::<postgres::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => Error::Lost(error.to_string()),
+    }
+}

@@ -1,0 +1,259 @@
+//! Begin with a copy: rows that were there before their changes were captured, handed over to the stream of events exactly.
+//!
+//! The consumer is registered, so that its batches hold every transaction which the copy does not see. The copy reads the source under one
+//! snapshot. Then batches are taken, up to the first tick that sees all the copy has seen; of the copied tables only what the snapshot does not see
+//! is applied. Rows, changes and the position commit together in the target. Whatever dies before leaves nothing there, and is begun anew.
+
+use std::time::Duration;
+
+use postgres::types::Type;
+use postgres::{Client, GenericClient, IsolationLevel};
+
+use super::{RemoteBatch, RemoteConsumer};
+use crate::apply::Applier;
+use crate::consumer::Outage;
+use crate::cursor::BatchCursor;
+use crate::dead_letter;
+use crate::error::{Error, HandlerError};
+use crate::failpoint::{self, Step};
+
+/// Pause between looks for a tick, and how long until its absence is said.
+const PAUSE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl RemoteConsumer {
+    /// Copy all tables whose triggers write into the queue, unless the target has a position of this consumer already: then it has been done.
+    /// `applier` says which tables go where; `handler` applies the changes up to the end of the copy, as in [`RemoteConsumer::run_batches`], and
+    /// `set_up` is SQL for the target's transaction. The number of rows; none when there was nothing to do, or when stopped. Outages are
+    /// waited out.
+    ///
+    /// # Errors
+    /// As [`RemoteConsumer::run_batches`]; [`Error::Config`] when a table of the target has rows already.
+    pub fn copy_tables<H>(
+        &mut self,
+        applier: &mut Applier,
+        set_up: &str,
+        mut handler: H,
+    ) -> Result<Option<u64>, Error>
+    where
+        H: FnMut(&mut Applier, &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let mut outage = Outage::new(self.subscription.consumer.clone());
+        while !self.stop.is_requested() {
+            match self.try_copy(applier, set_up, &mut handler) {
+                Ok(rows) => {
+                    outage.over();
+                    return Ok(rows);
+                }
+                Err(_) if self.stop.is_requested() => break,
+                Err(error) if error.is_worth_trying_again(self.intake.stop_when_empty) => {
+                    if error.needs_reconnect() {
+                        self.source.close();
+                        self.target.close();
+                        self.stats.reconnects += 1;
+                    }
+                    self.stop.sleep(outage.pause(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn try_copy<H>(
+        &mut self,
+        applier: &mut Applier,
+        set_up: &str,
+        handler: &mut H,
+    ) -> Result<Option<u64>, Error>
+    where
+        H: FnMut(&mut Applier, &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+    {
+        let dead_queue = self.dead_letter_queue.clone();
+        if let Some(queue) = &dead_queue {
+            dead_letter::ensure_queue(self.source.get()?.0, queue)?;
+        }
+        let Self {
+            source,
+            target,
+            subscription,
+            tracking,
+            filter,
+            page_size,
+            stop,
+            intake,
+            on_progress,
+            ..
+        } = self;
+        let (queue, consumer) = (&subscription.queue, &subscription.consumer);
+        let (here, _) = source.get()?;
+        let mut there = target.get()?.0.transaction()?;
+        tracking.lock(&mut there, consumer)?;
+        if tracking.position(&mut there, consumer)?.is_some() {
+            log::info!("{consumer}: the target has a position: nothing to copy");
+            return Ok(None);
+        }
+        // Who is not registered would lose what comes while we copy.
+        subscription.next_batch(here)?;
+        there.batch_execute(set_up)?;
+        applier.forget_tables();
+        let tables = captured_tables(here, queue)?;
+        let (snapshot, rows) = copy(here, &mut there, applier, &tables)?;
+        failpoint::visit(Step::RowsCopied);
+
+        let filter = after_copy(&tables, &snapshot, filter.as_deref());
+        let mut waited = Duration::ZERO;
+        loop {
+            if stop.is_requested() {
+                return Err(Error::Lost("stopped while copying".to_owned()));
+            }
+            let Some(batch) = subscription.next_batch(here)? else {
+                ask_for_tick(here, queue)?;
+                if waited == PATIENCE && intake.stop_when_empty {
+                    let reason = "is there a worker? see pgq.queue_health()".to_owned();
+                    return Err(Error::NoTick { queue: queue.clone(), reason });
+                }
+                if waited == PATIENCE {
+                    log::warn!("{consumer}: the copy waits for a tick of queue \"{queue}\"");
+                }
+                waited += PAUSE;
+                stop.sleep(PAUSE);
+                continue;
+            };
+            waited = Duration::ZERO;
+            let mut taken = here.transaction()?;
+            let mut cursor = BatchCursor::open(&mut taken, batch.id, Some(&filter), *page_size)?;
+            let mut open = RemoteBatch {
+                batch: &batch,
+                source: &mut taken,
+                target: &mut there,
+                cursor: &mut cursor,
+                stop,
+                events: 0,
+                on_progress: on_progress.as_mut(),
+                dead: dead_queue.as_ref().map(|_| Vec::new()),
+            };
+            handler(applier, &mut open)
+                .map_err(|source| Error::Handler { event_id: None, source })?;
+            let letters = open.dead.unwrap_or_default();
+            if let Some(dead_queue) = &dead_queue {
+                dead_letter::bury_once(&mut taken, dead_queue, queue, consumer, letters)?;
+            }
+            *page_size = cursor.close(&mut taken)?;
+            // If the target does not get to its end, all is copied anew, and nothing of this batch is missing then.
+            subscription.finish(&mut taken, batch.id)?;
+            let is_last = sees_all_of(&mut taken, queue, batch.tick, &snapshot)?;
+            taken.commit()?;
+            failpoint::visit(Step::FinishCommitted);
+            if is_last {
+                tracking.set_done(&mut there, consumer, &batch)?;
+                failpoint::visit(Step::TrackingNoted);
+                there.commit()?;
+                failpoint::visit(Step::TargetCommitted);
+                return Ok(Some(rows));
+            }
+        }
+    }
+}
+
+/// Tables with a capture trigger of this queue, as their events name them.
+fn captured_tables(client: &mut Client, queue: &str) -> Result<Vec<String>, Error> {
+    let rows = client.query_typed(include_str!("captured.sql"), &[(&queue, Type::TEXT)])?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Copy under one snapshot; the snapshot, and how many rows.
+fn copy(
+    here: &mut Client,
+    there: &mut postgres::Transaction<'_>,
+    applier: &mut Applier,
+    tables: &[String],
+) -> Result<(String, u64), Error> {
+    let mut seen = here
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()?;
+    // Before the snapshot is taken: a table that is truncated or rewritten after it would look empty.
+    for table in tables {
+        let (schema, table) = table.split_once('.').unwrap_or(("public", table));
+        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        seen.batch_execute(&format!(
+            "lock table {}.{} in access share mode",
+            quote(schema),
+            quote(table)
+        ))?;
+    }
+    let snapshot: String =
+        seen.query_typed_one("select txid_current_snapshot()::text", &[])?.try_get(0)?;
+    let mut rows = 0;
+    for table in tables {
+        rows += applier.copy_table(&mut seen, there, table)?.unwrap_or(0);
+    }
+    seen.commit()?;
+    Ok((snapshot, rows))
+}
+
+/// The filter for batches that reach into the copy: of copied tables only what it has not seen, of all else everything.
+fn after_copy(tables: &[String], snapshot: &str, filter: Option<&str>) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let tables: Vec<_> = tables.iter().map(|table| quoted(table)).collect();
+    let mut sql = match tables.is_empty() {
+        true => "true".to_owned(),
+        false => format!(
+            "not (coalesce(ev_extra1, '') in ({}) and txid_visible_in_snapshot(ev_txid, {}::txid_snapshot))",
+            tables.join(", "),
+            quoted(snapshot)
+        ),
+    };
+    if let Some(filter) = filter {
+        sql.push_str(&format!(" and ({filter})"));
+    }
+    sql
+}
+
+/// Does the tick see every transaction that the snapshot sees? No later tick sees less.
+fn sees_all_of(
+    client: &mut impl GenericClient,
+    queue: &str,
+    tick: i64,
+    snapshot: &str,
+) -> Result<bool, Error> {
+    let row = client.query_typed_opt(
+        "select txid_snapshot_xmax(t.tick_snapshot) >= txid_snapshot_xmax($3::txid_snapshot)
+                and not exists (select
+                                  from txid_snapshot_xip(t.tick_snapshot) x (txid)
+                                 where txid_visible_in_snapshot(x.txid, $3::txid_snapshot))
+           from pgq.tick t
+                join pgq.queue q on q.queue_id = t.tick_queue
+          where q.queue_name = $1
+            and t.tick_id = $2",
+        &[(&queue, Type::TEXT), (&tick, Type::INT8), (&snapshot, Type::TEXT)],
+    )?;
+    row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}
+
+/// Whoever may tick does it at once; the others wait for the worker.
+fn ask_for_tick(client: &mut Client, queue: &str) -> Result<(), Error> {
+    client.query_typed_one("select pgq.force_tick($1)", &[(&queue, Type::TEXT)])?;
+    if let Err(error) = client.query_typed("select pgq.ticker($1)", &[(&queue, Type::TEXT)]) {
+        log::debug!("ticker: {error}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_copy;
+
+    #[test]
+    fn only_copied_tables_are_filtered() {
+        let tables = ["public.a'b".to_owned(), "x.y".to_owned()];
+        assert_eq!(
+            after_copy(&tables, "1:2:", Some("ev_type = 'x' or true")),
+            "not (coalesce(ev_extra1, '') in ('public.a''b', 'x.y') and \
+             txid_visible_in_snapshot(ev_txid, '1:2:'::txid_snapshot)) and (ev_type = 'x' or true)"
+        );
+        assert_eq!(after_copy(&[], "1:2:", None), "true");
+    }
+}

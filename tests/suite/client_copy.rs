@@ -1,0 +1,216 @@
+//! `load --copy`: what was there before is handed over to the stream of changes, with nothing lost, doubled or out of date.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pgq_tests::{Random, Scratch, Tree};
+use postgres::Client;
+
+use crate::client_program::{
+    create_queue, database_on, dsn, pgq, run, stderr, succeed, target, tick, value,
+};
+
+const TABLES: &str = "
+    create schema app;
+    create table app.account (id int primary key, name text unique, size int, twice int generated always as (size * 2) stored);
+    create table \"Note\" (\"K\" int generated always as identity primary key, text text);
+    create table log (id int, what text)";
+
+/// A source with rows that nobody captured, then triggers.
+fn source() -> (Scratch, Client) {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    client.batch_execute(TABLES).unwrap();
+    client
+        .batch_execute(
+            "insert into app.account (id, name, size) select n, 'n' || n, n from generate_series(1, 500) n;
+             insert into \"Note\" (text) values (null), (e'tab\\t\\\\ and\\nline'), ('\\N');
+             insert into log select n, 'old' from generate_series(1, 50) n",
+        )
+        .unwrap();
+    create_queue(&mut client, "q", "c");
+    for table in ["app.account", "\"Note\"", "log"] {
+        client
+            .batch_execute(&format!(
+                "create trigger capture after insert or update or delete on {table}
+                   for each row execute function pgq.logutriga('q', 'pkey={}')",
+                if table == "\"Note\"" { "K" } else { "id" }
+            ))
+            .unwrap();
+    }
+    (scratch, client)
+}
+
+fn assert_same(here: &mut Client, far: &mut Client) {
+    for table in ["app.account", "\"Note\"", "log"] {
+        let sql = format!(
+            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by t::text)), '-') from {table} t"
+        );
+        assert_eq!(value(far, &sql), value(here, &sql), "{table}");
+    }
+}
+
+#[test]
+fn a_copy_goes_over_into_the_changes_under_writes_and_kills() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target(TABLES);
+    let to = dsn(&there);
+    let load = ["load", "q", "c", "--to", &to, "--copy", "--poll", "0.05"];
+    let mut random = Random::for_test("a_copy_goes_over_into_the_changes_under_writes_and_kills");
+
+    // Writes go on all the time: new rows, rows that go, unique names that move from row to row, each in several transactions at once.
+    let end = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = scratch.connect();
+            let end = Arc::clone(&end);
+            let seed = random.below(1_000_000);
+            std::thread::spawn(move || {
+                let mut n = seed;
+                while !end.load(Ordering::SeqCst) {
+                    n = (n * 1_103_515_245 + 12_345) % 2_147_483_648;
+                    let (a, b) = (n % 600 + 1, n / 600 % 600 + 1);
+                    let sql = match n / 7 % 4 {
+                        0 => format!(
+                            "insert into app.account (id, name, size) values ({a}, 'x{n}', {b}) on conflict do nothing"
+                        ),
+                        1 => format!("delete from app.account where id = {a}"),
+                        2 => format!(
+                            "insert into log values ({n}, 'new'); insert into \"Note\" (text) values ('{n}')"
+                        ),
+                        // Two rows change names, in a transaction that takes its time.
+                        _ => format!(
+                            "begin; select id from app.account where id in ({a}, {b}) order by id for update;
+                             update app.account set name = 'moving{n}' where id = {a};
+                             update app.account set name = (select 'was' || name || '{n}' from app.account where id = {a}) where id = {b};
+                             select pg_sleep(0.02); commit"
+                        ),
+                    };
+                    // Deadlocks and equal names are theirs.
+                    if client.batch_execute(&sql).is_err() {
+                        let _ = client.batch_execute("rollback");
+                    }
+                }
+            })
+        })
+        .collect();
+    let ticker = {
+        let mut client = scratch.connect();
+        let end = Arc::clone(&end);
+        std::thread::spawn(move || {
+            while !end.load(Ordering::SeqCst) {
+                tick(&mut client, "q");
+                std::thread::sleep(Duration::from_millis(30));
+            }
+        })
+    };
+    // A transaction from before the copy that commits long after it.
+    let mut old = scratch.connect();
+    old.batch_execute("begin; insert into log values (-1, 'late')").unwrap();
+
+    for step in ["rows.copied", "finish.committed", "tracking.noted"] {
+        let killed = pgq(&load)
+            .env("PGQ_DSN", dsn(&scratch))
+            .env("PGQ_FAILPOINT", format!("{step}=kill"))
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{step}: {}", stderr(&killed));
+        assert_eq!(value(&mut far, "select count(*) from app.account"), "0", "{step}");
+    }
+    for _ in 0..6 {
+        let mut child = pgq(&load)
+            .env("PGQ_DSN", dsn(&scratch))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(random.below(400)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let killed = pgq(&load)
+        .env("PGQ_DSN", dsn(&scratch))
+        .env("PGQ_FAILPOINT", "target.committed=kill")
+        .output()
+        .unwrap();
+    assert_eq!(killed.status.signal(), Some(9), "{}", stderr(&killed));
+    old.batch_execute("commit").unwrap();
+    end.store(true, Ordering::SeqCst);
+    for thread in writers.into_iter().chain([ticker]) {
+        thread.join().unwrap();
+    }
+    tick(&mut here, "q");
+    let once = ["load", "q", "c", "--to", &to, "--copy", "--once"];
+    succeed(&scratch, &once);
+    assert_same(&mut here, &mut far);
+    assert_eq!(value(&mut far, "select what from log where id = -1"), "late");
+
+    // Done is done: the option may stay in the command line.
+    here.batch_execute("update app.account set size = 7").unwrap();
+    tick(&mut here, "q");
+    succeed(&scratch, &once);
+    assert_same(&mut here, &mut far);
+}
+
+#[test]
+fn a_copy_is_of_what_may_be_written_and_never_on_top_of_rows() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target(TABLES);
+    let to = dsn(&there);
+    far.batch_execute("insert into log values (1, 'mine')").unwrap();
+    tick(&mut here, "q");
+    let copy = ["load", "q", "c", "--to", &to, "--copy", "--once"];
+    let output = run(&scratch, &copy);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("\"public.log\" of the target has rows"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(value(&mut far, "select count(*) from app.account"), "0");
+
+    let mut some = copy.to_vec();
+    some.extend(["--only", "app.*"]);
+    succeed(&scratch, &some);
+    assert_eq!(value(&mut far, "select count(*) from app.account"), "500");
+    assert_eq!(value(&mut far, "select count(*) from \"Note\""), "0");
+
+    // Nobody is registered: what comes meanwhile would be lost.
+    let output = run(&scratch, &["load", "q", "nobody", "--to", &to, "--copy", "--once"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+}
+
+#[test]
+fn a_copy_follows_the_map_of_tables() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target(
+        "create schema archive;
+         create table archive.account (name text, id int primary key, size bigint, extra text default 'd');",
+    );
+    let to = dsn(&there);
+    here.batch_execute("drop trigger capture on \"Note\"; alter table log disable trigger capture")
+        .unwrap();
+    let arguments = [
+        "load",
+        "q",
+        "fresh",
+        "--to",
+        &to,
+        "--copy",
+        "--register",
+        "--once",
+        "--table",
+        "app.account=archive.account",
+    ];
+    succeed(&scratch, &arguments);
+    assert_eq!(
+        value(
+            &mut far,
+            "select count(*) || ' ' || sum(size) || ' ' || min(extra) from archive.account"
+        ),
+        "500 125250 d"
+    );
+}
