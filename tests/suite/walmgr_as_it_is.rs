@@ -158,6 +158,10 @@ fn what_links_lead_to_is_saved_and_links_stay_links() {
     make(&primary.cluster, &disk.join("log"));
     write_owned(&disk.join("log/old"), b"a line\n");
     symlink(disk.join("log"), data.join("log")).unwrap();
+    // A link behind a link.
+    make(&primary.cluster, &disk.join("older"));
+    write_owned(&disk.join("older/line"), b"older\n");
+    symlink(disk.join("older"), disk.join("log/older")).unwrap();
     // Links within, to a file outside, and to nothing.
     symlink(data.join("site.conf"), data.join("inner")).unwrap();
     write_owned(&disk.join("key"), b"secret");
@@ -180,6 +184,7 @@ fn what_links_lead_to_is_saved_and_links_stay_links() {
         assert!(!there.join(name).is_symlink(), "{name}");
     }
     assert_eq!(fs::read(there.join("log/old")).unwrap(), b"a line\n");
+    assert_eq!(fs::read(there.join("log/older/line")).unwrap(), b"older\n");
     assert_eq!(fs::read(there.join("server.key")).unwrap(), b"secret");
     assert_eq!(fs::read_link(there.join("inner")).unwrap(), Path::new("site.conf"));
     assert!(!there.join("dangling").is_symlink());
@@ -202,13 +207,15 @@ fn what_links_lead_to_is_saved_and_links_stay_links() {
         assert_eq!(fs::read_link(data.join("server.key")).unwrap(), disk.join("key"));
         assert_eq!(fs::read(disk.join("key")).unwrap(), b"newer");
         assert!(!disk.join("log/stray").exists(), "{option}");
+        assert_eq!(fs::read_link(disk.join("log/older")).unwrap(), disk.join("older"), "{option}");
+        assert_eq!(fs::read(data.join("log/older/line")).unwrap(), b"older\n", "{option}");
         started(&mut primary);
         assert_eq!(primary.cluster.psql("d", "select n from here"), "7", "{option}");
         primary.cluster.stop(Stop::Fast);
     }
     // The machine is gone, and another one is to be as it was.
     fs::remove_dir_all(&data).unwrap();
-    for name in ["d", "wal", "log"] {
+    for name in ["d", "wal", "log", "older"] {
         fs::remove_dir_all(disk.join(name)).unwrap();
     }
     primary.ok(&["restore", "--no-archive", "--immediate", "--original-places"]);

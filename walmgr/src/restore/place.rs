@@ -81,6 +81,12 @@ impl Roots {
         found.unwrap_or_else(|| (&self.roots[0].1, path))
     }
 
+    /// The directory that a link itself is in, and what is left of its path.
+    fn holding(&self, link: &Path) -> (&Beneath, PathBuf) {
+        let (root, below) = self.find(link.parent().unwrap_or(Path::new("")));
+        (root, below.join(link.file_name().unwrap_or_default()))
+    }
+
     /// All of them, the data directory first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Beneath> {
         self.roots.iter().map(|(_, root)| root)
@@ -255,6 +261,7 @@ impl Place {
                     plan.outside.insert(link, place);
                 } else {
                     plan.kept.insert(text.clone());
+                    plan.links.push((link, target));
                 }
             } else if self.original_places && has_directory {
                 if !is_empty(&place)? {
@@ -342,18 +349,19 @@ impl Place {
         if self.existing == Existing::Delta {
             self.remove_strangers(manifest, plan, &roots)?;
         }
-        let (data, _) = roots.find(Path::new(""));
         for (text, mode) in &manifest.directories {
             let Some(path) = name::to_path(text) else { continue };
             if let Some(place) = plan.outside.get(&path) {
-                data.link(&path, place).map_err(failed(&path))?;
+                let (root, below) = roots.holding(&path);
+                root.link(&below, place).map_err(failed(&path))?;
                 continue;
             }
             let (root, below) = roots.find(&path);
             root.make_directory(below, mode & PERMISSIONS | 0o700).map_err(failed(&path))?;
         }
         for (link, target) in &plan.links {
-            data.link(link, target).map_err(failed(link))?;
+            let (root, below) = roots.holding(link);
+            root.link(&below, target).map_err(failed(link))?;
         }
         if manifest.mode != 0 {
             let mode = fs::Permissions::from_mode(manifest.mode & PERMISSIONS | 0o700);
