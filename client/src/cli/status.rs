@@ -35,7 +35,7 @@ select 'warning', i.queue_name, 'paused', 'the ticker is paused', null, 'pgq que
 union all
 select 'warning', c.queue_name, 'consumer_lag',
        'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag)::text || ' behind', now() - c.last_seen,
-       'start it, or pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name
+       'start it; pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name || ' would give up what it has not read'
   from pgq.get_consumer_info() c where c.lag > $1::interval and c.consumer_name <> 'dead_letters'
  order by 1, 2, 3";
 

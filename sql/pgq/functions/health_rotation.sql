@@ -12,12 +12,21 @@ returns setof record as $$
         select q.*, q.queue_switch_time + q.queue_rotation_period as due
           from pgq.queue q
          where q.queue_ntables > 1
-           and now() - q.queue_switch_time > q.queue_rotation_period + least(q.queue_rotation_period, interval '5 minutes')
+           and now() - greatest(q.queue_switch_time + q.queue_rotation_period, pg_postmaster_start_time())
+               > least(q.queue_rotation_period, interval '5 minutes')
            and not pg_is_in_recovery()
     ), holding as materialized (
-        -- Consumers whose tick does not see the last switch; newest tick included, they are not to blame.
+        -- Consumers whose tick does not see the last switch. Those that stand at the newest tick are not to blame: either a
+        -- transaction keeps that tick from seeing the switch, or there is no younger one, which other findings tell.
         select l.queue_id, c.co_name, t.tick_time, txid_snapshot_xmin(t.tick_snapshot) as xmin,
-               t.tick_time > l.queue_switch_time as is_past_switch
+               t.tick_time > l.queue_switch_time as is_past_switch,
+               exists (
+                   select 1
+                     from pgq.tick n
+                    where n.tick_queue = s.sub_queue
+                      and n.tick_id > s.sub_last_tick) as is_behind,
+               -- Its purpose is to keep letters.
+               c.co_name = 'dead_letters' as is_keeper
           from late l
           join pgq.subscription s on s.sub_queue = l.queue_id
           join pgq.consumer c on c.co_id = s.sub_consumer
@@ -27,14 +36,14 @@ returns setof record as $$
         select a.backend_xid::text as xid,
                format('process %s (transaction %s, open for %s, %s)', a.pid, a.backend_xid,
                       date_trunc('second', now() - a.xact_start), a.state) as holder,
-               format('End it, if need be with select pg_terminate_backend(%s).', a.pid) as remedy
+               format('Have it end. As a last resort select pg_terminate_backend(%s), which rolls its work back.', a.pid) as remedy
           from pg_stat_activity a
          where a.backend_xid is not null
         union all
         select p.transaction::text,
                format('prepared transaction %L of database "%s" (transaction %s, prepared %s ago)', p.gid, p.database,
                       p.transaction, date_trunc('second', now() - p.prepared)),
-               format('Commit prepared or rollback prepared %L.', p.gid)
+               format('Ask who prepared it how it is to end: commit prepared %L, or rollback prepared, which loses its work.', p.gid)
           from pg_prepared_xacts p
     ), locked as materialized (
         select l.queue_id, string_agg(distinct k.pid::text, ', ') as pids
@@ -49,10 +58,13 @@ returns setof record as $$
            format('consumer "%s" still needs the previous event table; its position is of %s', h.co_name,
                   date_trunc('second', h.tick_time)),
            l.due,
-           format('Start it, or remove it: select pgq.unregister_consumer(%L, %L).', l.queue_name, h.co_name)
+           format('Start it. Only if nobody wants its events any more: pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
+                  l.queue_name, h.co_name)
       from late l
       join holding h using (queue_id)
-     where not h.is_past_switch
+     where h.is_behind
+       and not h.is_past_switch
+       and not h.is_keeper
     union all
     select distinct l.queue_name, 'warning', 'rotation_held_by_transaction',
            coalesce(t.holder, format('transaction %s', h.xmin))
@@ -63,6 +75,7 @@ returns setof record as $$
       join holding h using (queue_id)
       left join transaction t on t.xid = (h.xmin & 4294967295)::text
      where h.is_past_switch
+       and not h.is_keeper
     union all
     select l.queue_name, 'warning', 'rotation_held_by_lock',
            format('the event table that comes next is locked by process %s', k.pids),

@@ -26,7 +26,7 @@ returns setof record as $$
                        ('pgq.subscription_sub_id_seq')) s (name)
     )
     select e.queue_name, 'critical', 'table_missing', format('event table %s does not exist', e.name), null::timestamptz,
-           'Create it as pgq.create_queue() does, or drop the queue.'
+           'Create it anew as pgq.create_queue() does; the events in it are lost unless a backup has them.'
       from event_table e
      where e.oid is null
     union all

@@ -3,7 +3,8 @@ returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.metrics(0)
 --      Numbers about the queues of this database and its worker, named as Prometheus wants it. docs/monitoring.md
---      lists them. Cheap: one pass over queues and subscriptions; event tables are not read.
+--      lists them. Cheap: one pass over queues and subscriptions; event tables are not read, but for those of
+--      dead-letter queues, by index.
 -- Returns: name of the metric, its labels, its value
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, sequences
 -- ----------------------------------------------------------------------
@@ -35,6 +36,7 @@ returns setof record as $$
           join pgq.subscription s on s.sub_queue = q.queue_id
           join pgq.consumer c on c.co_id = s.sub_consumer
           left join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick
+         where c.co_name <> 'dead_letters' -- it keeps letters, and lags as long as there are any
     ), retry as materialized (
         select q.labels, count(*)::float8 as events, coalesce(extract(epoch from now() - min(r.ev_retry_after)), 0)::float8 as age
           from pgq.retry_queue r
@@ -76,6 +78,13 @@ returns setof record as $$
            lateral (values
                ('pgq_retry_events', r.events),
                ('pgq_retry_overdue_seconds', greatest(r.age, 0))) v (name, value)
+    union all
+    select v.name, jsonb_build_object('queue', d.queue_name), v.value
+      from pgq._dead_letters(10000) d,
+           lateral (values
+               ('pgq_dead_letters', d.letters::float8),
+               ('pgq_dead_letters_oldest_seconds', extract(epoch from now() - d.oldest)::float8)) v (name, value)
+     where v.value is not null
     union all
     select 'pgq_queue_waiting_consumers', q.labels, w.waiters
       from state s,

@@ -4,7 +4,8 @@ returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.queue_health(0)
 --      What is wrong with the queues of this database, or will be: one row per queue and finding; no row means that
---      all is well. docs/monitoring.md lists the codes.
+--      all is well. docs/monitoring.md lists the codes. What time alone makes wrong is not held against the time in
+--      which the server did not run. No remedy begins with giving up events.
 -- Returns:
 --      queue_name - the queue; NULL for what concerns all
 --      severity   - critical: events do not flow or the disk fills; warning: it will come to that; info
@@ -12,7 +13,8 @@ returns setof record as $$
 --      finding    - what it is, for people
 --      since      - since when, if known
 --      remedy     - what to do
--- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are not read
+-- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are not read,
+--      but for those of dead-letter queues
 -- ----------------------------------------------------------------------
     select * from pgq._health_worker()
     union all
@@ -21,6 +23,8 @@ returns setof record as $$
     select * from pgq._health_rotation()
     union all
     select * from pgq._health_consumers()
+    union all
+    select * from pgq._health_dead_letters()
     union all
     select * from pgq._health_storage()
      order by 1 nulls first, 2, 3, 4
@@ -68,6 +72,12 @@ returns setof record as $$
       left join slot on true
      where not pg_is_in_recovery()
        and slot.pid is null
+       -- A server that has just been started: the launcher is on its way.
+       and not coalesce(
+               slot.oid is null
+               and s ->> 'launcher_pid' is not null
+               and now() - pg_postmaster_start_time() < current_setting('pgq.discovery_period', true)::interval + interval '5 seconds',
+               false)
        and not exists (
                select 1
                  from pg_stat_activity a
@@ -106,7 +116,9 @@ returns setof record as $$
     with queue as materialized (
         select q.*, l.tick_time, l.tick_event_seq,
                now() - l.tick_time as lag,
-               pgq._sequence_value(q.queue_id, q.queue_event_seq) as event_seq
+               now() - greatest(l.tick_time, pg_postmaster_start_time()) as silence,
+               -- NULL: no event yet, which the ticker takes for 1
+               coalesce(pgq._sequence_value(q.queue_id, q.queue_event_seq), 1) as event_seq
           from pgq.queue q
           left join lateral (
                    select t.tick_time, t.tick_event_seq
@@ -135,7 +147,8 @@ returns setof record as $$
       from queue q
      where q.queue_external_ticker
        and not q.queue_ticker_paused
-       and q.lag > 2 * q.queue_ticker_idle_period + interval '1 minute'
+       and not pg_is_in_recovery()
+       and q.silence > 2 * q.queue_ticker_idle_period + interval '1 minute'
     union all
     select q.queue_name, 'critical', 'not_ticking',
            case
@@ -153,9 +166,9 @@ returns setof record as $$
        and not q.queue_external_ticker
        and not q.queue_ticker_paused
        and coalesce(
-               q.lag > q.queue_ticker_max_lag + interval '15 seconds'
-               and (q.event_seq > q.tick_event_seq
-                    or q.lag > q.queue_ticker_idle_period + q.queue_ticker_max_lag + interval '15 seconds'),
+               q.silence > q.queue_ticker_max_lag + interval '15 seconds'
+               and (q.event_seq > coalesce(q.tick_event_seq, 0)
+                    or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag + interval '15 seconds'),
                true)
 $$ language sql security definer set search_path = pg_catalog, pg_temp;
 
@@ -200,7 +213,8 @@ returns setof record as $$
     )
     select p.queue_name, 'critical', 'position_lost',
            format('the tick at which consumer "%s" stands is gone', p.co_name), null::timestamptz,
-           'Register the consumer anew with pgq.register_consumer_at(), which skips events.'
+           format('Its next events are gone with the tick. Find out how; then choose the tick where it goes on:'
+                  ' select pgq.register_consumer_at(%L, %L, tick).', p.queue_name, p.co_name)
       from position p
      where p.tick_time is null
     union all
@@ -212,9 +226,16 @@ returns setof record as $$
                            date_trunc('second', now() - p.behind_since), p.sub_batch, date_trunc('second', p.sub_active))
            end,
            p.behind_since,
-           format('Start it, or remove it: select pgq.unregister_consumer(%L, %L).', p.queue_name, p.co_name)
+           case
+               when p.sub_batch is null then 'Start it.'
+               else 'See what it does with the batch, and start it if it does not run.'
+           end || format(' Only if nobody wants its events any more: pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
+                         p.queue_name, p.co_name)
       from position p, limits
      where now() - p.behind_since >= limits.lag
+       -- After a start of the server consumers get a moment to come back.
+       and now() - pg_postmaster_start_time() >= least(limits.lag, interval '1 minute')
+       and p.co_name <> 'dead_letters'
     union all
     select d.queue_name, 'warning', 'retry_backlog',
            case
@@ -229,7 +250,7 @@ returns setof record as $$
            end
       from due d, limits
      where not pg_is_in_recovery()
-       and (d.events > limits.retries or d.queue_disable_insert or d.oldest < now() - interval '5 minutes')
+       and (d.events > limits.retries or d.queue_disable_insert or greatest(d.oldest, pg_postmaster_start_time()) < now() - interval '5 minutes')
 $$ language sql security definer set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._health_consumers() is 'findings about consumers and retries';

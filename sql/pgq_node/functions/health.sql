@@ -75,7 +75,8 @@ as $$
             (n.node_type <> 'leaf' and q.queue_id is null,
              'queue missing',
              format('a %s has a queue, and there is no queue "%s"', n.node_type, n.queue_name),
-             'Drop the node with pgq_node.drop_node() and create it again.'),
+             'If it was dropped by mistake, restore it from a backup. Else the node has nothing left to keep: pgq_node.drop_node(), and'
+             ' create it again from its provider.'),
             (n.node_type = 'root' and (q.queue_disable_insert or q.queue_external_ticker),
              'half demoted',
              'the queue takes no events or ticks, but the node is still the root',
@@ -84,7 +85,8 @@ as $$
             (n.node_type = 'branch' and not (q.queue_disable_insert and q.queue_external_ticker),
              'branch is writable',
              'the queue of a branch takes events or ticks of its own, which its subscribers get and the rest of the set does not',
-             'Set queue_disable_insert and queue_external_ticker in pgq.queue; recreate the node if events came in.'),
+             'Set queue_disable_insert and queue_external_ticker in pgq.queue. If events came in meanwhile, save them before you'
+             ' create the node again: nobody else has them.'),
             (n.node_type <> 'root' and l.dead,
              'provider is dead',
              format('the node reads from "%s", which is tagged dead', s.provider_node),
@@ -93,7 +95,7 @@ as $$
                  and not exists (select 1 from pgq_node.node_info c where c.queue_name = n.combined_queue),
              'combined queue missing',
              format('events are to be merged into queue "%s", which is no node here', n.combined_queue),
-             'Create that node, or drop this one.'),
+             'Create that node: what this one reads has no place to go until then.'),
             (n.node_type = 'branch' and s.last_tick_id > top.tick_id,
              'tick missing',
              format('the worker has applied tick %s, and the queue ends with tick %s', s.last_tick_id, top.tick_id),
@@ -229,8 +231,8 @@ as $$
                       when r.co_name is not null
                       then format('; here "%s" needs them from tick %s on', r.co_name, r.sub_last_tick)
                   end),
-           'See that this consumer runs, or unregister it. ".NODE.watermark" stands for node NODE and those below: look at its'
-           ' node_health(), or pgq_node.unregister_subscriber() it.'
+           'See that this consumer runs. ".NODE.watermark" stands for node NODE and those below: look at its node_health(). Only'
+           ' what is gone for good may be unregistered: it loses all that it has not read.'
       from nodes n
       left join readers r on r.queue_name = n.queue_name and r.place = 1
      where n.watermark_time < current_timestamp - 3 * n.max_lag

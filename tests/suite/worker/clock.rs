@@ -88,7 +88,7 @@ fn ticks_and_waits_go_on_when_the_clock_is_set() {
 }
 
 /// Compile the clock into the cluster's directory.
-fn library(directory: &Path) -> PathBuf {
+pub(super) fn library(directory: &Path) -> PathBuf {
     let library = directory.join("clock.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/worker/clock.c");
     let mut compiler = Command::new("cc");

@@ -4,6 +4,7 @@ mod clock;
 mod control;
 mod databases;
 mod health;
+mod health_quiet;
 mod life;
 mod soak;
 mod standby;
