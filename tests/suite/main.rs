@@ -43,6 +43,7 @@ mod packaging;
 mod pgq_consumers;
 mod pgq_dump_restore;
 mod pgq_errors;
+mod pgq_hints;
 mod pgq_peer;
 mod pgq_roles;
 mod pgq_signatures;

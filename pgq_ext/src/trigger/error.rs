@@ -42,7 +42,7 @@ pub(crate) enum TriggerError {
     #[error("Custom expressions do not make sense for truncater trigger")]
     TruncateExpression,
     #[error("Update/Delete on table without pkey")]
-    NoKey,
+    NoKey { table: String },
     #[error("Table '{table}' to queue '{queue}': change not allowed ({operation})")]
     Denied { table: String, queue: String, operation: &'static str },
     #[error(transparent)]
@@ -92,7 +92,7 @@ impl TriggerError {
             | Self::ExpressionRows(_)
             | Self::ConditionType(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::ConditionNull => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::NoKey | Self::Denied { .. } | Self::KeyChanged(_) | Self::NullKey => {
+            Self::NoKey { .. } | Self::Denied { .. } | Self::KeyChanged(_) | Self::NullKey => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
             Self::TooLarge { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -102,7 +102,19 @@ impl TriggerError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoKey => "Give the table a primary key, or name key columns with pkey=.",
+            Self::NoKey { table } => {
+                return Some(format!(
+                    "Give table {table} a primary key, name its key columns in the trigger with pkey=, or capture inserts only."
+                ));
+            }
+            Self::NullKey => "A key column of the row is NULL: choose others with pkey=.",
+            Self::NoQueue => "Name the queue: execute function pgq.logutriga('queue').",
+            Self::TruncatePerRow => "create trigger … for each statement …",
+            Self::ChangePerStatement => "create trigger … for each row …",
+            Self::SkipAfter => "Make it a BEFORE trigger, or leave out SKIP.",
+            Self::UnknownMagic(_) => {
+                "Columns _pgq_ev_type, _pgq_ev_data and _pgq_ev_extra1 to _pgq_ev_extra4 set fields of the event."
+            }
             Self::KeyChanged(_) => {
                 "A consumer finds a row by its key. Delete the row and insert it with the new key."
             }

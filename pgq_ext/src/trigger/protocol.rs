@@ -72,7 +72,7 @@ fn check_options(
         Operation::Truncate if options.key.is_some() => return Err(TriggerError::TruncateKey),
         Operation::Truncate if options.backup => return Err(TriggerError::TruncateBackup),
         Operation::Update | Operation::Delete if !capture.has_key => {
-            return Err(TriggerError::NoKey);
+            return Err(TriggerError::NoKey { table: capture.table_name() });
         }
         _ => {}
     }

@@ -37,12 +37,16 @@ declare
 begin
     select * into v_sub from pgq.subscription s where s.sub_batch = x_batch_id;
     if not found then
-        raise exception 'batch not found' using errcode = '42704';
+        raise exception 'batch not found'
+            using errcode = '42704',
+                  hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', x_batch_id);
     end if;
 
     v_sql := pgq._window_sql(v_sub.sub_queue, v_sub.sub_id, v_sub.sub_last_tick, v_sub.sub_next_tick, null);
     if coalesce(v_sql, '') = '' then
-        raise exception 'could not construct sql for batch %', x_batch_id using errcode = 'XX001';
+        raise exception 'could not construct sql for batch %', x_batch_id
+            using errcode = 'XX001',
+                  hint = 'The ticks at its ends are gone: see pgq.queue_health().';
     end if;
     return v_sql || ' order by 1';
 end;

@@ -47,7 +47,9 @@ begin
     select * into v_sub from pgq.subscription s where s.sub_batch = x_batch_id;
     return query select t from pgq._window_tables(v_sub.sub_queue, v_sub.sub_last_tick, v_sub.sub_next_tick) t;
     if not found then
-        raise exception 'Cannot find data for batch %', x_batch_id using errcode = '42704';
+        raise exception 'Cannot find data for batch %', x_batch_id
+            using errcode = '42704',
+                  hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', x_batch_id);
     end if;
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;

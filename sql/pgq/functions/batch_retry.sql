@@ -16,7 +16,9 @@ declare
 begin
     select * into v_sub from pgq.subscription s where s.sub_batch = i_batch_id;
     if not found then
-        raise exception 'batch_retry: batch % not found', i_batch_id using errcode = '42704';
+        raise exception 'batch_retry: batch % not found', i_batch_id
+            using errcode = '42704',
+                  hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', i_batch_id);
     end if;
 
     execute 'insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_txid, ev_owner, ev_retry,'

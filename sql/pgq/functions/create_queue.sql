@@ -4,7 +4,7 @@ returns integer as $$
 -- Function: pgq.create_queue(1)
 --      Create a queue: its row, sequences, event tables, and first tick. Two sessions may create the same queue at
 --      the same time: one of them does, the other waits for it.
--- Parameters: i_queue_name - any text
+-- Parameters: i_queue_name - any text, as in PgQ 3.5 also the empty one
 -- Returns: 1 created, 0 was there already
 -- Errors: 22004 NULL name
 -- Locks: the new row; see pgq.ticker(1)
@@ -17,7 +17,7 @@ declare
     v_child    text;
 begin
     if i_queue_name is null then
-        raise exception 'Invalid NULL value' using errcode = '22004';
+        raise exception 'Invalid NULL value' using errcode = '22004', hint = 'A queue needs a name.';
     end if;
 
     perform 1 from pgq.queue q where q.queue_name = i_queue_name;

@@ -26,7 +26,9 @@ begin
     end if;
     select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for no key update;
     if not found then
-        raise exception 'No such event queue' using errcode = '42704';
+        raise exception 'No such event queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
     if x_force then
@@ -36,9 +38,17 @@ begin
             perform pgq.unregister_consumer(x_queue_name, v_consumer);
         end loop;
     else
-        perform 1 from pgq.subscription s where s.sub_queue = v_queue.queue_id;
-        if found then
-            raise exception 'cannot drop queue, consumers still attached' using errcode = '55000';
+        select string_agg(format('"%s"', c.co_name), ', ' order by c.co_name)
+          into v_consumer
+          from pgq.subscription s
+          join pgq.consumer c on c.co_id = s.sub_consumer
+         where s.sub_queue = v_queue.queue_id;
+        if v_consumer is not null then
+            raise exception 'cannot drop queue, consumers still attached'
+                using errcode = '55000',
+                      detail = format('Consumers of queue "%s": %s.', x_queue_name, v_consumer),
+                      hint = format('Unregister them with pgq.unregister_consumer(), or have pgq.drop_queue(%L, true) do so.'
+                                    ' What they have not read is lost.', x_queue_name);
         end if;
     end if;
 

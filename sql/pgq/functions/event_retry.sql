@@ -21,7 +21,9 @@ declare
 begin
     select * into v_sub from pgq.subscription s where s.sub_batch = x_batch_id;
     if not found then
-        raise exception 'batch not found' using errcode = '42704';
+        raise exception 'batch not found'
+            using errcode = '42704',
+                  hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', x_batch_id);
     end if;
 
     select max(t.tick_id) filter (where t.tick_event_seq < x_event_id and t.tick_id < v_sub.sub_next_tick),
@@ -44,7 +46,9 @@ begin
         get diagnostics v_count = row_count;
     end if;
     if v_count = 0 then
-        raise exception 'event not found' using errcode = '42704';
+        raise exception 'event not found'
+            using errcode = '42704',
+                  hint = format('Event %s is not in batch %s, or not for its consumer.', x_event_id, x_batch_id);
     end if;
 
     insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_txid, ev_owner, ev_retry,

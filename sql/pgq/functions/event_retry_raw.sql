@@ -24,7 +24,13 @@ begin
      where q.queue_name = x_queue
        and c.co_name = x_consumer;
     if not found then
-        raise exception 'consumer not registered' using errcode = '42704';
+        raise exception 'consumer not registered'
+            using errcode = '42704',
+                  hint = case
+                      when exists (select 1 from pgq.queue q where q.queue_name = x_queue)
+                          then format('Consumer "%s" is not subscribed to queue "%s": pgq.register_consumer().', x_consumer, x_queue)
+                      else pgq._no_queue_hint(x_queue)
+                  end;
     end if;
 
     if v_id is null then

@@ -23,7 +23,8 @@ begin
            sub_batch = null
      where sub_batch = x_batch_id;
     if not found then
-        raise warning 'finish_batch: batch % not found', x_batch_id;
+        raise warning 'finish_batch: batch % not found', x_batch_id
+            using hint = 'It is finished already, or was given to somebody else.';
         return 0;
     end if;
     return 1;

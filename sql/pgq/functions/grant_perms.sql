@@ -47,7 +47,9 @@ declare
 begin
     select * into v_queue from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
-        raise exception 'Queue not found' using errcode = '42704';
+        raise exception 'Queue not found'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
     execute format('grant select on sequence %s to public', pgq._own_sequence(v_queue.queue_id, v_queue.queue_tick_seq));

@@ -25,6 +25,18 @@ language c security definer;
 
 comment on function pgq.insert_event(text, text, text) is 'insert an event; returns its id';
 
+create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data jsonb)
+returns bigint as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.insert_event(3)
+--      Insert an event whose data is jsonb, as text. See pgq.insert_event(7).
+-- ----------------------------------------------------------------------
+    -- No settings of its own, so that it is expanded into its query. A literal of no type is text.
+    select pgq.insert_event($1, $2, $3::pg_catalog.text);
+$$ language sql;
+
+comment on function pgq.insert_event(text, text, jsonb) is 'insert an event with jsonb as its data; returns its id';
+
 create or replace function pgq.insert_event_raw(
     queue_name text, ev_id bigint, ev_time timestamptz, ev_owner integer, ev_retry integer,
     ev_type text, ev_data text, ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text)

@@ -51,7 +51,8 @@ begin
             v_total := v_total + v_moved;
         exception
             when others then
-                raise warning 'maint_retry_events: queue "%": %', v_queue.queue_name, sqlerrm;
+                raise warning 'maint_retry_events: queue "%": %', v_queue.queue_name, sqlerrm
+                    using hint = 'Its events wait, those of other queues do not. See pgq.queue_health().';
         end;
     end loop;
 

@@ -52,7 +52,9 @@ begin
          where t.tick_queue = v_queue_id
            and t.tick_id = v_lowest;
         if not found then
-            raise exception 'queue % maint failure: tick % not found', i_queue_name, v_lowest using errcode = 'XX001';
+            raise exception 'queue % maint failure: tick % not found', i_queue_name, v_lowest
+                using errcode = 'XX001',
+                      hint = 'A consumer stands there: see pgq.queue_health() for which.';
         end if;
         if v_xmin <= v_queue.queue_switch_step2 then
             return 0;
@@ -117,7 +119,8 @@ begin
     if txid_current_if_assigned() is not null
        and current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
         raise exception 'pgq.maint_rotate_tables_step2 must be called in a transaction of its own'
-            using errcode = '25001';
+            using errcode = '25001',
+                  hint = 'Call it alone, in a transaction that begins after the one of pgq.maint_rotate_tables_step1() has committed.';
     end if;
 
     -- This transaction's id may be older than the locks; the end of a new snapshot is not.

@@ -59,7 +59,12 @@ begin
        for update;
     if not found then
         raise exception 'Not subscriber to queue: %/%', coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL')
-            using errcode = '42704';
+            using errcode = '42704',
+                  hint = case
+                      when exists (select 1 from pgq.queue q where q.queue_name = i_queue_name)
+                          then format('Register the consumer: select pgq.register_consumer(%L, %L).', i_queue_name, i_consumer_name)
+                      else pgq._no_queue_hint(i_queue_name)
+                  end;
     end if;
 
     -- A statement of its own: it sees the ticks that go with the row just locked.
@@ -70,7 +75,10 @@ begin
        and t.tick_id = v_sub.sub_last_tick;
     if not found then
         raise exception 'PgQ corruption: Consumer % on queue % does not see tick <NULL>', i_consumer_name, i_queue_name
-            using errcode = 'XX001';
+            using errcode = 'XX001',
+                  detail = format('It stands at tick %s of queue "%s", which is gone.', v_sub.sub_last_tick, i_queue_name),
+                  hint = 'Choose the tick where it goes on: pgq.register_consumer_at(). If the database was restored from a dump,'
+                         ' call pgq.rebase().';
     end if;
 
     if v_sub.sub_batch is not null then

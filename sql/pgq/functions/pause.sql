@@ -43,7 +43,9 @@ declare
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_queue_name;
     if not found then
-        raise exception 'No such event queue' using errcode = '42704';
+        raise exception 'No such event queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(i_queue_name);
     end if;
     -- When this commits, no ticker is in the middle of a tick that it decided before.
     perform pgq._lock('ticks', v_queue_id);

@@ -20,7 +20,9 @@ declare
     v_count    integer := 0;
 begin
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-        raise exception 'pgq.rebase must be called in a READ COMMITTED transaction' using errcode = '25001';
+        raise exception 'pgq.rebase must be called in a READ COMMITTED transaction'
+            using errcode = '25001',
+                  hint = 'begin isolation level read committed; select pgq.rebase(); commit;';
     end if;
 
     for v_queue_id in

@@ -19,12 +19,16 @@ declare
 begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
-        raise exception 'Event queue not created yet' using errcode = '42704';
+        raise exception 'Event queue not created yet'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(x_queue_name);
     end if;
     perform pgq._lock_shared('rotation', v_queue_id);
     perform 1 from pgq.queue q where q.queue_id = v_queue_id;
     if not found then -- dropped while this call waited
-        raise exception 'Event queue not created yet' using errcode = '42704';
+        raise exception 'Event queue not created yet'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
     -- Whoever has the row of the consumer decides on its subscriptions. Not "for update": foreign keys look at it when a
@@ -40,7 +44,12 @@ begin
     if x_tick_pos is not null then
         perform 1 from pgq.tick t where t.tick_queue = v_queue_id and t.tick_id = x_tick_pos;
         if not found then
-            raise exception 'cannot reposition, tick not found: %', x_tick_pos using errcode = '42704';
+            raise exception 'cannot reposition, tick not found: %', x_tick_pos
+                using errcode = '42704',
+                      hint = (select format('Queue "%s" has ', x_queue_name)
+                                     || coalesce('ticks ' || min(t.tick_id) || ' to ' || max(t.tick_id), 'no ticks') || '.'
+                                from pgq.tick t
+                               where t.tick_queue = v_queue_id);
         end if;
     end if;
 
@@ -71,7 +80,9 @@ begin
          order by t.tick_id desc
          limit 1;
         if not found then
-            raise exception 'No ticks for this queue.  Please run ticker on database.' using errcode = '55000';
+            raise exception 'No ticks for this queue.  Please run ticker on database.'
+                using errcode = '55000',
+                      hint = format('Queue "%s" has none: call pgq.ticker(%L), or have the worker or pgqd run.', x_queue_name, x_queue_name);
         end if;
     end if;
 

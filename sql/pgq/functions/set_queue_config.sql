@@ -20,12 +20,14 @@ declare
     v_valid    boolean;
 begin
     if x_queue_name is null or x_param_name is null then
-        raise exception 'Invalid NULL value' using errcode = '22004';
+        raise exception 'Invalid NULL value' using errcode = '22004', hint = 'Name a queue and a parameter.';
     end if;
 
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
-        raise exception 'No such event queue' using errcode = '42704';
+        raise exception 'No such event queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
     v_type := case
@@ -35,10 +37,15 @@ begin
     end;
     if v_type is null then
         -- The stray "s" is PgQ's.
-        raise exception 'cannot change parameter "%s"', x_param_name using errcode = '22023';
+        raise exception 'cannot change parameter "%s"', x_param_name
+            using errcode = '22023',
+                  hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused, rotation_period,'
+                         ' external_ticker and batch_max_count.';
     end if;
     if x_param_value is null then
-        raise exception 'query string argument of EXECUTE is null' using errcode = '22004';
+        raise exception 'query string argument of EXECUTE is null'
+            using errcode = '22004',
+                  hint = format('Parameter "%s" needs a value.', x_param_name);
     end if;
 
     v_valid := case v_type

@@ -32,7 +32,13 @@ begin
        and q.queue_external_ticker
        and not q.queue_ticker_paused;
     if not found then
-        raise exception 'queue not found or ticker disabled: %', i_queue_name using errcode = '55000';
+        raise exception 'queue not found or ticker disabled: %', i_queue_name
+            using errcode = '55000',
+                  hint = case
+                      when v_queue_id is null then pgq._no_queue_hint(i_queue_name)
+                      else format('Queue "%s" takes such ticks when external_ticker is set and it is not paused: pgq.set_queue_config().',
+                                  i_queue_name)
+                  end;
     end if;
 
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
@@ -66,13 +72,19 @@ begin
       from pgq.queue q
      where q.queue_name = i_queue_name;
     if not found then
-        raise exception 'no such queue' using errcode = '42704';
+        raise exception 'no such queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(i_queue_name);
     end if;
     if v_queue.queue_external_ticker then
-        raise exception 'This queue has external tick source.' using errcode = '55000';
+        raise exception 'This queue has external tick source.'
+            using errcode = '55000',
+                  hint = format('Queue "%s" gets its ticks from who fills it: see external_ticker in pgq.set_queue_config().', i_queue_name);
     end if;
     if v_queue.queue_ticker_paused then
-        raise exception 'Ticker has been paused for this queue' using errcode = '55000';
+        raise exception 'Ticker has been paused for this queue'
+            using errcode = '55000',
+                  hint = format('Go on with pgq.resume_queue(%L).', i_queue_name);
     end if;
 
     perform pgq._lock('ticks', v_queue.queue_id);
@@ -162,7 +174,9 @@ begin
       from pgq.queue q
      where q.queue_name = i_queue_name;
     if not found then
-        raise exception 'no such queue' using errcode = '42704';
+        raise exception 'no such queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(i_queue_name);
     end if;
     if v_queue.is_off then
         return null;

@@ -52,6 +52,7 @@ to pgq_reader, pg_monitor;
 -- producers
 grant execute on function
     pgq.insert_event(text, text, text),
+    pgq.insert_event(text, text, jsonb),
     pgq.insert_event(text, text, text, text, text, text, text),
     pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
     pgq.current_event_table(text),

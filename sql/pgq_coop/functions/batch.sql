@@ -215,7 +215,8 @@ begin
         return pgq.finish_batch(i_batch_id);
     end if;
 
-    raise warning 'coop_finish_batch: batch % not found', i_batch_id;
+    raise warning 'coop_finish_batch: batch % not found', i_batch_id
+        using hint = 'It is finished already, or another member has taken it over.';
     return 0;
 end;
 $$;

@@ -230,7 +230,8 @@ begin
      where n.queue_name = i_queue_name;
     if not found then
         raise exception 'queue does not exist: %', i_queue_name
-            using errcode = '42704';
+            using errcode = '42704',
+                  hint = 'It is no node of this database: see pgq_node.node_info, and pgq_node.create_node().';
     end if;
     return answer;
 end;
@@ -256,7 +257,8 @@ begin
      where n.queue_name = i_queue_name;
     if not found then
         raise exception 'queue does not exist: %', i_queue_name
-            using errcode = '42704';
+            using errcode = '42704',
+                  hint = 'It is no node of this database: see pgq_node.node_info, and pgq_node.create_node().';
     end if;
     return answer;
 end;

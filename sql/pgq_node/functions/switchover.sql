@@ -103,7 +103,8 @@ begin
         ret_note := 'Step 3: Demoted root to branch: ' || i_queue_name;
     else
         raise exception 'incorrect step number'
-            using errcode = '22023';
+            using errcode = '22023',
+                  hint = 'Steps are 1, 2 and 3.';
     end case;
     ret_code := 200;
 end;

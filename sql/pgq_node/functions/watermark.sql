@@ -46,7 +46,8 @@ begin
             select w.local_watermark into watermark from pgq_node._watermarks(i_queue_name) w;
             if watermark is null then
                 raise exception 'local_watermark=NULL from get_node_info()?'
-                    using errcode = 'XX001';
+                    using errcode = 'XX001',
+                          hint = format('The root of queue "%s" has neither ticks nor consumers: call pgq.ticker().', i_queue_name);
             end if;
         end if;
         perform pgq.register_consumer_at(i_queue_name, '.global_watermark', watermark);

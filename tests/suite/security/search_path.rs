@@ -33,7 +33,10 @@ const UNPINNED: [(&str, &str); 29] = [
         "the caller's condition means what it means to the caller; the rest is qualified",
     ),
     ("pgq.get_batch_events", "C; open_batch.sql, span.sql and window_sql.rs are qualified"),
-    ("pgq.insert_event", "C; the query in queue_cache.rs is qualified"),
+    (
+        "pgq.insert_event",
+        "C; the query in queue_cache.rs is qualified. With jsonb: expanded into its query, qualified",
+    ),
     ("pgq.insert_event_raw", "as insert_event"),
     ("pgq.insert_events", "as insert_event"),
     ("pgq.jsontriga", "C; expressions in its arguments are the caller's"),
