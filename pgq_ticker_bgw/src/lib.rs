@@ -21,6 +21,7 @@ mod wait;
 mod worker;
 
 pub use dirty::mark_dirty;
+pub use pg::guc::without_jit;
 
 /// Set up the library in this process. To be called from `_PG_init`.
 ///

@@ -37,6 +37,7 @@ mod delivery;
 mod encodings;
 mod ext;
 mod harness;
+mod jit;
 mod node;
 mod old_schema;
 mod packaging;

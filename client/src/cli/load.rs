@@ -94,6 +94,9 @@ pub(super) fn apply(
     applier: &mut Applier,
     replica_role: bool,
 ) -> Result<(), HandlerError> {
+    // For this transaction only: what a pooler gives to others next is as it was. A page's statements run shorter than JIT
+    // takes to compile one, which a large table is enough for.
+    batch.target().batch_execute("set local jit = off")?;
     if replica_role {
         batch.target().batch_execute(REPLICA_ROLE)?;
     }

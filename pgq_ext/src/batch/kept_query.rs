@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use pgq_ticker_bgw::without_jit;
 use pgrx::pg_sys::PgOid;
 use pgrx::spi::{OwnedPreparedStatement, Spi, SpiTupleTable};
 
@@ -25,19 +26,21 @@ impl KeptQuery {
         args: &[DatumWithOid<'_>],
         read: impl FnOnce(&SpiTupleTable<'_>) -> Result<R, pgrx::spi::Error>,
     ) -> Result<Option<R>, pgrx::spi::Error> {
-        Spi::connect(|client| {
-            // Taken out while it runs, so that an error leaves nothing borrowed; then it is prepared again.
-            let plan = match self.plan.take() {
-                Some(plan) => plan,
-                None => {
-                    let types: Vec<PgOid> = args.iter().map(|arg| arg.oid().into()).collect();
-                    client.prepare(self.sql, &types)?.keep()
-                }
-            };
-            let rows = client.select(&plan, Some(1), args)?.first();
-            let result = if rows.is_empty() { None } else { Some(read(&rows)?) };
-            self.plan.replace(Some(plan));
-            Ok(result)
+        without_jit(|| {
+            Spi::connect(|client| {
+                // Taken out while it runs, so that an error leaves nothing borrowed; then it is prepared again.
+                let plan = match self.plan.take() {
+                    Some(plan) => plan,
+                    None => {
+                        let types: Vec<PgOid> = args.iter().map(|arg| arg.oid().into()).collect();
+                        client.prepare(self.sql, &types)?.keep()
+                    }
+                };
+                let rows = client.select(&plan, Some(1), args)?.first();
+                let result = if rows.is_empty() { None } else { Some(read(&rows)?) };
+                self.plan.replace(Some(plan));
+                Ok(result)
+            })
         })
     }
 }

@@ -10,7 +10,8 @@
 
 use std::rc::Rc;
 
-use pgrx::spi::Spi;
+use pgq_ticker_bgw::without_jit;
+use pgrx::spi::{Spi, SpiClient};
 
 use super::limit;
 use super::queue_cache::{self, Queue};
@@ -186,7 +187,7 @@ fn store_through_executor(
         columns.join(", ")
     );
     let types = queue_cache::EVENT_COLUMNS.map(|(_, oid)| oid.into());
-    Spi::connect_mut(|client| {
+    let insert = |client: &mut SpiClient<'_>| {
         let statement = client.prepare_mut(sql.as_str(), &types)?;
         for row in rows {
             let mut arguments = Vec::with_capacity(row.len());
@@ -196,6 +197,7 @@ fn store_through_executor(
             client.update(&statement, None, &arguments)?;
         }
         Ok::<(), pgrx::spi::Error>(())
-    })?;
+    };
+    without_jit(|| Spi::connect_mut(insert))?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 
+use pgq_ticker_bgw::without_jit;
 use pgrx::pg_sys;
 
 use super::row::Row;
@@ -25,14 +26,16 @@ pub(crate) struct Answer<'c> {
     connection: PhantomData<&'c Connection>,
 }
 
-/// Run `f` connected to SPI.
+/// Run `f` connected to SPI, without JIT compilation.
 pub(crate) fn connected<R>(f: impl FnOnce(&Connection) -> R) -> R {
-    // SAFETY: inside a transaction; SPI connections nest. An error between ends the connection with the transaction.
-    unsafe { pg_sys::SPI_connect() };
-    let result = f(&Connection(()));
-    // SAFETY: ends the connection made above.
-    unsafe { pg_sys::SPI_finish() };
-    result
+    without_jit(|| {
+        // SAFETY: inside a transaction; SPI connections nest. An error between ends the connection with the transaction.
+        unsafe { pg_sys::SPI_connect() };
+        let result = f(&Connection(()));
+        // SAFETY: ends the connection made above.
+        unsafe { pg_sys::SPI_finish() };
+        result
+    })
 }
 
 impl Plan {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 
+use pgq_ticker_bgw::without_jit;
 use pgrx::{FromDatum, pg_sys};
 
 use super::text::Text;
@@ -52,10 +53,13 @@ impl NowQuery {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             pg_sys::SPI_connect();
         }
-        // SAFETY: connected; one argument without null flags; read-only, so under the snapshot pushed above.
-        let status = unsafe {
-            pg_sys::SPI_execute_plan(self.plan(), values.as_mut_ptr(), std::ptr::null(), true, 1)
-        };
+        let status = without_jit(|| {
+            let plan = self.plan();
+            // SAFETY: connected; one argument without null flags; read-only, so under the snapshot pushed above.
+            unsafe {
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null(), true, 1)
+            }
+        });
         // SAFETY: SPI's globals describe the query just run.
         let row = unsafe {
             let has_row =

@@ -1,5 +1,6 @@
 //! The result of a set-returning function, collected in a tuple store that spills to disk beyond `work_mem`.
 
+use pgq_ticker_bgw::without_jit;
 use pgrx::pg_sys;
 
 use super::call::Call;
@@ -46,7 +47,7 @@ impl RowStore {
         &mut self,
         sql: &str,
     ) -> Result<(), pgrx::spi::Error> {
-        pgrx::Spi::connect(|client| {
+        let rows = |client: &pgrx::spi::SpiClient<'_>| {
             for row in client.select(sql, None, &[])? {
                 let mut datums = [pg_sys::Datum::null(); N];
                 let mut nulls = [true; N];
@@ -67,7 +68,8 @@ impl RowStore {
                 };
             }
             Ok(())
-        })
+        };
+        without_jit(|| pgrx::Spi::connect(rows))
     }
 
     /// Put the rows into the order of their keys, where they did not come that way.

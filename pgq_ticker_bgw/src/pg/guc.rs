@@ -32,3 +32,33 @@ pub(crate) fn commits_are_asynchronous() -> bool {
     // SAFETY: a plain variable of this process.
     unsafe { pg_sys::synchronous_commit == 0 }
 }
+
+/// Run `body` with `jit` off. Our statements read a few rows by index: compiling one takes a hundred times as long as running it,
+/// and a cost that is estimated wrongly is enough for the server to do so.
+///
+/// An error in `body` leaves it to the end of the (sub)transaction to restore the setting.
+pub fn without_jit<R>(body: impl FnOnce() -> R) -> R {
+    // SAFETY: a plain variable of this process.
+    if !unsafe { pg_sys::jit_enabled } {
+        return body();
+    }
+    // SAFETY: a level of settings of our own, as the server makes it for a function with SET; C strings.
+    let level = unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"jit".as_ptr(),
+            c"off".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        level
+    };
+    let result = body();
+    // SAFETY: ends the level begun above; those that `body` began have ended.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}

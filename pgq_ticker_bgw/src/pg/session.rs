@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{IntoDatum, PgSqlErrorCode, PgTryBuilder};
 
+use super::guc::without_jit;
 use super::{discard, limit, ports, rights, text};
 
 /// Why a transaction was rolled back.
@@ -173,6 +174,10 @@ pub(crate) fn query_once(sql: &str, arguments: &[Value<'_>]) -> Vec<Row> {
 }
 
 fn connected<T>(body: impl FnOnce() -> T) -> T {
+    without_jit(|| connected_as_is(body))
+}
+
+fn connected_as_is<T>(body: impl FnOnce() -> T) -> T {
     // SAFETY: a transaction is open. An error leaves connection and snapshot to the rollback. The snapshot stands for the portal's
     // that a client's statement would have: functions may ask for one. Statements take their own.
     unsafe {

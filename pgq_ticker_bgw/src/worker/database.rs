@@ -7,6 +7,8 @@ use crate::settings;
 pub(super) fn prepare_session() -> String {
     // Names in functions that somebody hooked into the maintenance must not be found in a schema anybody can write to.
     guc::set(c"search_path", "pg_catalog, pg_temp");
+    // Short statements all of them: see `guc::without_jit`.
+    guc::set(c"jit", "off");
     guc::set(c"default_transaction_isolation", "read committed");
     guc::set(c"default_transaction_read_only", "off");
     guc::set(c"default_transaction_deferrable", "off");

@@ -50,6 +50,6 @@ begin
     end if;
     return v_sql || ' order by 1';
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.batch_event_sql(bigint) is 'query for the events of a batch';

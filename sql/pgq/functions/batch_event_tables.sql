@@ -52,6 +52,6 @@ begin
                   hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', x_batch_id);
     end if;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.batch_event_tables(bigint) is 'event tables in which the events of a batch can be';

@@ -31,6 +31,6 @@ begin
     get diagnostics v_count = row_count;
     return v_count;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.batch_retry(bigint, integer) is 'have all events of a batch come again after some seconds';

@@ -56,6 +56,6 @@ begin
 
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.create_queue(text) is 'create a queue: 1 created, 0 was there already';

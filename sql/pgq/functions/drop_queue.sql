@@ -76,7 +76,7 @@ begin
 
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.drop_queue(text, bool) is 'drop a queue; true: even if it has consumers';
 
@@ -92,6 +92,6 @@ returns integer as $$
 begin
     return pgq.drop_queue(x_queue_name, false);
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.drop_queue(text) is 'drop a queue that has no consumers';

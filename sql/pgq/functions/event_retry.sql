@@ -60,7 +60,7 @@ begin
     get diagnostics v_count = row_count;
     return v_count;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.event_retry(bigint, bigint, timestamptz) is 'have an event of a batch come again at a time';
 
@@ -73,6 +73,6 @@ returns integer as $$
 begin
     return pgq.event_retry(x_batch_id, x_event_id, current_timestamp + make_interval(secs => x_retry_seconds));
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.event_retry(bigint, bigint, integer) is 'have an event of a batch come again after some seconds';

@@ -46,7 +46,7 @@ begin
         next_tick_seq := null;
     end if;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.find_tick_helper(int4, int8, timestamptz, int8, int8, interval)
     is 'tick at which a batch of a wanted size ends';

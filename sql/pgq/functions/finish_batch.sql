@@ -29,6 +29,6 @@ begin
     end if;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.finish_batch(bigint) is 'close a batch: 1 closed, 0 no such batch';

@@ -30,6 +30,6 @@ begin
       join pgq.queue q on q.queue_id = t.tick_queue
      where q.queue_name = i_queue_name;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.force_tick(text) is 'have the next run of the ticker lay a tick; returns the newest tick now';

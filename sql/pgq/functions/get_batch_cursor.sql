@@ -37,7 +37,7 @@ begin
         return query execute pg_catalog.format('fetch %s from %I', i_quick_limit, i_cursor_name);
     end if;
 end;
-$$ language plpgsql;
+$$ language plpgsql set jit = off;
 
 comment on function pgq.get_batch_cursor(bigint, text, int4, text)
     is 'open a cursor over some of the events of a batch, return the first ones';
@@ -55,6 +55,6 @@ returns setof record as $$
 begin
     return query select * from pgq.get_batch_cursor(i_batch_id, i_cursor_name, i_quick_limit, null);
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_batch_cursor(bigint, text, int4) is 'open a cursor over the events of a batch, return the first ones';

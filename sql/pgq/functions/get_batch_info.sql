@@ -21,6 +21,6 @@ begin
       join pgq.tick n on n.tick_queue = s.sub_queue and n.tick_id = s.sub_next_tick
      where s.sub_batch = x_batch_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_batch_info(bigint) is 'whose batch it is and which ticks are at its ends';

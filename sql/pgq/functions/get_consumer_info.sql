@@ -35,7 +35,7 @@ begin
        and (i_consumer_name is null or c.co_name = i_consumer_name)
      order by 1, 2;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_consumer_info(text, text) is 'where one consumer of a queue stands';
 
@@ -51,7 +51,7 @@ returns setof record as $$
 begin
     return query select * from pgq.get_consumer_info(i_queue_name, null);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_consumer_info(text) is 'where the consumers of a queue stand';
 
@@ -66,6 +66,6 @@ returns setof record as $$
 begin
     return query select * from pgq.get_consumer_info(null, null);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_consumer_info() is 'where all consumers stand';

@@ -44,7 +44,7 @@ begin
      where i_queue_name is null or q.queue_name = i_queue_name
      order by 1;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_queue_info(text) is 'settings and state of a queue';
 
@@ -62,6 +62,6 @@ returns setof record as $$
 begin
     return query select * from pgq.get_queue_info(null);
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.get_queue_info() is 'settings and state of all queues';

@@ -27,7 +27,7 @@ begin
     end loop;
     return 1;
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq._grant_perms_from(text, text, text, text) is 'give one table the privileges of another';
 
@@ -68,6 +68,6 @@ begin
 
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.grant_perms(text) is 'set the privileges of a queue''s sequences and event tables';

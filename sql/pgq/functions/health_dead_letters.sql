@@ -43,7 +43,7 @@ begin
         end;
     end loop;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq._dead_letters(integer) is 'dead-letter queues, and how many letters each has';
 
@@ -64,6 +64,6 @@ returns setof record as $$
            format('See them with "pgq dead list %s"; "pgq dead replay" gives them to their consumer again.', d.queue_name)
       from pgq._dead_letters(10000) d
      where d.letters > 0
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq._health_dead_letters() is 'findings about dead letters';

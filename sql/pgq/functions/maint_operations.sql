@@ -18,7 +18,7 @@ begin
      where pgq._table_exists(split_part(w.name, '.', 1), split_part(w.name, '.', 2))
      order by w.place;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.maint_tables_to_vacuum() is 'tables that maintenance has to vacuum';
 
@@ -81,7 +81,7 @@ begin
         return next;
     end if;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.maint_operations() is 'what maintenance has to do now, in order';
 

@@ -58,6 +58,6 @@ begin
 
     return v_total;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.maint_retry_events() is 'move due events from the retry queue back; call again until 0';

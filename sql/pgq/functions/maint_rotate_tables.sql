@@ -85,7 +85,7 @@ begin
        and t.tick_id < (select max(n.tick_id) from pgq.tick n where n.tick_queue = v_queue_id);
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.maint_rotate_tables_step1(text) is 'switch a queue to its next event table, if it is time';
 
@@ -132,6 +132,6 @@ begin
        and queue_switch_step1 is distinct from txid_current_if_assigned();
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.maint_rotate_tables_step2() is 'second step of a switch of event tables, in its own transaction';

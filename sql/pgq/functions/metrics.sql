@@ -109,6 +109,6 @@ returns setof record as $$
       from state s,
            json_to_recordset(s.state -> 'problems') as p (task text)
      group by p.task
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.metrics() is 'numbers about queues and worker, in Prometheus naming';

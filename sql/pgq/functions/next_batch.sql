@@ -126,7 +126,7 @@ begin
      where sub_queue = v_sub.sub_queue
        and sub_consumer = v_sub.sub_consumer;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off
     -- through the primary key, also with a plan that was made when pgq.tick was small
     set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off;
 
@@ -150,7 +150,7 @@ begin
            cur_tick_event_seq, prev_tick_event_seq
       from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.next_batch_info(text, text) is 'open the next batch of a consumer, with the ticks at its ends';
 
@@ -164,6 +164,6 @@ returns int8 as $$
 begin
     return f.batch_id from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.next_batch(text, text) is 'open the next batch of a consumer; NULL: none yet';

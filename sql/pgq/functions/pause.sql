@@ -11,7 +11,7 @@ returns integer as $$
 begin
     return pgq._set_paused(i_queue_name, true);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.pause_queue(text) is 'lay no more ticks in a queue';
 
@@ -28,7 +28,7 @@ returns integer as $$
 begin
     return pgq._set_paused(i_queue_name, false);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.resume_queue(text) is 'lay ticks in a queue again';
 

@@ -28,7 +28,7 @@ returns setof record as $$
     union all
     select * from pgq._health_storage()
      order by 1 nulls first, 2, 3, 4
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.queue_health() is 'what is wrong with the queues of this database; no row: nothing';
 

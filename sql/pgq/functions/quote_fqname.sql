@@ -14,6 +14,6 @@ begin
                else 'public.' || quote_ident(i_name)
            end;
 end;
-$$ language plpgsql strict immutable set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict immutable set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.quote_fqname(text) is 'quote schema.name, split at the first dot';

@@ -46,7 +46,7 @@ begin
         (select max(e.ev_owner) from pgq.event_template e)));
     return v_count;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.rebase() is 'after a dump was restored: move transaction ids of another cluster into this one''s past';
 

@@ -90,7 +90,7 @@ begin
     values (pgq._next_id('subscription'), v_queue_id, v_consumer_id, v_last_tick);
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.register_consumer_at(text, text, bigint) is 'subscribe a consumer at a tick, or move it there';
 
@@ -108,6 +108,6 @@ returns integer as $$
 begin
     return pgq.register_consumer_at(x_queue_name, x_consumer_id, null);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.register_consumer(text, text) is 'subscribe a consumer: 1 subscribed, 0 was already';

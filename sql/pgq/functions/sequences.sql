@@ -32,7 +32,7 @@ begin
     end if;
     return v_value;
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.seq_setval(text, int8) is 'set a sequence forward, never back';
 

@@ -66,6 +66,6 @@ begin
       using x_param_value, v_queue_id;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.set_queue_config(text, text, text) is 'change a setting of a queue';

@@ -159,7 +159,8 @@ begin
     return pgq._add_tick(i_queue_id, v_queue.queue_tick_seq, i_now, i_event_seq);
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off; -- as for pgq._tick
+    -- as for pgq._tick; but sorting is what one of the queries is for
+    set enable_seqscan = off set enable_bitmapscan = off;
 
 comment on function pgq._lay_ticks(integer, bigint, txid_snapshot, bigint) is 'lay a tick, and those before it that batch_max_count needs';
 

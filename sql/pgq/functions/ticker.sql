@@ -48,7 +48,7 @@ begin
     perform pgq._move_sequence(v_queue.queue_id, v_queue.queue_event_seq, i_event_seq);
     return i_tick_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.ticker(text, bigint, timestamptz, bigint) is 'lay a tick that was decided elsewhere';
 
@@ -90,7 +90,7 @@ begin
     perform pgq._lock('ticks', v_queue.queue_id);
     return pgq._tick(v_queue.queue_id, false);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.ticker(text) is 'lay a tick in a queue if one is due';
 
@@ -151,7 +151,7 @@ begin
     end loop;
     return v_count;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.ticker() is 'lay ticks in all queues where one is due; returns their number';
 

@@ -23,6 +23,6 @@ begin
     end loop;
     return 1;
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp;
+$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.tune_storage(text) is 'set storage options of a queue''s event tables';

@@ -68,6 +68,6 @@ begin
        and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);
     return cardinality(v_group);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.unregister_consumer(text, text) is 'remove a consumer from a queue; returns subscriptions removed';

@@ -47,6 +47,6 @@ begin
 
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.upgrade_schema() is 'bring old tables up to date and create missing roles';

@@ -9,6 +9,6 @@ returns text as $$
     select e.extversion
       from pg_catalog.pg_extension e
      where e.extname = 'pgq';
-$$ language sql set search_path = pg_catalog, pg_temp;
+$$ language sql set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.version() is 'version of the installed extension';

@@ -100,6 +100,6 @@ returns setof record as $$
       from queue q
       join worker w on w.queue_name = q.queue_name or w.queue_name is null
      where w.code = 'tick_failed'
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq._why_no_batch(text, timestamptz) is 'why a consumer may wait in vain';

@@ -50,7 +50,7 @@ returns integer as $$
 -- Errors: 55000 pgq.max_workers is 0; 53400 the server has no process for it
 -- ----------------------------------------------------------------------
     select pgq._worker_control(true);
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.start_worker() is 'start the worker of this database';
 
@@ -63,7 +63,7 @@ returns integer as $$
 -- Errors: 55000 pgq.max_workers is 0
 -- ----------------------------------------------------------------------
     select pgq._worker_control(false);
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.stop_worker() is 'stop the worker of this database';
 
@@ -112,7 +112,7 @@ returns setof record as $$
      where a.backend_type = 'pgq worker'
        and a.pid not in (select w.pid from w where w.pid is not null)
      order by 1;
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
+$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
 
 comment on function pgq.worker_status() is 'state of the workers of all databases';
 

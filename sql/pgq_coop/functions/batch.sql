@@ -7,6 +7,7 @@ create or replace function pgq_coop.next_batch(
 returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch(3)
@@ -25,6 +26,7 @@ create or replace function pgq_coop.next_batch(
 returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch(4)
@@ -45,6 +47,7 @@ create or replace function pgq_coop.next_batch_custom(
 returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch_custom(6)
@@ -67,6 +70,7 @@ returns bigint
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch_custom(7)
@@ -186,6 +190,7 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.finish_batch(1)

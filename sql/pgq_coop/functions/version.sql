@@ -2,6 +2,7 @@ create or replace function pgq_coop.version()
 returns text
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.version(0)

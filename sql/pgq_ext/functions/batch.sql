@@ -8,6 +8,7 @@ returns boolean
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_batch_done(3)
@@ -35,6 +36,7 @@ create or replace function pgq_ext.is_batch_done(
 returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_batch_done(2)
@@ -52,6 +54,7 @@ returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_batch_done(3)
@@ -94,6 +97,7 @@ create or replace function pgq_ext.set_batch_done(
 returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_batch_done(2)

@@ -11,6 +11,7 @@ returns boolean
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_event_done(4)
@@ -42,6 +43,7 @@ create or replace function pgq_ext.is_event_done(
 returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.is_event_done(3)
@@ -61,6 +63,7 @@ returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_event_done(4)
@@ -121,6 +124,7 @@ create or replace function pgq_ext.set_event_done(
 returns boolean
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_event_done(3)

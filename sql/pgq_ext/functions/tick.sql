@@ -7,6 +7,7 @@ returns int8
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.get_last_tick(2)
@@ -29,6 +30,7 @@ create or replace function pgq_ext.get_last_tick(a_consumer text)
 returns int8
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.get_last_tick(1)
@@ -46,6 +48,7 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_last_tick(3)
@@ -83,6 +86,7 @@ create or replace function pgq_ext.set_last_tick(
 returns integer
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_last_tick(2)

@@ -2,6 +2,7 @@ create or replace function pgq_ext.version()
 returns text
 language sql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.version(0)

@@ -11,6 +11,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_consumer(4)
@@ -65,6 +66,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_consumer(2)
@@ -107,6 +109,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.change_consumer_provider(3)
@@ -161,6 +164,7 @@ returns setof record
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.get_consumer_info(1)
@@ -195,6 +199,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.get_consumer_state(2)

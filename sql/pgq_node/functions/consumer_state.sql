@@ -11,6 +11,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_uptodate(3)
@@ -56,6 +57,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_paused(3)
@@ -111,6 +113,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_completed(3)
@@ -174,6 +177,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_error(3)

@@ -15,6 +15,7 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.node_health(2)

@@ -14,6 +14,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.create_node(7)
@@ -116,6 +117,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.drop_node(2)
@@ -178,6 +180,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_node_attrs(2)
@@ -210,6 +213,7 @@ create or replace function pgq_node.is_root_node(i_queue_name text)
 returns bool
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.is_root_node(1)
@@ -242,6 +246,7 @@ create or replace function pgq_node.is_leaf_node(i_queue_name text)
 returns bool
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.is_leaf_node(1)

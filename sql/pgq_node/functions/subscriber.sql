@@ -13,6 +13,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_subscriber(4)
@@ -82,6 +83,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_subscriber(2)
@@ -127,6 +129,7 @@ returns setof record
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.get_subscriber_info(1)
@@ -157,6 +160,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_subscriber_watermark(3)

@@ -2,6 +2,7 @@ create or replace function pgq_node.upgrade_schema()
 returns int4
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.upgrade_schema(0)

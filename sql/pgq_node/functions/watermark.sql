@@ -9,6 +9,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_global_watermark(2)
@@ -96,6 +97,7 @@ returns record
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_partition_watermark(3)
@@ -150,6 +152,7 @@ create or replace function pgq_node.maint_watermark(i_queue_name text)
 returns int4
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.maint_watermark(1)

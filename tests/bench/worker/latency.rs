@@ -1,67 +1,116 @@
-//! From before the INSERT to the event in the hands of a consumer that sits in `wait_batch`.
+//! From before the INSERT to the event in the hands of a consumer that sits in `wait_batch`: on a quiet server, and beside what
+//! other people do to one.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use pgq_tests::Cluster;
 use postgres::Client;
 
-use crate::server;
+use crate::{cpu, number, server, worker};
 
 /// Events per second, seconds, producers.
-const LOADS: [(u32, u32, u32); 3] = [(20, 15, 1), (800, 10, 2), (5000, 8, 4)];
+type Load = (u32, u32, u32);
+const QUIET: [Load; 3] = [(20, 15, 1), (800, 10, 2), (5000, 8, 4)];
+/// Of the cases with company.
+const BESIDE: Load = (20, 15, 1);
+/// Transactions a second in another database.
+const BUSY: u32 = 200;
 
 pub(crate) fn run() {
     println!(
         "Latency, milliseconds, INSERT sent to event received; one event a transaction, synchronous_commit on"
     );
     let (cluster, mut client) = server();
-    let epoch = Instant::now();
-    for (rate, seconds, producers) in LOADS {
-        let queue = format!("rate_{rate}");
-        client.execute("select pgq.create_queue($1)", &[&queue]).unwrap();
-        client.execute("select pgq.register_consumer($1, 'c')", &[&queue]).unwrap();
-        let total = (rate * seconds) as usize;
-        let consumer = {
-            let (queue, mut client) = (queue.clone(), cluster.connect("postgres"));
-            thread::spawn(move || consume(&mut client, &queue, total, epoch))
-        };
-        thread::sleep(Duration::from_millis(300));
-        let start = Instant::now();
-        let threads: Vec<_> = (0..producers)
-            .map(|n| {
-                let (queue, mut client) = (queue.clone(), cluster.connect("postgres"));
-                let gap = Duration::from_secs(1) / rate;
-                thread::spawn(move || {
-                    let insert =
-                        client.prepare("select pgq.insert_event($1, 'bench', $2)").unwrap();
-                    for event in (n..rate * seconds).step_by(producers as usize) {
-                        // Open loop: a late producer does not wait, and its lateness is not hidden.
-                        let due = start + gap * event;
-                        thread::sleep(due.saturating_duration_since(Instant::now()));
-                        let stamp = epoch.elapsed().as_nanos().to_string();
-                        client.execute(&insert, &[&queue, &stamp]).unwrap();
-                    }
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        let took = start.elapsed().as_secs_f64();
-        let (mut latencies, batches) = consumer.join().unwrap();
-        latencies.sort_by(f64::total_cmp);
-        let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-        println!(
-            "  {rate:>5}/s: p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2} ({} events at {:.0}/s in {batches} batches)",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(1.0),
-            latencies.len(),
-            total as f64 / took
-        );
+    for load in QUIET {
+        measure(&cluster, &mut client, "quiet", load);
     }
+
+    let mut open = cluster.connect("postgres");
+    open.batch_execute("begin; select txid_current()").unwrap();
+    measure(&cluster, &mut client, "a transaction held open", BESIDE);
+    open.batch_execute("prepare transaction 'forgotten'").unwrap();
+    measure(&cluster, &mut client, "a forgotten prepared transaction", BESIDE);
+    open.batch_execute("rollback prepared 'forgotten'").unwrap();
+
+    client.batch_execute("create database other").unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = be_busy(cluster.connect("other"), &stop);
+    measure(&cluster, &mut client, "another database busy", BESIDE);
+    stop.store(true, Ordering::SeqCst);
+    busy.join().unwrap();
     println!();
+}
+
+/// Short writing transactions until told to stop.
+fn be_busy(mut client: Client, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let stop = Arc::clone(stop);
+    client.batch_execute("create table t (n bigint)").unwrap();
+    thread::spawn(move || {
+        let insert = client.prepare("insert into t values (1)").unwrap();
+        let start = Instant::now();
+        for n in 0.. {
+            if stop.load(Ordering::SeqCst) {
+                return;
+            }
+            let due = start + Duration::from_secs(1) / BUSY * n;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            client.execute(&insert, &[]).unwrap();
+        }
+    })
+}
+
+fn measure(cluster: &Cluster, client: &mut Client, company: &str, load: Load) {
+    let (rate, seconds, producers) = load;
+    let epoch = Instant::now();
+    let queue = format!("{company} {rate}");
+    client.execute("select pgq.create_queue($1)", &[&queue]).unwrap();
+    client.execute("select pgq.register_consumer($1, 'c')", &[&queue]).unwrap();
+    let total = (rate * seconds) as usize;
+    let consumer = {
+        let (queue, mut client) = (queue.clone(), cluster.connect("postgres"));
+        thread::spawn(move || consume(&mut client, &queue, total, epoch))
+    };
+    thread::sleep(Duration::from_millis(300));
+    let pid = worker(client);
+    let ticks = "select demand_ticks from pgq.worker_status() where database_name = 'postgres'";
+    let (ticks_before, cpu_before) = (number(client, ticks), cpu(pid));
+    let start = Instant::now();
+    let threads: Vec<_> = (0..producers)
+        .map(|n| {
+            let (queue, mut client) = (queue.clone(), cluster.connect("postgres"));
+            let gap = Duration::from_secs(1) / rate;
+            thread::spawn(move || {
+                let insert = client.prepare("select pgq.insert_event($1, 'bench', $2)").unwrap();
+                for event in (n..rate * seconds).step_by(producers as usize) {
+                    // Open loop: a late producer does not wait, and its lateness is not hidden.
+                    let due = start + gap * event;
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    let stamp = epoch.elapsed().as_nanos().to_string();
+                    client.execute(&insert, &[&queue, &stamp]).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let took = start.elapsed().as_secs_f64();
+    let (mut latencies, batches) = consumer.join().unwrap();
+    let per_tick = (cpu(pid) - cpu_before) / 1e6 / (number(client, ticks) - ticks_before) as f64;
+    latencies.sort_by(f64::total_cmp);
+    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+    println!(
+        "  {rate:>5}/s, {company}: p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2} ({} events at {:.0}/s in {batches} batches; worker's CPU {per_tick:.2} a tick)",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0),
+        latencies.len(),
+        total as f64 / took
+    );
 }
 
 fn consume(client: &mut Client, queue: &str, total: usize, epoch: Instant) -> (Vec<f64>, usize) {

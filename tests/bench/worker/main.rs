@@ -53,14 +53,15 @@ fn main() {
     }
 }
 
-/// A server with the library preloaded, the extension, and its worker running.
+/// A server with the library preloaded, the extension, and its worker running. Default settings, but for memory and
+/// checkpoints, whose writing would be measured with what happens to run beside it.
 fn server() -> (Cluster, Client) {
     let cluster = Cluster::builder()
         .set("shared_preload_libraries", "pgq")
         .set("shared_buffers", "512MB")
         .set("max_wal_size", "8GB")
         .set("checkpoint_timeout", "30min")
-        .set("jit", "off")
+        .set("max_prepared_transactions", 10)
         .start();
     let mut client = cluster.connect("postgres");
     client.batch_execute("create extension pgq").expect("create extension pgq");

@@ -4,7 +4,7 @@ mod calls;
 mod health;
 mod races;
 mod root_change;
-mod scenario;
+pub(super) mod scenario;
 
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;

@@ -298,7 +298,7 @@ const SCENARIO: &[(&str, &str)] = &[
 ];
 
 /// Play the scenario and hold each answer against the script's. Errors are compared without their code, which upstream lacks.
-fn play(client: &mut Client) {
+pub(crate) fn play(client: &mut Client) {
     for (call, answer) in SCENARIO {
         let mut got = outcome(client, &format!("select * from {call}"));
         if got.starts_with("ERROR ") {
