@@ -13,7 +13,7 @@ use super::{Exit, Global, status};
 pub(super) struct Metrics {}
 
 /// What the numbers are. `docs/monitoring.md` says more.
-const HELP: [(&str, &str); 20] = [
+const HELP: [(&str, &str); 22] = [
     ("pgq_queue_events_total", "last event id; gaps count"),
     ("pgq_queue_unticked_events", "events since the newest tick"),
     ("pgq_queue_tick_id", "newest tick"),
@@ -28,6 +28,8 @@ const HELP: [(&str, &str); 20] = [
     ("pgq_consumer_open_batch", "1: the consumer has a batch open"),
     ("pgq_retry_events", "events waiting for another delivery"),
     ("pgq_retry_overdue_seconds", "since when the oldest of them is due"),
+    ("pgq_dead_letters", "events given up that a dead-letter queue holds, counted up to 10,000"),
+    ("pgq_dead_letters_oldest_seconds", "age of the oldest of them"),
     ("pgq_worker_up", "1: a worker runs in this database"),
     ("pgq_worker_ticks_total", "ticks laid by the worker"),
     ("pgq_worker_demand_ticks_total", "ticks that waiting consumers caused"),
