@@ -176,7 +176,10 @@ fn times_are_given_as_people_say_them() {
     insert_and_tick(&mut client, "q", 5, 15);
     for time in ["5 minutes ago", "-5min", "-00:05", "-1800s"] {
         let seek = ["consumer", "seek", "q", "c", "--time", time, "--dry-run", "--json"];
-        assert_eq!(json(&succeed(&scratch, &seek))[0]["to_tick"], 2, "{time}");
+        let moved = json(&succeed(&scratch, &seek));
+        assert_eq!(moved[0]["to_tick"], 2, "{time}");
+        let at = moved[0]["to_time"].as_str().unwrap();
+        assert!(at.contains('T') && at.ends_with('Z'), "{at}");
     }
     for (time, words) in [("5 minutes", "is not in the past"), ("soon", "invalid input syntax")] {
         let refused = run(&scratch, &["consumer", "seek", "q", "c", "--time", time]);

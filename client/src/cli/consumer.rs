@@ -91,7 +91,7 @@ select c.queue_name as queue, c.consumer_name as consumer,
  order by 1, 2";
 
 const FIND_TICK: &str = "
-select t.tick_id, t.tick_event_seq, t.tick_time::text
+select t.tick_id, t.tick_event_seq, t.tick_time
   from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
  where q.queue_name = $1
    and case $2 when 'tick' then t.tick_id = $3::bigint
@@ -319,7 +319,8 @@ fn find_tick(
         &[(&queue, Type::TEXT), (&how, Type::TEXT), (&value, Type::TEXT)],
     )?;
     row.map(|row| {
-        Ok(Tick { id: row.try_get(0)?, event_seq: row.try_get(1)?, time: row.try_get(2)? })
+        let time = humantime::format_rfc3339_micros(row.try_get(2)?).to_string();
+        Ok(Tick { id: row.try_get(0)?, event_seq: row.try_get(1)?, time })
     })
     .transpose()
 }

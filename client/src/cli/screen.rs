@@ -54,6 +54,15 @@ impl Order {
         }
     }
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lag => "lag",
+            Self::Pending => "pending events",
+            Self::Rate => "rate",
+            Self::Name => "name",
+        }
+    }
+
     /// Its columns in the tables of queues and of consumers.
     fn columns(self) -> [&'static str; 2] {
         match self {
@@ -307,7 +316,8 @@ impl Screen {
         let paused = if self.paused { ", paused" } else { "" };
         let trouble = self.trouble.as_ref().map(|why| format!(" -- {why}")).unwrap_or_default();
         let seconds = self.interval.as_secs_f64();
-        visible(&format!("{look}, every {seconds} s{paused}{trouble}")).into_owned()
+        let order = self.order.name();
+        visible(&format!("{look}, by {order}, every {seconds} s{paused}{trouble}")).into_owned()
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
