@@ -165,6 +165,30 @@ fn events_committed_after_their_ids_were_counted_follow_the_lag() {
 }
 
 #[test]
+fn so_do_events_of_the_youngest_transaction_of_a_quiet_server() {
+    // Nobody else is given transaction ids here, so the tick's snapshot ends before the one that is open, and does not name it.
+    let cluster = Cluster::builder().set("autovacuum", "off").set("fsync", "off").start();
+    let mut client = cluster.connect("postgres");
+    run(
+        &mut client,
+        "create extension pgq; select pgq.create_queue('q'); select pgq.register_consumer('q', 'c');
+         select pgq.set_queue_config('q', 'ticker_max_lag', '0');
+         select pgq.set_queue_config('q', 'ticker_idle_period', '2 hours');",
+    );
+    insert(&mut client, 3);
+    assert_eq!(row(&mut client, "select pgq.ticker('q')"), "2");
+    age(&mut client, "1 hour");
+    let mut late = cluster.connect("postgres");
+    let mut open = late.transaction().unwrap();
+    open.execute("select pgq.insert_event('q', 'test', 'late')", &[]).unwrap();
+    assert_eq!(row(&mut client, "select pgq.ticker('q')"), "3");
+    assert_eq!(row(&mut client, "select pgq.ticker('q')"), "∅");
+    open.commit().unwrap();
+    assert_eq!(row(&mut client, "select pgq.ticker()"), "1");
+    assert_eq!(drain(&mut client).last().unwrap(), &[4]);
+}
+
+#[test]
 fn tick_on_demand_needs_a_committed_event() {
     let (database, mut client) = queue();
     let demand = "select pgq._tick_on_demand('q')";

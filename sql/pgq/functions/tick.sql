@@ -13,10 +13,10 @@ begin
       from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
                    pgq._sequence_value(q.queue_id, q.queue_event_seq) as value,
                    greatest(now() - l.tick_time, l.tick_time - now()) as lag,
-                   l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot
+                   l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot, l.stored
               from pgq.queue q
               left join lateral (
-                       select *
+                       select t.*, t.xmin as stored
                          from pgq.tick t
                         where t.tick_queue = q.queue_id
                         order by t.tick_id desc
@@ -36,7 +36,11 @@ begin
                    then coalesce(x.value, 1) - x.tick_event_seq >= x.queue_ticker_max_count
                         or x.lag >= x.queue_ticker_max_lag
                when (x.lag >= x.queue_ticker_max_lag or x.queue_ticker_max_count <= 1)
-                    and (x.value = 1 or pgq._has_ended(x.tick_snapshot))
+                    and (x.value = 1
+                         or pgq._has_ended(x.tick_snapshot)
+                         or (x.lag < x.queue_ticker_max_lag + interval '10 seconds'
+                             and pgq._full_xid(x.stored, txid_snapshot_xmax(x.tick_snapshot))
+                                 > txid_snapshot_xmax(x.tick_snapshot)))
                    then true
                when x.lag < x.queue_ticker_max_lag / 2
                    then x.tick_id = 1
@@ -166,7 +170,13 @@ begin
     else
         if v_new = 0
            and (v_lag >= v_queue.queue_ticker_max_lag or v_queue.queue_ticker_max_count <= 1)
-           and (v_queue.seq = 1 or pgq._has_ended(v_last.tick_snapshot))
+           and (v_queue.seq = 1
+                or pgq._has_ended(v_last.tick_snapshot)
+                -- Transactions that were in progress and are not in the snapshot: their ids lie between its end and the
+                -- tick's own. Looked for in the first seconds only, since this is so in every busy database.
+                or (v_lag < v_queue.queue_ticker_max_lag + interval '10 seconds'
+                    and pgq._full_xid(v_last.stored, txid_snapshot_xmax(v_last.tick_snapshot))
+                        > txid_snapshot_xmax(v_last.tick_snapshot)))
            and pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot) then
             v_new := 1;
         end if;
