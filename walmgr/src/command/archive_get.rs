@@ -2,10 +2,11 @@
 //!
 //! A server in recovery takes exit codes 1 to 125 for "the archive ends here", opens for writing, and whatever was archived after that
 //! is lost. So 1 is said only when the repository, known to be there and whole, has no such file and nothing after it. Any
-//! other trouble is retried, and then [`ABORT`] stops the server. A standby asks again by itself and must not be stopped:
-//! there the retries are short and 1 follows.
+//! other trouble is retried, and then [`ABORT`] stops the server. A standby asks again by itself and must not be stopped. Nor must a server
+//! that is being promoted: its signal file is gone, and started again it would go on writing its old timeline. The table of who is answered
+//! what is in `docs/walmgr.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
@@ -17,6 +18,7 @@ use crate::pg::control;
 use crate::pg::signal::{self, Recovery};
 use crate::repo::wal::{self, Fetched};
 use crate::sync::spool;
+use crate::wal::history;
 use crate::wal::name::WalName;
 
 /// Exit code that makes a recovering server stop instead of taking the archive for ended.
@@ -44,12 +46,19 @@ pub(crate) struct Args {
 
 /// Fetch one WAL file; the exit code.
 pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
+    if matches!(WalName::parse(&args.name), Ok(WalName::History(0 | 1))) {
+        // The first timeline comes from none. Every server asks for it when it is promoted; the repository has no say in that.
+        return ABSENT;
+    }
     let here = PathBuf::from(".");
-    let fallback = match &context {
+    let data = match &context {
         Ok(context) => context.data_of_server().unwrap_or(here),
         Err(_) => here,
     };
-    let recovery = signal::recovery(&fallback);
+    let recovery = signal::recovery(&data);
+    if recovery == Recovery::Over && deliver_own_history(&data, args) {
+        return 0;
+    }
     let outcome = context.and_then(|context| patiently(&context, args, recovery));
     match outcome {
         Ok(Fetched::Delivered) => 0,
@@ -57,34 +66,49 @@ pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
             log::debug(format_args!("{} is not in the archive", args.name));
             ABSENT
         }
-        Ok(Fetched::Hole) => {
-            log::error(format_args!(
+        Ok(Fetched::Hole) => give_up(
+            recovery,
+            &Error::Corrupt(format!(
                 "{} is missing in the archive although later segments are there; \
                  --allow-hole ends recovery here and loses them",
                 args.name
-            ));
-            give_up(recovery)
-        }
-        Err(error) => {
-            log::error(&error);
-            give_up(recovery)
-        }
+            )),
+        ),
+        Err(error) => give_up(recovery, &error),
     }
 }
 
-fn give_up(recovery: Recovery) -> u8 {
+fn give_up(recovery: Recovery, error: &Error) -> u8 {
+    log::error(error);
     match recovery {
         Recovery::Standby => ABSENT,
-        Recovery::Targeted | Recovery::None => ABORT,
+        Recovery::Over => error.exit_code(),
+        Recovery::Targeted | Recovery::Unknown => ABORT,
     }
+}
+
+/// A server keeps the history files it has read. Once its recovery is over, its own copy answers at once.
+fn deliver_own_history(data: &Path, args: &Args) -> bool {
+    let Ok(name @ WalName::History(timeline)) = WalName::parse(&args.name) else { return false };
+    let own = data.join("pg_wal").join(name.to_string());
+    let Ok(text) = std::fs::read_to_string(own) else { return false };
+    history::parse(timeline, &text).is_ok() && std::fs::write(&args.path, text).is_ok()
 }
 
 /// Try until there is an answer with authority, or the time is up.
 fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetched> {
     let name = WalName::parse(&args.name)?;
-    let patience = match recovery {
-        Recovery::Standby => context.config.archive.standby_get_timeout,
-        Recovery::Targeted | Recovery::None => context.config.archive.get_timeout,
+    let archive = &context.config.archive;
+    let patience = match (recovery, &name) {
+        // Whatever was archived under a number that looks free would be in the way of the timeline that a promotion gives that number.
+        (Recovery::Standby, WalName::History(_)) => archive.standby_get_timeout,
+        // It asks again, and looks elsewhere meanwhile.
+        (Recovery::Standby, _) => Duration::ZERO,
+        // Without it, nobody would know any more what the new timeline comes from. The server has a copy unless somebody removed it.
+        (Recovery::Over, WalName::History(_)) => archive.get_timeout,
+        // A server whose recovery is over asks for nothing else.
+        (Recovery::Over, _) => Duration::ZERO,
+        (Recovery::Targeted | Recovery::Unknown, _) => archive.get_timeout,
     };
     let end = Instant::now() + patience;
     let mut pause = Duration::from_millis(50);
@@ -92,8 +116,8 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
         let outcome = attempt(context, &name, args);
         let retry = match &outcome {
             Ok(Fetched::Delivered | Fetched::Absent) => false,
-            // A live primary's archiver may be about to close it; a standby asks again anyway.
-            Ok(Fetched::Hole) => recovery != Recovery::Standby,
+            // A live primary's archiver may be about to close it.
+            Ok(Fetched::Hole) => true,
             // These do not get better by waiting.
             Err(Error::Usage(_) | Error::Mismatch(_)) => false,
             Err(_) => true,
