@@ -13,6 +13,12 @@ pub(crate) enum Error {
     /// A condition outside walmgr's control that has no code of its own.
     #[error("{0}")]
     Failed(String),
+    /// The newest backup is older than it may be.
+    #[error("{0}")]
+    TooOld(String),
+    /// The server has given WAL to its archiver, and it did not arrive.
+    #[error("{0}")]
+    NotArrived(String),
     /// Wrong arguments or configuration.
     #[error("{0}")]
     Usage(String),
@@ -61,6 +67,8 @@ impl Error {
             Self::Corrupt(_) => 6,
             Self::Server(_) => 7,
             Self::Local { .. } => 8,
+            Self::TooOld(_) => 9,
+            Self::NotArrived(_) => 10,
             Self::Daemon(code, _) => (*code).clamp(1, 125),
         }
     }
@@ -85,7 +93,13 @@ impl From<postgres::Error> for Error {
         // The driver's own text hides the server's message behind "db error".
         match error.as_db_error() {
             Some(db) => Self::Server(format!("{} (SQLSTATE {})", db.message(), db.code().code())),
-            None => Self::Server(error.to_string()),
+            // Nor does it say the cause by itself.
+            None => match std::error::Error::source(&error) {
+                Some(cause) if !error.to_string().contains(&cause.to_string()) => {
+                    Self::Server(format!("{error}: {cause}"))
+                }
+                _ => Self::Server(error.to_string()),
+            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! walmgr: WAL archiving, base backups, restore and standbys for PostgreSQL in one binary.
 //!
-//! Arrows point one way: `command` → `backup`, `restore`, `daemon` → `repo` → `wal`; `pg` knows the server and nothing of the repository.
+//! Arrows point one way: `command` → `backup`, `restore`, `expire` → `history`; all, and `daemon`, → `repo` → `wal`; `pg` knows the server and
+//! nothing of the repository.
 //! No command that the server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod daemon;
 mod error;
 mod expire;
 mod failpoint;
+mod history;
 mod log;
 mod old_names;
 mod pg;

@@ -101,16 +101,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     step("backup.stopped")?;
     let info = finish(context, &stanza, &id, args, start, stopped, scan, copied, control, client)?;
     log::notice(format_args!(
-        "backup {id} complete: {} files, {} bytes, {} added to the repository",
-        info.files, info.size, info.added
+        "backup {id} complete: {}, {}, {} added to the repository",
+        log::count(usize::try_from(info.files).unwrap_or(usize::MAX), "file"),
+        log::size(info.size),
+        log::size(info.added)
     ));
     drop(lock);
     if info.damaged_pages.is_empty() {
         return expire_old(context);
     }
     Err(Error::Corrupt(format!(
-        "backup {id} is complete, but the cluster has {} pages with wrong checksums: {}",
-        info.damaged_pages.len(),
+        "backup {id} is complete, but the cluster has {} with a wrong checksum: {}",
+        log::count(info.damaged_pages.len(), "page"),
         info.damaged_pages.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
     )))
 }
@@ -202,10 +204,11 @@ fn check_server(stanza: &Stanza, data: &Path, client: &mut Client) -> Result<()>
     }
     let on_standby: bool = client.query_one("select pg_catalog.pg_is_in_recovery()", &[])?.get(0);
     if sql::setting(client, "archive_mode")? == "off" && !on_standby {
-        return Err(Error::Usage(
-            "archive_mode is off: a backup without its WAL cannot be restored (walmgr setup)"
-                .to_owned(),
-        ));
+        let is_set = sql::pending_restart(client)?.iter().any(|name| name == "archive_mode");
+        let next = if is_set { "a restart is pending: restart the server" } else { "walmgr setup" };
+        return Err(Error::Usage(format!(
+            "archive_mode is off: a backup without its WAL cannot be restored ({next})"
+        )));
     }
     Ok(())
 }
@@ -299,7 +302,7 @@ fn wait_for_wal(
         } else if Instant::now() > end {
             let hint =
                 if info.from_standby { " (pg_switch_wal() on the primary would help)" } else { "" };
-            return Err(Error::Failed(format!(
+            return Err(Error::NotArrived(format!(
                 "segment {} was not archived within {} s, so the backup cannot be completed{hint}",
                 segment.name(stanza.info.wal_segment_size),
                 context.config.backup.archive_timeout.as_secs()

@@ -1,19 +1,21 @@
 //! `createslave`: make this host a standby, from the newest backup in the repository or straight from the primary.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::backup::info;
 use crate::command::restore;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::log;
 use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
-use crate::restore::place::{Existing, Place};
-use crate::restore::select::{self, Target};
-use crate::restore::settings::Recovery;
+use crate::repo::stanza::Stanza;
+use crate::restore::place::{Existing, Place, write_synced};
+use crate::restore::select::{Line, Target, Wanted};
+use crate::restore::settings::{AUTO, Recovery};
 
 /// Arguments of `createslave`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,12 @@ pub(crate) struct Args {
     /// Do not start the server.
     #[arg(long)]
     no_start: bool,
+    /// Port of the new standby, for its postgresql.auto.conf; else what the primary has.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Another setting of the new standby, for its postgresql.auto.conf.
+    #[arg(long = "setting", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
     /// Seconds to wait for the standby to follow.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
@@ -46,15 +54,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
     let data = context.config.data()?.to_owned();
     let settings = &context.config.standby;
-    let recovery = Recovery {
+    let mut recovery = Recovery {
         target: Target::End,
         exclusive: false,
         timeline: "latest".to_owned(),
         action: "promote".to_owned(),
         restore_command: context.command_line("archive-get %f %p")?,
         no_archive: false,
+        no_prefetch: false,
         standby: Some((settings.primary_conninfo.clone(), settings.slot.clone())),
     };
+    let own = own_settings(args)?;
     let source = if args.from_primary { "the primary" } else { "the repository" };
     if !context.dry_run {
         create_slot(context)?;
@@ -78,8 +88,19 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
     } else {
         let _lock = context.reading(&stanza)?;
-        let backups = info::list(&stanza)?;
-        let info = select::select(&backups, None, &Target::End)?;
+        let wanted = Wanted {
+            id: None,
+            target: &Target::End,
+            position: None,
+            // What it shall follow, a copy of the primary that archived a later timeline notwithstanding.
+            line: primarys_timeline(context, &stanza)?,
+            standby: true,
+            now: jiff::Timestamp::now(),
+        };
+        let mut history = History::load_without_wal(&stanza)?;
+        let choice = restore::choose(&stanza, &mut history, &wanted)?;
+        let info = choice.backup;
+        recovery.timeline = choice.follow.clone();
         let existing = match (args.delta, args.force) {
             (true, _) => Existing::Delta,
             (_, true) => Existing::Force,
@@ -103,8 +124,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would create a standby from {source}"));
         return Ok(());
     }
+    add_settings(context.config.data()?, &own)?;
     log::notice(format_args!("the standby is created from {source}"));
     if args.no_start {
+        log::notice("now start it");
         return Ok(());
     }
     start(context)?;
@@ -126,15 +149,74 @@ fn create_slot(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The timeline to be on: that of the primary, if there is one to ask.
+fn primarys_timeline(context: &Context, stanza: &Stanza) -> Result<Line> {
+    let Some(conninfo) = &context.config.standby.primary_conninfo else { return Ok(Line::Latest) };
+    let asked = sql::connect(conninfo).and_then(|mut client| {
+        stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
+        standby::timeline(&mut client)
+    });
+    match asked {
+        Ok(timeline) => Ok(Line::Primary(timeline)),
+        Err(error @ Error::Mismatch(_)) => Err(error),
+        Err(error) => {
+            log::warning(format_args!("the primary does not say its timeline: {error}"));
+            Ok(Line::Latest)
+        }
+    }
+}
+
 fn start(context: &Context) -> Result<()> {
     if let Some(command) = &context.config.commands.start {
         return process::shell(command);
     }
     let data = context.config.data()?;
     let mut start = Command::new(context.config.program("pg_ctl"));
-    start.arg("--pgdata").arg(data).arg("--log").arg(data.join("walmgr-start.log"));
+    let output = data.join("walmgr-start.log");
+    start.arg("--pgdata").arg(data).arg("--log").arg(&output);
     start.args(["--wait", "start"]);
-    process::run(&mut start, "pg_ctl start")
+    process::run(&mut start, "pg_ctl start").map_err(|error| match error {
+        Error::Failed(why) => {
+            Error::Failed(format!("{why}; what the server said is in {}", output.display()))
+        }
+        other => other,
+    })
+}
+
+/// What the operator sets for the new standby alone.
+fn own_settings(args: &Args) -> Result<Vec<(String, String)>> {
+    let mut settings = Vec::new();
+    for text in &args.settings {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+        };
+        match text.split_once('=') {
+            Some((name, value)) if is_name(name.trim()) && !value.contains(['\n', '\r']) => {
+                settings.push((name.trim().to_owned(), value.to_owned()));
+            }
+            _ => return Err(Error::Usage(format!("\"{text}\" is not of the form NAME=VALUE"))),
+        }
+    }
+    settings.extend(args.port.map(|port| ("port".to_owned(), port.to_string())));
+    Ok(settings)
+}
+
+/// A later line of the file counts.
+fn add_settings(data: &Path, settings: &[(String, String)]) -> Result<()> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let path = data.join(AUTO);
+    let what = || Error::local(format!("write {}", path.display()));
+    let mut bytes = std::fs::read(&path).map_err(what())?;
+    for (name, value) in settings {
+        let value = value.replace('\\', "\\\\").replace('\'', "''");
+        bytes.extend(format!("{name} = '{value}'\n").bytes());
+    }
+    write_synced(&path, &bytes)
 }
 
 /// Wait until the standby is consistent, and receives from its primary if it has one.

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::backup::info::{self, BackupInfo};
+use crate::backup::info::BackupInfo;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::expire::{retention, unneeded};
+use crate::expire::retention::{self, Kept, Rules};
+use crate::expire::unneeded::{self, Needs};
+use crate::history::History;
 use crate::log;
+use crate::log::count;
 use crate::repo::LockMode;
 use crate::repo::stanza::Stanza;
 
@@ -47,14 +50,23 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
         let backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
         Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
     };
-    let backups = info::list(&stanza)?;
-    let decisions = retention::kept(&backups, keep, window, Timestamp::now());
-    let (kept, gone): (Vec<_>, Vec<_>) = backups.iter().zip(decisions).partition(|(_, kept)| *kept);
-    let kept: Vec<&BackupInfo> = kept.into_iter().map(|(backup, _)| backup).collect();
-    let gone: Vec<&BackupInfo> = gone.into_iter().map(|(backup, _)| backup).collect();
+    let history = History::load(&stanza)?;
+    let decisions = retention::kept(&history, Rules { keep, window }, Timestamp::now());
+    let decided = || history.backups.iter().zip(&decisions);
+    let kept: Vec<&BackupInfo> =
+        decided().filter(|(_, kept)| kept.is_some()).map(|(backup, _)| backup).collect();
+    let gone: Vec<&BackupInfo> =
+        decided().filter(|(_, kept)| kept.is_none()).map(|(backup, _)| backup).collect();
+    for (backup, _) in decided().filter(|(_, kept)| **kept == Some(Kept::ForThePresent)) {
+        log::notice(format_args!(
+            "backup {} is kept as the newest on the way to timeline {}, the newest",
+            backup.id,
+            history.newest_timeline().unwrap_or(backup.timeline)
+        ));
+    }
     // Everything is known to be readable before the first thing is removed.
     let packs = unneeded::packs(&stanza, &kept)?;
-    let wal = unneeded::wal(&stanza, &kept)?;
+    let wal = unneeded::wal(&stanza, &Needs::new(&history, &decisions))?;
     if context.dry_run {
         plan(&kept, &gone, &stanza, &packs, &wal);
         return Ok(());
@@ -69,10 +81,10 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
     stanza.store.sweep(&stanza.key("wal"), Duration::from_secs(86_400))?;
     if !gone.is_empty() || !wal.is_empty() {
         log::notice(format_args!(
-            "{} backups, {} packs and manifests and {} WAL files removed",
-            gone.len(),
-            packs.len(),
-            wal.len()
+            "{}, {} of backups and {} removed",
+            count(gone.len(), "backup"),
+            count(packs.len(), "object"),
+            count(wal.len(), "WAL file")
         ));
     }
     Ok(())
@@ -95,11 +107,13 @@ fn plan(
     for key in packs.iter().chain(wal) {
         log::print(format_args!("would remove {key}"));
     }
-    let earliest = |backups: &[&BackupInfo]| backups.first().map(|backup| backup.stop_time);
+    let earliest = |backups: &[&BackupInfo]| backups.iter().map(|backup| backup.stop_time).min();
     match (earliest(gone), earliest(kept)) {
         (Some(before), Some(after)) if before < after => {
             log::print(format_args!(
-                "times from {before} to {after} could not be restored to any more"
+                "times from {} to {} could not be restored to any more",
+                log::time(before),
+                log::time(after)
             ));
         }
         _ => log::print("no restorable time would be lost"),

@@ -3,12 +3,16 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::backup::info::{self, BackupInfo};
+use crate::backup::info::BackupInfo;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::history::History;
+use crate::history::reach::Range;
 use crate::log;
+use crate::log::count;
 use crate::repo::stanza::Stanza;
-use crate::repo::wal;
+use crate::wal::lsn::Lsn;
+use crate::wal::name::Segment;
 
 /// Arguments of `info`.
 #[derive(Debug, clap::Args)]
@@ -29,16 +33,37 @@ struct Info {
     wal_segment_size: u32,
     backups: Vec<BackupInfo>,
     timelines: Vec<Timeline>,
+    /// The timeline that a restore follows when it is not told otherwise.
+    newest_timeline: Option<u32>,
+    /// Backups that do not lead there.
+    abandoned: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Timeline {
     timeline: u32,
-    segments: usize,
+    /// What it branched off, and where; nothing for the first, and where the history file is not in the archive.
+    parent: Option<u32>,
+    branched_at: Option<Lsn>,
+    segments: u64,
     first: String,
     last: String,
     /// Segments missing between the first and the last.
     missing: u64,
+    /// What can be restored along it.
+    restorable: Vec<Restorable>,
+}
+
+/// A span that can be restored to.
+#[derive(Serialize)]
+struct Restorable {
+    first_backup: String,
+    last_backup: String,
+    from: Lsn,
+    from_time: Timestamp,
+    to: Lsn,
+    /// The segment without which it goes no further, when there is WAL after it.
+    missing: Option<String>,
 }
 
 /// Print what the repository holds.
@@ -58,28 +83,46 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 }
 
 fn gather(stanza: &Stanza) -> Result<Info> {
-    let size = stanza.info.wal_segment_size;
-    let mut timelines = Vec::new();
-    for timeline in wal::timelines(stanza)? {
-        let segments = wal::segments(stanza, timeline)?;
-        let Some((first, last)) = segments.first().zip(segments.last()) else { continue };
-        let span = last.number - first.number + 1;
-        timelines.push(Timeline {
-            timeline,
-            segments: segments.len(),
-            first: first.name(size),
-            last: last.name(size),
-            missing: span - u64::try_from(segments.len()).unwrap_or(span),
-        });
-    }
+    let history = History::load(stanza)?;
+    let numbers = history.numbers();
     Ok(Info {
         stanza: stanza.name.clone(),
         system_identifier: stanza.info.system_identifier.to_string(),
         pg_version: stanza.info.pg_version,
-        wal_segment_size: size,
-        backups: info::list(stanza)?,
-        timelines,
+        wal_segment_size: stanza.info.wal_segment_size,
+        timelines: numbers.into_iter().map(|timeline| of_timeline(&history, timeline)).collect(),
+        newest_timeline: history.newest_timeline(),
+        abandoned: history.abandoned().iter().map(|backup| backup.id.clone()).collect(),
+        backups: history.backups,
     })
+}
+
+fn of_timeline(history: &History, timeline: u32) -> Timeline {
+    let size = history.segment_size;
+    let runs = history.wal.of(timeline);
+    let name = |number: Option<u64>| {
+        number.map(|number| Segment { timeline, number }.name(size)).unwrap_or_default()
+    };
+    let gaps = history.gaps(timeline);
+    let restorable = |range: Range<'_>| Restorable {
+        first_backup: range.first.id.clone(),
+        last_backup: range.last.id.clone(),
+        from: range.first.stop_lsn,
+        from_time: range.first.stop_time,
+        to: range.reach.end,
+        missing: range.reach.missing.map(|segment| segment.name(size)),
+    };
+    let parent = history.timelines.parent(timeline);
+    Timeline {
+        timeline,
+        parent: parent.map(|parent| parent.timeline),
+        branched_at: parent.map(|parent| parent.end),
+        segments: runs.iter().map(|(first, last)| last - first + 1).sum(),
+        first: name(runs.first().map(|(first, _)| *first)),
+        last: name(runs.last().map(|(_, last)| *last)),
+        missing: gaps.iter().map(|(first, last)| last.number - first.number + 1).sum(),
+        restorable: history.ranges(timeline).into_iter().map(restorable).collect(),
+    }
 }
 
 fn print_text(info: &Info) {
@@ -91,39 +134,86 @@ fn print_text(info: &Info) {
         info.wal_segment_size >> 20
     ));
     for timeline in &info.timelines {
+        let from = match (timeline.parent, timeline.branched_at) {
+            (Some(parent), Some(position)) => format!(" (left timeline {parent} at {position})"),
+            _ => String::new(),
+        };
+        let wal = match timeline.segments {
+            0 => "no WAL".to_owned(),
+            _ => format!(
+                "{}, {} to {}",
+                count(usize::try_from(timeline.segments).unwrap_or(usize::MAX), "segment"),
+                timeline.first,
+                timeline.last
+            ),
+        };
         let missing = match timeline.missing {
             0 => String::new(),
-            count => format!(", {count} MISSING"),
+            missing => format!(", {missing} MISSING"),
         };
+        log::print(format_args!("timeline {}{from}: {wal}{missing}", timeline.timeline));
+        for range in &timeline.restorable {
+            let missing = range.missing.as_ref().map_or_else(String::new, |segment| {
+                format!(", where {segment} is MISSING: what follows cannot be restored")
+            });
+            log::print(format_args!(
+                "  can be restored from {} (backup {} at {}) to {}{missing}",
+                log::time(range.from_time),
+                range.first_backup,
+                range.from,
+                range.to
+            ));
+        }
+        if timeline.restorable.is_empty() {
+            log::print("  cannot be restored: no backup leads to it");
+        }
+    }
+    if !info.abandoned.is_empty() {
         log::print(format_args!(
-            "timeline {}: {} segments, {} to {}{missing}",
-            timeline.timeline, timeline.segments, timeline.first, timeline.last
+            "not on the way to timeline {}, the newest: {} (restore --timeline N)",
+            info.newest_timeline.unwrap_or(0),
+            info.abandoned
+                .iter()
+                .map(|id| {
+                    let of = info.backups.iter().find(|backup| backup.id == *id);
+                    format!("{id} (timeline {})", of.map_or(0, |backup| backup.timeline))
+                })
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
-    match (info.backups.first(), info.backups.last()) {
-        (Some(first), Some(last)) => log::print(format_args!(
-            "{} backups: can be restored to any time since {}; newest {} from {}",
-            info.backups.len(),
-            first.stop_time,
-            last.id,
-            last.stop_time
+    match info.newest_backup() {
+        Some(newest) => log::print(format_args!(
+            "{}; newest {} from {}, {}",
+            count(info.backups.len(), "backup"),
+            newest.id,
+            log::time(newest.stop_time),
+            log::size(newest.size)
         )),
-        _ => log::print("no backups"),
+        None => log::print("no backups"),
+    }
+}
+
+impl Info {
+    /// The newest on the way to the newest timeline, else the newest at all.
+    fn newest_backup(&self) -> Option<&BackupInfo> {
+        let leads = |backup: &&BackupInfo| !self.abandoned.contains(&backup.id);
+        self.backups.iter().rfind(leads).or_else(|| self.backups.last())
     }
 }
 
 fn print_metrics(info: &Info) {
     let stanza = &info.stanza;
     let missing: u64 = info.timelines.iter().map(|timeline| timeline.missing).sum();
-    let segments: usize = info.timelines.iter().map(|timeline| timeline.segments).sum();
-    let newest = info.backups.last();
+    let segments: u64 = info.timelines.iter().map(|timeline| timeline.segments).sum();
+    let newest = info.newest_backup();
     let metric = |name: &str, help: &str, value: i128| {
         log::print(format_args!("# HELP walmgr_{name} {help}"));
         log::print(format_args!("# TYPE walmgr_{name} gauge"));
         log::print(format_args!("walmgr_{name}{{stanza=\"{stanza}\"}} {value}"));
     };
     metric("backups", "Complete backups.", i128::try_from(info.backups.len()).unwrap_or(0));
-    metric("wal_segments", "WAL segments in the archive.", i128::try_from(segments).unwrap_or(0));
+    metric("wal_segments", "WAL segments in the archive.", segments.into());
     metric(
         "wal_segments_missing",
         "Segments missing between others of their timeline.",

@@ -1,9 +1,11 @@
 //! `listbackups`: the complete backups, oldest first.
 
-use crate::backup::info::{self, BackupInfo};
+use crate::backup::info::BackupInfo;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::log;
+use crate::log::count;
 
 /// Arguments of `listbackups`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +18,8 @@ pub(crate) struct Args {
 /// List backups.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
-    let backups = info::list(&stanza)?;
+    // In the order they were taken, which is not always that of their names.
+    let backups = History::load_without_wal(&stanza)?.backups;
     if args.json {
         let text = serde_json::to_string_pretty(&backups)
             .map_err(|error| Error::Failed(error.to_string()))?;
@@ -24,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         return Ok(());
     }
     log::print(format_args!(
-        "{:<16}  {:<20}  {:>13}  {:>13}  {:<24}  LABEL",
+        "{:<16}  {:<20}  {:>9}  {:>9}  {:<24}  LABEL",
         "BACKUP", "COMPLETE AT", "SIZE", "ADDED", "FIRST WAL"
     ));
     for backup in &backups {
@@ -36,14 +39,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 fn line(backup: &BackupInfo) -> String {
     let damaged = match backup.damaged_pages.len() {
         0 => String::new(),
-        count => format!("  [{count} damaged pages]"),
+        number => format!("  [{}]", count(number, "damaged page")),
     };
     format!(
-        "{:<16}  {:<20}  {:>13}  {:>13}  {:<24}  {}{damaged}",
+        "{:<16}  {:<20}  {:>9}  {:>9}  {:<24}  {}{damaged}",
         backup.id,
-        backup.stop_time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        backup.size,
-        backup.added,
+        log::time(backup.stop_time),
+        log::size(backup.size),
+        log::size(backup.added),
         backup.start_wal,
         backup.label
     )

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::backup::info::{self, BackupInfo};
+use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Control, Manifest};
 use crate::backup::name;
 use crate::backup::pg_manifest;
@@ -11,18 +11,20 @@ use crate::command::backup::jobs;
 use crate::context::{Context, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::history::History;
 use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::restore::files;
+use crate::restore::locate;
 use crate::restore::marker::Marker;
 use crate::restore::place::{Existing, Place, Roots};
-use crate::restore::select::{self, Target};
+use crate::restore::select::{self, Choice, Target, Wanted};
 use crate::restore::settings::{AUTO, Recovery};
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The backup; else the newest that was complete before the target.
+    /// The backup; else the newest that was complete before the target and is on the way to the timeline.
     backup: Option<String>,
     /// Data directory to restore into; else cluster.data of the configuration.
     #[arg(long, value_name = "DIR")]
@@ -112,8 +114,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
     let _lock = context.reading(&stanza)?;
     let target = args.target()?;
-    let backups = info::list(&stanza)?;
-    let info = select::select(&backups, args.backup.as_deref(), &target)?;
+    let mut wanted = Wanted {
+        id: args.backup.as_deref(),
+        target: &target,
+        position: None,
+        line: select::parse_line(&args.timeline)?,
+        standby: args.standby,
+        now: jiff::Timestamp::now(),
+    };
+    let mut history = History::load_without_wal(&stanza)?;
+    wanted.position = locate::locate(&stanza, &mut history, &wanted)?;
+    let choice = choose(&stanza, &mut history, &wanted)?;
+    let info = choice.backup;
     let data = match &args.data {
         Some(data) => std::path::absolute(data).map_err(Error::local("find the data directory"))?,
         None => context.config.data()?.to_owned(),
@@ -123,10 +135,6 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         (_, true) => Existing::Force,
         _ => Existing::Refuse,
     };
-    let timeline = args.timeline.as_str();
-    if !matches!(timeline, "latest" | "current") && timeline.parse::<u32>().is_err() {
-        return Err(Error::Usage(format!("\"{timeline}\" is no timeline")));
-    }
     let (tablespaces, mapped) = tablespaces(info, &args.tablespace_map, &data)?;
     let place = Place {
         data,
@@ -138,19 +146,25 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     };
     place.check(info)?;
     let recovery = Recovery {
-        target,
-        exclusive: args.exclusive,
-        timeline: args.timeline.clone(),
+        target: choice.stop_before.map_or_else(|| target.clone(), Target::Lsn),
+        exclusive: args.exclusive || choice.stop_before.is_some(),
+        timeline: choice.follow.clone(),
         action: args.action.clone(),
         restore_command: restore_command(context, args.partial_from.as_deref())?,
         no_archive: args.no_archive,
+        no_prefetch: choice.has_hole && info.pg_version >= 15,
         standby: args.standby.then(|| {
             (context.config.standby.primary_conninfo.clone(), context.config.standby.slot.clone())
         }),
     };
     if context.dry_run {
         place.look(&manifest::load(&stanza, &info.id, &info.manifest_hash)?)?;
-        log::print(format_args!("would restore backup {} into {}", info.id, place.data.display()));
+        log::print(format_args!(
+            "would restore backup {} into {}, to recover along timeline {}",
+            info.id,
+            place.data.display(),
+            choice.timeline
+        ));
         for (oid, directory) in &place.tablespaces {
             log::print(format_args!("would restore tablespace {oid} into {}", directory.display()));
         }
@@ -158,8 +172,39 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let jobs = args.jobs.unwrap_or(context.config.backup.jobs);
     restore(&stanza, info, &place, &recovery, args.config_to.as_deref(), jobs)?;
-    log::notice(format_args!("backup {} restored into {}", info.id, place.data.display()));
+    log::notice(format_args!(
+        "backup {} restored into {}; now start the server: it recovers along timeline {}",
+        info.id,
+        place.data.display(),
+        choice.timeline
+    ));
     Ok(())
+}
+
+/// What to restore, said with what the operator should know of it. Of the WAL, no more is listed than the choice needs.
+pub(crate) fn choose<'a>(
+    stanza: &Stanza,
+    history: &'a mut History,
+    wanted: &Wanted<'_>,
+) -> Result<Choice<'a>> {
+    let start = |backup: &BackupInfo| backup.start_segment(stanza.info.wal_segment_size).number;
+    let candidates = select::candidates(history, wanted.line);
+    let is_likely = |backup: &BackupInfo| match wanted.id {
+        Some(id) => backup.id == id,
+        None => backup.damaged_pages.is_empty(),
+    };
+    let likely = select::before_target(wanted, &candidates);
+    let from = likely.into_iter().rfind(|backup| is_likely(backup)).map_or(0, start);
+    history.load_wal(stanza, from)?;
+    let found = select::select(history, wanted);
+    if !found.is_ok_and(|choice| start(choice.backup) >= from) {
+        history.load_wal(stanza, 0)?;
+    }
+    let choice = select::select(history, wanted)?;
+    for note in &choice.notes {
+        log::warning(note);
+    }
+    Ok(choice)
 }
 
 fn restore_command(context: &Context, spool: Option<&Path>) -> Result<String> {

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if !pending.is_empty() {
         let Some(restart) = &context.config.commands.restart else {
             log::warning(format_args!(
-                "restart the server for {} to take effect, then run walmgr check",
+                "a restart is pending for {}: restart the server, then run walmgr check",
                 pending.join(", ")
             ));
             return Ok(());
@@ -116,7 +116,7 @@ fn archiver(
 /// Switch to a new segment, and wait until the old one is in the repository.
 ///
 /// # Errors
-/// [`Error::Failed`] with the archiver's last failure when it does not come.
+/// [`Error::NotArrived`] with the archiver's last failure when it does not come.
 pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) -> Result<()> {
     let stanza = context.stanza()?;
     let info = sql::stanza_info(client)?;
@@ -130,7 +130,7 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
                 &[],
             )?;
             let last: Option<String> = row.get(0);
-            return Err(Error::Failed(format!(
+            return Err(Error::NotArrived(format!(
                 "segment {} did not arrive in the repository; last failure of the archiver: {} ({} in all), \
                  see the server's log",
                 segment.name(info.wal_segment_size),

@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 
-use crate::backup::info::{self, BackupInfo};
+use crate::backup::info::BackupInfo;
 use crate::backup::manifest;
 use crate::backup::read::Packs;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::log;
+use crate::log::count;
 use crate::repo::object::Hash;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
-use crate::wal::name::{Segment, WalName};
+use crate::wal::name::WalName;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -24,32 +26,38 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
     let _lock = context.reading(&stanza)?;
-    let mut backups = info::list(&stanza)?;
+    let mut history = History::load_without_wal(&stanza)?;
+    if args.backups.is_empty() {
+        history.load_wal(&stanza, 0)?;
+    }
     for id in &args.backups {
-        info::load(&stanza, id)?;
+        if !history.backups.iter().any(|backup| backup.id == *id) {
+            return Err(Error::NotFound(format!("backup \"{id}\" does not exist")));
+        }
     }
-    if !args.backups.is_empty() {
-        backups.retain(|backup| args.backups.contains(&backup.id));
-    }
+    let is_wanted =
+        |backup: &&BackupInfo| args.backups.is_empty() || args.backups.contains(&backup.id);
+    let backups: Vec<&BackupInfo> = history.backups.iter().filter(is_wanted).collect();
     let mut findings = Findings::default();
     let mut seen = HashSet::new();
-    for backup in &backups {
+    for backup in backups.iter().copied() {
         findings.note(verify_backup(&stanza, backup, &mut seen));
         findings.note(verify_range(&stanza, backup));
     }
     if args.backups.is_empty() {
-        verify_archive(&stanza, &mut findings)?;
+        verify_archive(&stanza, &history, &mut findings)?;
+        verify_present(&history, &mut findings);
     }
     match findings.count {
         0 => {
             log::print(format_args!(
-                "{} backups and {} WAL files are as they should be",
-                backups.len(),
-                findings.files
+                "{} and {} as they should be",
+                count(backups.len(), "backup"),
+                count(findings.files, "WAL file")
             ));
             Ok(())
         }
-        count => Err(Error::Corrupt(format!("{count} problems found"))),
+        number => Err(Error::Corrupt(format!("{} found", count(number, "problem")))),
     }
 }
 
@@ -114,19 +122,35 @@ fn verify_range(stanza: &Stanza, backup: &BackupInfo) -> Result<()> {
     Ok(())
 }
 
-fn verify_archive(stanza: &Stanza, findings: &mut Findings) -> Result<()> {
+/// Whether the archive leads to its newest timeline, and which backups do not.
+fn verify_present(history: &History, findings: &mut Findings) {
+    let Some(newest) = history.newest_timeline().filter(|_| !history.backups.is_empty()) else {
+        return;
+    };
+    if history.chain(newest).is_empty() {
+        findings.note(Err(Error::Corrupt(format!(
+            "no backup leads to timeline {newest}, the newest in the archive"
+        ))));
+    }
+    for backup in history.abandoned() {
+        log::print(format_args!(
+            "backup {} (timeline {}) is not on the way to timeline {newest}, the newest",
+            backup.id, backup.timeline
+        ));
+    }
+}
+
+fn verify_archive(stanza: &Stanza, history: &History, findings: &mut Findings) -> Result<()> {
+    let size = stanza.info.wal_segment_size;
     for timeline in wal::timelines(stanza)? {
-        let mut last: Option<Segment> = None;
+        for (first, last) in history.gaps(timeline) {
+            findings.note(Err(Error::Corrupt(format!(
+                "WAL is missing: {} to {}",
+                first.name(size),
+                last.name(size)
+            ))));
+        }
         for segment in wal::segments(stanza, timeline)? {
-            let size = stanza.info.wal_segment_size;
-            if let Some(before) = last.filter(|last| last.next() != segment) {
-                findings.note(Err(Error::Corrupt(format!(
-                    "WAL between {} and {} is missing",
-                    before.name(size),
-                    segment.name(size)
-                ))));
-            }
-            last = Some(segment);
             let name = WalName::Segment(segment.name(size));
             findings.note(wal::verify(stanza, &name, &wal::key(stanza, &name)));
             findings.files += 1;

@@ -1,49 +1,74 @@
-//! Which backups are kept. Pure: the same list, rules and time give the same answer.
+//! Which backups are kept. Pure: the same history, rules and time give the same answer.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::backup::info::BackupInfo;
+use crate::history::History;
+use crate::history::order;
 
-/// For each backup, oldest first, whether it is kept.
+/// Why a backup is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The rules keep it.
+    ByRule,
+    /// The rules do not, but it is the newest good one on the way to the newest timeline: without it, nothing leads to the present.
+    ForThePresent,
+}
+
+/// The rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Number of backups.
+    pub(crate) keep: Option<usize>,
+    /// Span of time.
+    pub(crate) window: Option<Duration>,
+}
+
+/// For each backup of a history, in its order, whether it is kept and why.
 ///
-/// Both rules together keep what either keeps. A backup of damaged pages does not count as one of `keep`, and the newest sound backup is
-/// always kept, or the newest at all when none is sound.
-pub(crate) fn kept(
-    backups: &[BackupInfo],
-    keep: Option<usize>,
-    window: Option<Duration>,
-    now: Timestamp,
-) -> Vec<bool> {
-    let sound = |backup: &BackupInfo| backup.damaged_pages.is_empty();
-    let mut kept = vec![false; backups.len()];
-    let mut keep_from = |position: Option<usize>| {
-        for slot in kept.iter_mut().skip(position.unwrap_or(usize::MAX)) {
-            *slot = true;
-        }
+/// Both rules together keep what either keeps. A backup that is damaged or lacks its WAL does not count as one of `keep`. The newest good
+/// backup on the way to the newest timeline is always kept, and the newest good one of all, or the newest when none is good.
+pub(crate) fn kept(history: &History, rules: Rules, now: Timestamp) -> Vec<Option<Kept>> {
+    let all: Vec<&BackupInfo> = history.backups.iter().collect();
+    let is_good: Vec<bool> = all.iter().map(|backup| history.is_good(backup)).collect();
+    let good = |backup: &BackupInfo| {
+        all.iter().zip(&is_good).any(|(other, good)| *good && other.id == backup.id)
     };
-    if let Some(keep) = keep {
-        let sound_at: Vec<usize> = backups
-            .iter()
-            .enumerate()
-            .filter(|(_, backup)| sound(backup))
-            .map(|(at, _)| at)
-            .collect();
-        let first = sound_at.len().checked_sub(keep.max(1)).and_then(|at| sound_at.get(at));
-        keep_from(Some(first.copied().unwrap_or(0)));
+    let mut ruled: Vec<&BackupInfo> = Vec::new();
+    if let Some(keep) = rules.keep {
+        let good_at: Vec<usize> =
+            (0..all.len()).filter(|at| is_good.get(*at) == Some(&true)).collect();
+        let first = good_at.len().checked_sub(keep.max(1)).and_then(|at| good_at.get(at));
+        ruled.extend(all.iter().skip(first.copied().unwrap_or(0)));
     }
-    if let Some(window) = window {
+    if let Some(window) = rules.window {
         let start = now.checked_sub(window).unwrap_or(Timestamp::MIN);
-        // To get to the beginning of the window, one needs the last backup before it.
-        let before = backups.iter().rposition(|backup| sound(backup) && backup.stop_time <= start);
-        keep_from(Some(before.unwrap_or(0)));
+        let mut ways: Vec<u32> = history.newest_timeline().into_iter().collect();
+        ways.extend(all.iter().filter(|one| one.stop_time > start).map(|one| one.timeline));
+        ways.sort_unstable();
+        ways.dedup();
+        let chains = ways.into_iter().map(|way| history.chain(way));
+        for chain in chains.chain([all.clone()]) {
+            // To get to the beginning of the window, one needs the last backup before it.
+            let before = order::complete_at(&chain, start, now, good);
+            ruled.extend(chain.into_iter().skip(before.unwrap_or(0)));
+        }
     }
-    let last = backups.iter().rposition(sound).or_else(|| backups.len().checked_sub(1));
-    if let Some(slot) = last.and_then(|last| kept.get_mut(last)) {
-        *slot = true;
-    }
-    kept
+    ruled.extend(history.best(&all));
+    let present = history
+        .newest_timeline()
+        .and_then(|newest| history.best(&history.chain(newest)).map(|best| best.id.clone()));
+    all.iter()
+        .map(|backup| {
+            if ruled.iter().any(|kept| kept.id == backup.id) {
+                Some(Kept::ByRule)
+            } else {
+                (present.as_ref() == Some(&backup.id)).then_some(Kept::ForThePresent)
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -53,12 +78,16 @@ pub(crate) mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
-    use super::kept;
+    use super::{Kept, Rules, kept};
     use crate::backup::info::BackupInfo;
+    use crate::history::History;
+    use crate::history::runs::Runs;
+    use crate::history::timelines::Timelines;
+    use crate::wal::history::Ancestor;
     use crate::wal::lsn::Lsn;
 
+    /// A backup that ends ten bytes after its start.
     pub(crate) fn backup(hour: i64, timeline: u32, start: u64) -> BackupInfo {
-        let time = Timestamp::from_second(hour * 3600).unwrap();
         BackupInfo {
             format: 1,
             id: format!("{hour:04}"),
@@ -72,8 +101,8 @@ pub(crate) mod tests {
             stop_lsn: Lsn(start + 10),
             start_wal: String::new(),
             stop_wal: String::new(),
-            start_time: time,
-            stop_time: time,
+            start_time: at(hour),
+            stop_time: at(hour),
             files: 1,
             size: 1,
             added: 1,
@@ -83,27 +112,83 @@ pub(crate) mod tests {
         }
     }
 
-    fn at(hours: i64) -> Timestamp {
+    /// Hours after the epoch.
+    pub(crate) fn at(hours: i64) -> Timestamp {
         Timestamp::from_second(hours * 3600).unwrap()
+    }
+
+    /// All WAL of timeline 1 and of these, which branched off another, is there, in segments of 100 bytes.
+    fn history(ancestry: &[(u32, u32, u64)], backups: Vec<BackupInfo>) -> History {
+        let histories = ancestry.iter().map(|(timeline, parent, end)| {
+            (*timeline, vec![Ancestor { timeline: *parent, end: Lsn(*end) }])
+        });
+        let mut wal = Runs::default();
+        wal.set(1, 0..100);
+        for (timeline, _, _) in ancestry {
+            wal.set(*timeline, 0..100);
+        }
+        History::new(100, Timelines::new(histories), backups, wal)
+    }
+
+    fn line(backups: Vec<BackupInfo>) -> History {
+        history(&[], backups)
+    }
+
+    fn keeps(history: &History, keep: Option<usize>, hours: Option<u64>, now: i64) -> Vec<bool> {
+        let window = hours.map(|hours| Duration::from_secs(hours * 3600));
+        kept(history, Rules { keep, window }, at(now)).iter().map(Option::is_some).collect()
+    }
+
+    fn four() -> Vec<BackupInfo> {
+        (1..=4).map(|hour| backup(hour, 1, u64::try_from(hour).unwrap() * 100)).collect()
     }
 
     #[test]
     fn the_newest_are_kept_and_damaged_ones_do_not_count() {
-        let mut backups: Vec<_> = (1..=4).map(|hour| backup(hour, 1, 0)).collect();
-        assert_eq!(kept(&backups, Some(2), None, at(9)), [false, false, true, true]);
-        backups[3].damaged_pages.push("x".to_owned());
-        assert_eq!(kept(&backups, Some(2), None, at(9)), [false, true, true, true]);
-        assert_eq!(kept(&backups, Some(0), None, at(9)), [false, false, true, true]);
+        assert_eq!(keeps(&line(four()), Some(2), None, 9), [false, false, true, true]);
+        let mut damaged = four();
+        damaged[3].damaged_pages.push("x".to_owned());
+        let damaged = line(damaged);
+        assert_eq!(keeps(&damaged, Some(2), None, 9), [false, true, true, true]);
+        assert_eq!(keeps(&damaged, Some(0), None, 9), [false, false, true, true]);
+        // Neither does one whose WAL is gone.
+        let mut gone = line(four());
+        gone.wal.set(1, 0..4);
+        assert_eq!(keeps(&gone, Some(2), None, 9), [false, true, true, true]);
     }
 
     #[test]
     fn a_window_needs_the_backup_before_it() {
-        let backups: Vec<_> = (1..=4).map(|hour| backup(hour, 1, 0)).collect();
-        let window = Some(Duration::from_secs(5400));
-        assert_eq!(kept(&backups, None, window, at(4)), [false, true, true, true]);
-        assert_eq!(kept(&backups, None, window, at(99)), [false, false, false, true]);
-        assert_eq!(kept(&backups, Some(4), window, at(99)), [true; 4]);
-        assert!(kept(&[], Some(1), window, at(1)).is_empty());
+        let history = line(four());
+        assert_eq!(keeps(&history, None, Some(2), 4), [false, true, true, true]);
+        assert_eq!(keeps(&history, None, Some(1), 99), [false, false, false, true]);
+        assert_eq!(keeps(&history, Some(4), Some(1), 99), [true; 4]);
+        assert!(keeps(&line(vec![]), Some(1), Some(1), 1).is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_does_not_make_a_backup_the_newest_or_old() {
+        let mut ahead = four();
+        ahead[1].stop_time = at(90_000);
+        assert_eq!(keeps(&line(ahead.clone()), Some(1), None, 9), [false, false, false, true]);
+        assert_eq!(keeps(&line(ahead), None, Some(1), 99), [false, false, false, true]);
+        let mut behind = four();
+        behind[2].stop_time = at(0);
+        assert_eq!(keeps(&line(behind.clone()), None, Some(3), 4), [true; 4]);
+        assert_eq!(keeps(&line(behind), Some(1), None, 4), [false, false, false, true]);
+    }
+
+    #[test]
+    fn what_leads_to_the_present_stays() {
+        // Restored to a time before the second backup, which is on timeline 1 for ever.
+        let history = history(&[(2, 1, 250)], vec![backup(1, 1, 100), backup(2, 1, 300)]);
+        let decisions = kept(&history, Rules { keep: Some(1), window: None }, at(9));
+        assert_eq!(decisions, [Some(Kept::ForThePresent), Some(Kept::ByRule)]);
+        // A window on the present needs the backup from before the branch; one on what was left behind does not come into it.
+        let mut later = history.clone();
+        later.backups.push(backup(8, 2, 500));
+        assert_eq!(keeps(&later, None, Some(3), 9), [true, true, true]);
+        assert_eq!(keeps(&later, Some(1), None, 9), [false, false, true]);
     }
 
     proptest! {
@@ -113,15 +198,16 @@ pub(crate) mod tests {
             keep in prop::option::of(0usize..5), hours in prop::option::of(0u64..10), now in 0i64..20,
         ) {
             let backups: Vec<_> = damaged.iter().zip(1..).map(|(damaged, hour)| {
-                let mut backup = backup(hour, 1, 0);
+                let mut backup = backup(hour, 1, u64::try_from(hour).unwrap() * 100);
                 if *damaged { backup.damaged_pages.push("x".to_owned()); }
                 backup
             }).collect();
-            let window = hours.map(|hours| Duration::from_secs(hours * 3600));
-            let kept = kept(&backups, keep, window, at(now));
-            let sound = |at: &usize| backups[*at].damaged_pages.is_empty();
-            let any_sound = (0..backups.len()).any(|at| sound(&at));
-            prop_assert!(!any_sound || (0..backups.len()).any(|at| kept[at] && sound(&at)));
+            let history = line(backups);
+            let kept = keeps(&history, keep, hours, now);
+            let sound = |at: &usize| history.backups[*at].damaged_pages.is_empty();
+            let count = history.backups.len();
+            let any_sound = (0..count).any(|at| sound(&at));
+            prop_assert!(!any_sound || (0..count).any(|at| kept[at] && sound(&at)));
             prop_assert!(kept.iter().any(|kept| *kept));
         }
     }

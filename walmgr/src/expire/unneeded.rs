@@ -1,61 +1,89 @@
 //! Which WAL files and packs no kept backup needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest;
 use crate::error::Result;
+use crate::expire::retention::Kept;
+use crate::history::History;
+use crate::history::timelines::Stretch;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
-use crate::wal::history::Ancestor;
 use crate::wal::name::Segment;
 
-/// The timelines of an archive and what they branched off.
-pub(crate) type Histories = BTreeMap<u32, Vec<Ancestor>>;
+/// What the WAL is needed for.
+pub(crate) struct Needs<'a> {
+    history: &'a History,
+    /// Backups that recovery may take any way from.
+    free: Vec<&'a BackupInfo>,
+    /// The backup that is kept for the present only, and the way there.
+    present: Option<(&'a BackupInfo, Vec<Stretch>)>,
+    /// The newest timeline, when no kept backup leads to it: a standby or the next backup may still need its WAL.
+    all_of: Option<u32>,
+}
 
-/// True when recovery from the backup can come by the segment, on the backup's timeline or any that branches off later.
-pub(crate) fn needs(
-    backup: &BackupInfo,
-    segment: Segment,
-    histories: &Histories,
-    segment_size: u32,
-) -> bool {
-    let start = backup.start_segment(segment_size);
-    if segment.number < start.number {
-        return false;
+impl<'a> Needs<'a> {
+    /// What a history needs after decisions on its backups.
+    pub(crate) fn new(history: &'a History, decisions: &[Option<Kept>]) -> Self {
+        let kept = |why| {
+            let decided = history.backups.iter().zip(decisions);
+            decided.filter(move |(_, kept)| **kept == Some(why)).map(|(backup, _)| backup)
+        };
+        let newest = history.newest_timeline();
+        let present = kept(Kept::ForThePresent).next_back();
+        let free: Vec<&BackupInfo> = kept(Kept::ByRule).collect();
+        let leads = |timeline: &u32| {
+            free.iter().copied().chain(present).any(|backup| history.leads(backup, *timeline))
+        };
+        Self {
+            history,
+            all_of: newest.filter(|newest| !leads(newest)),
+            present: present.zip(newest.map(|newest| history.timelines.way(newest))),
+            free,
+        }
     }
-    if segment.timeline == backup.timeline {
-        return true;
-    }
-    match histories.get(&segment.timeline) {
-        Some(ancestors) if !ancestors.is_empty() => ancestors.iter().any(|ancestor| {
-            ancestor.timeline == backup.timeline && ancestor.end >= backup.start_lsn
-        }),
-        // Nobody knows where this timeline comes from, so it may come from here.
-        _ => segment.timeline > backup.timeline,
+
+    /// True when anything that is kept needs the segment. Without any backup, everything is needed.
+    pub(crate) fn segment(&self, segment: Segment) -> bool {
+        if self.free.is_empty() && self.present.is_none() || self.all_of == Some(segment.timeline) {
+            return true;
+        }
+        let history = self.history;
+        let is_after = |backup: &BackupInfo| {
+            segment.number >= backup.start_segment(history.segment_size).number
+        };
+        let by_rule = |backup: &BackupInfo| {
+            let unknown = !history.timelines.is_known(segment.timeline)
+                // Nobody knows where this timeline comes from, so it may come from here.
+                && segment.timeline > backup.timeline;
+            is_after(backup) && (unknown || history.leads(backup, segment.timeline))
+        };
+        let for_the_present = |(backup, way): &(&BackupInfo, Vec<Stretch>)| {
+            is_after(backup)
+                && way.iter().any(|stretch| {
+                    let last = stretch.end.map_or(u64::MAX, |end| history.number(end));
+                    stretch.timeline == segment.timeline
+                        && (history.number(stretch.begin)..=last).contains(&segment.number)
+                })
+        };
+        self.free.iter().any(|backup| by_rule(backup))
+            || self.present.as_ref().is_some_and(for_the_present)
     }
 }
 
-/// Keys of WAL files that none of the backups needs. Nothing when there is no backup.
-pub(crate) fn wal(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>> {
+/// Keys of WAL files that nothing needs.
+pub(crate) fn wal(stanza: &Stanza, needs: &Needs<'_>) -> Result<Vec<String>> {
     let size = stanza.info.wal_segment_size;
-    let timelines = wal::timelines(stanza)?;
-    let mut histories = Histories::new();
-    for timeline in &timelines {
-        histories.insert(*timeline, wal::ancestors(stanza, *timeline)?);
-    }
     let mut keys = Vec::new();
-    for timeline in timelines {
+    for timeline in wal::timelines(stanza)? {
         let directory = stanza.key(&format!("wal/{timeline:08X}"));
         for high in stanza.store.list(&directory)? {
             let directory = format!("{directory}/{}", high.trim_end_matches('/'));
             for name in stanza.store.list(&directory)? {
                 // Also SEGMENT.OFFSET.backup, SEGMENT.partial.HASH and what was set aside.
                 let segment = name.get(..24).and_then(|name| Segment::parse(name, size));
-                let unneeded = segment.is_some_and(|segment| {
-                    !kept.iter().any(|backup| needs(backup, segment, &histories, size))
-                });
-                if unneeded && !kept.is_empty() {
+                if segment.is_some_and(|segment| !needs.segment(segment)) {
                     keys.push(format!("{directory}/{name}"));
                 }
             }
@@ -74,7 +102,8 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
         let names = manifest.packs.into_iter().zip(0_u32..);
         referred.extend(names.filter(|(_, number)| used.contains(number)).map(|(name, _)| name));
     }
-    let newest = kept.last().map_or("", |backup| backup.id.as_str());
+    // By name, for this is about leftovers only: no backup is being taken now.
+    let newest = kept.iter().map(|backup| backup.id.as_str()).max().unwrap_or("");
     let mut keys = Vec::new();
     for directory in stanza.store.list(&stanza.key("pack"))? {
         let id = directory.trim_end_matches('/');
@@ -99,34 +128,59 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
 
 #[cfg(test)]
 mod tests {
-    use super::{Histories, needs};
+    use super::Needs;
+    use crate::expire::retention::Kept;
     use crate::expire::retention::tests::backup;
+    use crate::history::History;
+    use crate::history::runs::Runs;
+    use crate::history::timelines::Timelines;
     use crate::wal::history::Ancestor;
     use crate::wal::lsn::Lsn;
     use crate::wal::name::Segment;
 
-    const SIZE: u32 = 1 << 20;
+    fn segment(timeline: u32, number: u64) -> Segment {
+        Segment { timeline, number }
+    }
+
+    /// Timeline 2 branched off 1 in segment 20, timeline 3 in segment 5. Segments have 100 bytes.
+    fn history(backups: Vec<crate::backup::info::BackupInfo>) -> History {
+        let from_first = |end| vec![Ancestor { timeline: 1, end: Lsn(end) }];
+        let timelines = Timelines::new([(2, from_first(2050)), (3, from_first(550))]);
+        History::new(100, timelines, backups, Runs::default())
+    }
 
     #[test]
     fn wal_is_needed_along_the_ancestry_only() {
-        let at = |megabytes: u64| megabytes << 20;
-        let segment = |timeline, number| Segment { timeline, number };
-        let mut histories = Histories::new();
-        histories.insert(1, Vec::new());
-        histories.insert(2, vec![Ancestor { timeline: 1, end: Lsn(at(20)) }]);
-        histories.insert(3, vec![Ancestor { timeline: 1, end: Lsn(at(5)) }]);
-        let needed = |backup: &_, segment| needs(backup, segment, &histories, SIZE);
+        let old = history(vec![backup(1, 1, 1000)]);
+        let needs = Needs::new(&old, &[Some(Kept::ByRule)]);
+        assert!(needs.segment(segment(1, 10)));
+        assert!(!needs.segment(segment(1, 9)));
+        assert!(needs.segment(segment(1, 40)));
+        assert!(needs.segment(segment(2, 20)));
+        assert!(needs.segment(segment(9, 12)), "of unknown origin");
+        assert!(needs.segment(segment(3, 12)), "of the newest timeline, to which nothing leads");
 
-        let old = backup(1, 1, at(10));
-        assert!(needed(&old, segment(1, 10)));
-        assert!(!needed(&old, segment(1, 9)));
-        assert!(needed(&old, segment(2, 20)));
-        assert!(!needed(&old, segment(3, 12)), "branched off before the backup");
-        assert!(needed(&old, segment(9, 12)), "of unknown origin");
+        let new = history(vec![backup(2, 2, 3000)]);
+        let needs = Needs::new(&new, &[Some(Kept::ByRule)]);
+        assert!(!needs.segment(segment(1, 40)), "left behind by the promotion");
+        assert!(!needs.segment(segment(2, 29)));
+        assert!(needs.segment(segment(2, 30)));
+    }
 
-        let new = backup(2, 2, at(30));
-        assert!(!needed(&new, segment(1, 40)), "left behind by the promotion");
-        assert!(!needed(&new, segment(2, 29)));
-        assert!(needed(&new, segment(2, 30)));
+    #[test]
+    fn for_the_present_only_the_way_there_is_needed() {
+        let from_first = vec![Ancestor { timeline: 1, end: Lsn(2050) }];
+        let timelines = Timelines::new([(2, from_first)]);
+        let backups = vec![backup(1, 1, 1000), backup(2, 1, 3000)];
+        let history = History::new(100, timelines, backups, Runs::default());
+        let needs = Needs::new(&history, &[Some(Kept::ForThePresent), Some(Kept::ByRule)]);
+        for (number, needed) in
+            [(9, false), (10, true), (20, true), (21, false), (29, false), (30, true)]
+        {
+            assert_eq!(needs.segment(segment(1, number)), needed, "{number}");
+        }
+        assert!(needs.segment(segment(2, 20)) && needs.segment(segment(2, 99)));
+        // Nothing is thrown away for want of a backup.
+        assert!(Needs::new(&history, &[None, None]).segment(segment(1, 1)));
     }
 }

@@ -54,6 +54,33 @@ pub(crate) fn print(text: impl fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// A number of things, in the singular where it is one.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut unit = 0;
+    let mut scale = 1;
+    while bytes / scale >= 1024 && unit < 5 {
+        scale *= 1024;
+        unit += 1;
+    }
+    let name = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].get(unit).unwrap_or(&"");
+    match (unit, bytes / scale) {
+        (0, _) => format!("{bytes} B"),
+        (_, whole @ 0..10) => format!("{whole}.{} {name}", bytes % scale * 10 / scale),
+        (_, whole) => format!("{whole} {name}"),
+    }
+}
+
+/// A time, to the second, with its zone.
+pub(crate) fn time(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 /// Where messages go from now on; said once, when the configuration is known.
 pub(crate) fn set_target(log: &Log) {
     if log.to == LogTo::Stderr {
@@ -77,4 +104,17 @@ fn write(level: &str, text: &dyn fmt::Display) {
     // error is closed.
     let line = format!("walmgr: {level}: {text}\n");
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{count, size};
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        let expected = ["0 B", "1023 B", "1.0 KiB", "9.9 KiB", "26 MiB", "1.5 GiB"];
+        let sizes = [0, 1023, 1024, 10_239, 27_645_493, 3 << 29];
+        assert_eq!(sizes.map(size), expected);
+        assert_eq!([count(1, "backup"), count(0, "backup")], ["1 backup", "0 backups"]);
+    }
 }

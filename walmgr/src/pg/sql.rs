@@ -1,5 +1,6 @@
 //! Questions to the running server. Connections are short and made where they are needed.
 
+use postgres::config::Host;
 use postgres::{Client, NoTls};
 
 use crate::context::Context;
@@ -21,7 +22,22 @@ pub(crate) fn connect(conninfo: &str) -> Result<Client> {
     if config.get_dbname().is_none() {
         config.dbname("postgres");
     }
-    Ok(config.connect(NoTls)?)
+    config.connect(NoTls).map_err(|error| match Error::from(error) {
+        Error::Server(why) => Error::Server(format!("{}: {why}", place(&config))),
+        other => other,
+    })
+}
+
+/// Where a server is looked for, as people say it.
+fn place(config: &postgres::Config) -> String {
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(directory) => directory.display().to_string(),
+    });
+    let hosts: Vec<String> = hosts.collect();
+    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
+    let ports = if ports.is_empty() { "5432".to_owned() } else { ports.join(",") };
+    format!("host {} port {ports}", hosts.join(","))
 }
 
 /// A setting's value; empty for one that the server does not know.

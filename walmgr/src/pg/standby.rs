@@ -62,12 +62,24 @@ pub(crate) fn promote(client: &mut Client, patience: Duration) -> Result<u32> {
     if !done {
         return Err(Error::Failed(format!("the server was not promoted within {seconds} s")));
     }
+    timeline(client)
+}
+
+/// The timeline that the server is on, as far as it knows itself on a standby.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn timeline(client: &mut Client) -> Result<u32> {
     // The name of the current WAL file tells at once, the control file only after the next checkpoint.
-    let query = "select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())";
-    let name: String = client.query_one(query, &[])?.get(0);
-    name.get(..8)
-        .and_then(|timeline| u32::from_str_radix(timeline, 16).ok())
-        .ok_or_else(|| Error::Server(format!("unexpected answer \"{name}\"")))
+    let query = "select case when pg_catalog.pg_is_in_recovery()
+             then (select greatest(c.timeline_id, r.min_recovery_end_timeline)
+                     from pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r)::int8
+             else ('x' || substr(pg_catalog.pg_walfile_name(
+                     case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_wal_lsn() end), 1, 8)
+                  )::bit(32)::int8
+             end";
+    let number: i64 = client.query_one(query, &[])?.get(0);
+    u32::try_from(number).map_err(|_| Error::Server(format!("unexpected answer {number}")))
 }
 
 /// Ask until the answer is yes; false when the time is up.

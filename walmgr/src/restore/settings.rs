@@ -47,6 +47,8 @@ pub(crate) struct Recovery {
     pub(crate) restore_command: String,
     /// Let the restored server archive nothing.
     pub(crate) no_archive: bool,
+    /// Do not read ahead of replay (PostgreSQL 15 and newer): WAL is missing after the target, and asking for it would stop the server.
+    pub(crate) no_prefetch: bool,
     /// Become a standby: connection to the primary and slot, as far as there are any.
     pub(crate) standby: Option<(Option<String>, Option<String>)>,
 }
@@ -117,6 +119,9 @@ impl Recovery {
             set("primary_conninfo", conninfo.as_deref().unwrap_or_default());
             set("primary_slot_name", slot.as_deref().unwrap_or_default());
         }
+        if self.no_prefetch {
+            set("recovery_prefetch", "off");
+        }
         if self.no_archive {
             set("archive_mode", "off");
         }
@@ -158,6 +163,7 @@ mod tests {
             action: "promote".to_owned(),
             restore_command: "walmgr archive-get %f %p".to_owned(),
             no_archive: true,
+            no_prefetch: false,
             standby: None,
         };
         let block = recovery.block();

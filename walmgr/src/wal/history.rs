@@ -14,6 +14,9 @@ pub(crate) struct Ancestor {
 
 /// Parse the history file of a timeline: its ancestors, oldest first.
 ///
+/// A server that recovers to before the branch of the timeline it follows names that timeline as the parent all the same: `1 0/5`, then
+/// `2 0/3`. What a later line has cut off does not count, so here no end is greater than the next one.
+///
 /// # Errors
 /// [`Error::Corrupt`] when a line is not `TIMELINE<blank>LSN…`, or timelines do not ascend to below `timeline`.
 pub(crate) fn parse(timeline: u32, text: &str) -> Result<Vec<Ancestor>> {
@@ -28,10 +31,12 @@ pub(crate) fn parse(timeline: u32, text: &str) -> Result<Vec<Ancestor>> {
         let ancestor = fields.next().and_then(|field| field.parse().ok()).zip(fields.next());
         let (ancestor, end) = ancestor.ok_or_else(|| bad(line))?;
         let end: Lsn = end.parse().map_err(|_| bad(line))?;
-        let ascends =
-            ancestors.last().is_none_or(|last| last.timeline < ancestor && last.end <= end);
+        let ascends = ancestors.last().is_none_or(|last| last.timeline < ancestor);
         if !ascends || ancestor >= timeline {
             return Err(bad(line));
+        }
+        for earlier in &mut ancestors {
+            earlier.end = earlier.end.min(end);
         }
         ancestors.push(Ancestor { timeline: ancestor, end });
     }
@@ -55,8 +60,17 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_branch_cuts_off_what_came_after_it() {
+        let ancestors = parse(4, "1\t0/5\n2\t0/8\n3\t0/3\n").unwrap();
+        assert_eq!(
+            ancestors.iter().map(|a| (a.timeline, a.end.0)).collect::<Vec<_>>(),
+            [(1, 3), (2, 3), (3, 3)]
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for text in ["", "1", "x\t0/1", "3\t0/1\n", "2\t0/1\n1\t0/2\n", "1\t0/5\n2\t0/2\n"] {
+        for text in ["", "1", "x\t0/1", "3\t0/1\n", "2\t0/1\n1\t0/2\n", "2\t0/1\n2\t0/2\n"] {
             assert!(parse(3, text).is_err(), "{text:?}");
         }
     }

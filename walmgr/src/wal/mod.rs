@@ -4,3 +4,4 @@ pub(crate) mod header;
 pub(crate) mod history;
 pub(crate) mod lsn;
 pub(crate) mod name;
+pub(crate) mod records;
