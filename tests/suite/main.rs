@@ -64,11 +64,14 @@ mod walmgr_daemon;
 mod walmgr_durability;
 mod walmgr_expire;
 mod walmgr_full_disk;
+mod walmgr_history;
 mod walmgr_hostile;
 mod walmgr_init;
 mod walmgr_library;
+mod walmgr_messages;
 mod walmgr_nothing_written;
 mod walmgr_peer;
+mod walmgr_promotion;
 #[cfg(target_arch = "x86_64")]
 mod walmgr_push;
 mod walmgr_recovery;

@@ -303,7 +303,7 @@ fn damaged_pages_of_the_cluster_are_named() {
     let text = primary.fails(6, &["backup"]);
     assert!(text.contains(&format!("{file}:3")), "{text}");
     let list = primary.ok(&["listbackups"]);
-    assert!(list.contains("[1 damaged pages]"), "{list}");
+    assert!(list.contains("[1 damaged page]"), "{list}");
     // The older, sound backup is the one to restore.
     let plan = target(&primary).ok(&["restore", "--dry-run"]);
     let first = list.lines().nth(1).unwrap().split_whitespace().next().unwrap();

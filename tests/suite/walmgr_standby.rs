@@ -166,6 +166,27 @@ fn a_standby_can_be_copied_from_its_primary() {
 }
 
 #[test]
+fn a_standby_has_settings_of_its_own_and_says_where_its_server_complains() {
+    let primary = primary();
+    primary.ok(&["backup"]);
+    let standby = Site::beside(Cluster::empty(Tree::Ours), primary.repository());
+    let conninfo = primary.cluster.conninfo("postgres");
+    standby.configure(&format!("standby.primary_conninfo = \"{conninfo}\""));
+    let port = standby.cluster.port().to_string();
+    let directory = format!("unix_socket_directories={}", standby.cluster.dir().display());
+    let own =
+        ["createslave", "--port", &port, "--setting", &directory, "--setting", "listen_addresses="];
+    standby.fails(2, &[&own[..], &["--setting", "nonsense"]].concat());
+    let text = standby.fails(1, &[&own[..], &["--setting", "shared_buffers=nonsense"]].concat());
+    let log = standby.cluster.data_dir().join("walmgr-start.log");
+    assert!(text.contains(&log.display().to_string()), "{text}");
+    assert!(fs::read_to_string(log).unwrap().contains("shared_buffers"));
+    standby.ok(&[&own[..], &["--force"]].concat());
+    let _server = OwnServer(&standby);
+    assert_eq!(standby.cluster.psql("postgres", "select pg_is_in_recovery()"), "t");
+}
+
+#[test]
 fn check_info_stop_periodic_and_cleanup_do_what_they_say() {
     let primary = primary();
     primary.ok(&["check"]);

@@ -235,8 +235,13 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
             .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => " (walmgr init writes one, --config names another)",
+                _ => "",
+            };
+            Error::Usage(format!("{}: {error}{hint}", path.display()))
+        })?;
         let mut config = Self::parse(&text, &path)?;
         stanza::check_name(&config.stanza)?;
         config.repository.location()?;
