@@ -5,7 +5,7 @@ with recursive extension as (
      ), member as (
        select d.classid, d.objid
          from pg_catalog.pg_depend d
-        where d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+        where d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
           and d.refobjid in (select oid from extension)
           and d.deptype = 'e'
      ), reached (oid) as (
@@ -35,18 +35,18 @@ with recursive extension as (
                    and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
               ) step (oid)
      )
-select n.nspname || '.' || c.relname
+select n.nspname::pg_catalog.text || '.' || c.relname::pg_catalog.text
   from reached r
        join pg_catalog.pg_class c on c.oid = r.oid
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
        left join pg_catalog.pg_foreign_table f on f.ftrelid = c.oid
- where pg_catalog.starts_with(n.nspname::text, 'pg_')
-    or n.nspname::text = any ($3)
+ where pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+    or n.nspname::pg_catalog.text = any ($3)
     or c.relpersistence = 't'
     or exists (select
                  from member m
-                where (m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and m.objid = n.oid)
-                   or (m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and m.objid = c.oid))
+                where (m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid and m.objid = n.oid)
+                   or (m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid and m.objid = c.oid))
     or exists (select
                  from pg_catalog.unnest(f.ftoptions) o (option)
                 where pg_catalog.starts_with(o.option, 'schema_name=pg_')

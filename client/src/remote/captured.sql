@@ -1,4 +1,4 @@
-select distinct n.nspname || '.' || c.relname
+select distinct n.nspname::pg_catalog.text || '.' || c.relname::pg_catalog.text
   from pg_catalog.pg_trigger t
        join pg_catalog.pg_class c on c.oid = t.tgrelid
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace

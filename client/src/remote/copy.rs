@@ -184,8 +184,9 @@ fn copy(
             quote(table)
         ))?;
     }
-    let snapshot: String =
-        seen.query_typed_one("select txid_current_snapshot()::text", &[])?.try_get(0)?;
+    let snapshot: String = seen
+        .query_typed_one("select pg_catalog.txid_current_snapshot()::pg_catalog.text", &[])?
+        .try_get(0)?;
     let mut rows = 0;
     for table in tables {
         rows += applier.copy_table(&mut seen, there, table)?.unwrap_or(0);
@@ -201,7 +202,7 @@ fn after_copy(tables: &[String], snapshot: &str, filter: Option<&str>) -> String
     let mut sql = match tables.is_empty() {
         true => "true".to_owned(),
         false => format!(
-            "not (coalesce(ev_extra1, '') in ({}) and txid_visible_in_snapshot(ev_txid, {}::txid_snapshot))",
+            "not (coalesce(ev_extra1, '') in ({}) and pg_catalog.txid_visible_in_snapshot(ev_txid, {}::pg_catalog.txid_snapshot))",
             tables.join(", "),
             quoted(snapshot)
         ),
@@ -220,10 +221,10 @@ fn sees_all_of(
     snapshot: &str,
 ) -> Result<bool, Error> {
     let row = client.query_typed_opt(
-        "select txid_snapshot_xmax(t.tick_snapshot) >= txid_snapshot_xmax($3::txid_snapshot)
+        "select pg_catalog.txid_snapshot_xmax(t.tick_snapshot) >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
                 and not exists (select
-                                  from txid_snapshot_xip(t.tick_snapshot) x (txid)
-                                 where txid_visible_in_snapshot(x.txid, $3::txid_snapshot))
+                                  from pg_catalog.txid_snapshot_xip(t.tick_snapshot) x (txid)
+                                 where pg_catalog.txid_visible_in_snapshot(x.txid, $3::pg_catalog.txid_snapshot))
            from pgq.tick t
                 join pgq.queue q on q.queue_id = t.tick_queue
           where q.queue_name = $1
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(
             after_copy(&tables, "1:2:", Some("ev_type = 'x' or true")),
             "not (coalesce(ev_extra1, '') in ('public.a''b', 'x.y') and \
-             txid_visible_in_snapshot(ev_txid, '1:2:'::txid_snapshot)) and (ev_type = 'x' or true)"
+             pg_catalog.txid_visible_in_snapshot(ev_txid, '1:2:'::pg_catalog.txid_snapshot)) and (ev_type = 'x' or true)"
         );
         assert_eq!(after_copy(&[], "1:2:", None), "true");
     }

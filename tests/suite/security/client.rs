@@ -276,8 +276,7 @@ const TABLES: &str = "
     create foreign table app.far (oid oid, rolname name) server back options (schema_name 'pg_catalog', table_name 'pg_authid')";
 
 const STATE: &str = "
-    select concat_ws(' ', (select string_agg(t::text, ' ') from secret_grants t), (select count(*) from pg_authid),
-           (select string_agg(rolname, ' ' order by rolname) from pg_authid where rolsuper),
+    select concat_ws(' ', (select string_agg(t::text, ' ') from secret_grants t), (select count(*) from pg_authid where rolname = 'pwned'),
            (select string_agg(co_name, ' ') from pgq.consumer), (select count(*) from pgq.queue),
            (select count(*) from pgq.part), (select count(*) from pgq_ext.heir), (select count(*) from pgq.carried),
            (select count(*) from pgq_ext.completed_event), (select string_agg(t::text, ' ') from hits t))";
