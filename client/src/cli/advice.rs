@@ -1,8 +1,8 @@
-//! What the command line can do about an error that does not say so itself.
+//! What the command line can do about an error, which the error itself cannot know.
 
 use pgq_client::Error;
 
-/// A hint for an error that comes without one.
+/// The option or command that helps with an error.
 pub(super) fn about(error: &anyhow::Error) -> Option<String> {
     let error = error.chain().find_map(|cause| cause.downcast_ref::<Error>())?;
     match error {
@@ -11,7 +11,8 @@ pub(super) fn about(error: &anyhow::Error) -> Option<String> {
              queue's database, --reset makes the target forget it"
                 .to_owned(),
         ),
-        Error::Server(server) if server.hint.is_none() => by_message(&server.message),
+        // The server's hint names functions of SQL; the command for it is said besides.
+        Error::Server(server) => by_message(&server.message),
         _ => None,
     }
 }
