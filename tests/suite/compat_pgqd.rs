@@ -10,7 +10,7 @@ use postgres::Client;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A running pgqd; it ends with the value.
-struct Pgqd(Child);
+pub(crate) struct Pgqd(Child);
 
 impl Drop for Pgqd {
     fn drop(&mut self) {
@@ -26,7 +26,8 @@ fn pgqd() -> Command {
     Command::new(bin.ancestors().nth(4).map(|usr| usr.join("bin/pgqd")).unwrap())
 }
 
-fn start(cluster: &Cluster, config: &Path) -> Pgqd {
+/// Run it for database `events`.
+pub(crate) fn start(cluster: &Cluster, config: &Path) -> Pgqd {
     let text = format!(
         "[pgqd]\nbase_connstr = host={} port={} user=postgres\ndatabase_list = events\nsyslog = 0\n\
          ticker_period = 0.1\nmaint_period = 1\nretry_period = 1\ncheck_period = 1\n",

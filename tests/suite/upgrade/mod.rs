@@ -1,3 +1,4 @@
 //! ALTER EXTENSION … UPDATE while everything goes on.
 
+mod live;
 mod locks;
