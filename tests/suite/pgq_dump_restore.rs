@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pgq_tests::{Cluster, Stop, Tree};
+use pgq_tests::{Cluster, Scratch, Stop, Tree, scratch_database, scratch_database_on};
 use postgres::Client;
 
 use crate::query::{outcome, row, rows, run};
@@ -366,4 +366,99 @@ fn restored_backlog_is_divided_as_any_other() {
     assert_eq!(sizes.iter().sum::<usize>(), 73, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
     assert!(sizes.iter().filter(|size| **size > 0).count() >= 8, "{sizes:?}");
+}
+
+/// Updates of a table without a key are forbidden where they are published.
+#[test]
+fn a_database_with_a_publication_of_all_tables_is_rebased() {
+    let old = cluster(Tree::Ours, 3);
+    let mut there = populate(&old);
+    run(&mut there, "create publication everything for all tables");
+    let new = cluster(Tree::Ours, 0);
+    copy(&old, &new, &Way::Plain);
+    let mut here = new.connect("app");
+    // One table of the queue has been told what to do with updates.
+    run(&mut here, "alter table pgq.event_2_1 replica identity nothing");
+    assert_eq!(row(&mut here, "select pgq.rebase()"), "1");
+    assert_eq!(positions(&mut here), positions(&mut there));
+    assert_eq!(drain_all(&mut here), drain_all(&mut there));
+    let identities =
+        "select string_agg(distinct relreplident, ',' order by relreplident) from pg_class
+                       where relnamespace = 'pgq'::regnamespace and relkind = 'r'";
+    assert_eq!(row(&mut here, identities), "d,n");
+}
+
+/// Restore a dump of one scratch database into another, with options of pg_dump.
+fn copy_partly(from: &Scratch, options: &[&str]) -> (Scratch, Client) {
+    let to = scratch_database_on(Tree::Ours);
+    let file = from.cluster().dir().join(format!("{}.sql", to.name()));
+    let path = file.to_str().unwrap();
+    let dumped = from
+        .cluster()
+        .command("pg_dump")
+        .args(options)
+        .args(["-d", from.name(), "-f", path])
+        .output()
+        .unwrap();
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    let restored = to
+        .cluster()
+        .command("psql")
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", to.name(), "-f", path])
+        .output()
+        .unwrap();
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let client = to.connect();
+    (to, client)
+}
+
+fn one_event(client: &mut Client, queue: &str, data: &str) -> String {
+    run(client, &format!("select pgq.insert_event('{queue}', 't', '{data}')"));
+    run(client, &format!("select pgq.force_tick('{queue}')"));
+    run(client, &format!("select pgq.ticker('{queue}')"));
+    let mut found = Vec::new();
+    loop {
+        let batch = row(client, &format!("select pgq.next_batch('{queue}', 'c')"));
+        if batch == "∅" {
+            return found.join(" ");
+        }
+        found.extend(rows(client, &format!("select ev_data from pgq.get_batch_events({batch})")));
+        run(client, &format!("select pgq.finish_batch({batch})"));
+    }
+}
+
+#[test]
+fn queues_can_be_created_where_a_dump_has_left_tables_of_others() {
+    let from = scratch_database();
+    let mut there = from.connect();
+    run(&mut there, "select pgq.create_queue('orders'), pgq.create_queue('b')");
+    for options in [&["-s"][..], &["--exclude-table-data=pgq.*"]] {
+        let (_to, mut here) = copy_partly(&from, options);
+        for queue in ["orders", "b", "c"] {
+            let made = format!(
+                "select pgq.create_queue('{queue}'), pgq.register_consumer('{queue}', 'c')"
+            );
+            assert_eq!(outcome(&mut here, &made), "1|1", "{options:?}");
+            assert_eq!(one_event(&mut here, queue, "first"), "first");
+        }
+        run(&mut here, "select pgq.unregister_consumer('b', 'c'), pgq.drop_queue('b')");
+    }
+}
+
+#[test]
+fn queues_go_on_where_a_dump_lacks_their_events_and_sequences() {
+    let from = scratch_database();
+    let mut there = from.connect();
+    run(&mut there, "select pgq.create_queue('q'), pgq.register_consumer('q', 'c')");
+    for n in 0..4 {
+        one_event(&mut there, "q", &n.to_string());
+    }
+    let (_to, mut here) = copy_partly(&from, &["--exclude-table-data=pgq.event_*"]);
+    run(&mut here, "select pgq.rebase()");
+    assert_eq!(one_event(&mut here, "q", "new"), "new");
+    let newest = "select max(tick_id), max(tick_event_seq) from pgq.tick";
+    let in_order = "select bool_and(tick_event_seq >= before) from
+                    (select tick_event_seq, lag(tick_event_seq, 1, 0) over (order by tick_id) as before from pgq.tick) t";
+    assert_eq!(row(&mut here, in_order), "t");
+    assert_ne!(row(&mut here, newest), row(&mut there, newest));
 }

@@ -25,8 +25,16 @@ begin
         return 0;
     end if;
 
-    v_queue_id := pgq._next_id('queue');
-    v_parent := 'event_' || v_queue_id;
+    -- A dump of the schema alone leaves tables of queues that are not there. They are in nobody's way but an id's.
+    loop
+        v_queue_id := pgq._next_id('queue');
+        v_parent := 'event_' || v_queue_id;
+        perform 1
+           from pg_catalog.pg_class c
+          where c.relnamespace = 'pgq'::regnamespace
+            and c.relname ~ ('^' || v_parent || '(_|$)');
+        exit when not found;
+    end loop;
 
     insert into pgq.queue (queue_id, queue_name, queue_data_pfx, queue_event_seq, queue_tick_seq)
     values (v_queue_id, i_queue_name, 'pgq.' || v_parent, 'pgq.' || v_parent || '_id_seq',

@@ -36,6 +36,7 @@ begin
                 v_count := v_count + 1;
             end if;
         end if;
+        perform pgq._forward_sequences(v_queue_id);
     end loop;
 
     perform pgq.seq_setval('pgq.queue_queue_id_seq', (select max(q.queue_id) from pgq.queue q));
@@ -192,6 +193,7 @@ declare
     v_value    bigint[] := '{}';
     v_new      boolean[] := '{}';
     v_ranges   integer := 0;
+    v_identity text;
 begin
     select * into v_queue from pgq.queue q where q.queue_id = i_queue_id for no key update;
     select array_agg(t.tick_id order by t.tick_id), array_agg(t.tick_snapshot order by t.tick_id),
@@ -257,10 +259,14 @@ begin
     end loop;
 
     for i in 1 .. cardinality(v_tables) loop
+        v_identity := pgq._allow_update(v_tables[i]::regclass);
         execute format('update %s e set ev_txid = r.value from unnest($1, $2, $3, $4) r (low, high, value, is_new)'
                        ' where e.ev_txid between r.low and r.high'
                        ' and r.is_new = (not (pgq._full_xid(e.xmin, $6) = any ($5)))', v_tables[i])
           using v_low, v_high, v_value, v_new, v_restored, txid_snapshot_xmax(v_now);
+        if v_identity is not null then
+            execute format('alter table %s replica identity %s', v_tables[i], v_identity);
+        end if;
     end loop;
 
     update pgq.tick t
@@ -275,14 +281,65 @@ begin
            queue_switch_step2 = case when queue_switch_step2 is not null
                                      then greatest(v_own, txid_snapshot_xmax(v_now)) end
      where queue_id = i_queue_id;
-
-    perform pgq._move_sequence(i_queue_id, v_queue.queue_tick_seq, v_ticks[v_n]);
-    perform pgq._move_sequence(i_queue_id, v_queue.queue_event_seq, (
-        select max(t.tick_event_seq) from pgq.tick t where t.tick_queue = i_queue_id));
 end;
 $$ language plpgsql set search_path = pg_catalog, pg_temp;
 
 comment on function pgq._rebase_queue(integer) is 'give a queue transaction ids of this cluster';
+
+create or replace function pgq._allow_update(i_table regclass)
+returns text as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._allow_update(1)
+--      A publication of updates, one for all tables say, forbids them in a table whose rows it cannot identify, and event
+--      tables have no key. They are only ever updated after a restore, so the whole row identifies for so long.
+-- Parameters: i_table - an event table
+-- Returns: replica identity to go back to, as ALTER TABLE takes it; NULL when nothing had to be done
+-- Locks: access exclusive on the table, if something had to be done
+-- ----------------------------------------------------------------------
+declare
+    v_identity text;
+begin
+    select case c.relreplident when 'n' then 'nothing' else 'default' end
+      into v_identity
+      from pg_catalog.pg_class c
+     where c.oid = i_table
+       and c.relreplident in ('d', 'n')
+       and exists (
+               select 1
+                 from pg_catalog.pg_publication p, pg_catalog.pg_get_publication_tables(p.pubname) t
+                where p.pubupdate
+                  and t.relid = c.oid);
+    if found then
+        execute format('alter table %s replica identity full', i_table);
+    end if;
+    return v_identity;
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._allow_update(regclass) is 'let a table be updated that is published without a key';
+
+create or replace function pgq._forward_sequences(i_queue_id integer)
+returns void as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._forward_sequences(1)
+--      Set a queue's sequences behind what its ticks say: a dump without the data of pgq.event_* lacks them.
+-- ----------------------------------------------------------------------
+declare
+    v_queue pgq.queue%rowtype;
+    v_tick  bigint;
+    v_event bigint;
+begin
+    select * into v_queue from pgq.queue q where q.queue_id = i_queue_id;
+    select max(t.tick_id), max(t.tick_event_seq)
+      into v_tick, v_event
+      from pgq.tick t
+     where t.tick_queue = i_queue_id;
+    perform pgq._move_sequence(i_queue_id, v_queue.queue_tick_seq, v_tick);
+    perform pgq._move_sequence(i_queue_id, v_queue.queue_event_seq, v_event);
+end;
+$$ language plpgsql set search_path = pg_catalog, pg_temp;
+
+comment on function pgq._forward_sequences(integer) is 'set a queue''s sequences behind its ticks';
 
 create or replace function pgq._past_ids(i_queue_id integer, i_count bigint)
 returns bigint[] as $$
