@@ -155,6 +155,34 @@ fn a_copy_goes_over_into_the_changes_under_writes_and_kills() {
     assert_same(&mut here, &mut far);
 }
 
+/// Each of these changes, applied again after the copy, would break a constraint or double a row.
+#[test]
+fn what_the_copy_has_seen_does_not_come_again() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target(&format!("{TABLES}; create table plain (n int)"));
+    here.batch_execute(
+        "create table plain (n int);
+         create trigger capture after insert on plain for each row execute function pgq.logutriga('q')",
+    )
+    .unwrap();
+    for change in [
+        "update app.account set name = 'x' where id = 1",
+        "update app.account set name = 'y' where id = 1; update app.account set name = 'x' where id = 2",
+        "insert into plain values (1), (1), (2)",
+    ] {
+        here.batch_execute(change).unwrap();
+        tick(&mut here, "q");
+    }
+    let to = dsn(&there);
+    succeed(&scratch, &["load", "q", "c", "--to", &to, "--copy", "--once"]);
+    assert_same(&mut here, &mut far);
+    assert_eq!(value(&mut far, "select string_agg(n::text, ' ' order by n) from plain"), "1 1 2");
+    here.batch_execute("insert into plain values (3)").unwrap();
+    tick(&mut here, "q");
+    succeed(&scratch, &["load", "q", "c", "--to", &to, "--once"]);
+    assert_eq!(value(&mut far, "select count(*) from plain"), "4");
+}
+
 #[test]
 fn a_copy_is_of_what_may_be_written_and_never_on_top_of_rows() {
     let (scratch, mut here) = source();
