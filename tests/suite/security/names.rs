@@ -45,7 +45,8 @@ impl Stage {
             "select pgq.force_tick('q')",
             "select pgq.ticker('q')",
             "select pgq_coop.next_batch('q', 'g', 'n')",
-            "update pgq.queue set queue_batch_max_count = 1, queue_ticker_max_count = 1, queue_ticker_max_lag = '0',
+            // Switched long ago, whatever other tests of this server hold open.
+            "update pgq.queue set queue_switch_step1 = 3, queue_switch_step2 = 3, queue_batch_max_count = 1, queue_ticker_max_count = 1, queue_ticker_max_lag = '0',
                  queue_rotation_period = '0' where queue_name = 'q'",
             "select pgq.insert_event('q', 't', 'd') from generate_series(1, 3)",
         ] {
