@@ -15,11 +15,34 @@ use crate::pg::catalog::{self, QualifiedName};
 use crate::pg::text::Text;
 use crate::pg::{freshness, sequence};
 
-/// What the proof that a table is an event table rests on; other numbers, another proof.
+/// What the proof that a relation is a queue's rests on; other numbers, another proof.
 type Proof = (u32, u32, u64);
 
 thread_local! {
-    static PROVEN: RefCell<HashMap<pg_sys::Oid, Proof>> = RefCell::new(HashMap::new());
+    /// By relation and the kind that it was proved to be.
+    static PROVEN: RefCell<HashMap<(pg_sys::Oid, u8), Proof>> = RefCell::new(HashMap::new());
+}
+
+/// Whether a relation is of a kind that `is_one` confirms; it is asked again when something about it may have changed.
+fn is_proven(relation: pg_sys::Oid, kind: u8, is_one: impl FnOnce(pg_sys::Oid) -> bool) -> bool {
+    let Some(queues) = catalog::relation_oid(c"pgq", c"queue") else { return false };
+    // The numbers before the facts.
+    let relations = (freshness::of_relation(relation), freshness::of_relation(queues));
+    let proof = (relations.0, relations.1, freshness::of_functions());
+    if PROVEN.with_borrow(|proven| proven.get(&(relation, kind)) == Some(&proof)) {
+        return true;
+    }
+    if catalog::relation_kind(relation) != Some(kind) || !is_one(queues) {
+        return false;
+    }
+    PROVEN.with_borrow_mut(|proven| {
+        // Relations come and go with their queues.
+        if proven.len() > 10_000 {
+            proven.clear();
+        }
+        proven.insert((relation, kind), proof);
+    });
+    true
 }
 
 /// The event table of this name; None when there is no such relation. Error: it is something else.
@@ -31,27 +54,11 @@ pub(crate) fn event_table(name: &str) -> Result<Option<pg_sys::Oid>, PgqError> {
 }
 
 fn is_event_table(table: pg_sys::Oid) -> bool {
-    let Some(queues) = catalog::relation_oid(c"pgq", c"queue") else { return false };
-    // The numbers before the facts.
-    let proof =
-        (freshness::of_relation(table), freshness::of_relation(queues), freshness::of_functions());
-    if PROVEN.with_borrow(|proven| proven.get(&table) == Some(&proof)) {
-        return true;
-    }
-    let is_one = catalog::relation_kind(table) == Some(pg_sys::RELKIND_RELATION)
-        && is_trusted(table, queues)
-        && catalog::relation_oid(c"pgq", c"event_template")
-            .is_some_and(|template| catalog::inherits(table, template));
-    if is_one {
-        PROVEN.with_borrow_mut(|proven| {
-            // Tables come and go with their queues.
-            if proven.len() > 10_000 {
-                proven.clear();
-            }
-            proven.insert(table, proof);
-        });
-    }
-    is_one
+    is_proven(table, pg_sys::RELKIND_RELATION, |queues| {
+        is_trusted(table, queues)
+            && catalog::relation_oid(c"pgq", c"event_template")
+                .is_some_and(|template| catalog::inherits(table, template))
+    })
 }
 
 /// Relation and schema belong to the owner of `pgq.queue`, or to a superuser, as after a restore by another one: nobody else
@@ -70,8 +77,7 @@ pub(crate) fn own_sequence(queue: i32, name: &str) -> Result<Option<pg_sys::Oid>
     let split = QualifiedName::split(name).ok_or_else(not_one)?;
     let Some(oid) = split.oid() else { return Ok(None) };
     let is_one = name.starts_with(&format!("pgq.event_{queue}_"))
-        && catalog::relation_kind(oid) == Some(pg_sys::RELKIND_SEQUENCE)
-        && catalog::relation_oid(c"pgq", c"queue").is_some_and(|queues| is_trusted(oid, queues));
+        && is_proven(oid, pg_sys::RELKIND_SEQUENCE, |queues| is_trusted(oid, queues));
     if is_one { Ok(Some(oid)) } else { Err(not_one()) }
 }
 
