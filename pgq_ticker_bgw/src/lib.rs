@@ -30,6 +30,11 @@ pub fn init() {
     if pg::shmem::is_binary_upgrade() {
         return;
     }
+    // A package that is upgraded puts a new file in the place of the one that a running server has preloaded. Through a link of another
+    // name, as functions of PgQ 3 have it, sessions load the new one beside the old. That works with the defaults until the restart.
+    if settings::are_taken() {
+        return;
+    }
     settings::define();
     if !pg::shmem::is_preloading() {
         return;

@@ -19,6 +19,11 @@ static HEALTH_CONSUMER_LAG: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static HEALTH_TABLE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10_240);
 static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
+/// True when another copy of this library has defined the settings in this process.
+pub(crate) fn are_taken() -> bool {
+    pg::guc::is_defined(c"pgq.ticker_period")
+}
+
 /// Define all settings.
 pub(crate) fn define() {
     // Without preload it has no effect, and the server would not let it be defined as what it is; but it has to be known, for it may be in

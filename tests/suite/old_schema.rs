@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pgq_tests::{Scratch, scratch_database, wait_until};
+use pgq_tests::{Cluster, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
 use crate::pgq_upgrade::{swap_libraries, upstream_database};
@@ -208,4 +208,28 @@ fn the_triggers_of_a_queue_fire_for_each_row_whoever_changes_it() {
              EXECUTE FUNCTION pgq._queue_changed()"
         ]
     );
+}
+
+#[test]
+fn a_library_that_was_replaced_under_the_server_serves_until_the_restart() {
+    // Installed over: another file, so another library for the dynamic loader, beside the one that the server has preloaded.
+    let cluster = Cluster::builder().set("shared_preload_libraries", "pgq").start();
+    let mut client = cluster.connect("postgres");
+    let library =
+        row(&mut client, "select setting || '/pgq.so' from pg_config where name = 'PKGLIBDIR'");
+    let replaced = cluster.dir().join("pgq_lowlevel.so");
+    std::fs::copy(library, &replaced).expect("copy the library");
+    run(
+        &mut client,
+        &format!(
+            "create extension pgq;
+             create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text)
+                 returns bigint as '{}', 'pgq_insert_event3' language c",
+            replaced.display()
+        ),
+    );
+    run(&mut client, "select pgq.create_queue('q'), pgq.register_consumer('q', 'c')");
+    run(&mut cluster.connect("postgres"), "select pgq.insert_event('q', 't', '7')");
+    let arrived = wait_until(LONG, || row(&mut client, "select pgq.next_batch('q', 'c')") != "∅");
+    assert!(arrived, "no batch came");
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
+use core::ffi::c_int;
 use pgrx::pg_sys;
 
 use super::ports;
@@ -9,6 +10,16 @@ use super::ports;
 /// Refuse settings with this prefix that nobody has defined.
 pub(crate) fn reserve_prefix(prefix: &'static CStr) {
     ports::reserve_setting_prefix(prefix);
+}
+
+/// True when this process has a setting of that name which a library has defined: not only a value that waits for one.
+pub(crate) fn is_defined(name: &'static CStr) -> bool {
+    // SAFETY: a C string; a name that nobody knows gives no flags.
+    let flags = unsafe { pg_sys::GetConfigOptionFlags(name.as_ptr(), true) };
+    // SAFETY: as above; without `restrict_privileged` it raises nothing for a name that may be missing.
+    let is_known = !unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) }.is_null();
+    let placeholder = c_int::try_from(pg_sys::GUC_CUSTOM_PLACEHOLDER).unwrap_or(0);
+    is_known && flags & placeholder == 0
 }
 
 /// Set a setting for the rest of this process, above what the configuration file and the database say.
