@@ -27,7 +27,7 @@ impl Error {
             Self::Connect { sqlstate: Some(code), .. } if is_transient(code) => Cure::Time,
             Self::Server(error) if is_transient(&error.sqlstate) => Cure::Time,
             Self::Handler { source, .. } => of_handler(source.as_ref()),
-            Self::Payload(_) | Self::Refused(_) | Self::Absent(_) => Cure::Hand,
+            Self::Payload(_) | Self::Refused(_) | Self::Absent(_) | Self::ReadOnly(_) => Cure::Hand,
             Self::Connect { .. }
             | Self::Server(_)
             | Self::Answer(_)
@@ -86,7 +86,7 @@ impl Error {
     /// True when the session cannot be used any more, or is on a server that is not (or no longer) the primary.
     pub(crate) fn needs_reconnect(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Connect { .. } | Self::Answer(_) => true,
+            Self::Lost(_) | Self::Connect { .. } | Self::Answer(_) | Self::ReadOnly(_) => true,
             Self::Server(error) => error.sqlstate == SqlState::READ_ONLY_SQL_TRANSACTION.code(),
             Self::Handler { .. } => {
                 self.sqlstate() == Some(SqlState::READ_ONLY_SQL_TRANSACTION.code())

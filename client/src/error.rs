@@ -62,6 +62,11 @@ pub enum Error {
         /// Tick that the target has completed.
         target: i64,
     },
+    /// The session may only read, and not because the server is a standby.
+    #[error(
+        "{0}; the server is no standby: see default_transaction_read_only of the role, the database or the connection string"
+    )]
+    ReadOnly(Box<Self>),
     /// Events wait for a tick, and nobody makes one.
     #[error("events of queue \"{queue}\" wait for a tick that does not come: {reason}")]
     NoTick {
@@ -198,6 +203,7 @@ impl Error {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Server(error) => Some(&error.sqlstate),
+            Self::ReadOnly(error) => error.sqlstate(),
             Self::Connect { sqlstate, .. } => sqlstate.as_deref(),
             Self::Handler { source, .. } => sqlstate_of(source.as_ref()),
             _ => None,

@@ -1,6 +1,7 @@
 //! A connection that can be made anew, and what its server can do.
 
 use postgres::Client;
+use postgres::error::SqlState;
 
 use crate::connector::Connector;
 use crate::error::Error;
@@ -45,8 +46,30 @@ impl Session {
         }
     }
 
+    /// Whether the server is a standby, and whether the session may only read; None when the server does not say.
+    fn restriction(&mut self) -> Option<(bool, bool)> {
+        let (client, _) = self.open.as_mut()?;
+        let sql = "select pg_catalog.pg_is_in_recovery(), \
+                   pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool";
+        let row = client.query_typed_one(sql, &[]).ok()?;
+        Some((row.try_get(0).ok()?, row.try_get(1).ok()?))
+    }
+
     /// Close; the next [`Session::get`] connects again.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
+}
+
+/// The error, or, when a session that may only read was the reason and none of the servers is a standby, that: to look for
+/// another server would not help.
+pub(crate) fn explain<const N: usize>(error: Error, sessions: [&mut Session; N]) -> Error {
+    if error.sqlstate() != Some(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
+        return error;
+    }
+    let found: Option<Vec<_>> = sessions.into_iter().map(Session::restriction).collect();
+    let by_choice = found.is_some_and(|found| {
+        found.iter().all(|(standby, _)| !standby) && found.iter().any(|(_, read_only)| *read_only)
+    });
+    if by_choice { Error::ReadOnly(Box::new(error)) } else { error }
 }

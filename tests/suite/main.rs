@@ -24,6 +24,7 @@ mod client_pooler;
 mod client_producer;
 mod client_program;
 mod client_python;
+mod client_read_only;
 mod client_screen;
 mod client_service_kinds;
 mod client_services;

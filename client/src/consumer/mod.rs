@@ -15,7 +15,7 @@ use crate::failpoint::{self, Step};
 use crate::failure::{OnFailure, Outcome};
 use crate::intake::{Intake, Next};
 use crate::position::PositionFile;
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
 use crate::subscription::Subscription;
@@ -171,7 +171,8 @@ impl Consumer {
         let mut outage = Outage::new(self.subscription.full_name());
         self.intake.begin();
         while !self.stop.is_requested() {
-            match self.turn(&mut process) {
+            let turn = self.turn(&mut process);
+            match turn.map_err(|error| session::explain(error, [&mut self.session])) {
                 Ok(Turn::Finished(report)) => {
                     outage.over();
                     if let Some(position) = &self.position {

@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::panic_text;
 use crate::intake::{Intake, Next};
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::stats::{BatchReport, Stats};
 use crate::stop::Stop;
 use crate::subscription::Subscription;
@@ -185,7 +185,9 @@ impl RemoteConsumer {
         let mut outage = Outage::new(self.subscription.consumer.clone());
         self.intake.begin();
         while !self.stop.is_requested() {
-            match self.turn(&mut handler) {
+            let turn = self.turn(&mut handler);
+            let both = [&mut self.source, &mut self.target];
+            match turn.map_err(|error| session::explain(error, both)) {
                 Ok(Turn::Finished(report)) => {
                     outage.over();
                     self.stats.add(&report);
