@@ -227,6 +227,8 @@ pub(super) fn run(
             }
             for key in &keys {
                 screen.obey(*key, size.1);
+            }
+            if !keys.is_empty() {
                 size = (0, 0);
             }
             let due = !screen.paused && looked.elapsed() >= screen.interval;
