@@ -290,6 +290,28 @@ fn a_restore_command_never_says_absent_by_mistake() {
     p.site.fails(200, &["archive-get", absent]);
     p.site.fails(200, &["archive-get", absent, "../fetched", "--no-such-option"]);
     p.site.fails(200, &["archive-get", &p.name, "../no_such_directory/fetched"]);
+    // All before it may have been expired under a server that still recovers.
+    let before = "000000010000000000000000";
+    p.site.fails(200, &["archive-get", before, "../fetched"]);
+    p.site.fails(1, &["archive-get", before, "../fetched", "--allow-hole"]);
+    // The first segments of a timeline, which left the other one in segment F2; before that it has none.
+    let history = p.site.cluster.dir().join("00000002.history");
+    write_owned(&history, b"1\t0/F200028\tx\n");
+    p.site.ok(&["archive-push", history.to_str().unwrap()]);
+    let later = p.site.object("0000000200000000000000F5");
+    fs::create_dir_all(later.parent().unwrap()).unwrap();
+    fs::write(later, b"x").unwrap();
+    for (segment, code) in [("F1", 1), ("F2", 200), ("F4", 200), ("F6", 1)] {
+        let name = format!("0000000200000000000000{segment}");
+        p.site.fails(code, &["archive-get", &name, "../fetched"]);
+    }
+    // A fault of walmgr's own says nothing about the archive.
+    let panicked = || {
+        let output =
+            p.site.at_failpoint("get.attempt=panic", &["archive-get", absent, "../fetched"]);
+        output.status.code()
+    };
+    assert_eq!(panicked(), Some(200));
     let config = fs::read(p.site.config()).unwrap();
     fs::write(p.site.config(), "nonsense = [").unwrap();
     p.site.fails(200, &["archive-get", absent, "../fetched"]);
@@ -301,6 +323,7 @@ fn a_restore_command_never_says_absent_by_mistake() {
     write_owned(&p.site.cluster.data_dir().join("standby.signal"), b"");
     write_owned(&p.site.cluster.data_dir().join("recovery.signal"), b"");
     p.site.fails(1, &["archive-get", absent, "../fetched"]);
+    assert_eq!(panicked(), Some(1));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! that is being promoted: its signal file is gone, and started again it would go on writing its old timeline. The table of who is answered
 //! what is in `docs/walmgr.md`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::context::Context;
 use crate::daemon::client;
 use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::log;
 use crate::pg::control;
 use crate::pg::signal::{self, Recovery};
@@ -59,7 +61,10 @@ pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
     if recovery == Recovery::Over && deliver_own_history(&data, args) {
         return 0;
     }
-    let outcome = context.and_then(|context| patiently(&context, args, recovery));
+    // The exit code of a panic would be one for "absent".
+    let asked = AssertUnwindSafe(|| context.and_then(|found| patiently(&found, args, recovery)));
+    let outcome = catch_unwind(asked)
+        .unwrap_or_else(|_| Err(Error::Failed("walmgr has failed by a fault of its own".into())));
     match outcome {
         Ok(Fetched::Delivered) => 0,
         Ok(Fetched::Absent) => {
@@ -134,6 +139,7 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
 }
 
 fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
+    failpoint::visit("get.attempt").map_err(Error::local("fetch"))?;
     match client::ask(context, Verb::Get, &args.name, &args.path) {
         Some(Reply::Ready(place)) => match client::take(context, &args.name, &place, &args.path) {
             Ok(()) => return Ok(Fetched::Delivered),

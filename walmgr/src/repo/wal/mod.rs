@@ -28,7 +28,7 @@ pub(crate) enum Fetched {
     Delivered,
     /// It is not there.
     Absent,
-    /// It is not there although segments before and after it are: something is missing.
+    /// It is not there although it is of the timeline, and later segments are: something is missing.
     Hole,
 }
 
@@ -228,7 +228,8 @@ fn deliver(
     check_file(stanza, name, &mut file, meta.length)
 }
 
-/// True when the timeline has segments on both sides of an absent one.
+/// True when the timeline has segments after an absent one, which is of it: that is known from the segments before, or from where the
+/// timeline begins. A server that recovers asks for none from before its backup, so what lies before all the others was there, too.
 fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
     let WalName::Segment(text) = name else { return Ok(false) };
     let (timeline, rest) = text.split_at(8);
@@ -247,7 +248,18 @@ fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
             }
         }
     }
-    Ok(before && after)
+    Ok(after && (before || has_begun(stanza, text)?))
+}
+
+/// True when a timeline begins in a segment or before it; false also when that is not known.
+fn has_begun(stanza: &Stanza, name: &str) -> Result<bool> {
+    let size = stanza.info.wal_segment_size;
+    let Some(segment) = Segment::parse(name, size) else { return Ok(false) };
+    if segment.timeline == 1 {
+        return Ok(true);
+    }
+    let parent = ancestors(stanza, segment.timeline)?.pop();
+    Ok(parent.is_some_and(|parent| parent.end.segment(0, size).number <= segment.number))
 }
 
 /// Keeps the first bytes of what is written to it.
