@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
@@ -236,4 +237,22 @@ fn recovery_through_the_daemon_is_ahead_and_never_ends_early() {
     assert!(finished, "{}", copy.cluster.log());
     assert_eq!(copy.cluster.psql("postgres", "select count(*) from t"), "12");
     drop(daemon);
+}
+
+#[test]
+fn a_daemon_of_another_user_is_none() {
+    let site = backlog(0);
+    let data = site.cluster.data_dir();
+    let owner = fs::metadata(&data).unwrap().uid();
+    if fs::metadata("/proc/self").unwrap().uid() == owner {
+        return;
+    }
+    let mut daemon = std::process::Command::new(site.cluster.dir().join("walmgr"));
+    let output = daemon.arg("--config").arg(site.config()).arg("daemon").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("run the daemon as the server's user"), "{said}");
+    for made in ["walmgr.sock", "walmgr.spool", "walmgr.daemon.lock"] {
+        assert!(!data.join(made).exists(), "{made}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
@@ -27,6 +28,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         log::print(format_args!("would listen on {}", socket.display()));
         return Ok(());
     }
+    check_user(&data)?;
     let stanza = context.stanza()?;
     let lock_path = data.join("walmgr.daemon.lock");
     let name = lock_path.display().to_string();
@@ -68,6 +70,21 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let signal = signals.forever().next();
     log::notice(format_args!("ended by signal {}", signal.unwrap_or_default()));
     server.end()
+}
+
+/// Refuse a user that is not the server's: the server could not ask this daemon, and not read, for its own base backups, what it makes in the
+/// data directory.
+fn check_user(data: &Path) -> Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let meta = data.metadata().map_err(Error::local(format!("look at {}", data.display())))?;
+    if meta.uid() == own {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} belongs to user id {}, this is user id {own}: run the daemon as the server's user",
+        data.display(),
+        meta.uid()
+    )))
 }
 
 /// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with it: clients would wait for what this
