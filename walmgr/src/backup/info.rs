@@ -131,7 +131,7 @@ pub(crate) fn new_id_at(stanza: &Stanza, mut time: Timestamp) -> Result<String> 
     let taken = stanza.store.list(&stanza.key("backup"))?;
     let packs = stanza.store.list(&stanza.key("pack"))?;
     loop {
-        let id = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let id = id_of(time);
         let used = |names: &[String]| names.iter().any(|name| name.starts_with(&id));
         if !used(&taken) && !used(&packs) {
             return Ok(id);
@@ -140,6 +140,11 @@ pub(crate) fn new_id_at(stanza: &Stanza, mut time: Timestamp) -> Result<String> 
             .checked_add(jiff::SignedDuration::from_secs(1))
             .map_err(|error| Error::Failed(format!("the clock is beyond reason: {error}")))?;
     }
+}
+
+/// The name of a backup that begins at a time.
+pub(crate) fn id_of(time: Timestamp) -> String {
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// The server's time, to the microsecond it has.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::backup::info::BackupInfo;
+use jiff::Timestamp;
+
+use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest;
 use crate::error::Result;
 use crate::expire::retention::Kept;
@@ -21,6 +23,8 @@ pub(crate) struct Needs<'a> {
     present: Option<(&'a BackupInfo, Vec<Stretch>)>,
     /// The newest timeline, when no kept backup leads to it: a standby or the next backup may still need its WAL.
     all_of: Option<u32>,
+    /// The newest timeline that was known when it was decided. A later one has come meanwhile.
+    newest: Option<u32>,
 }
 
 impl<'a> Needs<'a> {
@@ -39,6 +43,7 @@ impl<'a> Needs<'a> {
         Self {
             history,
             all_of: newest.filter(|newest| !leads(newest)),
+            newest,
             present: present.zip(newest.map(|newest| history.timelines.way(newest))),
             free,
         }
@@ -46,7 +51,10 @@ impl<'a> Needs<'a> {
 
     /// True when anything that is kept needs the segment. Without any backup, everything is needed.
     pub(crate) fn segment(&self, segment: Segment) -> bool {
-        if self.free.is_empty() && self.present.is_none() || self.all_of == Some(segment.timeline) {
+        if self.free.is_empty() && self.present.is_none()
+            || self.all_of == Some(segment.timeline)
+            || self.newest.is_none_or(|newest| segment.timeline > newest)
+        {
             return true;
         }
         let history = self.history;
@@ -102,12 +110,15 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
         let names = manifest.packs.into_iter().zip(0_u32..);
         referred.extend(names.filter(|(_, number)| used.contains(number)).map(|(name, _)| name));
     }
-    // By name, for this is about leftovers only: no backup is being taken now.
+    // By name, for this is about leftovers only: no backup is being taken now. A name from the future is that of a wrong clock, and no
+    // reason to keep anything until then.
     let newest = kept.iter().map(|backup| backup.id.as_str()).max().unwrap_or("");
+    let now = info::id_of(Timestamp::now());
+    let is_left_for_the_next = |id: &str| id > newest && id <= now.as_str();
     let mut keys = Vec::new();
     for directory in stanza.store.list(&stanza.key("pack"))? {
         let id = directory.trim_end_matches('/');
-        if id > newest {
+        if is_left_for_the_next(id) {
             continue;
         }
         for name in stanza.store.list(&stanza.key(&format!("pack/{id}")))? {
@@ -119,7 +130,7 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
     }
     for name in stanza.store.list(&stanza.key("backup"))? {
         let Some(id) = name.strip_suffix(".manifest") else { continue };
-        if id <= newest && !kept.iter().any(|backup| backup.id == id) {
+        if !is_left_for_the_next(id) && !kept.iter().any(|backup| backup.id == id) {
             keys.push(manifest::key(stanza, id));
         }
     }
@@ -180,6 +191,8 @@ mod tests {
             assert_eq!(needs.segment(segment(1, number)), needed, "{number}");
         }
         assert!(needs.segment(segment(2, 20)) && needs.segment(segment(2, 99)));
+        // A promotion came while this was decided.
+        assert!(needs.segment(segment(3, 22)));
         // Nothing is thrown away for want of a backup.
         assert!(Needs::new(&history, &[None, None]).segment(segment(1, 1)));
     }
