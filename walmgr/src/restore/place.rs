@@ -111,9 +111,13 @@ impl Place {
                 self.data.display()
             )));
         }
-        for directory in self.tablespaces.values() {
+        for (oid, directory) in &self.tablespaces {
             if self.existing == Existing::Refuse && !is_empty(directory)? {
-                return Err(Error::Usage(format!("{} is not empty", directory.display())));
+                // It may be the running original's: never say that it should be emptied.
+                return Err(Error::Usage(format!(
+                    "tablespace {oid} would go to {}, which is not empty: --tablespace-map {oid}=DIR puts it elsewhere",
+                    directory.display()
+                )));
             }
         }
         if is_empty(&self.data)? {
