@@ -69,8 +69,12 @@ fn a_synchronous_receiver_loses_no_acknowledged_commit() {
         }
     }
     // Killed, and started again: nothing is missing, and the receiver left behind does not stand in its way.
+    let pid = || fs::read_to_string(spool.join("receiver.pid")).unwrap_or_default();
+    let left_behind = pid();
     drop(first);
     let second = Receiving::start(&host);
+    // It has the spool to itself before it starts a receiver; a sync that came before would have it instead.
+    assert!(wait_until(PATIENCE, || pid() != left_behind));
     host.fails(3, &["sync"]);
     for n in 21..=30 {
         primary.cluster.psql("postgres", &format!("insert into t values ({n})"));
