@@ -80,6 +80,13 @@ impl Intake {
             Some(until) => until,
             None => UntilNow::begin(client)?,
         };
+        // A member has no position of its own.
+        if subscription.member.is_none()
+            && until.is_past(client, &subscription.queue, &subscription.consumer)?
+        {
+            self.until = Some(until);
+            return Ok(Next::End);
+        }
         let mut batch = subscription.next_batch(client)?;
         if batch.is_none() && !until.is_reached() && !stop.is_requested() {
             // With rules of its own for batches a consumer leaves ticks for later, and others wait for nothing.

@@ -30,6 +30,13 @@ select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text, q.queue_ticker
                  limit 1) t
  where q.queue_name = $1";
 
+/// True where tick `t` sees every transaction that snapshot `$3` sees.
+pub(crate) const SEES_ALL: &str = "
+pg_catalog.txid_snapshot_xmax(t.tick_snapshot) >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
+and not exists (select
+                  from pg_catalog.txid_snapshot_xip(t.tick_snapshot) x (txid)
+                 where pg_catalog.txid_visible_in_snapshot(x.txid, $3::pg_catalog.txid_snapshot))";
+
 const WHY: &str = "
 select h.finding || coalesce('. ' || h.remedy, '')
   from pgq.queue_health() h
@@ -68,6 +75,27 @@ impl UntilNow {
     pub(crate) fn give_up(&mut self) -> Reach {
         self.reached = true;
         Reach::Reached
+    }
+
+    /// True when the consumer has finished all that the beginning sees: on a busy queue there is always another batch.
+    pub(crate) fn is_past(
+        &self,
+        client: &mut Client,
+        queue: &str,
+        consumer: &str,
+    ) -> Result<bool, Error> {
+        let sql = format!(
+            "select exists (
+                 select
+                   from pgq.get_consumer_info($1, $2) c
+                        join pgq.queue q on q.queue_name = c.queue_name
+                        join pgq.tick t on t.tick_queue = q.queue_id and t.tick_id = c.last_tick
+                  where c.current_batch is null
+                    and {SEES_ALL})"
+        );
+        let parameters: [(&(dyn postgres::types::ToSql + Sync), Type); 3] =
+            [(&queue, Type::TEXT), (&consumer, Type::TEXT), (&self.begin, Type::TEXT)];
+        Ok(client.query_typed_one(&sql, &parameters)?.try_get(0)?)
     }
 
     /// Compare the queue's newest tick with the beginning.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use pgq_client::{Consumer, Outcome};
 use pgq_tests::{Scratch, Tree, scratch_database_with_worker, wait_until};
 
 use crate::client_commands::json;
@@ -69,6 +70,32 @@ fn transfers_and_services_see_what_was_sent_a_moment_before() {
     succeed(&site.source, &["send", "q", "y"]);
     run_once(&site.ini_once("queue_mover3", "dst_queue_name = copy"));
     assert_eq!(value(&mut site.far, "select count(*) from pgq.event_template"), "1");
+}
+
+#[test]
+fn once_ends_though_there_is_always_another_batch() {
+    for tree in [Tree::Ours, Tree::Peer] {
+        let scratch = database_on(tree);
+        let mut client = scratch.connect();
+        create_queue(&mut client, "q", "c");
+        insert_and_tick(&mut client, "q", 0, 1);
+        let mut consumer =
+            Consumer::builder("q", "c").stop_when_empty(true).connect(&dsn(&scratch)).unwrap();
+        let stop = consumer.stop_handle();
+        let mut handled = 0;
+        consumer
+            .run(|_, _| {
+                handled += 1;
+                insert_and_tick(&mut client, "q", handled, handled + 1);
+                if handled == 20 {
+                    stop.after_batch();
+                }
+                Ok(Outcome::Done)
+            })
+            .unwrap();
+        // What came before the beginning, and with it at most one tick's worth more.
+        assert!((1..=2).contains(&handled), "{handled}");
+    }
 }
 
 #[test]
