@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgq_tests::{Random, Scratch, Tree};
+use pgq_tests::{Random, Scratch, Tree, wait_until};
 use postgres::Client;
 
 use crate::client_program::{
     create_queue, database_on, dsn, pgq, run, stderr, succeed, target, tick, value,
 };
+use crate::client_services::signal;
 
 const TABLES: &str = "
     create schema app;
@@ -241,4 +242,93 @@ fn a_copy_follows_the_map_of_tables() {
         ),
         "500 125250 d"
     );
+}
+
+#[test]
+fn a_copy_is_of_all_rows_exactly_whatever_the_source_has_set() {
+    let (scratch, mut here) = source();
+    here.batch_execute(&format!(
+        "create table app.odd (id int primary key, day date, took interval, size float8);
+         insert into app.odd values (1, '2026-02-03', '-1 month 2 days -3 hours', 0.1::float8 + 0.2);
+         create trigger capture after insert on app.odd for each row execute function pgq.logutriga('q');
+         do $$ begin create role pgq_copier login in role pgq_reader;
+           exception when duplicate_object then null; end $$;
+         grant usage on schema app to pgq_copier;
+         grant select on app.account, app.odd to pgq_copier;
+         alter table app.account enable row level security;
+         alter database \"{0}\" set datestyle = 'SQL, DMY';
+         alter database \"{0}\" set intervalstyle = 'sql_standard';
+         alter database \"{0}\" set extra_float_digits = 0",
+        scratch.name()
+    ))
+    .unwrap();
+    let odd = "create table app.odd (id int primary key, day date, took interval, size float8)";
+    let (there, mut far) = target(&format!("{TABLES}; {odd}"));
+    let (to, role) = (dsn(&there), scratch.cluster().conninfo_as(scratch.name(), "pgq_copier"));
+    // Tables that are not for us need not be ours to read.
+    let load = ["load", "q", "c", "--to", &to, "--copy", "--once", "--only", "app.*"];
+    let copy = || pgq(&load).args(["--dsn", &role]).output().unwrap();
+    let output = copy();
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert!(stderr(&output).contains("row-level security"), "{}", stderr(&output));
+    assert_eq!(value(&mut far, "select count(*) from app.odd"), "0");
+
+    here.batch_execute("alter table app.account disable row level security").unwrap();
+    let end = Arc::new(AtomicBool::new(false));
+    let ticker = {
+        let end = Arc::clone(&end);
+        std::thread::spawn(move || {
+            while !end.load(Ordering::SeqCst) {
+                tick(&mut here, "q");
+            }
+        })
+    };
+    let output = copy();
+    end.store(true, Ordering::SeqCst);
+    ticker.join().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let same = "select day = '2026-02-03' and took::text = '-1 mons +2 days -03:00:00' and size = 0.1::float8 + 0.2 from app.odd";
+    assert_eq!(value(&mut far, same), "t");
+    assert_eq!(value(&mut far, "select count(*) from app.account"), "500");
+}
+
+#[test]
+fn several_tables_are_copied_into_one() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target("create table log (id int, what text)");
+    here.batch_execute(
+        "drop trigger capture on app.account; drop trigger capture on \"Note\";
+         create table log2 as select -id as id, what from log;
+         create trigger capture after insert on log2 for each row execute function pgq.logutriga('q')",
+    )
+    .unwrap();
+    let to = dsn(&there);
+    let load = ["load", "q", "c", "--to", &to, "--copy", "--once", "--table", "log2=public.log"];
+    succeed(&scratch, &load);
+    let sum = "select count(*) || ' ' || sum(id) from log";
+    assert_eq!(value(&mut far, sum), "100 0");
+}
+
+#[test]
+fn a_stop_ends_a_copy_in_the_middle() {
+    let (scratch, mut here) = source();
+    let (there, mut far) = target(TABLES);
+    // The copy waits for this lock, as it would for the last of very many rows.
+    let mut holder = scratch.connect();
+    holder.batch_execute("begin; lock table log").unwrap();
+    let mut child = pgq(&["load", "q", "c", "--to", &dsn(&there), "--copy"])
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    assert!(wait_until(Duration::from_secs(60), || value(&mut here, waits) == "1"));
+    signal(&child, "TERM");
+    let mut code = None;
+    assert!(wait_until(Duration::from_secs(60), || {
+        code = child.try_wait().unwrap().map(|status| status.code());
+        code.is_some()
+    }));
+    assert_eq!(code, Some(Some(0)));
+    assert_eq!(value(&mut far, "select count(*) from app.account"), "0");
 }

@@ -1,5 +1,7 @@
 //! Copy the rows of a table that were there before its changes were captured.
 
+use std::collections::BTreeSet;
+
 use postgres::Transaction;
 use postgres::types::Type;
 
@@ -10,8 +12,27 @@ use crate::change::{Operation, RowChange};
 use crate::error::Error;
 
 impl Applier {
-    /// Copy all rows that the source's transaction sees of a table into its target, which must be empty; how many. None for a table that may
-    /// not be written to, or that is left out.
+    /// May this table of the source be written, by its names? Events of others are refused one by one, and nothing of them is copied.
+    pub(crate) fn may_copy(&self, name: &str) -> bool {
+        let probe = RowChange {
+            operation: Operation::Insert,
+            table: self.target_of(name).to_owned(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
+        let checked = self.permit.check(0, name, &probe);
+        if let Err(error) = &checked {
+            log::debug!("not copied: {error}");
+        }
+        checked.is_ok()
+    }
+
+    fn target_of<'n>(&'n self, name: &'n str) -> &'n str {
+        self.names.get(name).map_or(name, String::as_str)
+    }
+
+    /// Copy all rows that the source's transaction sees of a table into its target, which must be empty; how many. None for a table that is
+    /// left out. `begun` are the targets that have rows by this copy: several tables may go into one.
     ///
     /// # Errors
     /// [`Error::Absent`] when the target lacks the table, [`Error::Config`] when rows are there already; those of both servers.
@@ -20,28 +41,17 @@ impl Applier {
         source: &mut Transaction<'_>,
         target: &mut Transaction<'_>,
         name: &str,
+        begun: &mut BTreeSet<String>,
     ) -> Result<Option<u64>, Error> {
-        let into = self.names.get(name).map_or(name, String::as_str).to_owned();
-        let probe = RowChange {
-            operation: Operation::Insert,
-            table: into.clone(),
-            key: Vec::new(),
-            columns: Vec::new(),
-        };
-        // Its events will be refused one by one; the copy is of what may be had.
-        if let Err(error) = self.permit.check(0, name, &probe) {
-            log::debug!("not copied: {error}");
-            return Ok(None);
-        }
+        let into = self.target_of(name).to_owned();
         let Some(there) = Table::look_up(target, &into)? else {
             if self.skip_missing {
                 return Ok(None);
             }
             return Err(Error::Absent(format!("the target has no table \"{into}\"")));
         };
-        let row = target
-            .query_typed_one(&format!("select exists (select from {})", there.name()), &[])?;
-        if row.try_get(0)? {
+        let sql = format!("select exists (select from {})", there.name());
+        if begun.insert(into.clone()) && target.query_typed_one(&sql, &[])?.try_get(0)? {
             return Err(Error::Config(format!(
                 "table \"{into}\" of the target has rows already: nothing is copied into it"
             )));

@@ -4,6 +4,7 @@
 //! snapshot. Then batches are taken, up to the first tick that sees all the copy has seen; of the copied tables only what the snapshot does not see
 //! is applied. Rows, changes and the position commit together in the target. Whatever dies before leaves nothing there, and is begun anew.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use postgres::types::Type;
@@ -16,6 +17,7 @@ use crate::cursor::BatchCursor;
 use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::failpoint::{self, Step};
+use crate::until_now::SEES_ALL;
 
 /// Pause between looks for a tick, and how long until its absence is said.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -86,6 +88,7 @@ impl RemoteConsumer {
             ..
         } = self;
         let (queue, consumer) = (&subscription.queue, &subscription.consumer);
+        let connector = source.connector().clone();
         let (here, _) = source.get()?;
         let mut there = target.get()?.0.transaction()?;
         tracking.lock(&mut there, consumer)?;
@@ -97,18 +100,26 @@ impl RemoteConsumer {
         subscription.next_batch(here)?;
         there.batch_execute(set_up)?;
         applier.forget_tables();
-        let tables = captured_tables(here, queue)?;
-        let (snapshot, rows) = copy(here, &mut there, applier, &tables)?;
+        let mut tables = captured_tables(here, queue)?;
+        tables.retain(|table| applier.may_copy(table));
+        // It may take hours, and what a stop finds unfinished is thrown away.
+        let cancel = connector.cancel(here);
+        let (snapshot, rows) = stop
+            .cancellable(cancel, || copy(here, &mut there, applier, &tables))
+            .unwrap_or_else(|| Err(stopped()))?;
         failpoint::visit(Step::RowsCopied);
 
         let filter = after_copy(&tables, &snapshot, filter.as_deref());
         let mut waited = Duration::ZERO;
         loop {
             if stop.is_requested() {
-                return Err(Error::Lost("stopped while copying".to_owned()));
+                return Err(stopped());
             }
             let Some(batch) = subscription.next_batch(here)? else {
-                ask_for_tick(here, queue)?;
+                // Each request lets the numbers of events that wait look larger.
+                if waited.subsec_millis() == 0 {
+                    ask_for_tick(here, queue)?;
+                }
                 if waited == PATIENCE && intake.stop_when_empty {
                     let reason = "is there a worker? see pgq.queue_health()".to_owned();
                     return Err(Error::NoTick { queue: queue.clone(), reason });
@@ -156,6 +167,17 @@ impl RemoteConsumer {
     }
 }
 
+fn stopped() -> Error {
+    Error::Lost("stopped while copying".to_owned())
+}
+
+/// All rows, or an error, in a form that any target reads alike, whatever the source's roles and databases have set.
+const SET_UP: &str = "set local row_security = off;
+set local datestyle = iso;
+set local intervalstyle = postgres;
+set local extra_float_digits = 3;
+set local search_path = pg_catalog, pg_temp";
+
 /// Tables with a capture trigger of this queue, as their events name them.
 fn captured_tables(client: &mut Client, queue: &str) -> Result<Vec<String>, Error> {
     let rows = client.query_typed(include_str!("captured.sql"), &[(&queue, Type::TEXT)])?;
@@ -174,6 +196,7 @@ fn copy(
         .isolation_level(IsolationLevel::RepeatableRead)
         .read_only(true)
         .start()?;
+    seen.batch_execute(SET_UP)?;
     // Before the snapshot is taken: a table that is truncated or rewritten after it would look empty.
     for table in tables {
         let (schema, table) = table.split_once('.').unwrap_or(("public", table));
@@ -188,8 +211,9 @@ fn copy(
         .query_typed_one("select pg_catalog.txid_current_snapshot()::pg_catalog.text", &[])?
         .try_get(0)?;
     let mut rows = 0;
+    let mut begun = BTreeSet::new();
     for table in tables {
-        rows += applier.copy_table(&mut seen, there, table)?.unwrap_or(0);
+        rows += applier.copy_table(&mut seen, there, table, &mut begun)?.unwrap_or(0);
     }
     seen.commit()?;
     Ok((snapshot, rows))
@@ -220,15 +244,15 @@ fn sees_all_of(
     tick: i64,
     snapshot: &str,
 ) -> Result<bool, Error> {
-    let row = client.query_typed_opt(
-        "select pg_catalog.txid_snapshot_xmax(t.tick_snapshot) >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
-                and not exists (select
-                                  from pg_catalog.txid_snapshot_xip(t.tick_snapshot) x (txid)
-                                 where pg_catalog.txid_visible_in_snapshot(x.txid, $3::pg_catalog.txid_snapshot))
+    let sql = format!(
+        "select {SEES_ALL}
            from pgq.tick t
                 join pgq.queue q on q.queue_id = t.tick_queue
           where q.queue_name = $1
-            and t.tick_id = $2",
+            and t.tick_id = $2"
+    );
+    let row = client.query_typed_opt(
+        &sql,
         &[(&queue, Type::TEXT), (&tick, Type::INT8), (&snapshot, Type::TEXT)],
     )?;
     row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
