@@ -78,10 +78,13 @@ pub(super) fn delete_row<'t>(
     table: &str,
     key: &[(&str, Option<&str>)],
     type_of: impl Fn(&str) -> &'t str,
+    equals: impl Fn(&str) -> &'t str,
 ) -> String {
     let matches: Vec<_> = key
         .iter()
-        .map(|(name, value)| format!("{} = {}", quote(name), literal(*value, type_of(name))))
+        .map(|(name, value)| {
+            format!("{} {} {}", quote(name), equals(name), literal(*value, type_of(name)))
+        })
         .collect();
     format!("delete from {table} where {}", matches.join(" and "))
 }
@@ -99,11 +102,18 @@ fn literal(value: Option<&str>, of_type: &str) -> String {
 }
 
 /// `delete … using …` by key.
-pub(super) fn delete<'t>(table: &str, key: &[&str], type_of: impl Fn(&str) -> &'t str) -> String {
+pub(super) fn delete<'t>(
+    table: &str,
+    key: &[&str],
+    type_of: impl Fn(&str) -> &'t str,
+    equals: impl Fn(&str) -> &'t str,
+) -> String {
     let matches: Vec<_> = key
         .iter()
         .enumerate()
-        .map(|(index, name)| format!("t.{} = e.c{}::{}", quote(name), index + 1, type_of(name)))
+        .map(|(index, name)| {
+            format!("t.{} {} e.c{}::{}", quote(name), equals(name), index + 1, type_of(name))
+        })
         .collect();
     format!("delete from {table} t using {} where {}", source(key.len()), matches.join(" and "))
 }
@@ -121,8 +131,8 @@ mod tests {
              on conflict (\"id\") do update set \"b c\" = excluded.\"b c\""
         );
         assert_eq!(
-            delete("t", &["a\"b"], |_| "text"),
-            "delete from t t using rows from (pg_catalog.unnest($1)) as e (c1) where t.\"a\"\"b\" = e.c1::text"
+            delete("t", &["a\"b"], |_| "text", |_| "operator(x.=)"),
+            "delete from t t using rows from (pg_catalog.unnest($1)) as e (c1) where t.\"a\"\"b\" operator(x.=) e.c1::text"
         );
     }
 
@@ -135,7 +145,7 @@ mod tests {
              on conflict (\"id\") do update set \"b c\" = excluded.\"b c\", \"n\" = excluded.\"n\""
         );
         assert_eq!(
-            delete_row("t", &row[..2], |_| "text"),
+            delete_row("t", &row[..2], |_| "text", |_| "="),
             "delete from t where \"id\" = '1'::text and \"b c\" = E'it''s a \\\\'::text"
         );
         assert!(insert_row("t", &row[..1], |_| "int", &["id"]).ends_with("do nothing"));

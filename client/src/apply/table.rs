@@ -17,6 +17,8 @@ pub(super) struct Table {
     name: String,
     /// Column and type, the type as SQL.
     columns: BTreeMap<String, String>,
+    /// Column and its type's equality, as an operator with schema.
+    equals: BTreeMap<String, String>,
     /// Generated columns, which compute themselves.
     generated: Vec<String>,
     /// Key column sets that a unique index enforces, each sorted.
@@ -100,12 +102,14 @@ impl Table {
             )));
         }
         let mut columns = BTreeMap::new();
+        let mut equals = BTreeMap::new();
         let mut generated = Vec::new();
         for row in &rows {
             let column: String = row.try_get(0)?;
             if row.try_get(2)? {
                 generated.push(column.clone());
             }
+            equals.insert(column.clone(), row.try_get(3)?);
             columns.insert(column, row.try_get(1)?);
         }
         let rows = transaction.query_typed(
@@ -114,7 +118,7 @@ impl Table {
         )?;
         let unique = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         let name = format!("{}.{}", statement::quote(schema), statement::quote(table));
-        Ok(Some(Self { name, columns, generated, unique }))
+        Ok(Some(Self { name, columns, equals, generated, unique }))
     }
 
     /// Can this change be applied here?
@@ -210,7 +214,9 @@ impl Table {
         let key: Vec<_> = keys.iter().copied().zip(key_values(change)?).collect();
         let is_unique = self.is_unique(&keys);
         if !key.is_empty() && (change.operation == Operation::Delete || !is_unique) {
-            sql.push_str(&statement::delete_row(&self.name, &key, type_of));
+            sql.push_str(&statement::delete_row(&self.name, &key, type_of, |name| {
+                self.equality(name)
+            }));
             sql.push_str(";\n");
         }
         if change.operation != Operation::Delete {
@@ -243,7 +249,12 @@ impl Table {
         if rows.is_empty() {
             return Ok(());
         }
-        let sql = statement::delete(&self.name, key, |name| self.type_of(name));
+        let sql = statement::delete(
+            &self.name,
+            key,
+            |name| self.type_of(name),
+            |name| self.equality(name),
+        );
         self.execute(transaction, &sql, key, rows)
     }
 
@@ -266,6 +277,10 @@ impl Table {
             .collect();
         transaction.execute_typed(sql, &parameters)?;
         Ok(())
+    }
+
+    fn equality(&self, column: &str) -> &str {
+        self.equals.get(column).map_or("operator(pg_catalog.=)", String::as_str)
     }
 
     fn type_of(&self, column: &str) -> &str {

@@ -550,3 +550,34 @@ fn garbage_in_a_dead_letter_queue_hides_no_letters() {
     assert_eq!(letters.lines().count(), 1, "{letters}");
     assert_eq!(succeed(&scratch, &["dead", "purge", "d", "--all"]), "1 purged\n");
 }
+
+/// Who may create in a schema of the target's search path does not get to run what the loader compares keys by.
+#[test]
+fn load_compares_keys_by_their_types_own_operator() {
+    let (scratch, mut here) = queue();
+    let (there, mut far) = target(
+        "create table t (code varchar primary key, v text);
+         create type pair as (a int, b int);
+         create table p (k pair, v text);
+         create table trapped (x text);
+         insert into t values ('a', 'x'), ('b', 'x');
+         insert into p values ('(1,2)', 'x'), ('(2,2)', 'x');
+         create function trap(l varchar, r varchar) returns boolean language plpgsql as
+           $$ begin insert into trapped values (l); return l::text = r::text; end $$;
+         create operator = (leftarg = varchar, rightarg = varchar, function = trap);
+         create function same(l pair, r pair) returns boolean language sql as 'select (l).a = (r).a';
+         create operator = (leftarg = pair, rightarg = pair, function = same)",
+    );
+    let to = dsn(&there);
+    for (code, more) in [("a", None), ("b", Some("--row-by-row"))] {
+        event(&mut here, "D:code", &format!("code={code}"), Some("public.t"));
+        let k = if more.is_none() { "(1,9)" } else { "(2,9)" };
+        event(&mut here, "D:k", &format!("k={k}"), Some("public.p"));
+        tick(&mut here, "q");
+        let mut load = vec!["load", "q", "c", "--to", &to, "--once"];
+        load.extend(more);
+        succeed(&scratch, &load);
+    }
+    let left = "select (select count(*) from t) || ' ' || (select count(*) from p) || ' ' || (select count(*) from trapped)";
+    assert_eq!(value(&mut far, left), "0 0 0");
+}
