@@ -63,7 +63,6 @@ impl Connector {
             .parse()
             .map_err(|error: postgres::Error| Error::Config(redact(&with_causes(&error))))?;
         let (tls, mode) = tls::connector(conninfo)?;
-        let transport = Transport::new(tls, mode, config.get_ssl_negotiation());
         if config.get_hosts().is_empty() {
             // The driver hands nothing over for an address without a name.
             let addresses = config.get_hostaddrs().to_vec();
@@ -71,7 +70,13 @@ impl Connector {
                 config.host(&address.to_string());
             }
         }
-        if uses_socket_files(&config) {
+        let by_driver = uses_socket_files(&config);
+        let transport = Transport::new(tls, mode, config.get_ssl_negotiation(), by_driver);
+        let only_files = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        if by_driver && only_files && config.get_hostaddrs().is_empty() {
+            // As in libpq, where sslmode is not about socket files.
+            config.ssl_mode(SslMode::Disable);
+        } else if by_driver {
             // There the driver takes over no TLS.
             config.ssl_mode(mode);
         } else {

@@ -9,7 +9,7 @@ use openssl::ssl::{
 };
 use openssl::x509::store::X509StoreBuilder;
 use postgres::config::SslMode;
-use postgres_openssl::MakeTlsConnector;
+use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
 
 use crate::conninfo::Conninfo;
 use crate::error::Error;
@@ -31,6 +31,8 @@ pub(crate) fn connector(conninfo: &Conninfo) -> Result<(MakeTlsConnector, SslMod
     let mut builder =
         SslConnector::builder(SslMethod::tls_client()).map_err(|error| failed("set-up", error))?;
 
+    // What a server takes direct TLS for: PostgreSQL 17 and later refuse it without.
+    set_postgresql_alpn(&mut builder).map_err(|error| failed("set-up", error))?;
     let verifies = mode.starts_with("verify-") || (mode == "require" && root.is_some());
     if verifies {
         builder.set_verify(SslVerifyMode::PEER);
@@ -220,5 +222,40 @@ mod tests {
         assert!(mode(&format!("{dsn}wrong")).is_err());
         open(0o644).unwrap();
         assert!(mode(&format!("{dsn}secret")).unwrap_err().contains("open to others"));
+    }
+
+    #[test]
+    fn direct_tls_names_the_protocol() {
+        use openssl::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (key, certificate) = (dir.path().join("key"), dir.path().join("certificate"));
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout"])
+            .args([&key, std::path::Path::new("-out"), &certificate])
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        let mut server = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        server.set_private_key_file(&key, SslFiletype::PEM).unwrap();
+        server.set_certificate_chain_file(&certificate).unwrap();
+        server.set_alpn_select_callback(|_, offered| match offered {
+            b"\x0apostgresql" => Ok(&offered[1..]),
+            _ => Err(AlpnError::ALERT_FATAL),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = server.build();
+        let thread = std::thread::spawn(move || {
+            let stream = server.accept(listener.accept().unwrap().0).unwrap();
+            stream.ssl().selected_alpn_protocol().map(<[u8]>::to_vec)
+        });
+        let dsn = format!(
+            "host=127.0.0.1 port={port} user=x sslmode=require sslnegotiation=direct sslcertmode=disable"
+        );
+        let conninfo = Conninfo::parse(&dsn).unwrap();
+        // There is no PostgreSQL behind the handshake.
+        assert!(crate::Connector::from_conninfo(&conninfo).unwrap().connect().is_err());
+        assert_eq!(thread.join().unwrap().as_deref(), Some(&b"postgresql"[..]));
     }
 }

@@ -31,13 +31,20 @@ pub(crate) struct Transport {
     tls: MakeTlsConnector,
     mode: SslMode,
     negotiation: SslNegotiation,
+    /// The driver has agreed with the server on TLS: where some hosts are socket files.
+    agreed: bool,
     /// Closing means to wait until the other side has closed.
     waits_for_end: bool,
 }
 
 impl Transport {
-    pub(crate) fn new(tls: MakeTlsConnector, mode: SslMode, negotiation: SslNegotiation) -> Self {
-        Self { tls, mode, negotiation, waits_for_end: false }
+    pub(crate) fn new(
+        tls: MakeTlsConnector,
+        mode: SslMode,
+        negotiation: SslNegotiation,
+        agreed: bool,
+    ) -> Self {
+        Self { tls, mode, negotiation, agreed, waits_for_end: false }
     }
 
     /// Send a cancel request, and wait until the server has taken it: then it closes the connection.
@@ -75,10 +82,10 @@ impl TlsConnect<Socket> for Negotiation {
 
 impl Negotiation {
     async fn negotiate(self, mut socket: Socket) -> Result<Stream, BoxError> {
-        let Transport { mode, negotiation, waits_for_end, .. } = self.transport;
+        let Transport { mode, negotiation, agreed, waits_for_end, .. } = self.transport;
         let patience = waits_for_end.then(|| Box::pin(tokio::time::sleep(CANCEL_PATIENCE)));
         let encrypted = mode != SslMode::Disable
-            && (negotiation == SslNegotiation::Direct || offers_tls(&mut socket).await?);
+            && (agreed || negotiation == SslNegotiation::Direct || offers_tls(&mut socket).await?);
         let bytes = match mode {
             _ if encrypted => Bytes::Tls(Box::new(self.tls.connect(socket).await?)),
             SslMode::Require => return Err("server does not support TLS".into()),

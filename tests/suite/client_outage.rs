@@ -201,6 +201,19 @@ fn tls_is_used_and_verified_as_sslmode_says() {
         cluster.port()
     );
     assert!(Connector::new(&by_address).unwrap().connect().is_ok());
+    // Beside a socket file as well, which itself is never encrypted, as in libpq.
+    for file in ["/nonexistent".to_owned(), cluster.dir().display().to_string()] {
+        let mixed = format!("host='{file},127.0.0.1' port={0},{0}", cluster.port());
+        assert_eq!(encrypted(&format!("{mixed} sslmode=prefer")).unwrap(), file == "/nonexistent");
+    }
+    assert!(
+        encrypted(&format!(
+            "host=/nonexistent,127.0.0.1 port={0},{0} sslmode=require",
+            cluster.port()
+        ))
+        .unwrap()
+    );
+    assert!(!encrypted(&format!("host='{}' sslmode=require", cluster.dir().display())).unwrap());
     assert!(encrypted(&format!("sslmode=verify-ca {root}")).unwrap());
     // The certificate is for localhost, and we connect to 127.0.0.1.
     let error = encrypted(&format!("sslmode=verify-full {root}")).unwrap_err();
