@@ -9,7 +9,9 @@ use pgq_tests::{Scratch, Tree, wait_until};
 use postgres::Client;
 
 use crate::client_commands::json;
-use crate::client_program::{create_queue, database_on, dsn, insert_and_tick, pgq, succeed, value};
+use crate::client_program::{
+    create_queue, database_on, dsn, insert_and_tick, pgq, programs, succeed, value,
+};
 use crate::client_services::{ends, signal};
 
 /// A queue with some events, and a consumer that gives up at the first failure.
@@ -109,4 +111,29 @@ fn a_failure_without_a_stop_still_counts() {
     assert_eq!(ends(&mut child), Some(0));
     assert_eq!(json(&succeed(&scratch, &["dead", "list", "q.dead", "--json"])).len(), 3);
     assert_eq!(value(&mut client, "select count(*) from pgq.retry_queue"), "0");
+}
+
+#[test]
+fn a_handler_that_wants_the_terminal_fails_instead_of_hanging() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    insert_and_tick(&mut client, "q", 0, 1);
+    let program = programs().join("pgq");
+    let consume = format!(
+        "'{}' consume q c --once --exec 'read answer < /dev/tty' --max-attempts 1 --dead q.dead",
+        program.display()
+    );
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &consume, "/dev/null"])
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ended = wait_until(Duration::from_secs(60), || child.try_wait().unwrap().is_some());
+    let _ = child.kill();
+    assert!(ended);
+    let letters = succeed(&scratch, &["dead", "list", "q.dead", "--json"]);
+    assert!(letters.contains("it wants to use the terminal"), "{letters}");
 }

@@ -155,6 +155,8 @@ struct Started {
     /// Its messages are read beside, or it would block on a full pipe while we block on its input.
     words: Option<JoinHandle<Vec<u8>>>,
     collected: bool,
+    /// It was stopped, for good, when it turned to the terminal, which is ours.
+    wants_terminal: bool,
 }
 
 impl Started {
@@ -175,23 +177,39 @@ impl Started {
                 text
             })
         });
-        Ok(Self { child, words, collected: false })
+        Ok(Self { child, words, collected: false, wants_terminal: false })
     }
 
     /// Wait for its end: how it ended, and what it said.
     fn end(mut self) -> Result<(ExitStatus, String), HandlerError> {
         let status = self.collect()?;
         let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        Ok((status, String::from_utf8_lossy(&words).into_owned()))
+        let mut words = String::from_utf8_lossy(&words).into_owned();
+        if self.wants_terminal {
+            words.push_str("it wants to use the terminal, which a handler cannot");
+        }
+        Ok((status, words))
     }
 
     fn collect(&mut self) -> std::io::Result<ExitStatus> {
         self.collected = true;
         let _ = self.child.stdin.take();
         let id = WaitId::Pid(Pid::from_child(&self.child));
-        while waitid(id.clone(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-            .is_err_and(|error| error == rustix::io::Errno::INTR)
-        {}
+        let (ended, stopped) = (WaitIdOptions::EXITED, WaitIdOptions::STOPPED);
+        loop {
+            match waitid(id.clone(), ended | stopped | WaitIdOptions::NOWAIT) {
+                Err(error) if error == rustix::io::Errno::INTR => {}
+                Ok(Some(status)) if status.stopped() => {
+                    let _ = waitid(id.clone(), stopped | WaitIdOptions::NOHANG);
+                    let terminal = [Signal::TTIN, Signal::TTOU].map(Signal::as_raw);
+                    if status.stopping_signal().is_some_and(|signal| terminal.contains(&signal)) {
+                        self.wants_terminal = true;
+                        signal(Signal::KILL);
+                    }
+                }
+                _ => break,
+            }
+        }
         *running() = None;
         self.child.wait()
     }
