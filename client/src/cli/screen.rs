@@ -88,8 +88,8 @@ enum Key {
     Pages(isize),
 }
 
-/// Keys from the bytes that a terminal sends.
-fn keys(mut bytes: &[u8]) -> Vec<Key> {
+/// Keys from the bytes that a terminal sends, and the beginning of one whose end has not come.
+fn keys(mut bytes: &[u8]) -> (Vec<Key>, &[u8]) {
     let mut keys = Vec::new();
     let sequences: [(&[u8], Key); 8] = [
         (b"\x1b[A", Key::Lines(-1)),
@@ -108,6 +108,9 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
             bytes = bytes.get(sequence.len()..).unwrap_or_default();
             continue;
         }
+        if sequences.iter().any(|(whole, _)| whole.starts_with(bytes)) {
+            break;
+        }
         bytes = rest;
         match first {
             b'q' | b'Q' => keys.push(Key::Quit),
@@ -118,16 +121,18 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
             b'+' => keys.push(Key::Slower),
             b'-' => keys.push(Key::Faster),
             // A key that means nothing, and what belongs to it.
-            0x1b => bytes = b"",
+            0x1b if rest.starts_with(b"[") || rest.starts_with(b"O") => bytes = b"",
             _ => {}
         }
     }
-    keys
+    (keys, bytes)
 }
 
 /// The terminal in the state that a screen needs; given back as it was.
 struct Terminal {
     before: Option<Termios>,
+    /// The beginning of a key: what a key sends may come in parts.
+    begun: Vec<u8>,
 }
 
 impl Terminal {
@@ -142,14 +147,14 @@ impl Terminal {
             modes.special_codes[SpecialCodeIndex::VTIME] = 0;
             tcsetattr(&stdin, OptionalActions::Now, &modes).map_err(std::io::Error::from)?;
         }
-        let terminal = Self { before };
+        let terminal = Self { before, begun: Vec::new() };
         // Another screen, so that the shell's is there again afterwards; no cursor; lines are cut, not wrapped.
         draw("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
         Ok(terminal)
     }
 
     /// Keys that come within the time.
-    fn keys(&self, within: Duration, stop: &Stop) -> Vec<Key> {
+    fn keys(&mut self, within: Duration, stop: &Stop) -> Vec<Key> {
         if self.before.is_none() {
             stop.sleep(within);
             return Vec::new();
@@ -158,13 +163,19 @@ impl Terminal {
         let mut events = [PollFd::new(&stdin, PollFlags::IN)];
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(within.subsec_nanos()) };
         if !poll(&mut events, Some(&timeout)).is_ok_and(|ready| ready > 0) {
+            self.begun.clear();
             return Vec::new();
         }
         let mut bytes = [0; 64];
         match stdin.lock().read(&mut bytes) {
             // The terminal is gone.
             Ok(0) | Err(_) => vec![Key::Quit],
-            Ok(length) => keys(bytes.get(..length).unwrap_or_default()),
+            Ok(length) => {
+                self.begun.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                let (keys, begun) = keys(&self.begun);
+                self.begun = begun.to_vec();
+                keys
+            }
         }
     }
 }
@@ -200,7 +211,7 @@ pub(super) fn run(
     interval: Duration,
     stop: &Stop,
 ) -> anyhow::Result<()> {
-    let terminal = Terminal::take()?;
+    let mut terminal = Terminal::take()?;
     let mut client = Some(client);
     let mut looker = Looker::default();
     let mut screen = Screen { interval, colours: colour::are_wanted(), ..Screen::default() };
@@ -410,9 +421,17 @@ mod tests {
 
     #[test]
     fn keys_are_told_apart_and_nonsense_is_none() {
-        assert_eq!(keys(b"q"), [Key::Quit]);
-        assert_eq!(keys(b"\x1b[Bs\x1b[5~"), [Key::Lines(1), Key::Sort, Key::Pages(-1)]);
-        assert_eq!(keys(b"xyz\x1b[24~q"), []);
+        assert_eq!(keys(b"q").0, [Key::Quit]);
+        assert_eq!(keys(b"\x1b[Bs\x1b[5~").0, [Key::Lines(1), Key::Sort, Key::Pages(-1)]);
+        assert_eq!(keys(b"xyz\x1b[24~q").0, []);
+        // Split anywhere, it is the same key.
+        for at in 1..4 {
+            let (first, second) = b"\x1b[6~".split_at(at);
+            let (none, begun) = keys(first);
+            assert_eq!(none, []);
+            assert_eq!(keys(&[begun, second].concat()).0, [Key::Pages(1)], "{at}");
+        }
+        assert_eq!(keys(b"\x1bq").0, [Key::Quit], "the key Esc, then another");
     }
 
     #[test]
