@@ -49,22 +49,28 @@ impl Pidfile {
         let io = |source| Error::Io { path: path.to_owned(), source };
         file.write_all(std::process::id().to_string().as_bytes()).map_err(io)?;
         fs::rename(&new, path).map_err(io)?;
+        // Between its making and its lock another that starts may take ours for a dead one's, and put its own there.
+        if !is_at(&file, path) {
+            return Err(Error::Config(format!("{}: another process is starting", path.display())));
+        }
         Ok(Self { path: path.to_owned(), file })
     }
 }
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        let same = |there: fs::Metadata, ours: fs::Metadata| {
-            (there.dev(), there.ino()) == (ours.dev(), ours.ino())
-        };
-        let there = fs::symlink_metadata(&self.path);
-        if let (Ok(there), Ok(ours)) = (there, self.file.metadata())
-            && same(there, ours)
-        {
+        if is_at(&self.file, &self.path) {
             // Nothing is lost when it stays: a stale file is no obstacle.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Is this file the one at this place?
+fn is_at(file: &File, path: &Path) -> bool {
+    match (fs::symlink_metadata(path), file.metadata()) {
+        (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+        _ => false,
     }
 }
 
