@@ -56,6 +56,24 @@ const DEAD_ROWS: &str = "\
       and pg_catalog.pg_stat_get_dead_tuples(c.oid) \
           operator(pg_catalog.>=) greatest($1, pg_catalog.pg_stat_get_live_tuples(c.oid) operator(pg_catalog./) 5)";
 
+/// Schemas in which `pgq.maint_operations` of PgQ 3, which trusts names alone, would run and read what anybody has made. Today's
+/// looks for itself, see `pgq._is_part_of`.
+const STRANGE: &str = "\
+    select n.nspname from pg_catalog.pg_namespace n \
+    where n.nspname in ('pgq_node', 'londiste') \
+      and pg_catalog.to_regprocedure('pgq._function_exists(text, text)') is null \
+      and not exists (select from pg_catalog.pg_roles r \
+                      where r.oid operator(pg_catalog.=) n.nspowner and r.rolsuper) \
+      and not exists (select from pg_catalog.pg_namespace p \
+                      where p.nspname operator(pg_catalog.=) 'pgq' \
+                        and p.nspowner operator(pg_catalog.=) n.nspowner)";
+/// What there is to do.
+const OPERATIONS: &str = "select func_name, func_arg from pgq.maint_operations()";
+/// What must be done beside such schemas: the functions find out themselves whether it is time.
+const ROTATIONS: &str = "\
+    (select 'pgq.maint_rotate_tables_step1', q.queue_name from pgq.queue q order by 2) \
+    union all select 'pgq.maint_rotate_tables_step2', null";
+
 /// SQLSTATE of what was cancelled.
 const CANCELLED: &str = "57014";
 /// Why it was cancelled: not by hand, nor because the clock was set.
@@ -91,9 +109,10 @@ impl Worker {
         database::apply_lock_timeout();
         let period = i64::try_from(micros(settings::maint_period())).unwrap_or(i64::MAX / 4);
         problems::forget(&self.shared, self.database, Some(period));
+        let sql = if self.has_strange_schemas() { ROTATIONS } else { OPERATIONS };
         let listed =
             self.attempt("maintenance", "pgq.maint_operations", settings::maint_timeout(), || {
-                session::query("select func_name, func_arg from pgq.maint_operations()", &[])
+                session::query(sql, &[])
             });
         for row in listed.unwrap_or_default() {
             let mut columns = row.into_iter();
@@ -110,6 +129,23 @@ impl Worker {
             }
         }
         self.plan_vacuum();
+    }
+
+    /// True when maintenance as PgQ 3 knows it would run what anybody has made; says so.
+    fn has_strange_schemas(&self) -> bool {
+        let found = self.in_transaction(None, || session::query(STRANGE, &[]));
+        let names: Vec<String> =
+            found.unwrap_or_default().into_iter().flatten().flatten().collect();
+        for name in &names {
+            let failure = Failure {
+                sqlstate: "42501".to_owned(),
+                message: "it is neither a superuser's nor that of schema pgq's owner, and PgQ 3 would run \
+                          what is in it: only rotation is done until \"alter extension pgq update\""
+                    .to_owned(),
+            };
+            self.note_failure("maintenance", &format!("schema {name}"), &failure);
+        }
+        !names.is_empty()
     }
 
     fn plan_vacuum(&mut self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pgq_tests::{Cluster, scratch_database, wait_until};
 use postgres::Client;
 
+use crate::pgq_upgrade::{create_upstream, swap_libraries};
 use crate::query::{row, rows, run};
 
 /// Functions and tables under the names that maintenance knows, made by the current role.
@@ -148,6 +149,47 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
     // The same once they are the owner's: as if installed from plain SQL.
     run(&mut owner, "alter role eve rename to former; reassign owned by former to postgres");
     run(&mut owner, "grant usage on schema pgq_node, londiste to pgq_admin");
+    let ran = "select count(*) >= 3 and bool_and(by_whom = 'pgq_admin') from londiste.ran";
+    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
+}
+
+/// The SQL of PgQ 3 lists whatever has the names: the worker does not ask it beside schemas that anybody made.
+#[test]
+fn a_worker_runs_nothing_of_theirs_on_the_sql_of_3() {
+    let mut cluster = Cluster::builder()
+        .set("shared_preload_libraries", "pgq")
+        .set("pgq.maint_period", "50ms")
+        .set("pgq.ticker_period", "50ms")
+        .set("pgq.discovery_period", "200ms")
+        .set("fsync", "off")
+        .start();
+    let mut owner = cluster.connect("postgres");
+    run(&mut owner, "create role eve login; grant create on database postgres to eve");
+    lay_out(&mut cluster.connect_as("postgres", "eve"));
+    create_upstream(&mut owner);
+    swap_libraries(&mut owner);
+    run(
+        &mut owner,
+        "select pgq.create_queue('q'); update pgq.queue set queue_rotation_period = '0'",
+    );
+    drop(owner);
+    // Nothing in that SQL tells the launcher of a database.
+    cluster.restart();
+    let mut owner = cluster.connect("postgres");
+    for _ in 0..3 {
+        let table = "select queue_cur_table from pgq.queue";
+        let before = row(&mut owner, table);
+        let rotated = wait_until(Duration::from_secs(60), || row(&mut owner, table) != before);
+        assert!(rotated, "{}", cluster.log());
+    }
+    assert_eq!(rows(&mut owner, "select by_whom from londiste.ran"), Vec::<String>::new());
+    assert!(cluster.log().contains("maintenance of \"schema londiste\" failed"));
+
+    // Once the schemas are a superuser's, they are maintained.
+    run(
+        &mut owner,
+        "reassign owned by eve to postgres; grant usage on schema pgq_node, londiste to public",
+    );
     let ran = "select count(*) >= 3 and bool_and(by_whom = 'pgq_admin') from londiste.ran";
     assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
 }
