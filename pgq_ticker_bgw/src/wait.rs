@@ -78,6 +78,10 @@ pub(crate) fn batch(
             if skipped % SKIPPED_AT_ONCE == 0 {
                 outside_transaction(caller, || ());
                 process::check_interrupts_in_query();
+                // Far behind, the time may be over before an event is found. Who looks once wants to see one.
+                if limit != Some(0) && is_over() {
+                    return None;
+                }
             }
             continue;
         }

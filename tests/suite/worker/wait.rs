@@ -176,6 +176,20 @@ fn an_open_batch_is_returned_again_and_an_empty_one_is_finished() {
 }
 
 #[test]
+fn the_time_counts_while_empty_batches_are_skipped() {
+    let (_database, mut client) = waiting_room(&["c"]);
+    idle_ticks(&mut client, 150);
+    client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
+    idle_ticks(&mut client, 1);
+    // So many batches take longer than that. What was skipped stays skipped.
+    assert_eq!(wait_batch(&mut client, "c", "1 us"), None);
+    assert!(position(&mut client, "c").1 > 1);
+    // Who looks once sees the event.
+    let batch = wait_batch(&mut client, "c", "0").unwrap();
+    assert_eq!(events(&mut client, batch), ["data"]);
+}
+
+#[test]
 fn a_consumer_that_waits_for_long_is_seen_to_live() {
     let database = scratch_database();
     let mut client = database.connect();
