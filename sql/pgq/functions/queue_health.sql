@@ -126,6 +126,9 @@ returns setof record as $$
                     where t.tick_queue = q.queue_id
                     order by t.tick_id desc
                     limit 1) l on true
+    ), looks as materialized (
+        -- the worker looks this often; in a quiet database only every fourth time
+        select 4 * coalesce(current_setting('pgq.ticker_period', true)::interval, '0') + interval '15 seconds' as apart
     ), holder as materialized (
         select h.objid::bigint::integer as queue_id, min(h.pid) as pid
           from pg_locks h
@@ -161,14 +164,15 @@ returns setof record as $$
                else 'Something has to call pgq.ticker(): the worker or pgqd.'
            end
       from queue q
+     cross join looks
       left join holder h on h.queue_id = q.queue_id
      where not pg_is_in_recovery()
        and not q.queue_external_ticker
        and not q.queue_ticker_paused
        and coalesce(
-               q.silence > q.queue_ticker_max_lag + interval '15 seconds'
+               q.silence > q.queue_ticker_max_lag + looks.apart
                and (q.event_seq > coalesce(q.tick_event_seq, 0)
-                    or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag + interval '15 seconds'),
+                    or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag + looks.apart),
                true)
 $$ language sql security definer set search_path = pg_catalog, pg_temp;
 

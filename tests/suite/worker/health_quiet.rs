@@ -83,6 +83,26 @@ fn new_and_empty_queues_are_no_alarm_at_any_age() {
 }
 
 #[test]
+fn a_worker_that_looks_seldom_is_no_alarm() {
+    let (cluster, set_clock) = with_clock(preloaded().set("pgq.ticker_period", "1h"));
+    let mut client = cluster.connect("postgres");
+    client.batch_execute(FIRST_DAY).unwrap();
+    worker_pid(&mut client);
+    // It does nothing more, as between two looks.
+    client.batch_execute("select pgq.stop_worker()").unwrap();
+    let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
+    assert!(wait_until(LONG, || number(&mut client, stopped) == 1));
+    let silent = |client: &mut Client| {
+        let found = findings(client);
+        found.iter().filter(|line| line.contains("|not_ticking|")).count()
+    };
+    set_clock(3 * 3600);
+    assert_eq!(silent(&mut client), 0, "{:#?}", findings(&mut client));
+    set_clock(5 * 3600);
+    assert_eq!(silent(&mut client), 3, "{:#?}", findings(&mut client));
+}
+
+#[test]
 fn a_server_that_was_down_for_hours_starts_without_an_alarm() {
     let (mut cluster, set_clock) = with_clock(preloaded());
     let mut client = cluster.connect("postgres");
