@@ -173,7 +173,7 @@ fn a_strange_socket_in_the_data_directory_is_not_believed_by_command_or_library(
         site.archive_all();
         let log = site.cluster.log();
         assert!(log.contains("walmgr.sock belongs to a process of user id 65534"), "{log}");
-        assert!(ready(&site).is_empty());
+        assert!(wait_until(Duration::from_secs(60), || ready(&site).is_empty()));
         assert!(names.iter().all(|name| site.object(name).exists()));
     }
     assert_eq!(fake.questions(), "");

@@ -72,10 +72,12 @@ returns setof record as $$
       left join slot on true
      where not pg_is_in_recovery()
        and slot.pid is null
-       -- A server that has just been started: the launcher is on its way.
+       -- A server that has just been started: the launcher is on its way, unless it has no worker left to give.
        and not coalesce(
                slot.oid is null
                and s ->> 'launcher_pid' is not null
+               and (s ->> 'max_workers')::integer >
+                   (select count(*) from json_to_recordset(s -> 'databases') as d (pid integer) where d.pid is not null)
                and now() - pg_postmaster_start_time() < current_setting('pgq.discovery_period', true)::interval + interval '5 seconds',
                false)
        and not exists (
