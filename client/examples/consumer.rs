@@ -1,4 +1,5 @@
-//! Keeps `balance` up to date from queue `payments`, exactly once: the update and the end of the batch are one transaction.
+//! Keeps `balance` up to date from queue `payments`, exactly once: the update and the end of the
+//! batch are one transaction.
 //!
 //! Run: `cargo run -p pgq_client --example consumer -- "host=… dbname=…"`
 

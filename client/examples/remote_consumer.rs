@@ -1,5 +1,6 @@
-//! Copies the payments of queue `payments` into table `ledger` of another database, exactly once: the rows, and the mark that the
-//! batch is complete, are one transaction there. The other database needs extension pgq_ext.
+//! Copies the payments of queue `payments` into table `ledger` of another database, exactly once:
+//! the rows, and the mark that the batch is complete, are one transaction there. The other database
+//! needs extension pgq_ext.
 //!
 //! Run: `cargo run -p pgq_client --example remote_consumer -- "dbname=shop" "dbname=books"`
 

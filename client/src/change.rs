@@ -70,7 +70,8 @@ impl RowChange {
     }
 
     fn from_json(kind: &str, data: &str, table: String) -> Result<Option<Self>, Error> {
-        // Other producers put JSON into the type as well; it is a trigger's only with an operation in it.
+        // Other producers put JSON into the type as well; it is a trigger's only with an operation
+        // in it.
         let Ok(kind) = serde_json::from_str::<JsonKind>(kind) else { return Ok(None) };
         let operation = match kind.op.as_str() {
             "INSERT" => Operation::Insert,
@@ -140,7 +141,8 @@ fn decode(text: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// No text of PostgreSQL has one, so no trigger wrote it; the driver would take it for a broken connection.
+/// No text of PostgreSQL has one, so no trigger wrote it; the driver would take it for a broken
+/// connection.
 fn refuse_nul(text: &str) -> Result<(), Error> {
     match text.contains('\0') {
         true => Err(Error::Payload("a NUL character in a trigger event".to_owned())),

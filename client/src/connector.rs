@@ -13,7 +13,8 @@ use crate::redact::redact;
 use crate::transport::Transport;
 use crate::{pooler, tls};
 
-/// Where to connect: one server or several (`host=a,b target_session_attrs=read-write` finds the primary after a failover).
+/// Where to connect: one server or several (`host=a,b target_session_attrs=read-write` finds the
+/// primary after a failover).
 #[derive(Clone)]
 pub struct Connector {
     config: Config,
@@ -44,10 +45,12 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// A connection string in libpq's syntax, completed from `PG*` variables, service file and password file.
+    /// A connection string in libpq's syntax, completed from `PG*` variables, service file and
+    /// password file.
     ///
     /// # Errors
-    /// [`Error::Config`] for a string, mode or certificate that cannot be used. Nothing is connected yet.
+    /// [`Error::Config`] for a string, mode or certificate that cannot be used. Nothing is
+    /// connected yet.
     pub fn new(dsn: &str) -> Result<Self, Error> {
         Self::from_conninfo(&Conninfo::with_environment(dsn)?)
     }
@@ -107,7 +110,8 @@ impl Connector {
     /// Connect.
     ///
     /// # Errors
-    /// [`Error::Connect`]; [`Error::is_transient`] tells a refused password from a server that is not up yet.
+    /// [`Error::Connect`]; [`Error::is_transient`] tells a refused password from a server that is
+    /// not up yet.
     pub fn connect(&self) -> Result<Client, Error> {
         self.config.connect(self.transport.clone()).map_err(|error| {
             let (reason, sqlstate) = match error.as_db_error() {
@@ -121,8 +125,9 @@ impl Connector {
         })
     }
 
-    /// What stops a statement of this client's; none where a cancel request could do harm: the driver closes its connection too
-    /// early on a socket file, and only PostgreSQL itself is known to bear that.
+    /// What stops a statement of this client's; none where a cancel request could do harm: the
+    /// driver closes its connection too early on a socket file, and only PostgreSQL itself is known
+    /// to bear that.
     pub(crate) fn cancel(&self, client: &Client) -> Option<Cancel> {
         let pooled = self
             .pooled

@@ -11,10 +11,12 @@ use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::work::Work;
 
-/// A member of a group that shares one consumer's batches (extension pgq_coop). Made by [`CoopConsumer::builder`].
+/// A member of a group that shares one consumer's batches (extension pgq_coop). Made by
+/// [`CoopConsumer::builder`].
 ///
-/// Each batch goes to one member, so batches are processed side by side and in no particular order. A member is a [`Consumer`] in
-/// everything else, with the same guarantees; it has no position of its own to move.
+/// Each batch goes to one member, so batches are processed side by side and in no particular order.
+/// A member is a [`Consumer`] in everything else, with the same guarantees; it has no position of
+/// its own to move.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -52,7 +54,8 @@ impl CoopConsumer {
         }
     }
 
-    /// Register the member, and the group at the newest tick when it is new. True when the member was not registered before.
+    /// Register the member, and the group at the newest tick when it is new. True when the member
+    /// was not registered before.
     ///
     /// # Errors
     /// [`Error::Server`]: no such queue (42704), not permitted (42501).

@@ -1,4 +1,5 @@
-//! What can make a call that failed succeed later. Every loop that tries again asks here, and so does the exit code.
+//! What can make a call that failed succeed later. Every loop that tries again asks here, and so
+//! does the exit code.
 
 use postgres::error::SqlState;
 
@@ -7,11 +8,12 @@ use crate::error::{Error, ServerError};
 /// What a failure waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cure {
-    /// Time: the server restarts, fails over, is out of connections or disk, or chose us as the victim of a conflict. Also the failure of
-    /// a handler that does not say more.
+    /// Time: the server restarts, fails over, is out of connections or disk, or chose us as the
+    /// victim of a conflict. Also the failure of a handler that does not say more.
     Time,
-    /// Somebody who changes the target, the event's producer or the settings. Services go on trying, so that it heals by itself then; what
-    /// is to end when there is nothing more to do ends.
+    /// Somebody who changes the target, the event's producer or the settings. Services go on
+    /// trying, so that it heals by itself then; what is to end when there is nothing more to do
+    /// ends.
     Hand,
     /// Nothing that can happen while the process goes on: it ends.
     Nothing,
@@ -45,7 +47,8 @@ impl Error {
         self.cure() == Cure::Time
     }
 
-    /// Does a loop try again after this? One that is to end when there is nothing more to do does not wait for anybody's hand.
+    /// Does a loop try again after this? One that is to end when there is nothing more to do does
+    /// not wait for anybody's hand.
     pub(crate) fn is_worth_trying_again(&self, ends_when_empty: bool) -> bool {
         match self.cure() {
             Cure::Time => true,
@@ -66,7 +69,8 @@ impl Error {
         }
     }
 
-    /// Is it this very event that cannot be handled, while others can? Such an event may be set aside.
+    /// Is it this very event that cannot be handled, while others can? Such an event may be set
+    /// aside.
     pub fn is_of_event(&self) -> bool {
         match self {
             Self::Payload(_) | Self::Refused(_) | Self::Absent(_) => true,
@@ -83,7 +87,8 @@ impl Error {
         }
     }
 
-    /// True when the session cannot be used any more, or is on a server that is not (or no longer) the primary.
+    /// True when the session cannot be used any more, or is on a server that is not (or no longer)
+    /// the primary.
     pub(crate) fn needs_reconnect(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Connect { .. } | Self::Answer(_) | Self::ReadOnly(_) => true,
@@ -97,7 +102,8 @@ impl Error {
 }
 
 impl ServerError {
-    /// Does something that the statement names not exist, as far as PgQ and the server have codes for it?
+    /// Does something that the statement names not exist, as far as PgQ and the server have codes
+    /// for it?
     pub fn is_absent(&self) -> bool {
         match self.sqlstate.as_str() {
             "42704" | "42883" | "42P01" | "3F000" => true,
@@ -115,13 +121,14 @@ impl ServerError {
     }
 }
 
-/// A handler that fails with this library's error says by it what it waits for; of any other only outages are known, and that the handler
-/// may do better next time.
+/// A handler that fails with this library's error says by it what it waits for; of any other only
+/// outages are known, and that the handler may do better next time.
 fn of_handler(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Cure {
     if let Some(error) = source.downcast_ref::<Error>() {
         return match error {
             Error::Server(server) if is_transient(&server.sqlstate) => Cure::Time,
-            // A table can be made while we wait, as a column can; a queue or function that is named by the settings is a mistake there.
+            // A table can be made while we wait, as a column can; a queue or function that is named
+            // by the settings is a mistake there.
             Error::Server(server)
                 if server.is_denied()
                     || (server.is_absent()

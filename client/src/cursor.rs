@@ -1,7 +1,8 @@
 //! Read a batch in pages, so that memory does not grow with the batch.
 //!
-//! `pgq.get_batch_cursor` leaves a cursor in the caller's transaction; what it returns is the first page, the rest is fetched.
-//! Pages are cut by weight: their number of rows follows the average size of the events seen so far.
+//! `pgq.get_batch_cursor` leaves a cursor in the caller's transaction; what it returns is the first
+//! page, the rest is fetched. Pages are cut by weight: their number of rows follows the average
+//! size of the events seen so far.
 
 use fallible_iterator::FallibleIterator;
 use postgres::Transaction;
@@ -104,8 +105,8 @@ impl BatchCursor {
         self.exhausted && self.first.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Close the cursor; a later batch in the same transaction could not open it again otherwise. What was learnt about the
-    /// events' size is for the next batch.
+    /// Close the cursor; a later batch in the same transaction could not open it again otherwise.
+    /// What was learnt about the events' size is for the next batch.
     pub(crate) fn close(self, transaction: &mut Transaction<'_>) -> Result<PageSize, Error> {
         transaction.batch_execute(&format!("close {CURSOR}"))?;
         Ok(self.size)

@@ -1,19 +1,21 @@
-//! The one error type of the library. The server's SQLSTATE survives in it; whether trying again can help is said in `cure`.
+//! The one error type of the library. The server's SQLSTATE survives in it; whether trying again
+//! can help is said in `cure`.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use postgres::error::{DbError, SqlState};
 
-/// What a handler, or any other code of the caller's, may fail with. One that is an [`Error`] says by it whether the batch comes again:
-/// see [`Error::cure`]. After any other it does.
+/// What a handler, or any other code of the caller's, may fail with. One that is an [`Error`] says
+/// by it whether the batch comes again: see [`Error::cure`]. After any other it does.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that can go wrong in this library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server refused a statement. The SQLSTATE tells why: 42704 for a queue or consumer that does not exist.
+    /// The server refused a statement. The SQLSTATE tells why: 42704 for a queue or consumer that
+    /// does not exist.
     #[error("{0}")]
     Server(ServerError),
     /// No connection could be made. `to` names hosts, database and user, never the password.
@@ -48,7 +50,8 @@ pub enum Error {
         /// The consumer.
         consumer: String,
     },
-    /// The position kept in the target database fits neither end of the batch: a restore of either side, or a wrong target.
+    /// The position kept in the target database fits neither end of the batch: a restore of either
+    /// side, or a wrong target.
     #[error(
         "lost position: batch is ticks {previous} to {current}, but the target has tick {target} for consumer \"{consumer}\""
     )]

@@ -70,7 +70,8 @@ impl Event {
         serde_json::from_str(data).map_err(|error| Error::Payload(error.to_string()))
     }
 
-    /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for other events.
+    /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for
+    /// other events.
     ///
     /// # Errors
     /// [`Error::Payload`] when type and payload of a trigger event do not parse.

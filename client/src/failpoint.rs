@@ -1,7 +1,8 @@
 //! Named steps of a batch at which tests make the process die, or stand still.
 //!
-//! `PGQ_FAILPOINT=STEP=ACTION[@N]` arms one step in debug builds: at its N-th visit (the first without `@N`) the process kills itself
-//! (`kill`, SIGKILL) or stops itself until SIGCONT (`stop`, SIGSTOP). In release builds nothing of this exists.
+//! `PGQ_FAILPOINT=STEP=ACTION[@N]` arms one step in debug builds: at its N-th visit (the first
+//! without `@N`) the process kills itself (`kill`, SIGKILL) or stops itself until SIGCONT (`stop`,
+//! SIGSTOP). In release builds nothing of this exists.
 
 /// A step of a batch that has just been taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

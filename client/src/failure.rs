@@ -26,13 +26,15 @@ impl From<()> for Outcome {
 /// What follows a handler's error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OnFailure {
-    /// Roll the batch back and deliver all of it again after a pause, until it succeeds. Keeps the order of events.
+    /// Roll the batch back and deliver all of it again after a pause, until it succeeds. Keeps the
+    /// order of events.
     RepeatBatch,
     /// Put the event into the retry queue and go on with the rest. Loses the order of events.
     Retry {
         /// Pauses, by attempt.
         backoff: Backoff,
-        /// After this many attempts the event goes to the dead-letter queue; needs one. None: for ever.
+        /// After this many attempts the event goes to the dead-letter queue; needs one. None: for
+        /// ever.
         max_attempts: Option<u32>,
     },
 }

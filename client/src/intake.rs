@@ -1,4 +1,5 @@
-//! How a consumer gets its batches: by waiting in the server, by looking now and then, or only as far as there are events now.
+//! How a consumer gets its batches: by waiting in the server, by looking now and then, or only as
+//! far as there are events now.
 
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ impl Intake {
         }
         let mut batch = subscription.next_batch(client)?;
         if batch.is_none() && !until.is_reached() && !stop.is_requested() {
-            // With rules of its own for batches a consumer leaves ticks for later, and others wait for nothing.
+            // With rules of its own for batches a consumer leaves ticks for later, and others wait
+            // for nothing.
             let reach = if subscription.rule == BatchRule::default() {
                 until.look(client, &subscription.queue)?
             } else {

@@ -1,7 +1,8 @@
 //! PgQ for programs outside the server: producers, consumers of several kinds, and a ticker.
 //!
-//! A *queue* lives in a PostgreSQL database. Producers insert *events*; *ticks* cut the stream of committed events into
-//! *batches*; each registered *consumer* gets every batch once it asks, and moves on by finishing it.
+//! A *queue* lives in a PostgreSQL database. Producers insert *events*; *ticks* cut the stream of
+//! committed events into *batches*; each registered *consumer* gets every batch once it asks, and
+//! moves on by finishing it.
 //!
 //! | type | effects go to | guarantee |
 //! |---|---|---|
@@ -12,8 +13,9 @@
 //! | [`Producer`] | the queue, in the caller's transaction | commits or rolls back with it |
 //! | [`Ticker`] | makes the ticks where the server has no worker | |
 //!
-//! Only the simple and the unnamed extended protocol are used, so everything works through pgbouncer in transaction mode. The library
-//! logs through the `log` crate and never prints. Passwords do not get into errors or logs.
+//! Only the simple and the unnamed extended protocol are used, so everything works through
+//! pgbouncer in transaction mode. The library logs through the `log` crate and never prints.
+//! Passwords do not get into errors or logs.
 //!
 //! # Example
 //!

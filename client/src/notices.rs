@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postgres::error::{DbError, Severity};
 
-/// Logs notices. What a wait says is news to whoever waits in vain, and is logged as a warning, once.
+/// Logs notices. What a wait says is news to whoever waits in vain, and is logged as a warning,
+/// once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notices {
     wait: Arc<Mutex<Wait>>,

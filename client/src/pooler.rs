@@ -6,7 +6,8 @@ use std::path::Path;
 use postgres::Config;
 use postgres::config::Host;
 
-/// True unless PostgreSQL itself listens on all socket files of the configuration. What cannot be known counts as a pooler.
+/// True unless PostgreSQL itself listens on all socket files of the configuration. What cannot be
+/// known counts as a pooler.
 pub(crate) fn is_behind(config: &Config) -> bool {
     let ports = config.get_ports();
     config.get_hosts().iter().enumerate().any(|(index, host)| match host {

@@ -1,4 +1,5 @@
-//! A consumer's position in a file of its own machine: for effects that live there and are restored together with the file.
+//! A consumer's position in a file of its own machine: for effects that live there and are restored
+//! together with the file.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -63,7 +64,8 @@ impl PositionFile {
         Ok(())
     }
 
-    /// Make queue and file agree: the file is right where both have a position, and the consumer is registered if it is not.
+    /// Make queue and file agree: the file is right where both have a position, and the consumer is
+    /// registered if it is not.
     pub(crate) fn align(
         &self,
         subscription: &Subscription,

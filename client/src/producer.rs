@@ -10,8 +10,8 @@ use crate::event::NewEvent;
 const CHUNK_EVENTS: usize = 5_000;
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// Inserts events into one queue. It holds no connection: every call takes the caller's client or transaction, so that events
-/// commit, or roll back, with the work they tell about.
+/// Inserts events into one queue. It holds no connection: every call takes the caller's client or
+/// transaction, so that events commit, or roll back, with the work they tell about.
 #[derive(Clone, Debug)]
 pub struct Producer {
     queue: String,
@@ -32,8 +32,9 @@ impl Producer {
     /// Insert one event; its id. One round trip, no prepared statement.
     ///
     /// # Errors
-    /// [`Error::Server`]: no such queue (42704), inserts disabled (55000), too many in one transaction (54000), not a
-    /// pgq_writer (42501). A server with PgQ 3.5 says XX000 instead of the first three.
+    /// [`Error::Server`]: no such queue (42704), inserts disabled (55000), too many in one
+    /// transaction (54000), not a pgq_writer (42501). A server with PgQ 3.5 says XX000 instead of
+    /// the first three.
     pub fn insert_event(
         &self,
         client: &mut impl GenericClient,
@@ -55,8 +56,9 @@ impl Producer {
         Ok(row.try_get(0)?)
     }
 
-    /// Insert many events; how many. All or none: they share a transaction (a savepoint in the caller's). `pgq.insert_events` is used
-    /// where the server has it, else one statement per chunk that calls `pgq.insert_event` for each.
+    /// Insert many events; how many. All or none: they share a transaction (a savepoint in the
+    /// caller's). `pgq.insert_events` is used where the server has it, else one statement per chunk
+    /// that calls `pgq.insert_event` for each.
     ///
     /// # Errors
     /// As [`Producer::insert_event`].

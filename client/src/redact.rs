@@ -1,7 +1,7 @@
 //! Take passwords out of text before anybody sees it.
 
-/// The text with every password in it replaced by `***`: `password=…` of key/value strings (quoted or not) and of URI
-/// parameters, and `user:password@` of URIs.
+/// The text with every password in it replaced by `***`: `password=…` of key/value strings (quoted
+/// or not) and of URI parameters, and `user:password@` of URIs.
 pub fn redact(text: &str) -> String {
     redact_uris(&redact_keys(text))
 }

@@ -46,7 +46,8 @@ impl Session {
         }
     }
 
-    /// Whether the server is a standby, and whether the session may only read; None when the server does not say.
+    /// Whether the server is a standby, and whether the session may only read; None when the server
+    /// does not say.
     fn restriction(&mut self) -> Option<(bool, bool)> {
         let (client, _) = self.open.as_mut()?;
         let sql = "select pg_catalog.pg_is_in_recovery(), \
@@ -61,8 +62,8 @@ impl Session {
     }
 }
 
-/// The error, or, when a session that may only read was the reason and none of the servers is a standby, that: to look for
-/// another server would not help.
+/// The error, or, when a session that may only read was the reason and none of the servers is a
+/// standby, that: to look for another server would not help.
 pub(crate) fn explain<const N: usize>(error: Error, sessions: [&mut Session; N]) -> Error {
     if error.sqlstate() != Some(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
         return error;

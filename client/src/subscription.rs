@@ -1,5 +1,5 @@
-//! A consumer's place in a queue: register, take the next batch, finish it, wait for one. Plain and cooperative consumers differ
-//! only here.
+//! A consumer's place in a queue: register, take the next batch, finish it, wait for one. Plain and
+//! cooperative consumers differ only here.
 
 use std::time::Duration;
 
@@ -175,7 +175,8 @@ impl Subscription {
         }
     }
 
-    /// The error, or, when the batch was finished or the consumer moved by somebody else in the meantime, that.
+    /// The error, or, when the batch was finished or the consumer moved by somebody else in the
+    /// meantime, that.
     pub(crate) fn explain(&self, error: Error, client: &mut Client, batch_id: i64) -> Error {
         if !matches!(error, Error::Server(_)) || error.is_transient() {
             return error;

@@ -16,9 +16,10 @@ use crate::error::Error;
 
 /// The connector and the driver's mode for a connection string.
 ///
-/// `prefer` (the default) and `require` encrypt without proof of who the server is; as in libpq, `require` proves it when a root
-/// certificate is there. `verify-ca` checks the chain, `verify-full` also the host name. The system's own roots go with `verify-full` only:
-/// anybody can have a certificate of theirs.
+/// `prefer` (the default) and `require` encrypt without proof of who the server is; as in libpq,
+/// `require` proves it when a root certificate is there. `verify-ca` checks the chain,
+/// `verify-full` also the host name. The system's own roots go with `verify-full` only: anybody can
+/// have a certificate of theirs.
 pub(crate) fn connector(conninfo: &Conninfo) -> Result<(MakeTlsConnector, SslMode), Error> {
     let root = root_certificate(conninfo);
     let mode = mode(conninfo, matches!(root, Some(Root::System)))?;

@@ -1,8 +1,9 @@
 //! The bytes between us and a server reached by TCP: plain or TLS, as `sslmode` says.
 //!
-//! The driver could do this itself, but it closes a cancel request's connection at once. libpq waits for the server to close it, and
-//! pgbouncer 1.18, the one of Debian 12, dies of a client that does not. So the driver is told that TLS begins at the first byte, and
-//! everything from there on happens here.
+//! The driver could do this itself, but it closes a cancel request's connection at once. libpq
+//! waits for the server to close it, and pgbouncer 1.18, the one of Debian 12, dies of a client
+//! that does not. So the driver is told that TLS begins at the first byte, and everything from
+//! there on happens here.
 
 use std::io;
 use std::pin::Pin;
@@ -47,7 +48,8 @@ impl Transport {
         Self { tls, mode, negotiation, agreed, waits_for_end: false }
     }
 
-    /// Send a cancel request, and wait until the server has taken it: then it closes the connection.
+    /// Send a cancel request, and wait until the server has taken it: then it closes the
+    /// connection.
     pub(crate) fn cancel(&self, token: &CancelToken) -> Result<(), postgres::Error> {
         token.cancel_query(Self { waits_for_end: true, ..self.clone() })
     }

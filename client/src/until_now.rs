@@ -1,7 +1,9 @@
-//! A run that ends: everything that was committed before it began comes, and nothing is waited for beyond that.
+//! A run that ends: everything that was committed before it began comes, and nothing is waited for
+//! beyond that.
 //!
-//! Events reach consumers by ticks, so a tick is needed that sees whatever was committed at the beginning. Waiting in the server asks
-//! for one; where nobody makes ticks, that is said after a while.
+//! Events reach consumers by ticks, so a tick is needed that sees whatever was committed at the
+//! beginning. Waiting in the server asks for one; where nobody makes ticks, that is said after a
+//! while.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait before looking again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the events are, which of them have a tick, and what else decides whether one will come. The estimate by the sequence is for
-/// those who may not look into event tables.
+/// Where the events are, which of them have a tick, and what else decides whether one will come.
+/// The estimate by the sequence is for those who may not look into event tables.
 const STATE: &str = "
 select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text, q.queue_ticker_paused,
        extract(epoch from q.queue_ticker_max_lag)::float8,
@@ -77,7 +79,8 @@ impl UntilNow {
         Reach::Reached
     }
 
-    /// True when the consumer has finished all that the beginning sees: on a busy queue there is always another batch.
+    /// True when the consumer has finished all that the beginning sees: on a busy queue there is
+    /// always another batch.
     pub(crate) fn is_past(
         &self,
         client: &mut Client,

@@ -6,8 +6,8 @@ use crate::error::Error;
 
 const SAVEPOINT: &str = "pgq_event";
 
-/// The database side of one event. What is written through [`Work::transaction`] commits together with the batch, and is undone
-/// when the handler fails.
+/// The database side of one event. What is written through [`Work::transaction`] commits together
+/// with the batch, and is undone when the handler fails.
 pub struct Work<'w, 't> {
     transaction: &'w mut Transaction<'t>,
     savepoint: bool,
@@ -18,8 +18,8 @@ impl<'w, 't> Work<'w, 't> {
         Self { transaction, savepoint: false }
     }
 
-    /// The batch's transaction, with a savepoint set at the first use for this event. A handler that never asks costs no
-    /// round trip.
+    /// The batch's transaction, with a savepoint set at the first use for this event. A handler
+    /// that never asks costs no round trip.
     ///
     /// # Errors
     /// [`Error::Lost`] when the connection broke.

@@ -1,4 +1,5 @@
-//! The locks that keep tickers, rotation and registration apart; docs/locks.md says who takes which.
+//! The locks that keep tickers, rotation and registration apart; docs/locks.md says who takes
+//! which.
 
 use crate::error::PgqError;
 use crate::pg::call::{Call, Returned};

@@ -1,8 +1,9 @@
 //! Whether a relation that a row of `pgq.queue` names is part of a queue.
 //!
-//! Names in tables are data: whoever may write them must not thereby choose what code with more rights reads, locks or advances.
-//! A view there would run its functions, a table its triggers and expressions, as the extension's owner. So every use of such a
-//! name, in Rust and in SQL, passes here.
+//! Names in tables are data: whoever may write them must not thereby choose what code with more
+//! rights reads, locks or advances. A view there would run its functions, a table its triggers and
+//! expressions, as the extension's owner. So every use of such a name, in Rust and in SQL, passes
+//! here.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,7 +24,8 @@ thread_local! {
     static PROVEN: RefCell<HashMap<(pg_sys::Oid, u8), Proof>> = RefCell::new(HashMap::new());
 }
 
-/// Whether a relation is of a kind that `is_one` confirms; it is asked again when something about it may have changed.
+/// Whether a relation is of a kind that `is_one` confirms; it is asked again when something about
+/// it may have changed.
 fn is_proven(relation: pg_sys::Oid, kind: u8, is_one: impl FnOnce(pg_sys::Oid) -> bool) -> bool {
     let Some(queues) = catalog::relation_oid(c"pgq", c"queue") else { return false };
     // The numbers before the facts.
@@ -61,8 +63,8 @@ fn is_event_table(table: pg_sys::Oid) -> bool {
     })
 }
 
-/// Relation and schema belong to the owner of `pgq.queue`, or to a superuser, as after a restore by another one: nobody else
-/// can attach code to it, or put another relation into its place.
+/// Relation and schema belong to the owner of `pgq.queue`, or to a superuser, as after a restore by
+/// another one: nobody else can attach code to it, or put another relation into its place.
 fn is_trusted(relation: pg_sys::Oid, queues: pg_sys::Oid) -> bool {
     let owner = catalog::relation_owner(queues);
     let is_trusted = |role: Option<pg_sys::Oid>| {
@@ -71,7 +73,8 @@ fn is_trusted(relation: pg_sys::Oid, queues: pg_sys::Oid) -> bool {
     is_trusted(catalog::relation_owner(relation)) && is_trusted(catalog::schema_owner(relation))
 }
 
-/// The sequence of this name; None when there is no such relation. Error: it is not one that this queue has for itself.
+/// The sequence of this name; None when there is no such relation. Error: it is not one that this
+/// queue has for itself.
 pub(crate) fn own_sequence(queue: i32, name: &str) -> Result<Option<pg_sys::Oid>, PgqError> {
     let not_one = || PgqError::NotOwnSequence { name: name.to_owned() };
     let split = QualifiedName::split(name).ok_or_else(not_one)?;
@@ -101,7 +104,8 @@ pub(crate) fn own_sequence_function(call: &Call) -> Result<Returned, PgqError> {
     found(&name, own_sequence(queue, &name)?)
 }
 
-/// `pgq._sequence_value(i_queue_id, i_name)`: how far ids are given out, for who looks at many queues and stumbles over none.
+/// `pgq._sequence_value(i_queue_id, i_name)`: how far ids are given out, for who looks at many
+/// queues and stumbles over none.
 pub(crate) fn sequence_value(call: &Call) -> Result<Returned, PgqError> {
     let (Some(queue), Some(name)) = (call.int4(0), call.text(1)) else {
         return Ok(Returned::Null);
@@ -110,7 +114,8 @@ pub(crate) fn sequence_value(call: &Call) -> Result<Returned, PgqError> {
     Ok(sequence.and_then(sequence::last_value).map_or(Returned::Null, Returned::Int8))
 }
 
-/// `pgq.seq_getval(i_seq_name)`: any sequence that the caller may read. Nothing but a sequence is opened, so no view runs.
+/// `pgq.seq_getval(i_seq_name)`: any sequence that the caller may read. Nothing but a sequence is
+/// opened, so no view runs.
 pub(crate) fn seq_getval(call: &Call) -> Result<Returned, PgqError> {
     let Some(name) = call.text(0) else { return Ok(Returned::Null) };
     let qualified = name.with_bytes(|bytes| match bytes.contains(&b'.') {

@@ -1,8 +1,9 @@
 //! What the current transaction has to tell the worker when it commits.
 //!
-//! The marks are the session's own until then. Rolling back to a savepoint keeps them, so a wake-up may be spurious; it is never lost.
-//! A prepared transaction keeps nothing: whoever commits it makes the worker look at every queue somebody waits for
-//! ([`after_commit_prepared`]), which also holds after a restart of the server in between.
+//! The marks are the session's own until then. Rolling back to a savepoint keeps them, so a wake-up
+//! may be spurious; it is never lost. A prepared transaction keeps nothing: whoever commits it
+//! makes the worker look at every queue somebody waits for ([`after_commit_prepared`]), which also
+//! holds after a restart of the server in between.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,9 +16,11 @@ thread_local! {
     static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Note that the current transaction has put an event into a queue; the worker hears of it when the transaction commits.
+/// Note that the current transaction has put an event into a queue; the worker hears of it when the
+/// transaction commits.
 ///
-/// Cheap enough to call for every event. Without the library in `shared_preload_libraries` nobody listens, and it does nothing.
+/// Cheap enough to call for every event. Without the library in `shared_preload_libraries` nobody
+/// listens, and it does nothing.
 pub fn mark_dirty(queue_id: i32) {
     MARKED.with_borrow_mut(|marked| {
         // A transaction fills one queue, or few: the one it filled last is nearly always this one.
@@ -37,7 +40,8 @@ pub(crate) fn announce() {
     ANNOUNCED.set(true);
 }
 
-/// A prepared transaction was committed by this session. What it had put where is not known here: any queue may have events.
+/// A prepared transaction was committed by this session. What it had put where is not known here:
+/// any queue may have events.
 pub(crate) fn after_commit_prepared() {
     let own = process::my_database();
     if let Some(database) = Shared::get().and_then(|shared| shared.database(own)) {
@@ -76,7 +80,8 @@ impl AtEnd for Marks {
     }
 }
 
-// The worker keeps a queue's bit until it ticks the queue. So only the first commit after a tick has to wake it.
+// The worker keeps a queue's bit until it ticks the queue. So only the first commit after a tick
+// has to wake it.
 fn publish(database: &crate::shared::Database) {
     let mut news = false;
     MARKED.with_borrow(|marked| {

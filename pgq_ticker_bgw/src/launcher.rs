@@ -1,8 +1,8 @@
 //! The launcher: one per server. Keeps a worker running in each database that has the extension.
 //!
-//! Which databases have it cannot be seen from outside. So a worker is started in each new database once; where it finds no extension
-//! it ends, and is not started again until `CREATE EXTENSION pgq` announces itself (the extension's script does, see
-//! `pgq._announce()`).
+//! Which databases have it cannot be seen from outside. So a worker is started in each new database
+//! once; where it finds no extension it ends, and is not started again until `CREATE EXTENSION pgq`
+//! announces itself (the extension's script does, see `pgq._announce()`).
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,8 @@ use crate::{problems, settings, worker};
 pub(crate) const KIND: Kind =
     Kind { name: c"pgq launcher", entry: c"pgq_launcher_main", restart: Some(5) };
 
-/// Workers that may be on their way up at the same time, so that a server with many databases is not flooded.
+/// Workers that may be on their way up at the same time, so that a server with many databases is
+/// not flooded.
 const STARTING_AT_ONCE: usize = 2;
 /// How soon to look again whether a database that a worker has stepped aside from is free.
 const CLAIMED_PAUSE: Duration = Duration::from_millis(200);
@@ -33,7 +34,8 @@ const LOST_START: i64 = 30_000_000;
 struct Known {
     name: String,
     has_extension: Option<bool>,
-    /// Announced while a worker was there: if that one finds no extension, it may have looked too early.
+    /// Announced while a worker was there: if that one finds no extension, it may have looked too
+    /// early.
     look_again: bool,
     not_before: Instant,
     backoff: Duration,
@@ -252,7 +254,8 @@ impl Launcher {
             return None;
         }
         if slot.state() == State::Starting {
-            // The postmaster wakes us when the process begins or ends; this is for the case that it cannot.
+            // The postmaster wakes us when the process begins or ends; this is for the case that it
+            // cannot.
             return Some(Instant::now() + Duration::from_secs(1));
         }
         if !matches!(slot.state(), State::Idle | State::Yielded) || slot.has_worker() {
@@ -272,7 +275,8 @@ impl Launcher {
         if starting >= STARTING_AT_ONCE {
             return None;
         }
-        // A session that begins now would stand in the way of DROP DATABASE and the like, or die of it.
+        // A session that begins now would stand in the way of DROP DATABASE and the like, or die of
+        // it.
         match session::transaction(|| is_free(oid)) {
             Ok(true) => {}
             Ok(false) => {

@@ -1,11 +1,14 @@
 //! PgQ's background worker, linked into `pgq.so`.
 //!
-//! * With the library in `shared_preload_libraries` the server runs one *launcher* ([`launcher`]), which finds the databases that
-//!   have the extension and keeps one *worker* ([`worker`]) running in each.
-//! * A backend that commits events marks their queues in shared memory ([`dirty`], [`shared`]) and wakes the worker.
-//! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and waited for is ticked at
-//!   once; every other queue by PgQ's classic rules.
-//! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through [`state`].
+//! * With the library in `shared_preload_libraries` the server runs one *launcher* ([`launcher`]),
+//!   which finds the databases that have the extension and keeps one *worker* ([`worker`]) running
+//!   in each.
+//! * A backend that commits events marks their queues in shared memory ([`dirty`], [`shared`]) and
+//!   wakes the worker.
+//! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and
+//!   waited for is ticked at once; every other queue by PgQ's classic rules.
+//! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through
+//!   [`state`].
 //!
 //! What is done in a database is SQL of the extension's own; the worker decides when.
 #![deny(unsafe_code)]
@@ -25,13 +28,15 @@ pub use pg::guc::without_jit;
 
 /// Set up the library in this process. To be called from `_PG_init`.
 ///
-/// While the server preloads its libraries this also asks for shared memory and registers the launcher.
+/// While the server preloads its libraries this also asks for shared memory and registers the
+/// launcher.
 pub fn init() {
     if pg::shmem::is_binary_upgrade() {
         return;
     }
-    // A package that is upgraded puts a new file in the place of the one that a running server has preloaded. Through a link of another
-    // name, as functions of PgQ 3 have it, sessions load the new one beside the old. That works with the defaults until the restart.
+    // A package that is upgraded puts a new file in the place of the one that a running server has
+    // preloaded. Through a link of another name, as functions of PgQ 3 have it, sessions load the
+    // new one beside the old. That works with the defaults until the restart.
     if settings::are_taken() {
         return;
     }

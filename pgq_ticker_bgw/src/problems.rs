@@ -1,8 +1,9 @@
 //! What does not work at the moment, and since when.
 //!
-//! A problem is a task that failed for an object, say the tick of one queue. It is logged when it comes, and again when it
-//! fails with another SQLSTATE (texts may differ from one failure to the next, by an id or a time). It stays in shared memory
-//! for `pgq.queue_health()`, and goes away, with another log line, when the same task succeeds for the same object.
+//! A problem is a task that failed for an object, say the tick of one queue. It is logged when it
+//! comes, and again when it fails with another SQLSTATE (texts may differ from one failure to the
+//! next, by an id or a time). It stays in shared memory for `pgq.queue_health()`, and goes away,
+//! with another log line, when the same task succeeds for the same object.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,8 @@ use crate::pg::session::Failure;
 use crate::pg::{process, report};
 use crate::shared::{Problem, Shared};
 
-/// Problems that nothing has touched for longer than this many microseconds beyond a maintenance period are forgotten: their object is gone.
+/// Problems that nothing has touched for longer than this many microseconds beyond a maintenance
+/// period are forgotten: their object is gone.
 const FORGET_AFTER: i64 = 600_000_000;
 
 /// Note that a task failed.

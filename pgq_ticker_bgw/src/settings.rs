@@ -26,8 +26,8 @@ pub(crate) fn are_taken() -> bool {
 
 /// Define all settings.
 pub(crate) fn define() {
-    // Without preload it has no effect, and the server would not let it be defined as what it is; but it has to be known, for it may be in
-    // the configuration file.
+    // Without preload it has no effect, and the server would not let it be defined as what it is;
+    // but it has to be known, for it may be in the configuration file.
     let at_start =
         if pg::shmem::is_preloading() { GucContext::Postmaster } else { GucContext::Sighup };
     GucRegistry::define_int_guc(

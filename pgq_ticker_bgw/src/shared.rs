@@ -1,9 +1,10 @@
 //! What the processes of one server know together: the shared memory of the worker.
 //!
-//! Everything is an atomic, so there is no lock to hold, to wait for, or to leave behind. Zeroed memory is a valid beginning.
-//! Who writes what:
+//! Everything is an atomic, so there is no lock to hold, to wait for, or to leave behind. Zeroed
+//! memory is a valid beginning. Who writes what:
 //!
-//! * a database's slot is given out and taken back by the launcher alone; the worker of that database writes the rest;
+//! * a database's slot is given out and taken back by the launcher alone; the worker of that
+//!   database writes the rest;
 //! * committing backends set bits in [`Database::dirty`];
 //! * a waiting backend owns the [`Waiter`] with its own process number.
 
@@ -14,7 +15,8 @@ use pgq_core::encode::opaque;
 use crate::pg;
 use crate::pg::text::clip;
 
-/// Words of the dirty map. Queues whose ids are equal modulo 64 times this share a bit; that costs a needless look, no more.
+/// Words of the dirty map. Queues whose ids are equal modulo 64 times this share a bit; that costs
+/// a needless look, no more.
 const DIRTY_WORDS: usize = 64;
 /// How many things can be wrong in one server at the same time and still be told apart.
 const PROBLEMS: usize = 128;
@@ -51,7 +53,8 @@ pub(crate) enum State {
     Yielded = 3,
     /// Ended by an error or a signal; will be started again.
     Failed = 4,
-    /// Stopped by `pgq.stop_worker()`; stays so until `pgq.start_worker()` or a restart of the server.
+    /// Stopped by `pgq.stop_worker()`; stays so until `pgq.start_worker()` or a restart of the
+    /// server.
     Stopped = 5,
     /// Found no extension `pgq`.
     Absent = 6,
@@ -141,7 +144,8 @@ pub(crate) struct Problem {
     pub(crate) message: Text<32>,
 }
 
-/// A short text in shared memory, `WORDS` times 8 bytes in the encoding of the writer's database; what does not fit is cut at a character.
+/// A short text in shared memory, `WORDS` times 8 bytes in the encoding of the writer's database;
+/// what does not fit is cut at a character.
 ///
 /// One process writes it; readers that catch it in the middle try again.
 #[repr(C)]
@@ -216,7 +220,8 @@ impl Shared {
         Some(Self { header, databases, waiters })
     }
 
-    /// Memory of this process's own, with one slot: for a worker in a server without the library preloaded.
+    /// Memory of this process's own, with one slot: for a worker in a server without the library
+    /// preloaded.
     pub(crate) fn alone(oid: u32) -> Self {
         let databases = Box::leak(Box::new([Database::new()]));
         databases[0].open(oid, 0);
@@ -402,7 +407,8 @@ impl Database {
         self.oid.load(Ordering::SeqCst)
     }
 
-    /// Give the free slot to a database. Which of its queues have events nobody ticked is not known: all may.
+    /// Give the free slot to a database. Which of its queues have events nobody ticked is not
+    /// known: all may.
     pub(crate) fn open(&self, oid: u32, now: i64) {
         for counter in [
             &self.restarts,
@@ -509,7 +515,8 @@ impl Database {
         self.dirty.get(word).is_some_and(|word| word.load(Ordering::SeqCst) & bit != 0)
     }
 
-    /// To be called before the tick's snapshot is taken: whatever commits later marks the queue again.
+    /// To be called before the tick's snapshot is taken: whatever commits later marks the queue
+    /// again.
     pub(crate) fn clear_dirty(&self, queue: i32) {
         let (word, bit) = place(queue);
         if let Some(word) = self.dirty.get(word) {

@@ -1,8 +1,9 @@
 //! `pgq.wait_batch`: a consumer sleeps until there is a batch for it.
 //!
-//! No wake-up is lost, whatever the order of things: the waiter registers, notes how often it has been woken, looks for a batch, and
-//! sleeps only if it has not been woken since. An event that nobody has ticked yet has its queue's bit set; the waiter looks
-//! at the bit after it has registered, the committing backend sets it before it wakes the worker, and the worker clears it
+//! No wake-up is lost, whatever the order of things: the waiter registers, notes how often it has
+//! been woken, looks for a batch, and sleeps only if it has not been woken since. An event that
+//! nobody has ticked yet has its queue's bit set; the waiter looks at the bit after it has
+//! registered, the committing backend sets it before it wakes the worker, and the worker clears it
 //! before it takes the tick's snapshot.
 
 use std::time::{Duration, Instant};
@@ -24,11 +25,13 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// So many batches without events are finished in one transaction.
 const SKIPPED_AT_ONCE: u32 = 100;
 
-/// Wait for the consumer's next batch: its id, or none when the time (microseconds; none: no limit) is over.
+/// Wait for the consumer's next batch: its id, or none when the time (microseconds; none: no limit)
+/// is over.
 ///
 /// With `skip_empty`, batches without events are finished on the way.
 ///
-/// Raises 25001 where the transaction is not ours to end, 22004 for a name that is null, and whatever `pgq.next_batch` raises.
+/// Raises 25001 where the transaction is not ours to end, 22004 for a name that is null, and
+/// whatever `pgq.next_batch` raises.
 pub(crate) fn batch(
     queue: Option<&str>,
     consumer: Option<&str>,
@@ -78,7 +81,8 @@ pub(crate) fn batch(
             if skipped % SKIPPED_AT_ONCE == 0 {
                 outside_transaction(caller, || ());
                 process::check_interrupts_in_query();
-                // Far behind, the time may be over before an event is found. Who looks once wants to see one.
+                // Far behind, the time may be over before an event is found. Who looks once wants
+                // to see one.
                 if limit != Some(0) && is_over() {
                     return None;
                 }
@@ -177,7 +181,8 @@ impl<'a> Reasons<'a> {
     }
 }
 
-/// This backend's entry among the waiters. It is withdrawn with the value, also by an error, and when the process ends.
+/// This backend's entry among the waiters. It is withdrawn with the value, also by an error, and
+/// when the process ends.
 struct Waiter {
     shared: Option<Shared>,
     number: Option<usize>,
@@ -199,7 +204,8 @@ impl Waiter {
         shared.wakes(number)
     }
 
-    /// If there are events that nobody has ticked, the worker may not have known that somebody waits for them.
+    /// If there are events that nobody has ticked, the worker may not have known that somebody
+    /// waits for them.
     fn ask_for_tick(&self, queue: Option<i32>) {
         let (Some(shared), Some(queue)) = (self.shared, queue) else { return };
         if let Some(slot) = shared.database(self.database)

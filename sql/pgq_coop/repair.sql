@@ -1,7 +1,9 @@
--- With PgQ 3.x a member's batch that was finished with pgq.finish_batch left the member with a position of its own, which nothing
--- ever moved: it held up rotation for good. Members without a batch have no position.
+-- With PgQ 3.x a member's batch that was finished with pgq.finish_batch left the member with a
+-- position of its own, which nothing ever moved: it held up rotation for good. Members without a
+-- batch have no position.
 --
--- Rows are locked in no particular order here, so the table is locked before, for what other transactions may have locked rows of.
+-- Rows are locked in no particular order here, so the table is locked before, for what other
+-- transactions may have locked rows of.
 
 do $$
 declare

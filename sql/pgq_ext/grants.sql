@@ -1,5 +1,5 @@
--- Every function is for pgq_writer, and version() for everybody. The target database need not have extension pgq, which makes
--- the roles elsewhere.
+-- Every function is for pgq_writer, and version() for everybody. The target database need not have
+-- extension pgq, which makes the roles elsewhere.
 
 do $$
 declare

@@ -1,5 +1,5 @@
--- What consumers of queues elsewhere have done in this database. Nothing here needs extension pgq in the same database.
--- upgrade_schema() adds the defaults, as it does for older versions.
+-- What consumers of queues elsewhere have done in this database. Nothing here needs extension pgq
+-- in the same database. upgrade_schema() adds the defaults, as it does for older versions.
 
 create schema pgq_ext;
 

@@ -1,5 +1,6 @@
--- The tables can be read by readers and writers and are the administrator's; functions follow who calls them: workers and
--- consumers write on their own node (pgq_writer) and read from their provider (pgq_reader).
+-- The tables can be read by readers and writers and are the administrator's; functions follow who
+-- calls them: workers and consumers write on their own node (pgq_writer) and read from their
+-- provider (pgq_reader).
 
 grant usage on schema pgq_node to public;
 

@@ -1,4 +1,5 @@
--- State of the nodes that this database is. One queue is one set of nodes; each database is at most one node of it.
+-- State of the nodes that this database is. One queue is one set of nodes; each database is at most
+-- one node of it.
 
 create schema pgq_node;
 

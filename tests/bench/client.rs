@@ -1,6 +1,7 @@
-//! The client: a consumer with a no-op handler, `pgq send` next to psql's \copy, `pgq load` next to a loader in Python that applies
-//! one statement a row, and the latency of waiting through the library next to waiting in plain SQL. Wall-clock time, since client and
-//! server work side by side; where programs run next to each other, also the CPU time of program and backend.
+//! The client: a consumer with a no-op handler, `pgq send` next to psql's \copy, `pgq load` next to
+//! a loader in Python that applies one statement a row, and the latency of waiting through the
+//! library next to waiting in plain SQL. Wall-clock time, since client and server work side by
+//! side; where programs run next to each other, also the CPU time of program and backend.
 
 use std::fs;
 use std::io::Write;
@@ -195,7 +196,8 @@ fn print_cost(name: &str, costs: &[Cost]) {
     );
 }
 
-/// The same 500,000 rows as JSON lines through `pgq send` and as text through \copy into the event table.
+/// The same 500,000 rows as JSON lines through `pgq send` and as text through \copy into the event
+/// table.
 fn send(cluster: &Cluster) {
     let rows = 500_000;
     let mut client = cluster.connect("postgres");
@@ -337,7 +339,8 @@ fn python_packages() -> PathBuf {
     work.join("programs/usr/lib/python3/dist-packages")
 }
 
-/// From before the INSERT to the event in the consumer's hands, the server's worker making the ticks.
+/// From before the INSERT to the event in the consumer's hands, the server's worker making the
+/// ticks.
 fn latency() {
     let cluster = Cluster::builder().set("shared_preload_libraries", "pgq").start();
     let mut client = cluster.connect("postgres");

@@ -1,7 +1,8 @@
 //! `make bench`: what our PgQ costs next to upstream's and next to raw SQL, in one run.
 //!
-//! The machine may be small and noisy, so the figures are ratios of backend CPU time: variants run in turn, each round gives one
-//! ratio, and the median is printed. `cargo bench -p pgq_tests -- insert idle` runs only what is named.
+//! The machine may be small and noisy, so the figures are ratios of backend CPU time: variants run
+//! in turn, each round gives one ratio, and the median is printed. `cargo bench -p pgq_tests --
+//! insert idle` runs only what is named.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

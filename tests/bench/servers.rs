@@ -11,8 +11,9 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start() -> Self {
         let start = |tree| {
-            // Default settings, but for what would come at its own time and hit one of the two by chance: checkpoints,
-            // autovacuum, and writing out what does not fit into memory. One part makes a thousand queues at once.
+            // Default settings, but for what would come at its own time and hit one of the two by
+            // chance: checkpoints, autovacuum, and writing out what does not fit into memory. One
+            // part makes a thousand queues at once.
             let cluster = Cluster::builder_on(tree)
                 .set("shared_buffers", "512MB")
                 .set("max_wal_size", "8GB")

@@ -1,4 +1,5 @@
-//! Part two: pgbench's own tables with capture triggers, replayed into two other databases: by SQL, and by `pgq load`.
+//! Part two: pgbench's own tables with capture triggers, replayed into two other databases: by SQL,
+//! and by `pgq load`.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,5 @@
-//! Last part: how long an event takes from before its INSERT into the hands of a consumer that waits.
+//! Last part: how long an event takes from before its INSERT into the hands of a consumer that
+//! waits.
 
 use std::time::Duration;
 

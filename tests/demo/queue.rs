@@ -1,4 +1,5 @@
-//! Part one: pgbench puts events into a queue in the transactions of its updates, two consumers read them.
+//! Part one: pgbench puts events into a queue in the transactions of its updates, two consumers
+//! read them.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

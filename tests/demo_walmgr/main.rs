@@ -1,5 +1,5 @@
-//! `make demo-walmgr`: a primary under load, an archive, a backup, a disaster, a restore to just before it, a standby that takes over;
-//! and every committed row accounted for at each step.
+//! `make demo-walmgr`: a primary under load, an archive, a backup, a disaster, a restore to just
+//! before it, a standby that takes over; and every committed row accounted for at each step.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -14,13 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pgq_tests::site::Site;
 use pgq_tests::{Cluster, Stop, Tree, wait_until};
 use postgres::{Client, NoTls};
-
-#[path = "../suite/walmgr_support.rs"]
-mod walmgr_support;
-
-use walmgr_support::Site;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -66,7 +62,7 @@ fn main() {
     let clock = Instant::now();
     let say = |text: &str| println!("{:6.1} s  {text}", clock.elapsed().as_secs_f32());
 
-    let primary = Site::new(walmgr_support::archiving().start());
+    let primary = Site::new(pgq_tests::site::archiving().start());
     primary.ok(&["setup"]);
     primary.cluster.psql("postgres", "create table ledger (writer int, n bigint, filler text)");
     say("a primary runs; walmgr setup has sent a segment through its archiver");

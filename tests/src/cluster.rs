@@ -71,7 +71,8 @@ impl ClusterBuilder {
 
 /// A PostgreSQL server of the test's own. Dropping it stops the server and removes its files.
 ///
-/// The server also goes away when the test process dies: it is run by a shell that waits for the end of a pipe.
+/// The server also goes away when the test process dies: it is run by a shell that waits for the
+/// end of a pipe.
 #[derive(Debug)]
 pub struct Cluster {
     tree: Tree,
@@ -92,7 +93,8 @@ impl Cluster {
         ClusterBuilder { tree, settings: Vec::new(), initdb_args: Vec::new() }
     }
 
-    /// A directory and a port for a cluster whose data directory somebody else fills (`pg_basebackup`, a restore tool).
+    /// A directory and a port for a cluster whose data directory somebody else fills
+    /// (`pg_basebackup`, a restore tool).
     pub fn empty(tree: Tree) -> Self {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -171,8 +173,8 @@ impl Cluster {
     /// Start the server without waiting for it.
     pub fn start_without_waiting(&mut self) {
         assert!(self.keeper.is_none(), "the server is running already");
-        // When this process closes the pipe, or dies, `read` returns and the server is stopped. Descriptor 3, since
-        // the shell gives background jobs /dev/null as standard input.
+        // When this process closes the pipe, or dies, `read` returns and the server is stopped.
+        // Descriptor 3, since the shell gives background jobs /dev/null as standard input.
         let script = r#"
             exec 3<&0
             dir=$1; shift
@@ -326,7 +328,8 @@ impl Cluster {
         command
     }
 
-    /// Run psql on a script and return what it prints (unaligned, tuples only); a failure is a failed test.
+    /// Run psql on a script and return what it prints (unaligned, tuples only); a failure is a
+    /// failed test.
     pub fn psql(&self, database: &str, script: &str) -> String {
         let mut psql = self.command("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", script]);
@@ -364,7 +367,8 @@ impl Drop for Cluster {
     }
 }
 
-/// Run a command to its end; its standard output. A failure is a failed test that shows both outputs.
+/// Run a command to its end; its standard output. A failure is a failed test that shows both
+/// outputs.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
@@ -390,7 +394,8 @@ fn child_pids(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// A field of a process's /proc/PID/stat, counted after the command name: 0 is the state, 1 the parent. None: no such process.
+/// A field of a process's /proc/PID/stat, counted after the command name: 0 is the state, 1 the
+/// parent. None: no such process.
 fn stat_field(pid: u32, field: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after) = stat.rsplit_once(')')?;
@@ -416,7 +421,8 @@ fn server_ids() -> Option<(u32, u32)> {
     find(&name).or_else(|| find("nobody"))
 }
 
-/// A TCP port nobody listens on. Another process may take it before the server does; the server's start then fails loudly.
+/// A TCP port nobody listens on. Another process may take it before the server does; the server's
+/// start then fails loudly.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port");
     listener.local_addr().expect("the bound address").port()

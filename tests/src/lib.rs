@@ -1,18 +1,25 @@
 //! Harness for tests against real PostgreSQL clusters.
 //!
-//! A [`Tree`] is a private PostgreSQL installation (`tests/env/tree.sh`); a [`Cluster`] is a running server in a directory of
-//! its own that is gone when the test is, however the test ends. [`scratch_database`] gives a test its own database in a server
-//! that all tests of the process share, which is what most tests want.
+//! A [`Tree`] is a private PostgreSQL installation (`tests/env/tree.sh`); a [`Cluster`] is a
+//! running server in a directory of its own that is gone when the test is, however the test ends.
+//! [`scratch_database`] gives a test its own database in a server that all tests of the process
+//! share, which is what most tests want.
 #![forbid(unsafe_code)]
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     reason = "in a test harness a failed step is a failed test, and the message is the report"
 )]
 
 mod cluster;
+pub mod programs;
+pub mod query;
+pub mod race;
 mod random;
+pub mod s3_server;
 mod shared;
+pub mod site;
 mod tree;
 mod wait;
 

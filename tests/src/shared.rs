@@ -43,7 +43,8 @@ impl Drop for Scratch {
             client.batch_execute(&format!("drop database \"{}\" with (force)", self.name))
         });
         if let Err(error) = dropped {
-            // A panic here would hide the test's own failure; the whole server goes away with the process anyway.
+            // A panic here would hide the test's own failure; the whole server goes away with the
+            // process anyway.
             let _ = error;
         }
     }
@@ -56,9 +57,11 @@ pub fn scratch_database() -> Scratch {
     scratch
 }
 
-/// A database with extension `pgq` in it, in a shared server that has `pgq` in `shared_preload_libraries`: a worker comes by itself.
+/// A database with extension `pgq` in it, in a shared server that has `pgq` in
+/// `shared_preload_libraries`: a worker comes by itself.
 ///
-/// The server's periods are so long that nothing happens unless somebody waits for it or asks for it.
+/// The server's periods are so long that nothing happens unless somebody waits for it or asks for
+/// it.
 pub fn scratch_database_with_worker() -> Scratch {
     static WORKERS: OnceLock<Cluster> = OnceLock::new();
     let cluster = WORKERS.get_or_init(|| {
@@ -94,7 +97,8 @@ pub fn scratch_database_on(tree: Tree) -> Scratch {
             .set("fsync", "off")
             .start();
         if tree == Tree::Peer {
-            // Upstream's script makes the server's roles and fails when another session does so at the same moment.
+            // Upstream's script makes the server's roles and fails when another session does so at
+            // the same moment.
             cluster
                 .connect("postgres")
                 .batch_execute("create extension pgq; drop extension pgq")

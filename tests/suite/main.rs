@@ -1,4 +1,4 @@
-//! The integration suite: one binary, one module per concern.
+//! The integration suite: one binary, one folder per product.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,79 +9,30 @@
     reason = "in a test a failed step is a failed test, and small numbers convert"
 )]
 
+// Change-capture triggers.
+#[cfg(feature = "capture")]
 mod capture;
-mod cascade;
-mod client_batch_gone;
-mod client_commands;
-mod client_consumer;
-mod client_copy;
-mod client_full_disk;
-mod client_kill;
-mod client_looking;
-mod client_once;
-mod client_outage;
-mod client_pooler;
-mod client_producer;
-mod client_program;
-mod client_python;
-mod client_read_only;
-mod client_screen;
-mod client_service_kinds;
-mod client_services;
-mod client_stop;
-mod client_transfer;
+// Library `pgq_client` and program `pgq`.
+#[cfg(feature = "client")]
+mod client;
+// Extensions pgq_coop, pgq_ext and pgq_node; cascades.
+#[cfg(feature = "companions")]
 mod companions;
-mod compat_pgqd;
-mod coop;
-mod coop_processes;
-mod delivery;
-mod encodings;
-mod ext;
-mod first_steps;
-mod harness;
-mod jit;
-mod node;
-mod old_schema;
-mod packaging;
-mod pgq_consumers;
-mod pgq_dump_restore;
-mod pgq_errors;
-mod pgq_hints;
-mod pgq_peer;
-mod pgq_roles;
-mod pgq_signatures;
-mod pgq_ticker;
-mod pgq_upgrade;
-mod query;
-mod race;
+// Packaging, pgqd, and what README and documents tell a newcomer to type.
+#[cfg(feature = "install")]
+mod install;
+// Extension `pgq`.
+#[cfg(feature = "pgq")]
+mod pgq;
+// What each role, or a stranger, could misuse.
+#[cfg(feature = "security")]
 mod security;
-mod upgrade;
-mod walmgr_adopt;
-mod walmgr_archive;
-mod walmgr_as_it_is;
-mod walmgr_backup;
-mod walmgr_beside_segments;
-mod walmgr_daemon;
-mod walmgr_durability;
-mod walmgr_expire;
-mod walmgr_full_disk;
-mod walmgr_history;
-mod walmgr_hostile;
-mod walmgr_init;
-mod walmgr_library;
-mod walmgr_messages;
-mod walmgr_nothing_written;
-mod walmgr_peer;
-mod walmgr_promotion;
-#[cfg(target_arch = "x86_64")]
-mod walmgr_push;
-mod walmgr_recovery;
-mod walmgr_s3;
-mod walmgr_s3_server;
-mod walmgr_ssh;
-mod walmgr_standby;
-mod walmgr_support;
-mod walmgr_sync;
-mod walmgr_syslog;
+// Programs `walmgr` and `walmgr-push`, library `walmgr_archive`.
+#[cfg(feature = "walmgr")]
+mod walmgr;
+// The end of `install::first_steps`: tests run by name, and this one is to be late.
+#[cfg(feature = "install")]
 mod with_pauses;
+// The background worker.
+#[cfg(feature = "worker")]
 mod worker;

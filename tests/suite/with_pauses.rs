@@ -1,6 +1,7 @@
-//! The end of what `first_steps` begins. Tests run in the order of their names, so this is among the last.
+//! The end of what `first_steps` begins. Tests run in the order of their names, so this is among
+//! the last.
 
 #[test]
 fn first_steps_work_with_pauses_between_them() {
-    crate::first_steps::slow::finish();
+    crate::install::first_steps::slow::finish();
 }

@@ -1,6 +1,7 @@
 //! The command line.
 //!
-//! `walmgr --config FILE VERB …`; walmgr3's order, `walmgr FILE VERB …`, works too, as do its names `xarchive` and `xrestore`.
+//! `walmgr --config FILE VERB …`; walmgr3's order, `walmgr FILE VERB …`, works too, as do its names
+//! `xarchive` and `xrestore`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -103,8 +104,8 @@ impl Cli {
         Self::try_parse_from(rearrange(std::env::args_os().collect()))
     }
 
-    /// What the daemon has said already about the file that `archive-push` is to store. Only the configuration says where messages go, so a
-    /// failure comes this far.
+    /// What the daemon has said already about the file that `archive-push` is to store. Only the
+    /// configuration says where messages go, so a failure comes this far.
     pub(crate) fn with_answer(mut self, answer: Option<Reply>) -> Self {
         if let Verb::ArchivePush(args) = &mut self.verb {
             args.answer = answer;
@@ -113,8 +114,8 @@ impl Cli {
     }
 }
 
-/// True when the process was called as a restore command. Known without parsing, since there even a usage error must not look like
-/// "no such file".
+/// True when the process was called as a restore command. Known without parsing, since there even a
+/// usage error must not look like "no such file".
 pub(crate) fn is_archive_get() -> bool {
     std::env::args_os().skip(1).any(|arg| arg == "archive-get" || arg == "xrestore")
 }

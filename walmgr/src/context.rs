@@ -51,7 +51,8 @@ impl Context {
         stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared).map(Some)
     }
 
-    /// The data directory that a server's command runs in: the current one, else the configured one.
+    /// The data directory that a server's command runs in: the current one, else the configured
+    /// one.
     pub(crate) fn data_of_server(&self) -> Option<PathBuf> {
         let here = PathBuf::from(".");
         if here.join("global/pg_control").exists() {
@@ -61,12 +62,14 @@ impl Context {
         }
     }
 
-    /// The command line that runs a verb of this walmgr with this configuration, for the server's settings.
+    /// The command line that runs a verb of this walmgr with this configuration, for the server's
+    /// settings.
     pub(crate) fn command_line(&self, rest: &str) -> Result<String> {
         Ok(self.command_line_of(&own_program()?, rest))
     }
 
-    /// The server's `archive_command`: through `walmgr-push` where it is installed, which takes the same arguments and costs less to start.
+    /// The server's `archive_command`: through `walmgr-push` where it is installed, which takes the
+    /// same arguments and costs less to start.
     pub(crate) fn archive_command(&self) -> Result<String> {
         let own = own_program()?;
         let thin = own.with_file_name("walmgr-push");

@@ -1,6 +1,7 @@
 //! The one error type, and the exit code of each kind.
 //!
-//! Exit codes are an interface: scripts and PostgreSQL act on them. They are listed in `docs/walmgr.md` and never reused.
+//! Exit codes are an interface: scripts and PostgreSQL act on them. They are listed in
+//! `docs/walmgr.md` and never reused.
 
 use std::io;
 

@@ -1,7 +1,8 @@
 //! Named places where tests make walmgr die or fail.
 //!
-//! `WALMGR_FAILPOINT=NAME=ACTION[@N]` arms one place in debug builds: at its N-th visit (the first without `@N`) the process kills itself
-//! (`kill`), stays where it is (`stop`), its thread panics (`panic`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
+//! `WALMGR_FAILPOINT=NAME=ACTION[@N]` arms one place in debug builds: at its N-th visit (the first
+//! without `@N`) the process kills itself (`kill`), stays where it is (`stop`), its thread panics
+//! (`panic`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
 
 use std::io;
 

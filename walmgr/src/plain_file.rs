@@ -1,4 +1,5 @@
-//! Opening what must be a regular file: a pipe in its place would keep a thread waiting for ever, and a device has no end.
+//! Opening what must be a regular file: a pipe in its place would keep a thread waiting for ever,
+//! and a device has no end.
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -2,7 +2,8 @@
 
 const MASK: &str = "********";
 
-/// Replace the value of every `password=…` and the password part of every `postgres://user:password@` by asterisks.
+/// Replace the value of every `password=…` and the password part of every
+/// `postgres://user:password@` by asterisks.
 pub(crate) fn redact(text: &str) -> String {
     redact_uri(&redact_keyword(text, MASK), MASK)
 }

@@ -12,7 +12,8 @@ use crate::change::{Operation, RowChange};
 use crate::error::Error;
 
 impl Applier {
-    /// May this table of the source be written, by its names? Events of others are refused one by one, and nothing of them is copied.
+    /// May this table of the source be written, by its names? Events of others are refused one by
+    /// one, and nothing of them is copied.
     pub(crate) fn may_copy(&self, name: &str) -> bool {
         let probe = RowChange {
             operation: Operation::Insert,
@@ -31,11 +32,13 @@ impl Applier {
         self.names.get(name).map_or(name, String::as_str)
     }
 
-    /// Copy all rows that the source's transaction sees of a table into its target, which must be empty; how many. None for a table that is
-    /// left out. `begun` are the targets that have rows by this copy: several tables may go into one.
+    /// Copy all rows that the source's transaction sees of a table into its target, which must be
+    /// empty; how many. None for a table that is left out. `begun` are the targets that have rows
+    /// by this copy: several tables may go into one.
     ///
     /// # Errors
-    /// [`Error::Absent`] when the target lacks the table, [`Error::Config`] when rows are there already; those of both servers.
+    /// [`Error::Absent`] when the target lacks the table, [`Error::Config`] when rows are there
+    /// already; those of both servers.
     pub(crate) fn copy_table(
         &mut self,
         source: &mut Transaction<'_>,

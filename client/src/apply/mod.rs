@@ -1,7 +1,8 @@
 //! Apply row changes to tables: what `pgq load` does with the events of logutriga and jsontriga.
 //!
-//! The changes of a page are reduced to the last state of each row and written set-wise: deletes, then upserts, tables in the order in
-//! which they appear. Where constraints forbid that order, the page is undone and applied row by row, as it happened.
+//! The changes of a page are reduced to the last state of each row and written set-wise: deletes,
+//! then upserts, tables in the order in which they appear. Where constraints forbid that order, the
+//! page is undone and applied row by row, as it happened.
 
 mod copy;
 mod permit;
@@ -45,14 +46,15 @@ pub struct Applied {
 }
 
 impl Applier {
-    /// An applier that writes each change to the table of the same name, unless that is a table of the server, of PgQ or of a session:
-    /// those it never writes to.
+    /// An applier that writes each change to the table of the same name, unless that is a table of
+    /// the server, of PgQ or of a session: those it never writes to.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Write only to tables of these patterns (`schema.table`, with `*` and `?`), and to those of [`Applier::map_table`]. May be called more
-    /// than once. An event that names another is refused.
+    /// Write only to tables of these patterns (`schema.table`, with `*` and `?`), and to those of
+    /// [`Applier::map_table`]. May be called more than once. An event that names another is
+    /// refused.
     pub fn only(&mut self, pattern: &str) {
         self.permit.allow(pattern);
     }
@@ -91,8 +93,9 @@ impl Applier {
     /// Apply the changes of a page, in the caller's transaction.
     ///
     /// # Errors
-    /// [`Error::Payload`] for an event that cannot be applied: bad encoding, no key. [`Error::Absent`] for a table or column the target does
-    /// not have, [`Error::Refused`] for a table that may not be written to. [`Error::Server`] when the target refuses a row.
+    /// [`Error::Payload`] for an event that cannot be applied: bad encoding, no key.
+    /// [`Error::Absent`] for a table or column the target does not have, [`Error::Refused`] for a
+    /// table that may not be written to. [`Error::Server`] when the target refuses a row.
     pub fn apply(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -106,7 +109,8 @@ impl Applier {
         Ok(Applied::of(&changes, events))
     }
 
-    /// Apply the changes of a page but for those that cannot be: they are left out, and told by their event's place in the page and the reason.
+    /// Apply the changes of a page but for those that cannot be: they are left out, and told by
+    /// their event's place in the page and the reason.
     ///
     /// # Errors
     /// What is not a single event's fault; see [`Error::is_of_event`].
@@ -140,7 +144,8 @@ impl Applier {
         Ok((applied, left_out))
     }
 
-    /// The change of an event, checked against the target; none for an event that is no change, or of a table that is left out.
+    /// The change of an event, checked against the target; none for an event that is no change, or
+    /// of a table that is left out.
     fn change(
         &mut self,
         transaction: &mut Transaction<'_>,

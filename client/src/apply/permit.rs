@@ -1,5 +1,6 @@
-//! Which tables an event may name. Whoever may insert events chooses the names in them, and must not write with our rights to what we were
-//! not told to: to the tables of the server and of PgQ never.
+//! Which tables an event may name. Whoever may insert events chooses the names in them, and must
+//! not write with our rights to what we were not told to: to the tables of the server and of PgQ
+//! never.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +42,8 @@ impl Permit {
         self.truncate = allow;
     }
 
-    /// May this change of table `source`, which is to be written to `change.table`, be written there, by its names?
+    /// May this change of table `source`, which is to be written to `change.table`, be written
+    /// there, by its names?
     pub(super) fn check(
         &self,
         event_id: i64,
@@ -77,8 +79,9 @@ impl Permit {
         Ok(())
     }
 
-    /// The schema and name of a relation that must not be written to, and that a write to this one reaches: as a view's table, by a rule, a
-    /// partition, an inheriting table, a foreign key that carries changes on, a foreign table of this or another server.
+    /// The schema and name of a relation that must not be written to, and that a write to this one
+    /// reaches: as a view's table, by a rule, a partition, an inheriting table, a foreign key that
+    /// carries changes on, a foreign table of this or another server.
     pub(super) fn reaches(
         transaction: &mut Transaction<'_>,
         schema: &str,

@@ -1,6 +1,8 @@
-//! Statements over arrays of text, one array a column; and over the values of a single row, as literals.
+//! Statements over arrays of text, one array a column; and over the values of a single row, as
+//! literals.
 //!
-//! Values are cast to the column's type without its length: a value that is too long is an error, not cut.
+//! Values are cast to the column's type without its length: a value that is too long is an error,
+//! not cut.
 
 /// An identifier in quotes.
 pub(super) fn quote(name: &str) -> String {

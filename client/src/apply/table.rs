@@ -82,7 +82,8 @@ fn key_values(change: &RowChange) -> Result<Key<'_>, Error> {
 }
 
 impl Table {
-    /// Ask the target; none when there is no such table. The name is the event's, split at the first dot.
+    /// Ask the target; none when there is no such table. The name is the event's, split at the
+    /// first dot.
     pub(super) fn look_up(
         transaction: &mut Transaction<'_>,
         name: &str,
@@ -182,7 +183,8 @@ impl Table {
         self.delete_keys(transaction, &pending.key, &pending.rows(true))
     }
 
-    /// Write the last state of the rows the changes insert or update. A row that is there is changed, one that is not is added.
+    /// Write the last state of the rows the changes insert or update. A row that is there is
+    /// changed, one that is not is added.
     pub(super) fn upsert(
         &self,
         transaction: &mut Transaction<'_>,

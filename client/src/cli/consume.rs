@@ -30,14 +30,16 @@ pub(super) struct Consume {
     /// Stop when everything that is committed now has been consumed
     #[arg(long)]
     once: bool,
-    /// Run this shell command for each event, the event as JSON on its standard input; exit code 0 is done, 75 retry, others are
-    /// failures
+    /// Run this shell command for each event, the event as JSON on its standard input; exit code 0
+    /// is done, 75 retry, others are failures
     #[arg(long, value_name = "COMMAND", conflicts_with = "sql")]
     exec: Option<String>,
-    /// Run the command once per batch instead, all its events as JSON lines on its standard input; a failure repeats the batch
+    /// Run the command once per batch instead, all its events as JSON lines on its standard input;
+    /// a failure repeats the batch
     #[arg(long, requires = "exec")]
     per_batch: bool,
-    /// Call this SQL function with each event as jsonb, in the transaction that finishes the batch: exactly once
+    /// Call this SQL function with each event as jsonb, in the transaction that finishes the batch:
+    /// exactly once
     #[arg(long, value_name = "FUNCTION")]
     sql: Option<String>,
     /// What follows a failure of a single event
@@ -61,8 +63,8 @@ pub(super) struct Consume {
     /// Take over batches of members that have been silent for so many seconds
     #[arg(long, requires = "cooperative", value_name = "SECONDS")]
     takeover: Option<f64>,
-    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a pooler's connection; 0: only look
-    /// now and then
+    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a
+    /// pooler's connection; 0: only look now and then
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     wait: f64,
     /// Seconds between looks for a batch, with --wait 0 and on servers without pgq.wait_batch
@@ -191,7 +193,8 @@ pub(super) fn follow(bar: &Progress) -> impl FnMut(u64) + Send + 'static {
     move |events| bar.in_batch(events)
 }
 
-/// About how many events a run until now will see; none when nobody would look at it, or it is not known.
+/// About how many events a run until now will see; none when nobody would look at it, or it is not
+/// known.
 pub(super) fn pending(connector: &Connector, queue: &str, consumer: &str) -> Option<u64> {
     if !std::io::stderr().is_terminal() {
         return None;
@@ -272,7 +275,8 @@ pub(super) fn event_to_sql(
     }
 }
 
-/// The error of a call whose function is gone, or may not be called. What went wrong inside of it has a context.
+/// The error of a call whose function is gone, or may not be called. What went wrong inside of it
+/// has a context.
 fn unusable(error: &postgres::Error) -> Option<Error> {
     let error = error.as_db_error().filter(|error| error.where_().is_none())?;
     let error = ServerError::from(error);

@@ -33,7 +33,8 @@ pub(super) enum ConsumerCommand {
         queue: String,
         /// Name of the consumer
         consumer: String,
-        /// Only this member of the cooperative consumer (pgq_coop); one with an open batch is refused
+        /// Only this member of the cooperative consumer (pgq_coop); one with an open batch is
+        /// refused
         #[arg(long)]
         member: Option<String>,
         /// Also when the member has a batch open, which another member then gets
@@ -71,7 +72,8 @@ struct Target {
     /// To this tick
     #[arg(long)]
     tick: Option<i64>,
-    /// To the last tick before this time, so that everything after it comes: '2026-11-24 16:00', '5 minutes ago', -5min
+    /// To the last tick before this time, so that everything after it comes: '2026-11-24 16:00', '5
+    /// minutes ago', -5min
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     time: Option<String>,
     /// To the oldest tick there is

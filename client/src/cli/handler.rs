@@ -1,7 +1,7 @@
 //! A shell command that gets events on its standard input.
 //!
-//! It is a process group of its own: a signal for the consumer, as from a terminal's Ctrl-C, is not for it. After a stop was asked for it
-//! may finish what it does, but not for ever.
+//! It is a process group of its own: a signal for the consumer, as from a terminal's Ctrl-C, is not
+//! for it. After a stop was asked for it may finish what it does, but not for ever.
 
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -23,10 +23,12 @@ const GRACE: Duration = Duration::from_secs(30);
 /// … and how long then, before it is killed.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 
-/// How long after a command that ended by a stop's signal the stop itself may take to get here: systemd signals both.
+/// How long after a command that ended by a stop's signal the stop itself may take to get here:
+/// systemd signals both.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The process group that runs now. It is taken out before its end is collected, while its id cannot be another's.
+/// The process group that runs now. It is taken out before its end is collected, while its id
+/// cannot be another's.
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 #[derive(Clone, Copy)]
@@ -130,7 +132,8 @@ impl<'c> ShellCommand<'c> {
     }
 }
 
-/// The shell's exit codes for a command that is not there, or may not be run: no event is to blame, and none will fare better.
+/// The shell's exit codes for a command that is not there, or may not be run: no event is to blame,
+/// and none will fare better.
 fn refuse_unusable(command: &str, status: ExitStatus, words: &str) -> Result<(), Error> {
     match status.code() {
         Some(code @ (126 | 127)) => Err(Error::NoCommand {
@@ -141,7 +144,8 @@ fn refuse_unusable(command: &str, status: ExitStatus, words: &str) -> Result<(),
     }
 }
 
-/// True for the end by a signal that stops services, of the shell or, as the shell tells it, of what it ran.
+/// True for the end by a signal that stops services, of the shell or, as the shell tells it, of
+/// what it ran.
 fn by_stop_signal(status: ExitStatus) -> bool {
     [Signal::HUP, Signal::INT, Signal::TERM].iter().any(|signal| {
         let number = signal.as_raw();
@@ -216,7 +220,8 @@ impl Started {
 }
 
 impl Drop for Started {
-    /// Given up in the middle, because the rest of the batch could not be read: nobody waits for its verdict.
+    /// Given up in the middle, because the rest of the batch could not be read: nobody waits for
+    /// its verdict.
     fn drop(&mut self) {
         if !self.collected {
             signal(Signal::TERM);

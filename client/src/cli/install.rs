@@ -153,7 +153,8 @@ fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the server itself says about a worker that does not run, and what to do; none when it says nothing, or not to us.
+/// What the server itself says about a worker that does not run, and what to do; none when it says
+/// nothing, or not to us.
 fn why_no_worker(client: &mut Client) -> Result<Option<(String, String)>, Error> {
     let knows = client.query_typed_one(
         "select coalesce(pg_catalog.has_function_privilege(

@@ -10,12 +10,12 @@ use super::{Exit, Global};
 pub(super) struct Load {
     #[command(flatten)]
     transfer: Transfer,
-    /// First copy the tables whose triggers write into the queue, unless the target has a position already; their tables in the target must
-    /// be empty
+    /// First copy the tables whose triggers write into the queue, unless the target has a position
+    /// already; their tables in the target must be empty
     #[arg(long)]
     copy: bool,
-    /// Write only to tables of this pattern, SCHEMA.TABLE with * and ?, and to those of --table; may be given more than once. Tables of
-    /// the server and of PgQ are never written to
+    /// Write only to tables of this pattern, SCHEMA.TABLE with * and ?, and to those of --table;
+    /// may be given more than once. Tables of the server and of PgQ are never written to
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     only: Vec<String>,
     /// Apply TRUNCATE as well
@@ -36,7 +36,8 @@ pub(super) struct Load {
     /// Apply each change by a statement of its own, in the order in which they happened
     #[arg(long)]
     row_by_row: bool,
-    /// Set session_replication_role to replica, so that the target's triggers and foreign keys stay out of it; needs rights
+    /// Set session_replication_role to replica, so that the target's triggers and foreign keys stay
+    /// out of it; needs rights
     #[arg(long)]
     replica_role: bool,
 }
@@ -94,8 +95,8 @@ pub(super) fn apply(
     applier: &mut Applier,
     replica_role: bool,
 ) -> Result<(), HandlerError> {
-    // For this transaction only: what a pooler gives to others next is as it was. A page's statements run shorter than JIT
-    // takes to compile one, which a large table is enough for.
+    // For this transaction only: what a pooler gives to others next is as it was. A page's
+    // statements run shorter than JIT takes to compile one, which a large table is enough for.
     batch.target().batch_execute("set local jit = off")?;
     if replica_role {
         batch.target().batch_execute(REPLICA_ROLE)?;

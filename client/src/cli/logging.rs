@@ -137,11 +137,12 @@ pub(crate) fn to_stderr(verbose: u8, quiet: bool) {
     });
 }
 
-/// Log as a service does: to a file, to syslog, to standard error with time and level. Also opens files again, after they
-/// were renamed.
+/// Log as a service does: to a file, to syslog, to standard error with time and level. Also opens
+/// files again, after they were renamed.
 ///
 /// # Errors
-/// [`Error::Io`] when a file cannot be opened, [`Error::Config`] for a facility that syslog does not have.
+/// [`Error::Io`] when a file cannot be opened, [`Error::Config`] for a facility that syslog does
+/// not have.
 pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<(), Error> {
     let mut sinks = Sinks { stderr: targets.stderr, full_lines: true, ..Sinks::default() };
     for path in &targets.files {
@@ -174,8 +175,8 @@ pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<
 /// Standard output and error as files; links by nature.
 const STREAMS: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"];
 
-/// A log file, for us and our group. Who may write to its directory must not make us append to a file of ours or of root's: links are
-/// not followed.
+/// A log file, for us and our group. Who may write to its directory must not make us append to a
+/// file of ours or of root's: links are not followed.
 fn open_file(path: &Path) -> Result<File, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();

@@ -60,7 +60,8 @@ const EVERY_COMMAND: &str = "Options of every command";
 /// Options of every subcommand.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Connection string of the queue's database: key/value, URI or database name; PG* variables fill the rest
+    /// Connection string of the queue's database: key/value, URI or database name; PG* variables
+    /// fill the rest
     #[arg(
         long,
         global = true,

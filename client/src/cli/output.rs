@@ -91,7 +91,8 @@ impl Rows {
         self.lines_at_least(&mut Vec::new())
     }
 
-    /// The table's lines with columns that are at least as wide as before, so that they do not move from look to look.
+    /// The table's lines with columns that are at least as wide as before, so that they do not move
+    /// from look to look.
     pub(crate) fn lines_at_least(&self, before: &mut Vec<usize>) -> Vec<String> {
         let text = |(index, value)| match self.durations.get(index) {
             Some(true) => duration(value),
@@ -211,8 +212,8 @@ fn is_hidden(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with control characters escaped: names and messages come from whoever may connect, and must not steer a terminal or begin a
-/// line of their own in a log.
+/// The text with control characters escaped: names and messages come from whoever may connect, and
+/// must not steer a terminal or begin a line of their own in a log.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -230,7 +231,8 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON text with the control characters escaped that JSON itself allows in strings. It means the same.
+/// JSON text with the control characters escaped that JSON itself allows in strings. It means the
+/// same.
 pub(crate) fn visible_json(json: String) -> String {
     if !json.contains(is_hidden) {
         return json;

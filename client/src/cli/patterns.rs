@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use pgq_client::{Error, Pattern};
 
-/// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the file name.
+/// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the
+/// file name.
 pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let pattern = expand_variables(pattern, |name| std::env::var(name).ok());
     let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {

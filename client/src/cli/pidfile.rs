@@ -1,7 +1,9 @@
-//! Pid files as SkyTools has them: one process per file, a stale file is no obstacle, text pid without newline.
+//! Pid files as SkyTools has them: one process per file, a stale file is no obstacle, text pid
+//! without newline.
 //!
-//! A number in a file proves nothing. A running service holds a lock on its file, and only a process of the file's owner is believed to
-//! be the one it names: who may write the file cannot have somebody else's process signalled.
+//! A number in a file proves nothing. A running service holds a lock on its file, and only a
+//! process of the file's owner is believed to be the one it names: who may write the file cannot
+//! have somebody else's process signalled.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +28,8 @@ pub(super) struct Pidfile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) pid: Pid,
-    /// It holds the file's lock. Without, it is a program other than `pgq`, or has got the number by chance.
+    /// It holds the file's lock. Without, it is a program other than `pgq`, or has got the number
+    /// by chance.
     pub(super) proven: bool,
 }
 
@@ -49,7 +52,8 @@ impl Pidfile {
         let io = |source| Error::Io { path: path.to_owned(), source };
         file.write_all(std::process::id().to_string().as_bytes()).map_err(io)?;
         fs::rename(&new, path).map_err(io)?;
-        // Between its making and its lock another that starts may take ours for a dead one's, and put its own there.
+        // Between its making and its lock another that starts may take ours for a dead one's, and
+        // put its own there.
         if !is_at(&file, path) {
             return Err(Error::Config(format!("{}: another process is starting", path.display())));
         }
@@ -115,11 +119,12 @@ fn is_locked(file: &File) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-/// The process a pid file names, if it runs. No file, an empty one, and one that names no process are all "not running".
+/// The process a pid file names, if it runs. No file, an empty one, and one that names no process
+/// are all "not running".
 ///
 /// # Errors
-/// [`Error::Config`] for a file with something else in it, and for one that somebody else than its owner may have written;
-/// [`Error::Io`].
+/// [`Error::Config`] for a file with something else in it, and for one that somebody else than its
+/// owner may have written; [`Error::Io`].
 pub(super) fn running(path: &Path) -> Result<Option<Named>, Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let bad = |what: &str| Error::Config(format!("{}: {what}", path.display()));
@@ -162,11 +167,13 @@ pub(super) fn running(path: &Path) -> Result<Option<Named>, Error> {
     }
 }
 
-/// Send a signal to the process a pid file names; false when none runs. Of a process that does not hold the file's lock it is believed
-/// only if `believe_unproven`: of programs that know nothing of the lock.
+/// Send a signal to the process a pid file names; false when none runs. Of a process that does not
+/// hold the file's lock it is believed only if `believe_unproven`: of programs that know nothing of
+/// the lock.
 ///
 /// # Errors
-/// As [`running`]; [`Error::Config`] when the process may be another one; [`Error::Io`] when it may not be signalled.
+/// As [`running`]; [`Error::Config`] when the process may be another one; [`Error::Io`] when it may
+/// not be signalled.
 pub(super) fn signal(path: &Path, signal: Signal, believe_unproven: bool) -> Result<bool, Error> {
     let Some(named) = running(path)? else { return Ok(false) };
     let pid = named.pid;
@@ -176,7 +183,8 @@ pub(super) fn signal(path: &Path, signal: Signal, believe_unproven: bool) -> Res
             path.display()
         )));
     }
-    // The number may change hands at any time: hold the process, then look again whether it is still the one.
+    // The number may change hands at any time: hold the process, then look again whether it is
+    // still the one.
     let sent = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(held) if running(path)? == Some(named) => pidfd_send_signal(held, signal),
         Ok(_) => return Ok(false),

@@ -1,4 +1,5 @@
-//! `pgq run`: a service as an INI file describes it. One process, one job; systemd or `pgq services` keeps it running.
+//! `pgq run`: a service as an INI file describes it. One process, one job; systemd or `pgq
+//! services` keeps it running.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -133,7 +134,8 @@ fn read(path: &Path) -> Result<Job, Error> {
     Job::read(&Ini::read(path)?)
 }
 
-/// Signal the process of the job's pid file. That there is none is said, but is no failure, as ever in SkyTools.
+/// Signal the process of the job's pid file. That there is none is said, but is no failure, as ever
+/// in SkyTools.
 fn send(job: &Job, signal: Signal) -> anyhow::Result<Exit> {
     let Some(path) = job.pidfile() else {
         return Err(Error::Config(format!("{}: no pidfile configured", job.name())).into());

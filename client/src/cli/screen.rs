@@ -148,7 +148,8 @@ impl Terminal {
             tcsetattr(&stdin, OptionalActions::Now, &modes).map_err(std::io::Error::from)?;
         }
         let terminal = Self { before, begun: Vec::new() };
-        // Another screen, so that the shell's is there again afterwards; no cursor; lines are cut, not wrapped.
+        // Another screen, so that the shell's is there again afterwards; no cursor; lines are cut,
+        // not wrapped.
         draw("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
         Ok(terminal)
     }

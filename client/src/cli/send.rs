@@ -36,7 +36,8 @@ pub(super) struct Send {
     /// Fourth extra field
     #[arg(long)]
     extra4: Option<String>,
-    /// What standard input is: JSON objects with type, data, extra1 …; CSV with such a header; or payloads, one a line
+    /// What standard input is: JSON objects with type, data, extra1 …; CSV with such a header; or
+    /// payloads, one a line
     #[arg(long, short = 'f', value_enum, default_value_t = Input::Json)]
     format: Input,
     /// Commit every N events; otherwise all are one transaction, and an error inserts none

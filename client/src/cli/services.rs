@@ -123,7 +123,8 @@ impl Services {
 }
 
 impl Job {
-    /// The process of the job: one that holds the pid file, unless the job is a program that knows nothing of that.
+    /// The process of the job: one that holds the pid file, unless the job is a program that knows
+    /// nothing of that.
     fn pid(&self) -> Result<Option<rustix::process::Pid>, Error> {
         let named = self.pidfile.as_deref().map_or(Ok(None), pidfile::running)?;
         let named = named.filter(|named| named.proven || self.is_foreign());

@@ -1,4 +1,5 @@
-//! Signals: SIGINT finishes the batch, SIGTERM stops before the next event, SIGHUP asks for a reload.
+//! Signals: SIGINT finishes the batch, SIGTERM stops before the next event, SIGHUP asks for a
+//! reload.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +25,9 @@ impl Asked {
     }
 }
 
-/// Stop by signals from now on. A handler that runs may finish; a second SIGINT or SIGTERM kills it, and a second SIGINT within a second
-/// ends the program at once. SIGHUP ends the run after its batch with the reload mark set, when `reloads`; else it stops.
+/// Stop by signals from now on. A handler that runs may finish; a second SIGINT or SIGTERM kills
+/// it, and a second SIGINT within a second ends the program at once. SIGHUP ends the run after its
+/// batch with the reload mark set, when `reloads`; else it stops.
 pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
     let asked = Asked::default();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])

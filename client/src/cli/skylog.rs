@@ -1,5 +1,6 @@
-//! `skylog.ini`: where SkyTools' services log to when `use_skylog` is set. It is a file for Python's logging.config; what is taken from
-//! it are the handlers of the root logger. Levels and formats are ours.
+//! `skylog.ini`: where SkyTools' services log to when `use_skylog` is set. It is a file for
+//! Python's logging.config; what is taken from it are the handlers of the root logger. Levels and
+//! formats are ours.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,8 @@ use super::logging::{Address, SyslogTarget, Targets, UdpTarget};
 /// Where it is looked for unless `skylog_locations` says otherwise.
 const LOCATIONS: [&str; 3] = ["skylog.ini", "~/.skylog.ini", "/etc/skylog.ini"];
 
-/// Targets of a service that sets `use_skylog`: those of the first file found, else the machine's syslog.
+/// Targets of a service that sets `use_skylog`: those of the first file found, else the machine's
+/// syslog.
 ///
 /// # Errors
 /// [`Error::Config`] for a handler that cannot be had here, or arguments that do not fit it.

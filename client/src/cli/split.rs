@@ -20,11 +20,12 @@ pub(super) struct Split {
     /// Field that holds the name of the queue an event goes to
     #[arg(long, value_enum, default_value_t = Field::Extra1)]
     by: Field,
-    /// Write only to queues of this pattern, with * and ?; may be given more than once. A queue of a cascade, or of dead letters, must be
-    /// named in full
+    /// Write only to queues of this pattern, with * and ?; may be given more than once. A queue of
+    /// a cascade, or of dead letters, must be named in full
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     only: Vec<String>,
-    /// Queue, in the source, for events that name no queue they may go to; without it they stop everything
+    /// Queue, in the source, for events that name no queue they may go to; without it they stop
+    /// everything
     #[arg(long, value_name = "QUEUE")]
     dead: Option<String>,
 }
@@ -64,8 +65,8 @@ pub(super) fn patterns(texts: &[String]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::new(text.trim())).collect()
 }
 
-/// Distribute one batch. Events of one queue keep their order. An event that names no queue it may go to is set aside where that was asked
-/// for; else it stops everything: it must not be lost.
+/// Distribute one batch. Events of one queue keep their order. An event that names no queue it may
+/// go to is set aside where that was asked for; else it stops everything: it must not be lost.
 pub(super) fn distribute(
     batch: &mut RemoteBatch<'_, '_, '_>,
     by: Field,
@@ -106,8 +107,9 @@ pub(super) fn distribute(
     Ok(())
 }
 
-/// May events go to a queue of this name; why not. Whoever inserts an event chooses the name. What goes into a cascade is carried out on all
-/// its nodes, and what looks like a dead letter is given to any consumer by `pgq dead replay`.
+/// May events go to a queue of this name; why not. Whoever inserts an event chooses the name. What
+/// goes into a cascade is carried out on all its nodes, and what looks like a dead letter is given
+/// to any consumer by `pgq dead replay`.
 fn is_allowed(
     batch: &mut RemoteBatch<'_, '_, '_>,
     queue: &str,

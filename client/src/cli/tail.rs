@@ -1,4 +1,5 @@
-//! `pgq tail`: see events as they commit, without a consumer: nothing is held back, nobody's position moves.
+//! `pgq tail`: see events as they commit, without a consumer: nothing is held back, nobody's
+//! position moves.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl Tail {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
 
-        // One snapshot decides what is old and what is new, so that nothing is shown twice or left out.
+        // One snapshot decides what is old and what is new, so that nothing is shown twice or left
+        // out.
         let first = format!(
             "select * from (select {COLUMNS} from {table} where ev_owner is null order by ev_id desc limit $1) e order by ev_id"
         );
@@ -82,8 +84,9 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parent of a queue's data tables, quoted. Nobody but its owner can make a table inherit from the template: what does not is
-/// no event table, and a view there would run its functions with the rights of whoever looks.
+/// The parent of a queue's data tables, quoted. Nobody but its owner can make a table inherit from
+/// the template: what does not is no event table, and a view there would run its functions with the
+/// rights of whoever looks.
 pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Error> {
     let row = client.query_typed_opt(
         "select pgq.quote_fqname(q.queue_data_pfx),

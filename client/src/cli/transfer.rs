@@ -32,8 +32,8 @@ pub(super) struct Transfer {
     /// Take only events for which this SQL expression over ev_type, ev_data, ev_extra1 … is true
     #[arg(long, value_name = "SQL")]
     filter: Option<String>,
-    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a pooler's connection; 0: only look
-    /// now and then
+    /// Longest wait for events in the server, in seconds: for so long an idle consumer holds a
+    /// pooler's connection; 0: only look now and then
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     wait: f64,
     /// Seconds between looks for a batch, with --wait 0 and on servers without pgq.wait_batch
@@ -94,7 +94,8 @@ impl Transfer {
         Ok(consumer)
     }
 
-    /// Connect, ready to run until a signal, or until there is nothing more. `dead` is the queue for events that the handler sets aside.
+    /// Connect, ready to run until a signal, or until there is nothing more. `dead` is the queue
+    /// for events that the handler sets aside.
     pub(super) fn open(&self, global: &Global, dead: Option<&str>) -> anyhow::Result<Open> {
         let stop = Stop::new();
         signals::handle(&stop, false)?;

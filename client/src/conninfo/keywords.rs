@@ -1,5 +1,5 @@
-//! Every option of libpq (PostgreSQL 18), the variable that stands for it, and what it is to us. An option that could make a connection
-//! safer is honoured or refused, never ignored.
+//! Every option of libpq (PostgreSQL 18), the variable that stands for it, and what it is to us. An
+//! option that could make a connection safer is honoured or refused, never ignored.
 
 use super::Conninfo;
 use crate::error::Error;
@@ -114,7 +114,8 @@ pub(super) fn check(conninfo: &Conninfo) -> Result<(), Error> {
         "target_session_attrs",
         &["any", "read-write", "read-only", "primary", "standby", "prefer-standby"],
     )?;
-    // "require" asks for proof that the server wanted the certificate, which OpenSSL's callbacks here do not give.
+    // "require" asks for proof that the server wanted the certificate, which OpenSSL's callbacks
+    // here do not give.
     check_value(conninfo, "sslcertmode", &["disable", "allow"])?;
     check_value(conninfo, "sslsni", &["0", "1"])?;
     check_peer(conninfo)
@@ -130,8 +131,9 @@ fn check_value(conninfo: &Conninfo, key: &str, values: &[&str]) -> Result<(), Er
     }
 }
 
-/// `requirepeer` is about sockets in the file system. The driver opens them itself and cannot be asked who is at the other end of this very
-/// one, so it is refused there; over TCP it means nothing, as in libpq.
+/// `requirepeer` is about sockets in the file system. The driver opens them itself and cannot be
+/// asked who is at the other end of this very one, so it is refused there; over TCP it means
+/// nothing, as in libpq.
 fn check_peer(conninfo: &Conninfo) -> Result<(), Error> {
     let Some(peer) = conninfo.get("requirepeer") else { return Ok(()) };
     let hosts = conninfo.get("hostaddr").or_else(|| conninfo.get("host")).unwrap_or("");
@@ -148,7 +150,8 @@ fn check_peer(conninfo: &Conninfo) -> Result<(), Error> {
 mod tests {
     use super::{Conninfo, KEYWORDS, Treatment, check};
 
-    /// A value for each option that asks for something, and whether it may be had. All options of PostgreSQL 18 are here.
+    /// A value for each option that asks for something, and whether it may be had. All options of
+    /// PostgreSQL 18 are here.
     const ASKED: [(&str, &str, bool); 51] = [
         ("service", "s", true),
         ("servicefile", "/f", true),

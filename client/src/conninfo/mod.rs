@@ -1,5 +1,5 @@
-//! Connection strings as libpq takes them: key/value or URI, completed from the environment, the service file and the
-//! password file. Nothing here talks to a server.
+//! Connection strings as libpq takes them: key/value or URI, completed from the environment, the
+//! service file and the password file. Nothing here talks to a server.
 
 mod environment;
 mod keywords;
@@ -18,7 +18,8 @@ pub struct Conninfo {
 }
 
 impl Conninfo {
-    /// Parse a URI (`postgres://…`), a key/value string, or a bare database name. The empty string is all defaults.
+    /// Parse a URI (`postgres://…`), a key/value string, or a bare database name. The empty string
+    /// is all defaults.
     ///
     /// # Errors
     /// [`Error::Config`] for bad syntax or an option libpq does not know either.
@@ -32,10 +33,12 @@ impl Conninfo {
         Ok(conninfo)
     }
 
-    /// Parse, then fill what is missing as libpq does: service file, `PG*` variables, password file, the local socket.
+    /// Parse, then fill what is missing as libpq does: service file, `PG*` variables, password
+    /// file, the local socket.
     ///
     /// # Errors
-    /// As [`Conninfo::parse`]; also when a named service does not exist, and for options that ask for something that we cannot do.
+    /// As [`Conninfo::parse`]; also when a named service does not exist, and for options that ask
+    /// for something that we cannot do.
     pub fn with_environment(dsn: &str) -> Result<Self, Error> {
         let mut conninfo = Self::parse(dsn)?;
         environment::complete(&mut conninfo.options, |name| std::env::var(name).ok())?;
@@ -48,7 +51,8 @@ impl Conninfo {
         Ok(conninfo)
     }
 
-    /// Refuse options that cannot be honoured: a connection that is less safe than it was asked to be is not made.
+    /// Refuse options that cannot be honoured: a connection that is less safe than it was asked to
+    /// be is not made.
     pub(crate) fn check(&self) -> Result<(), Error> {
         keywords::check(self)
     }

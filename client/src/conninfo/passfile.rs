@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Conninfo;
 
-/// The password for this connection, if the password file has one. A file that others can read is not used.
+/// The password for this connection, if the password file has one. A file that others can read is
+/// not used.
 pub(super) fn look_up(conninfo: &Conninfo) -> Option<String> {
     let path = match conninfo.get("passfile") {
         Some(path) => PathBuf::from(path),

@@ -60,8 +60,8 @@ impl<'t> OpenBatch<'_, 't> {
         self.grave.is_some()
     }
 
-    /// Set an event aside that cannot be handled: into the dead-letter queue, in the transaction that finishes the batch. Without such a queue
-    /// it cannot be, and the error is given back.
+    /// Set an event aside that cannot be handled: into the dead-letter queue, in the transaction
+    /// that finishes the batch. Without such a queue it cannot be, and the error is given back.
     ///
     /// # Errors
     /// `error`, without a dead-letter queue; [`Error::Server`], [`Error::Lost`].

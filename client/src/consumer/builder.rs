@@ -48,17 +48,18 @@ impl ConsumerBuilder {
         }
     }
 
-    /// Be a member of a group that shares the consumer's position (extension pgq_coop): each batch goes to one member, so
-    /// batches are processed side by side and out of order. A member that has not been heard of for `takeover` loses its batch
-    /// to another.
+    /// Be a member of a group that shares the consumer's position (extension pgq_coop): each batch
+    /// goes to one member, so batches are processed side by side and out of order. A member that
+    /// has not been heard of for `takeover` loses its batch to another.
     pub fn cooperative(mut self, member: &str, takeover: Option<Duration>) -> Self {
         self.subscription.member = Some(Member { name: member.to_owned(), takeover });
         self
     }
 
-    /// Keep the position in this file, for effects on this machine that are restored together with it: python-pgq's LocalConsumer. At
-    /// the start and after failures the queue is made to follow the file; the consumer is registered when it is not. Effects are
-    /// at least once, those in the queue's database too.
+    /// Keep the position in this file, for effects on this machine that are restored together with
+    /// it: python-pgq's LocalConsumer. At the start and after failures the queue is made to follow
+    /// the file; the consumer is registered when it is not. Effects are at least once, those in the
+    /// queue's database too.
     pub fn position_file(mut self, path: &std::path::Path) -> Self {
         self.position = Some(PositionFile::new(path));
         self
@@ -70,14 +71,15 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The queue, in the same database, for events that are given up. It is created when the role may do so.
+    /// The queue, in the same database, for events that are given up. It is created when the role
+    /// may do so.
     pub fn dead_letter_queue(mut self, queue: &str) -> Self {
         self.settings.dead_letter_queue = Some(queue.to_owned());
         self
     }
 
-    /// Take only events that satisfy this SQL expression over the `ev_*` columns; the server leaves the others out. It is run as it
-    /// is, with the consumer's rights: do not build it from input.
+    /// Take only events that satisfy this SQL expression over the `ev_*` columns; the server leaves
+    /// the others out. It is run as it is, with the consumer's rights: do not build it from input.
     pub fn filter(mut self, sql: &str) -> Self {
         self.settings.filter = Some(sql.to_owned());
         self
@@ -95,15 +97,16 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`. Through a pooler an idle consumer holds
-    /// a server's connection for so long. Default 30 s.
+    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`.
+    /// Through a pooler an idle consumer holds a server's connection for so long. Default 30 s.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.intake.wait_timeout = timeout;
         self
     }
 
-    /// Return from `run` once everything that was committed before it began has been handled; for events that have no tick yet it asks
-    /// for one. When none comes `run` fails with [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
+    /// Return from `run` once everything that was committed before it began has been handled; for
+    /// events that have no tick yet it asks for one. When none comes `run` fails with
+    /// [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
     pub fn stop_when_empty(mut self, stop: bool) -> Self {
         self.intake.stop_when_empty = stop;
         self
@@ -142,8 +145,8 @@ impl ConsumerBuilder {
     /// Connect.
     ///
     /// # Errors
-    /// [`Error::Config`] when attempts are limited but there is no dead-letter queue, or for a cooperative consumer with a position
-    /// file; [`Error::Connect`]; [`Error::Missing`] without
+    /// [`Error::Config`] when attempts are limited but there is no dead-letter queue, or for a
+    /// cooperative consumer with a position file; [`Error::Connect`]; [`Error::Missing`] without
     /// extension pgq, or pgq_coop for a cooperative consumer.
     pub fn connect(self, dsn: &str) -> Result<Consumer, Error> {
         self.connect_to(Connector::new(dsn)?)

@@ -1,4 +1,5 @@
-//! The consumer: takes batches, hands events to a handler, and finishes the batch in the transaction the handler wrote in.
+//! The consumer: takes batches, hands events to a handler, and finishes the batch in the
+//! transaction the handler wrote in.
 
 mod batch_run;
 mod builder;
@@ -42,8 +43,9 @@ pub(crate) struct Settings {
 
 /// A consumer of one queue. Made by [`Consumer::builder`].
 ///
-/// Within the queue's own database the effects of a handler are exactly-once: they commit with `finish_batch`. Effects elsewhere are
-/// at-least-once; for another PostgreSQL see [`crate::RemoteConsumer`].
+/// Within the queue's own database the effects of a handler are exactly-once: they commit with
+/// `finish_batch`. Effects elsewhere are at-least-once; for another PostgreSQL see
+/// [`crate::RemoteConsumer`].
 pub struct Consumer {
     session: Session,
     subscription: Subscription,
@@ -73,8 +75,8 @@ impl Consumer {
         ConsumerBuilder::new(queue, consumer)
     }
 
-    /// Register at the newest tick: what is inserted from now on will come. True when it was not registered before; a position that
-    /// exists is kept.
+    /// Register at the newest tick: what is inserted from now on will come. True when it was not
+    /// registered before; a position that exists is kept.
     ///
     /// # Errors
     /// [`Error::Server`]: no such queue (42704), not a pgq_reader (42501).
@@ -83,7 +85,8 @@ impl Consumer {
         self.subscription.register(client)
     }
 
-    /// Register at a tick, or move there; an open batch is given up. True when it was not registered before.
+    /// Register at a tick, or move there; an open batch is given up. True when it was not
+    /// registered before.
     ///
     /// # Errors
     /// [`Error::Server`] when the queue has no such tick (any more).
@@ -104,7 +107,8 @@ impl Consumer {
     /// Move the consumer to the tick in its position file.
     ///
     /// # Errors
-    /// [`Error::Config`] without such a file; [`Error::Server`] when the queue has no such tick (any more).
+    /// [`Error::Config`] without such a file; [`Error::Server`] when the queue has no such tick
+    /// (any more).
     pub fn rewind(&mut self) -> Result<i64, Error> {
         let Some(tick) = self.position_file()?.read()? else {
             return Err(Error::Config("there is no position to go back to yet".to_owned()));
@@ -116,7 +120,8 @@ impl Consumer {
     /// Write the queue's position into the position file.
     ///
     /// # Errors
-    /// [`Error::Config`] without such a file, or when the consumer is not registered; [`Error::Io`].
+    /// [`Error::Config`] without such a file, or when the consumer is not registered;
+    /// [`Error::Io`].
     pub fn reset(&mut self) -> Result<(), Error> {
         let position = self.position_file()?;
         let (client, _) = self.session.get()?;
@@ -139,11 +144,12 @@ impl Consumer {
         self.stats
     }
 
-    /// Hand each event to `handler` until stopped. A handler's error, or panic, is dealt with as [`OnFailure`] says; outages of the
-    /// server are waited out.
+    /// Hand each event to `handler` until stopped. A handler's error, or panic, is dealt with as
+    /// [`OnFailure`] says; outages of the server are waited out.
     ///
     /// # Errors
-    /// Only what waiting does not cure: the consumer or the queue is gone, permission is missing, the SQL is refused. See [`Error::cure`].
+    /// Only what waiting does not cure: the consumer or the queue is gone, permission is missing,
+    /// the SQL is refused. See [`Error::cure`].
     pub fn run<R, H>(&mut self, mut handler: H) -> Result<Stats, Error>
     where
         R: Into<Outcome>,
@@ -152,8 +158,8 @@ impl Consumer {
         self.run_loop(|consumer, batch| event_run::process(consumer, batch, &mut handler))
     }
 
-    /// Hand whole batches to `handler` until stopped; empty ones are finished without it. An error, or panic, rolls the batch
-    /// back and it comes again.
+    /// Hand whole batches to `handler` until stopped; empty ones are finished without it. An error,
+    /// or panic, rolls the batch back and it comes again.
     ///
     /// # Errors
     /// As [`Consumer::run`].
@@ -234,7 +240,8 @@ impl Consumer {
         }
     }
 
-    /// The error, or that another process has finished the batch meanwhile: then the next one comes.
+    /// The error, or that another process has finished the batch meanwhile: then the next one
+    /// comes.
     fn explain(&mut self, error: Error, batch: &Batch) -> Error {
         match self.session.get() {
             Ok((client, _)) => self.subscription.explain(error, client, batch.id),
@@ -242,7 +249,8 @@ impl Consumer {
         }
     }
 
-    /// Agree with the position file, at the start and after each failure: the server may be another one now.
+    /// Agree with the position file, at the start and after each failure: the server may be another
+    /// one now.
     fn align(&mut self) -> Result<(), Error> {
         if let (Some(position), false) = (&self.position, self.aligned) {
             let (client, _) = self.session.get()?;

@@ -33,8 +33,8 @@ impl Outage {
         backoff.delay(self.attempts.max(1))
     }
 
-    /// A server that is away says so in several ways before it is back; that is one outage. What somebody has to do something about is
-    /// told apart by its text.
+    /// A server that is away says so in several ways before it is back; that is one outage. What
+    /// somebody has to do something about is told apart by its text.
     fn is_news(&mut self, error: &Error, text: &str) -> bool {
         if error.is_outage() {
             return !std::mem::replace(&mut self.away, true);

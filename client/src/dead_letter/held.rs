@@ -74,10 +74,12 @@ fn no_dead_queue(dead_queue: &str) -> Error {
     })
 }
 
-/// Go through all letters and do as `decide` says; how many were not kept. Letters that stay are inserted again behind, in the same
-/// transaction, so that none is lost or doubled. Needs pgq_reader and pgq_writer; replaying needs pgq_admin.
+/// Go through all letters and do as `decide` says; how many were not kept. Letters that stay are
+/// inserted again behind, in the same transaction, so that none is lost or doubled. Needs
+/// pgq_reader and pgq_writer; replaying needs pgq_admin.
 ///
-/// Letters must have been ticked to be reached. Those that are not within `patience` stay as they are.
+/// Letters must have been ticked to be reached. Those that are not within `patience` stay as they
+/// are.
 ///
 /// # Errors
 /// [`Error::Server`]: 23505 when the event waits for a retry already, 42501, and those of [`list`].

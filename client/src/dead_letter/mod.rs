@@ -1,9 +1,10 @@
 //! Dead letters: events given up, kept in a queue of their own with the reason.
 //!
-//! A dead-letter queue is an ordinary PgQ queue. The event keeps its type and payload; extra field 1 is a JSON object that says
-//! where it came from and why it is here ([`Origin`]), extra field 2 the original extra fields as a JSON array. The consumer
-//! [`HOLDER`] is registered on the queue, so that rotation keeps the letters until they are replayed or purged. Other consumers
-//! may subscribe as well, for alarms.
+//! A dead-letter queue is an ordinary PgQ queue. The event keeps its type and payload; extra field
+//! 1 is a JSON object that says where it came from and why it is here ([`Origin`]), extra field 2
+//! the original extra fields as a JSON array. The consumer [`HOLDER`] is registered on the queue,
+//! so that rotation keeps the letters until they are replayed or purged. Other consumers may
+//! subscribe as well, for alarms.
 
 mod held;
 
@@ -122,8 +123,9 @@ pub(crate) fn bury(
     Ok(())
 }
 
-/// Put events of another database's consumer into the dead-letter queue. That transaction and the target's commit one after the other: a batch
-/// that comes again after a crash in between finds its letters here.
+/// Put events of another database's consumer into the dead-letter queue. That transaction and the
+/// target's commit one after the other: a batch that comes again after a crash in between finds its
+/// letters here.
 pub(crate) fn bury_once(
     transaction: &mut Transaction<'_>,
     dead_queue: &str,
@@ -148,7 +150,8 @@ pub(crate) fn bury_once(
     Ok(())
 }
 
-/// Make sure that the queue is there and held. Creating it needs pgq_admin; using one that exists does not.
+/// Make sure that the queue is there and held. Creating it needs pgq_admin; using one that exists
+/// does not.
 ///
 /// # Errors
 /// [`Error::Missing`] when it does not exist and may not be created.

@@ -1,6 +1,7 @@
-//! INI files in the dialect of Python's ConfigParser, which SkyTools services use: `[DEFAULT]`, values continued by indentation,
-//! `%(name)s` and `%%` (or `${name}`, `${section:name}` and `$$` with `config_format = 2`), whole-line comments with `#` or `;`, `=` or
-//! `:`. `%include FILE` is pgqd's.
+//! INI files in the dialect of Python's ConfigParser, which SkyTools services use: `[DEFAULT]`,
+//! values continued by indentation, `%(name)s` and `%%` (or `${name}`, `${section:name}` and `$$`
+//! with `config_format = 2`), whole-line comments with `#` or `;`, `=` or `:`. `%include FILE` is
+//! pgqd's.
 
 mod section;
 
@@ -34,7 +35,8 @@ struct Place {
 }
 
 impl Ini {
-    /// Read and parse a file, and those it includes. A relative `%include` is looked for in the working directory, as pgqd does.
+    /// Read and parse a file, and those it includes. A relative `%include` is looked for in the
+    /// working directory, as pgqd does.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Config`] with the line's number.
@@ -134,7 +136,8 @@ impl Ini {
         self.sections.iter().map(|(name, _)| name.as_str())
     }
 
-    /// A section. The implicit variables of SkyTools (job_name, service_name, host_name, config_dir, config_file) are behind its keys.
+    /// A section. The implicit variables of SkyTools (job_name, service_name, host_name,
+    /// config_dir, config_file) are behind its keys.
     ///
     /// # Errors
     /// [`Error::Config`] when there is no such section.
@@ -175,7 +178,8 @@ fn read_text(path: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
-/// What is wrong with the rights of a file with this text. A group may have been made for it; everybody was not.
+/// What is wrong with the rights of a file with this text. A group may have been made for it;
+/// everybody was not.
 fn warnings(mode: u32, text: &str) -> Vec<&'static str> {
     let mut warnings = Vec::new();
     if mode & 0o004 != 0 && redact(text) != text {

@@ -36,7 +36,8 @@ impl Section<'_> {
         Error::Config(format!("{}: [{}] {key}: {what}", self.path.display(), self.name))
     }
 
-    /// A value, with `%(name)s` replaced; with `config_format = 2`, `${name}` and `${section:name}`.
+    /// A value, with `%(name)s` replaced; with `config_format = 2`, `${name}` and
+    /// `${section:name}`.
     ///
     /// # Errors
     /// [`Error::Config`] for a reference to nothing, one that never ends, or a lone `%` (`$`).

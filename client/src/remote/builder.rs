@@ -47,7 +47,8 @@ impl RemoteConsumerBuilder {
         self
     }
 
-    /// Take only events that satisfy this SQL expression over the `ev_*` columns; see [`crate::ConsumerBuilder::filter`].
+    /// Take only events that satisfy this SQL expression over the `ev_*` columns; see
+    /// [`crate::ConsumerBuilder::filter`].
     pub fn filter(mut self, sql: &str) -> Self {
         self.filter = Some(sql.to_owned());
         self
@@ -65,15 +66,16 @@ impl RemoteConsumerBuilder {
         self
     }
 
-    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`. Through a pooler an idle consumer holds
-    /// a server's connection for so long. Default 30 s.
+    /// Longest wait in the server at a time; zero: never wait there, look every `poll_interval`.
+    /// Through a pooler an idle consumer holds a server's connection for so long. Default 30 s.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.intake.wait_timeout = timeout;
         self
     }
 
-    /// Return from `run_batches` once everything that was committed before it began has been handled; for events that have no tick yet it asks
-    /// for one. When none comes `run_batches` fails with [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
+    /// Return from `run_batches` once everything that was committed before it began has been
+    /// handled; for events that have no tick yet it asks for one. When none comes `run_batches`
+    /// fails with [`Error::NoTick`]. With a [`BatchRule`] it returns when there is no batch.
     pub fn stop_when_empty(mut self, stop: bool) -> Self {
         self.intake.stop_when_empty = stop;
         self
@@ -85,7 +87,8 @@ impl RemoteConsumerBuilder {
         self
     }
 
-    /// The queue, in the source, for events that [`super::RemoteBatch::bury`] sets aside. It is created when the role may do so.
+    /// The queue, in the source, for events that [`super::RemoteBatch::bury`] sets aside. It is
+    /// created when the role may do so.
     pub fn dead_letter_queue(mut self, queue: &str) -> Self {
         self.dead_letter_queue = Some(queue.to_owned());
         self
@@ -112,7 +115,8 @@ impl RemoteConsumerBuilder {
     /// Connect to the queue's database and to the target.
     ///
     /// # Errors
-    /// [`Error::Connect`]; [`Error::Missing`] without extension pgq in the source or pgq_ext in the target.
+    /// [`Error::Connect`]; [`Error::Missing`] without extension pgq in the source or pgq_ext in the
+    /// target.
     pub fn connect(self, source: Connector, target: Connector) -> Result<RemoteConsumer, Error> {
         let name = &self.subscription.consumer;
         let mut source = Session::to_queue(source.application_name(name));

@@ -1,8 +1,11 @@
-//! Begin with a copy: rows that were there before their changes were captured, handed over to the stream of events exactly.
+//! Begin with a copy: rows that were there before their changes were captured, handed over to the
+//! stream of events exactly.
 //!
-//! The consumer is registered, so that its batches hold every transaction which the copy does not see. The copy reads the source under one
-//! snapshot. Then batches are taken, up to the first tick that sees all the copy has seen; of the copied tables only what the snapshot does not see
-//! is applied. Rows, changes and the position commit together in the target. Whatever dies before leaves nothing there, and is begun anew.
+//! The consumer is registered, so that its batches hold every transaction which the copy does not
+//! see. The copy reads the source under one snapshot. Then batches are taken, up to the first tick
+//! that sees all the copy has seen; of the copied tables only what the snapshot does not see is
+//! applied. Rows, changes and the position commit together in the target. Whatever dies before
+//! leaves nothing there, and is begun anew.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,13 +27,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl RemoteConsumer {
-    /// Copy all tables whose triggers write into the queue, unless the target has a position of this consumer already: then it has been done.
-    /// `applier` says which tables go where; `handler` applies the changes up to the end of the copy, as in [`RemoteConsumer::run_batches`], and
-    /// `set_up` is SQL for the target's transaction. The number of rows; none when there was nothing to do, or when stopped. Outages are
-    /// waited out.
+    /// Copy all tables whose triggers write into the queue, unless the target has a position of
+    /// this consumer already: then it has been done. `applier` says which tables go where;
+    /// `handler` applies the changes up to the end of the copy, as in
+    /// [`RemoteConsumer::run_batches`], and `set_up` is SQL for the target's transaction. The
+    /// number of rows; none when there was nothing to do, or when stopped. Outages are waited out.
     ///
     /// # Errors
-    /// As [`RemoteConsumer::run_batches`]; [`Error::Config`] when a table of the target has rows already.
+    /// As [`RemoteConsumer::run_batches`]; [`Error::Config`] when a table of the target has rows
+    /// already.
     pub fn copy_tables<H>(
         &mut self,
         applier: &mut Applier,
@@ -151,7 +156,8 @@ impl RemoteConsumer {
                 dead_letter::bury_once(&mut taken, dead_queue, queue, consumer, letters)?;
             }
             *page_size = cursor.close(&mut taken)?;
-            // If the target does not get to its end, all is copied anew, and nothing of this batch is missing then.
+            // If the target does not get to its end, all is copied anew, and nothing of this batch
+            // is missing then.
             subscription.finish(&mut taken, batch.id)?;
             let is_last = sees_all_of(&mut taken, queue, batch.tick, &snapshot)?;
             taken.commit()?;
@@ -171,7 +177,8 @@ fn stopped() -> Error {
     Error::Lost("stopped while copying".to_owned())
 }
 
-/// All rows, or an error, in a form that any target reads alike, whatever the source's roles and databases have set.
+/// All rows, or an error, in a form that any target reads alike, whatever the source's roles and
+/// databases have set.
 const SET_UP: &str = "set local row_security = off;
 set local datestyle = iso;
 set local intervalstyle = postgres;
@@ -197,7 +204,8 @@ fn copy(
         .read_only(true)
         .start()?;
     seen.batch_execute(SET_UP)?;
-    // Before the snapshot is taken: a table that is truncated or rewritten after it would look empty.
+    // Before the snapshot is taken: a table that is truncated or rewritten after it would look
+    // empty.
     for table in tables {
         let (schema, table) = table.split_once('.').unwrap_or(("public", table));
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
@@ -219,7 +227,8 @@ fn copy(
     Ok((snapshot, rows))
 }
 
-/// The filter for batches that reach into the copy: of copied tables only what it has not seen, of all else everything.
+/// The filter for batches that reach into the copy: of copied tables only what it has not seen, of
+/// all else everything.
 fn after_copy(tables: &[String], snapshot: &str, filter: Option<&str>) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let tables: Vec<_> = tables.iter().map(|table| quoted(table)).collect();

@@ -1,7 +1,7 @@
 //! The remote consumer: events come from one database, their effects go to another, exactly once.
 //!
-//! The target remembers what it has completed, in extension pgq_ext, in the transaction that holds the effects. Whatever dies in
-//! between, the next attempt finds there whether the batch is done.
+//! The target remembers what it has completed, in extension pgq_ext, in the transaction that holds
+//! the effects. Whatever dies in between, the next attempt finds there whether the batch is done.
 
 mod builder;
 mod copy;
@@ -46,7 +46,8 @@ pub struct RemoteConsumer {
     dead_letter_ready: bool,
 }
 
-/// A batch in the hands of a handler: pages of events from the source, and the transaction in the target.
+/// A batch in the hands of a handler: pages of events from the source, and the transaction in the
+/// target.
 pub struct RemoteBatch<'b, 's, 't> {
     batch: &'b Batch,
     source: &'b mut Transaction<'s>,
@@ -88,8 +89,8 @@ impl<'t> RemoteBatch<'_, '_, 't> {
         self.dead.is_some()
     }
 
-    /// Set an event aside that cannot be handled: it goes to the dead-letter queue when the handler has returned. Without such a queue it cannot
-    /// be, and the error is given back.
+    /// Set an event aside that cannot be handled: it goes to the dead-letter queue when the handler
+    /// has returned. Without such a queue it cannot be, and the error is given back.
     ///
     /// # Errors
     /// `error`, without a dead-letter queue.
@@ -103,7 +104,8 @@ impl<'t> RemoteBatch<'_, '_, 't> {
         }
     }
 
-    /// The transaction in the target: what is written here commits together with the mark that the batch is done.
+    /// The transaction in the target: what is written here commits together with the mark that the
+    /// batch is done.
     pub fn target(&mut self) -> &mut Transaction<'t> {
         self.target
     }
@@ -121,8 +123,9 @@ impl RemoteConsumer {
         RemoteConsumerBuilder::new(queue, consumer)
     }
 
-    /// Register in the queue's database at the newest tick. A new registration forgets what the target remembers of an earlier
-    /// consumer of this name. True when it was not registered before.
+    /// Register in the queue's database at the newest tick. A new registration forgets what the
+    /// target remembers of an earlier consumer of this name. True when it was not registered
+    /// before.
     ///
     /// # Errors
     /// [`Error::Server`], [`Error::Lost`].
@@ -144,10 +147,12 @@ impl RemoteConsumer {
         Ok(found)
     }
 
-    /// Move the consumer in the queue's database to the position of the target: after a restore of either side.
+    /// Move the consumer in the queue's database to the position of the target: after a restore of
+    /// either side.
     ///
     /// # Errors
-    /// [`Error::Config`] when the target has no position; [`Error::Server`] when the queue has no such tick any more.
+    /// [`Error::Config`] when the target has no position; [`Error::Server`] when the queue has no
+    /// such tick any more.
     pub fn rewind(&mut self) -> Result<i64, Error> {
         let consumer = self.subscription.consumer.clone();
         let tick = self.tracking.position(self.target.get()?.0, &consumer)?;
@@ -173,11 +178,13 @@ impl RemoteConsumer {
         self.stop.clone()
     }
 
-    /// Hand batches to `handler` until stopped; empty ones are finished without it. A handler's error, or panic, rolls the target back
-    /// and the batch comes again after a pause. Outages of either server are waited out.
+    /// Hand batches to `handler` until stopped; empty ones are finished without it. A handler's
+    /// error, or panic, rolls the target back and the batch comes again after a pause. Outages of
+    /// either server are waited out.
     ///
     /// # Errors
-    /// Only what waiting does not cure: consumer or queue gone, permission or pgq_ext missing, [`Error::LostPosition`]. See [`Error::cure`].
+    /// Only what waiting does not cure: consumer or queue gone, permission or pgq_ext missing,
+    /// [`Error::LostPosition`]. See [`Error::cure`].
     pub fn run_batches<H>(&mut self, mut handler: H) -> Result<Stats, Error>
     where
         H: FnMut(&mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,

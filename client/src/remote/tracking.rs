@@ -9,7 +9,8 @@ use crate::error::Error;
 /// By what a target recognises a batch it has completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tracking {
-    /// By the tick it ends at. Also proves that no batch was left out, and allows [`crate::RemoteConsumer::rewind`].
+    /// By the tick it ends at. Also proves that no batch was left out, and allows
+    /// [`crate::RemoteConsumer::rewind`].
     #[default]
     Tick,
     /// By the batch's id, as python-pgq's `RemoteConsumer` does.
@@ -17,8 +18,9 @@ pub enum Tracking {
 }
 
 impl Tracking {
-    /// Has the target completed this batch? Until the transaction ends, no other process of this consumer gets an answer: two
-    /// that were started by mistake take turns instead of both writing.
+    /// Has the target completed this batch? Until the transaction ends, no other process of this
+    /// consumer gets an answer: two that were started by mistake take turns instead of both
+    /// writing.
     pub(super) fn is_done(
         self,
         target: &mut impl GenericClient,

@@ -80,7 +80,8 @@ impl TickerConfig {
     /// Read a file in pgqd's format: section `[pgqd]`, pgqd's keys and defaults.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Config`] for bad syntax, an unknown key, or a period that is no number.
+    /// [`Error::Io`]; [`Error::Config`] for bad syntax, an unknown key, or a period that is no
+    /// number.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let ini = Ini::read(path)?;
         let section = ini.section("pgqd")?;

@@ -70,7 +70,8 @@ impl Database {
         }
     }
 
-    /// Run each listed operation until it asks for no more. One that fails does not keep the others from running.
+    /// Run each listed operation until it asks for no more. One that fails does not keep the others
+    /// from running.
     fn maintain(&self, client: &mut Client) -> Result<(), Error> {
         let operations =
             client.query_typed("select func_name, func_arg from pgq.maint_operations()", &[])?;

@@ -1,5 +1,6 @@
-//! The ticker for a server without a worker: ticks, retries and maintenance from outside, for one server's databases, as pgqd does.
-//! It may run beside the server's worker or another ticker on PgQ 4; on PgQ 3.5 there must be only one.
+//! The ticker for a server without a worker: ticks, retries and maintenance from outside, for one
+//! server's databases, as pgqd does. It may run beside the server's worker or another ticker on PgQ
+//! 4; on PgQ 3.5 there must be only one.
 
 mod config;
 mod database;

@@ -14,13 +14,15 @@ impl Timer {
         self.done.map_or(0, |done| done.saturating_add(period))
     }
 
-    /// It was done now: due again a period later. What was missed while the worker was busy is not made up for.
+    /// It was done now: due again a period later. What was missed while the worker was busy is not
+    /// made up for.
     pub fn rearm(&mut self, now: u64) {
         self.done = Some(now);
     }
 }
 
-/// Keeps the ticks of each queue apart: the first one at once, the next no sooner than the given interval.
+/// Keeps the ticks of each queue apart: the first one at once, the next no sooner than the given
+/// interval.
 ///
 /// Without this a consumer that is slower than the producer would drown in batches of one event.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +31,8 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Of the queues that ask for a tick, those that may have it now; and when the first of the others may.
+    /// Of the queues that ask for a tick, those that may have it now; and when the first of the
+    /// others may.
     pub fn open(&self, queues: &[i32], now: u64) -> (Vec<i32>, Option<u64>) {
         let mut open = Vec::new();
         let mut next: Option<u64> = None;

@@ -1,8 +1,10 @@
-//! Which transactions the batch between two ticks consists of, and how to find their events by index.
+//! Which transactions the batch between two ticks consists of, and how to find their events by
+//! index.
 //!
-//! The batch is every event whose transaction the later snapshot sees and the earlier one does not. Those are nearly all in a
-//! short range of transaction ids; the few that started long before they committed would stretch it, so they are looked up one
-//! by one. The rule is PgQ's own: older ids are taken into the range while that widens it by at most [`NEAR`] at a time.
+//! The batch is every event whose transaction the later snapshot sees and the earlier one does not.
+//! Those are nearly all in a short range of transaction ids; the few that started long before they
+//! committed would stretch it, so they are looked up one by one. The rule is PgQ's own: older ids
+//! are taken into the range while that widens it by at most [`NEAR`] at a time.
 
 use crate::snapshot::Snapshot;
 

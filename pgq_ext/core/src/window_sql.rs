@@ -6,7 +6,8 @@ use crate::window::Window;
 const COLUMNS: &str = "e.ev_id, e.ev_time, e.ev_txid, e.ev_retry, e.ev_type, e.ev_data, \
                        e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4";
 
-/// Query for the events that a subscription gets from a window, without `order by`; None without tables.
+/// Query for the events that a subscription gets from a window, without `order by`; None without
+/// tables.
 ///
 /// Whoever runs it does so under a search_path of their own: everything in it is qualified.
 /// `tables` are quoted names. `filter` is an SQL condition on the event `e`; it is put in as it is.

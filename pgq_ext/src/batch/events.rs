@@ -30,7 +30,8 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
     let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
     match tables {
         Some(tables) => {
-            // The batch may have been opened within this statement, and its last tick be younger than the statement's snapshot.
+            // The batch may have been opened within this statement, and its last tick be younger
+            // than the statement's snapshot.
             let _snapshot = StatementSnapshot::take();
             for table in &tables {
                 scan(&span, subscription, table, &mut rows);

@@ -28,7 +28,8 @@ impl KeptQuery {
     ) -> Result<Option<R>, pgrx::spi::Error> {
         without_jit(|| {
             Spi::connect(|client| {
-                // Taken out while it runs, so that an error leaves nothing borrowed; then it is prepared again.
+                // Taken out while it runs, so that an error leaves nothing borrowed; then it is
+                // prepared again.
                 let plan = match self.plan.take() {
                     Some(plan) => plan,
                     None => {

@@ -1,4 +1,5 @@
-//! What lies between two ticks of a queue: which transactions, and in which tables their events are.
+//! What lies between two ticks of a queue: which transactions, and in which tables their events
+//! are.
 
 use super::kept_query::KeptQuery;
 use crate::error::PgqError;
@@ -32,8 +33,8 @@ thread_local! {
 }
 
 impl Span {
-    /// Look it up as the current user sees it; None when a tick or the queue is missing. Errors: XX001 no snapshot, or
-    /// not an event table; 42P01 a table is missing.
+    /// Look it up as the current user sees it; None when a tick or the queue is missing. Errors:
+    /// XX001 no snapshot, or not an event table; 42P01 a table is missing.
     pub(crate) fn load(ticks: TickPair) -> Result<Option<Self>, PgqError> {
         let args = [ticks.queue.into(), ticks.previous.into(), ticks.current.into()];
         let row = SPAN.with(|query| {
@@ -60,7 +61,8 @@ impl Span {
         Ok(Some(Self { window, tables }))
     }
 
-    /// The query for the events that a subscription gets; `filter` is an SQL condition on the event `e`. None without tables.
+    /// The query for the events that a subscription gets; `filter` is an SQL condition on the event
+    /// `e`. None without tables.
     pub(crate) fn sql(&self, subscription: i32, filter: Option<&str>) -> Option<String> {
         let quoted = |name: &String| QualifiedName::split(name).map(|name| name.quoted());
         let tables: Vec<_> = self.tables.iter().filter_map(quoted).collect();

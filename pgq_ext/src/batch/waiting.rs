@@ -30,7 +30,8 @@ pub(crate) fn find_waiting(call: &Call) -> Result<Returned, PgqError> {
     Ok(Returned::Bool(tables.iter().any(|table| has_event(table, &window, |_| true))))
 }
 
-/// The event tables that an event after this snapshot can be in; None when one of them is not as `pgq.create_queue` made it.
+/// The event tables that an event after this snapshot can be in; None when one of them is not as
+/// `pgq.create_queue` made it.
 fn tables(queue: i32, previous: &Snapshot) -> Result<Option<Vec<IndexedTable>>, PgqError> {
     let row = TABLES.with(|query| {
         query.first_row(&[queue.into(), previous.xmin().into()], |row| {

@@ -21,7 +21,8 @@ pub(crate) fn insert_event(call: &Call) -> Result<Returned, PgqError> {
     insert::insert_event(queue_name(call)?, &event).map(Returned::Int8)
 }
 
-/// `pgq.insert_event_raw(queue_name, ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1..4)`.
+/// `pgq.insert_event_raw(queue_name, ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
+/// ev_extra1..4)`.
 pub(crate) fn insert_event_raw(call: &Call) -> Result<Returned, PgqError> {
     let event = NewEvent {
         id: call.int8(1),
@@ -35,7 +36,8 @@ pub(crate) fn insert_event_raw(call: &Call) -> Result<Returned, PgqError> {
     insert::insert_event(queue_name(call)?, &event).map(Returned::Int8)
 }
 
-/// `pgq.insert_events(queue, ev_type[], ev_data[] [, ev_extra1[], ev_extra2[], ev_extra3[], ev_extra4[]])`.
+/// `pgq.insert_events(queue, ev_type[], ev_data[] [, ev_extra1[], ev_extra2[], ev_extra3[],
+/// ev_extra4[]])`.
 pub(crate) fn insert_events(call: &Call) -> Result<Returned, PgqError> {
     const NAMES: [&str; 6] =
         ["ev_type", "ev_data", "ev_extra1", "ev_extra2", "ev_extra3", "ev_extra4"];

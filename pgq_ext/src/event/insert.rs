@@ -2,11 +2,13 @@
 //!
 //! # Order is correctness
 //!
-//! A rotation switches the queue's current table in one transaction (step 1) and records the id of a second one (step 2).
-//! Readers look for events of transactions above step 2 in the new table only. So a writer must be sure that, with
-//! a transaction id above step 2, it knows of the switch: it assigns its transaction id *first*, then locks the event table,
-//! which processes invalidations, and then looks whether what it knew of the queue still holds. Any other order loses
-//! events, as PgQ 3.5 does under REPEATABLE READ. Where nothing tells of a switch, the queue's row is read again at that point.
+//! A rotation switches the queue's current table in one transaction (step 1) and records the id of
+//! a second one (step 2). Readers look for events of transactions above step 2 in the new table
+//! only. So a writer must be sure that, with a transaction id above step 2, it knows of the switch:
+//! it assigns its transaction id *first*, then locks the event table, which processes
+//! invalidations, and then looks whether what it knew of the queue still holds. Any other order
+//! loses events, as PgQ 3.5 does under REPEATABLE READ. Where nothing tells of a switch, the
+//! queue's row is read again at that point.
 
 use std::rc::Rc;
 
@@ -41,7 +43,8 @@ pub(crate) struct NewEvent {
 
 /// Store one event; its id.
 ///
-/// The queue's id sequence is advanced before anything is checked, also for an event that brings its id.
+/// The queue's id sequence is advanced before anything is checked, also for an event that brings
+/// its id.
 pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, PgqError> {
     let mut queue = find(queue_name)?;
     let begun = hot::begin(queue.target());
@@ -98,7 +101,8 @@ pub(crate) fn insert_events(
 
 /// Name of the table that this transaction may write events into itself, with COPY for example.
 ///
-/// The table is locked as an insertion would lock it, so the answer stays right until the transaction ends.
+/// The table is locked as an insertion would lock it, so the answer stays right until the
+/// transaction ends.
 pub(crate) fn current_event_table(queue_name: Option<Text>) -> Result<Text, PgqError> {
     let not_found = || PgqError::EventQueueNotFound {
         queue: queue_name.map_or_else(|| "NULL".to_owned(), Text::to_display),
@@ -175,7 +179,8 @@ fn row(id: i64, xid: i64, now: i64, event: &NewEvent) -> Row {
     ]
 }
 
-/// Store rows through SQL, for an event table with triggers, rules, row security, constraints or unusual indexes.
+/// Store rows through SQL, for an event table with triggers, rules, row security, constraints or
+/// unusual indexes.
 fn store_through_executor(
     queue: &Queue,
     rows: &mut dyn Iterator<Item = Row>,

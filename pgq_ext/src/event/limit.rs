@@ -1,7 +1,7 @@
 //! The limit of events per transaction (`queue_per_tx_limit`).
 //!
-//! Counts attempts of the top-level transaction, also those a savepoint took back, as PgQ 3.5 does. The count starts again
-//! when the transaction or the queue's current table changes.
+//! Counts attempts of the top-level transaction, also those a savepoint took back, as PgQ 3.5 does.
+//! The count starts again when the transaction or the queue's current table changes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

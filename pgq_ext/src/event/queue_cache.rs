@@ -1,12 +1,14 @@
 //! What a backend remembers of the queues it writes to.
 //!
-//! An entry is right as long as no invalidation of `pgq.queue`, or of the queue's event table or sequence, was processed since it was
-//! loaded. Triggers on `pgq.queue` ([`queue_changed`]) send that invalidation for every change of a queue's row, also for a
-//! rotation; what is done to a table, its indexes, its triggers or its rights sends it by itself.
+//! An entry is right as long as no invalidation of `pgq.queue`, or of the queue's event table or
+//! sequence, was processed since it was loaded. Triggers on `pgq.queue` ([`queue_changed`]) send
+//! that invalidation for every change of a queue's row, also for a rotation; what is done to a
+//! table, its indexes, its triggers or its rights sends it by itself.
 //!
-//! Where those triggers are not there, or not enabled ALWAYS, nothing tells of a change: in a database with the SQL of PgQ 3 that
-//! this library serves, or after `alter table pgq.queue disable trigger`. Then nothing is remembered: each call reads the row
-//! again, once the transaction has its id (see [`super::insert`]).
+//! Where those triggers are not there, or not enabled ALWAYS, nothing tells of a change: in a
+//! database with the SQL of PgQ 3 that this library serves, or after `alter table pgq.queue disable
+//! trigger`. Then nothing is remembered: each call reads the row again, once the transaction has
+//! its id (see [`super::insert`]).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -89,7 +91,8 @@ impl Queue {
     }
 }
 
-// It runs with the rights of the extension's owner and the search_path of whoever inserts: nothing in it may be looked up there.
+// It runs with the rights of the extension's owner and the search_path of whoever inserts: nothing
+// in it may be looked up there.
 const QUEUE_ROW: &CStr = cr"
     select q.queue_id
          , q.queue_cur_table
@@ -107,7 +110,8 @@ thread_local! {
     static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
 }
 
-/// The queue of this name, from the cache or from the latest committed row; None when there is no such queue.
+/// The queue of this name, from the cache or from the latest committed row; None when there is no
+/// such queue.
 ///
 /// Where changes are not heard of, the answer is for this call only.
 pub(crate) fn lookup(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
@@ -154,7 +158,8 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
 }
 
 fn load(name: Text) -> Result<Option<Queue>, PgqError> {
-    // Nothing may slip between the query and the watch: watch pgq.queue first, take the number, then read.
+    // Nothing may slip between the query and the watch: watch pgq.queue first, take the number,
+    // then read.
     let is_announced = watch_queue_table();
     let (generation, functions) = (invalidation::generation(), freshness::of_functions());
     let is_settled = xact::has_xid();
@@ -198,7 +203,8 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     Ok(Some(queue))
 }
 
-/// Watch `pgq.queue`; an extension that was dropped and created again has another one. True when its triggers tell of every change.
+/// Watch `pgq.queue`; an extension that was dropped and created again has another one. True when
+/// its triggers tell of every change.
 fn watch_queue_table() -> bool {
     catalog::relation_oid(c"pgq", c"queue").is_some_and(|oid| {
         invalidation::watch(oid);

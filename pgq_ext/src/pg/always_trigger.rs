@@ -5,12 +5,13 @@ use pgrx::pg_sys;
 use super::function::{self, Entry};
 use super::ports;
 
-/// True when each row that is inserted, updated or deleted, and each TRUNCATE, calls the C function at once, whoever does it: the triggers
-/// are enabled ALWAYS, so also under `session_replication_role = replica`, and fire per row, which is what a logical
-/// subscription does, too.
+/// True when each row that is inserted, updated or deleted, and each TRUNCATE, calls the C function
+/// at once, whoever does it: the triggers are enabled ALWAYS, so also under
+/// `session_replication_role = replica`, and fire per row, which is what a logical subscription
+/// does, too.
 ///
-/// To disable, drop or alter a trigger invalidates the table; to replace its function changes the number of
-/// [`super::freshness::of_functions`].
+/// To disable, drop or alter a trigger invalidates the table; to replace its function changes the
+/// number of [`super::freshness::of_functions`].
 pub(crate) fn reports_all(table: pg_sys::Oid, entry: Entry) -> bool {
     const FOR_ROWS: [u32; 3] =
         [pg_sys::TRIGGER_TYPE_INSERT, pg_sys::TRIGGER_TYPE_UPDATE, pg_sys::TRIGGER_TYPE_DELETE];

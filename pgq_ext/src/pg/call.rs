@@ -24,7 +24,8 @@ pub(crate) enum Returned {
     Text(Text),
     /// The row that a trigger gives back.
     Row(ResultRow),
-    /// Nothing more: a set-returning function has filled its row store, a trigger has no row to give.
+    /// Nothing more: a set-returning function has filled its row store, a trigger has no row to
+    /// give.
     Done,
 }
 
@@ -53,7 +54,8 @@ impl Call {
         if index >= self.arg_count() {
             return None;
         }
-        // SAFETY: `index` is below nargs, and PostgreSQL allocates that many arguments behind the header.
+        // SAFETY: `index` is below nargs, and PostgreSQL allocates that many arguments behind the
+        // header.
         let argument = unsafe { *(*self.0).args.as_ptr().add(index) };
         (!argument.isnull).then_some(argument.value)
     }
@@ -99,7 +101,8 @@ impl Call {
         Some(Ok(unsafe { text::elements(array) }))
     }
 
-    /// The table that the running trigger is on; None when the function was not called as a trigger.
+    /// The table that the running trigger is on; None when the function was not called as a
+    /// trigger.
     pub(crate) fn trigger_relation(&self) -> Option<pg_sys::Oid> {
         // SAFETY: the pointer is valid during the call (contract of `new`).
         let context = unsafe { (*self.0).context };
@@ -156,15 +159,16 @@ impl SqlError {
     }
 }
 
-/// Export domain functions as C functions: `symbol => function`, where `function` takes a [`Call`] and
-/// returns `Result<Returned, _>` with an error that converts into [`SqlError`].
+/// Export domain functions as C functions: `symbol => function`, where `function` takes a [`Call`]
+/// and returns `Result<Returned, _>` with an error that converts into [`SqlError`].
 macro_rules! c_functions {
     ($($(#[$doc:meta])* $symbol:ident, $finfo:ident => $function:path;)*) => {$(
         $(#[$doc])*
         ///
         /// # Safety
         ///
-        /// Only PostgreSQL calls it, with call information of a function declared as the SQL in `sql/pgq` does.
+        /// Only PostgreSQL calls it, with call information of a function declared as the SQL in
+        /// `sql/pgq` does.
         #[unsafe(no_mangle)]
         #[pgrx::pg_guard]
         pub(crate) unsafe extern "C-unwind" fn $symbol(

@@ -45,7 +45,8 @@ fn relation_facts<R>(
     })
 }
 
-/// Look at the row with this oid in a system cache whose key is the oid; `read` must not call PostgreSQL.
+/// Look at the row with this oid in a system cache whose key is the oid; `read` must not call
+/// PostgreSQL.
 fn facts<R>(
     cache: pg_sys::SysCacheIdentifier::Type,
     oid: pg_sys::Oid,
@@ -66,7 +67,8 @@ fn facts<R>(
 
 /// Whether a table inherits from another, directly or through others.
 pub(crate) fn inherits(child: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
-    // SAFETY: a missing relation has no row type, and no row type has no parents. Nothing in the section has a destructor.
+    // SAFETY: a missing relation has no row type, and no row type has no parents. Nothing in the
+    // section has a destructor.
     unsafe {
         let (child, parent) = (pg_sys::get_rel_type_id(child), pg_sys::get_rel_type_id(parent));
         child != pg_sys::InvalidOid
@@ -105,7 +107,8 @@ pub(crate) struct QualifiedName {
 }
 
 impl QualifiedName {
-    /// Take apart a name as PgQ stores it, unquoted: the first dot separates the two. None without one.
+    /// Take apart a name as PgQ stores it, unquoted: the first dot separates the two. None without
+    /// one.
     pub(crate) fn split(stored: &str) -> Option<Self> {
         Self::split_bytes(stored.as_bytes())
     }
@@ -122,7 +125,8 @@ impl QualifiedName {
         relation_oid(&self.schema, &self.name)
     }
 
-    /// The same for a relation that the current user reaches by its name. Error: 42501 no right to use the schema.
+    /// The same for a relation that the current user reaches by its name. Error: 42501 no right to
+    /// use the schema.
     pub(crate) fn oid_for_user(&self) -> Option<pg_sys::Oid> {
         // SAFETY: C strings; a missing schema gives InvalidOid, and nothing is in that.
         let oid = unsafe {

@@ -1,4 +1,5 @@
-//! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep their names.
+//! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep
+//! their names.
 
 use super::call::c_functions;
 use crate::batch::{events, sql, waiting};

@@ -1,8 +1,8 @@
 //! Knowing that something cached about a table or a function may be stale.
 //!
-//! A number per group of relations, and one for functions and roles. What was cached under another number is stale.
-//! PostgreSQL calls back while it processes invalidations, when only flipping a number is safe; there is no list of
-//! what is watched, so any number of tables costs the same.
+//! A number per group of relations, and one for functions and roles. What was cached under another
+//! number is stale. PostgreSQL calls back while it processes invalidations, when only flipping a
+//! number is safe; there is no list of what is watched, so any number of tables costs the same.
 
 use std::cell::Cell;
 
@@ -17,20 +17,22 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Number for a relation. Changes when the relation is altered, when its triggers or indexes change, and when a schema is
-/// renamed; now and then for no reason.
+/// Number for a relation. Changes when the relation is altered, when its triggers or indexes
+/// change, and when a schema is renamed; now and then for no reason.
 pub(crate) fn of_relation(relation: pg_sys::Oid) -> u32 {
     register();
     RELATIONS.with(|groups| groups.get(group(relation)).map_or(0, Cell::get))
 }
 
-/// Number for functions, and for who may call them: changes with pg_proc, schemas, roles and memberships.
+/// Number for functions, and for who may call them: changes with pg_proc, schemas, roles and
+/// memberships.
 pub(crate) fn of_functions() -> u64 {
     register();
     FUNCTIONS.get()
 }
 
-/// Number for roles and memberships. What somebody may do with a relation can change with it, and with the relation.
+/// Number for roles and memberships. What somebody may do with a relation can change with it, and
+/// with the relation.
 ///
 /// Nothing is raised once [`watch_roles`] was called.
 pub(super) fn of_roles() -> u64 {
@@ -47,7 +49,8 @@ fn register() {
         return;
     }
     let nothing = pg_sys::Datum::null();
-    // SAFETY: registers a static function for the life of the backend; ends in an error when there is no room.
+    // SAFETY: registers a static function for the life of the backend; ends in an error when there
+    // is no room.
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_relation), nothing) };
     for cache in [
         pg_sys::SysCacheIdentifier::PROCOID,

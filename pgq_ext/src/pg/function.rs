@@ -21,8 +21,8 @@ const LANGUAGE_C: u32 = 13;
 /// The address of an exported C function.
 pub(crate) type Entry = unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 
-/// The function `schema.name` with `arguments` text arguments, if it is bound to `entry`. None when there is no such
-/// function, or somebody replaced it.
+/// The function `schema.name` with `arguments` text arguments, if it is bound to `entry`. None when
+/// there is no such function, or somebody replaced it.
 pub(crate) fn find_own(
     schema: &CStr,
     name: &CStr,
@@ -78,7 +78,8 @@ pub(crate) fn is_own(function: pg_sys::Oid, entry: Entry) -> bool {
     }
 }
 
-/// True for a C function that is `entry`, whatever the library is called. One with settings of its own is called through SQL.
+/// True for a C function that is `entry`, whatever the library is called. One with settings of its
+/// own is called through SQL.
 ///
 /// # Safety
 ///
@@ -126,7 +127,8 @@ impl OwnFunction {
         // SAFETY: the output pointers are ours.
         unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
         let local = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE.cast_signed();
-        // SAFETY: as PostgreSQL's fmgr_security_definer does; the end of a failed (sub)transaction restores the user.
+        // SAFETY: as PostgreSQL's fmgr_security_definer does; the end of a failed (sub)transaction
+        // restores the user.
         unsafe { pg_sys::SetUserIdAndSecContext(self.owner, local) };
         let result = f();
         // SAFETY: what it was before.
@@ -154,15 +156,18 @@ unsafe fn attribute(tuple: pg_sys::HeapTuple, number: u32) -> Option<pg_sys::Dat
     (!is_null).then_some(value)
 }
 
-/// True when a function's settings are about `search_path` alone, which means nothing to a C function that resolves no names.
+/// True when a function's settings are about `search_path` alone, which means nothing to a C
+/// function that resolves no names.
 fn only_search_path(settings: pg_sys::Datum) -> bool {
-    // SAFETY: proconfig is text[], given by the catalog; detoasting gives a flat copy where one is needed.
+    // SAFETY: proconfig is text[], given by the catalog; detoasting gives a flat copy where one is
+    // needed.
     let settings =
         unsafe { text::elements(pg_sys::pg_detoast_datum(settings.cast_mut_ptr()).cast()) };
     settings.iter().flatten().all(|setting| setting.with_bytes(|s| s.starts_with(b"search_path=")))
 }
 
-/// Address of `symbol` in `library`, both text; null when it has no such symbol. Raises an error when there is no such library.
+/// Address of `symbol` in `library`, both text; null when it has no such symbol. Raises an error
+/// when there is no such library.
 fn load(library: pg_sys::Datum, symbol: pg_sys::Datum) -> *mut c_void {
     // SAFETY: text columns of pg_proc; the results are C strings in the current memory context.
     let (library, symbol) = unsafe {

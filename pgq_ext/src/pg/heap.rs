@@ -1,6 +1,7 @@
 //! Plain tables written to directly, without the executor.
 //!
-//! That is only right for a table on which an INSERT would do nothing but store the row: see [`Plain`].
+//! That is only right for a table on which an INSERT would do nothing but store the row: see
+//! [`Plain`].
 
 use std::ptr;
 
@@ -123,15 +124,17 @@ impl WritableTable {
         check_privilege(self.relation, self.oid, ports::INSERT);
     }
 
-    /// Find out whether rows can be stored directly: heap storage, exactly the given columns, no triggers, rules, row
-    /// security, check constraints or generated columns, no NOT NULL but on the columns at offsets `never_null`, which the caller
-    /// gives a value in every row, and only plain non-unique btree indexes.
+    /// Find out whether rows can be stored directly: heap storage, exactly the given columns, no
+    /// triggers, rules, row security, check constraints or generated columns, no NOT NULL but on
+    /// the columns at offsets `never_null`, which the caller gives a value in every row, and only
+    /// plain non-unique btree indexes.
     pub(crate) fn plain<const N: usize>(
         &self,
         columns: &[(&str, pg_sys::Oid); N],
         never_null: &[usize],
     ) -> Option<Plain> {
-        // SAFETY: the relation is open (invariant of the type) and so are the structures it points to.
+        // SAFETY: the relation is open (invariant of the type) and so are the structures it points
+        // to.
         let (form, desc) = unsafe { (&*(*self.relation).rd_rel, (*self.relation).rd_att) };
         // SAFETY: as above.
         let has_actions =
@@ -279,12 +282,13 @@ struct OpenIndex(pg_sys::Relation);
 
 impl OpenIndex {
     fn open(oid: pg_sys::Oid) -> Self {
-        // SAFETY: the table is locked, so its indexes cannot go away; opens by oid or raises an error.
+        // SAFETY: the table is locked, so its indexes cannot go away; opens by oid or raises an
+        // error.
         Self(unsafe { pg_sys::index_open(oid, ports::ROW_EXCLUSIVE) })
     }
 
-    /// Offsets of the index's columns in a row; Some(None) when the index takes no entries yet; None when an
-    /// insertion would have to evaluate or check something.
+    /// Offsets of the index's columns in a row; Some(None) when the index takes no entries yet;
+    /// None when an insertion would have to evaluate or check something.
     fn plain_columns(&self) -> Option<Option<Vec<usize>>> {
         // SAFETY: the index is open.
         let (form, index) = unsafe { (&*(*self.0).rd_rel, &*(*self.0).rd_index) };
@@ -321,7 +325,8 @@ impl OpenIndex {
         heap: pg_sys::Relation,
     ) {
         let (mut keys, mut key_nulls) = facts.keys(datums, nulls);
-        // SAFETY: a plain btree index of this heap (`plain_columns`), values of its columns, the row's address.
+        // SAFETY: a plain btree index of this heap (`plain_columns`), values of its columns, the
+        // row's address.
         unsafe {
             pg_guard_ffi_boundary(|| {
                 ports::raw::insert_into_btree(
@@ -345,8 +350,9 @@ impl Drop for OpenIndex {
     }
 }
 
-/// Slots that carry rows to heap_multi_insert, and a memory context for what it leaves behind (toasted copies).
-/// Freed by [`Self::free`], or with the surrounding memory context after an error.
+/// Slots that carry rows to heap_multi_insert, and a memory context for what it leaves behind
+/// (toasted copies). Freed by [`Self::free`], or with the surrounding memory context after an
+/// error.
 struct RowSlots {
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     leftovers: pg_sys::MemoryContext,
@@ -378,7 +384,8 @@ impl RowSlots {
         let slot = self.slots[i];
         // SAFETY: clears a slot that `new` made.
         unsafe { pg_sys::ExecClearTuple(slot) };
-        // SAFETY: the slot has as many values as the row type has columns, and so have the slices (`plain`).
+        // SAFETY: the slot has as many values as the row type has columns, and so have the slices
+        // (`plain`).
         unsafe {
             ptr::copy_nonoverlapping(datums.as_ptr(), (*slot).tts_values, datums.len());
             ptr::copy_nonoverlapping(nulls.as_ptr(), (*slot).tts_isnull, nulls.len());

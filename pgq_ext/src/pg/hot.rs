@@ -1,7 +1,8 @@
 //! The two calls into PostgreSQL that storing one row takes.
 //!
-//! Each is one guarded section over several C functions. pgrx guards every function by itself, which costs more than some of
-//! these functions do. The price: nothing inside a section may have a destructor, since an error jumps out of it.
+//! Each is one guarded section over several C functions. pgrx guards every function by itself,
+//! which costs more than some of these functions do. The price: nothing inside a section may have a
+//! destructor, since an error jumps out of it.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -25,9 +26,9 @@ pub(crate) struct Target {
     pub(crate) generation: u64,
 }
 
-/// Proof that the current user may insert into a table and advance its sequence, and that table and indexes are locked: good within one
-/// subtransaction, since the next one may have been preceded by a rollback that released the locks, and until something about
-/// the two or about roles changes.
+/// Proof that the current user may insert into a table and advance its sequence, and that table and
+/// indexes are locked: good within one subtransaction, since the next one may have been preceded by
+/// a rollback that released the locks, and until something about the two or about roles changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Held {
     xid: u64,
@@ -59,16 +60,18 @@ pub(crate) struct LockedTable {
     held: Held,
 }
 
-/// Advance the sequence, assign the top-level transaction id, and open and lock the table, in this order.
+/// Advance the sequence, assign the top-level transaction id, and open and lock the table, in this
+/// order.
 ///
 /// Errors are those of `nextval`: 42501, 25006 in a read-only transaction and on a standby, 2200H.
 ///
-/// What other sessions have changed is heard of before rights are taken for granted, and again once the transaction has its id: a
-/// lock that the transaction has already tells it nothing.
+/// What other sessions have changed is heard of before rights are taken for granted, and again once
+/// the transaction has its id: a lock that the transaction has already tells it nothing.
 pub(crate) fn begin(target: Target) -> Begun {
     freshness::watch_roles();
     let known = HELD.get();
-    // SAFETY: nothing in the section has a destructor; the functions get oids and are called inside a transaction.
+    // SAFETY: nothing in the section has a destructor; the functions get oids and are called inside
+    // a transaction.
     let (next_value, now, held, relation) = unsafe {
         pg_guard_ffi_boundary(|| {
             raw::AcceptInvalidationMessages();
@@ -102,7 +105,8 @@ pub(crate) fn begin(target: Target) -> Begun {
 }
 
 impl LockedTable {
-    /// Store one row and its index entries, and close the table. Raises 42501 unless the current user may insert.
+    /// Store one row and its index entries, and close the table. Raises 42501 unless the current
+    /// user may insert.
     ///
     /// `values` has a value for each column that `plain` was made for.
     pub(crate) fn insert<const N: usize>(self, plain: &Plain, values: &[Value; N]) {
@@ -115,8 +119,9 @@ impl LockedTable {
         let mut nulls = values.map(Value::is_null);
         let relation = ManuallyDrop::new(table).relation();
         let index_lock = if is_proven { 0 } else { ports::ROW_EXCLUSIVE };
-        // SAFETY: nothing in the section has a destructor. The relation is open, locked, and plain, so a row is stored by
-        // heap_insert and index entries alone; the values fit its columns (`Plain`).
+        // SAFETY: nothing in the section has a destructor. The relation is open, locked, and plain,
+        // so a row is stored by heap_insert and index entries alone; the values fit its columns
+        // (`Plain`).
         unsafe {
             pg_guard_ffi_boundary(|| {
                 let tuple = raw::heap_form_tuple(

@@ -7,7 +7,8 @@ use pgrx::pg_sys;
 use super::heap::{check_privilege, has_columns, oids_of};
 use super::ports;
 
-/// A table opened for reading (ACCESS SHARE, until the transaction ends) together with a btree index on a bigint column.
+/// A table opened for reading (ACCESS SHARE, until the transaction ends) together with a btree
+/// index on a bigint column.
 pub(crate) struct IndexedTable {
     table: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -20,8 +21,9 @@ pub(crate) struct ScannedRow {
 }
 
 impl IndexedTable {
-    /// Open the table. None when it does not have exactly these columns, or no usable index on the one at offset
-    /// `indexed`, or row security: it has to be read by a query then. Raises 42501 unless the current user may select from it.
+    /// Open the table. None when it does not have exactly these columns, or no usable index on the
+    /// one at offset `indexed`, or row security: it has to be read by a query then. Raises 42501
+    /// unless the current user may select from it.
     pub(crate) fn open(
         oid: pg_sys::Oid,
         columns: &[(&str, pg_sys::Oid)],
@@ -48,7 +50,8 @@ impl IndexedTable {
         Some(Self { table, index, slot })
     }
 
-    /// Call `visit` with every visible row whose indexed value is within `low..=high`, in index order, until it breaks.
+    /// Call `visit` with every visible row whose indexed value is within `low..=high`, in index
+    /// order, until it breaks.
     pub(crate) fn scan_range<B>(
         &self,
         low: i64,
@@ -99,7 +102,8 @@ impl Drop for IndexedTable {
 impl ScannedRow {
     /// Value of a column by offset; None for NULL.
     pub(super) fn datum(&self, column: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: `column` is below the number of columns the caller knows the table to have, and all are available.
+        // SAFETY: `column` is below the number of columns the caller knows the table to have, and
+        // all are available.
         let (value, is_null) =
             unsafe { (*(*self.slot).tts_values.add(column), *(*self.slot).tts_isnull.add(column)) };
         (!is_null).then_some(value)

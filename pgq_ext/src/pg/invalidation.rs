@@ -1,7 +1,8 @@
 //! Relation invalidation: knowing that something cached about a relation may be stale.
 //!
-//! One counter for all watched relations. PostgreSQL calls back when it processes an invalidation, which it does when a lock
-//! is taken, at the start of a statement and of a transaction; nothing but flipping a number is safe there.
+//! One counter for all watched relations. PostgreSQL calls back when it processes an invalidation,
+//! which it does when a lock is taken, at the start of a statement and of a transaction; nothing
+//! but flipping a number is safe there.
 
 use std::cell::{Cell, RefCell};
 
@@ -13,7 +14,8 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Changes whenever a watched relation has been invalidated since. What was cached under another number is stale.
+/// Changes whenever a watched relation has been invalidated since. What was cached under another
+/// number is stale.
 pub(crate) fn generation() -> u64 {
     GENERATION.get()
 }
@@ -21,7 +23,8 @@ pub(crate) fn generation() -> u64 {
 /// Watch one more relation.
 pub(crate) fn watch(relation: pg_sys::Oid) {
     if !REGISTERED.replace(true) {
-        // SAFETY: registers a static function for the life of the backend; ends in an error when there is no room.
+        // SAFETY: registers a static function for the life of the backend; ends in an error when
+        // there is no room.
         unsafe {
             pg_sys::CacheRegisterRelcacheCallback(Some(on_invalidation), pg_sys::Datum::null())
         };
@@ -38,16 +41,19 @@ pub(crate) fn unwatch_all() {
     WATCHED.with_borrow_mut(Vec::clear);
 }
 
-/// Hear of what other sessions have committed since, in this statement already. PostgreSQL itself listens when it takes a lock that
-/// the transaction does not have yet.
+/// Hear of what other sessions have committed since, in this statement already. PostgreSQL itself
+/// listens when it takes a lock that the transaction does not have yet.
 pub(crate) fn catch_up() {
-    // SAFETY: inside a transaction, with no catalog or relation cache entry in the middle of being built.
+    // SAFETY: inside a transaction, with no catalog or relation cache entry in the middle of being
+    // built.
     unsafe { pg_sys::AcceptInvalidationMessages() };
 }
 
-/// Make every backend that watches the relation notice, this one at the end of the command, others at commit.
+/// Make every backend that watches the relation notice, this one at the end of the command, others
+/// at commit.
 pub(crate) fn invalidate(relation: pg_sys::Oid) {
-    // SAFETY: looks the relation up in pg_class and queues a message; an error if there is no such relation.
+    // SAFETY: looks the relation up in pg_class and queues a message; an error if there is no such
+    // relation.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
 

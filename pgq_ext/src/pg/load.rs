@@ -2,7 +2,8 @@
 
 use pgrx::pg_guard;
 
-/// Called by the server once per process, in the postmaster when the library is in `shared_preload_libraries`.
+/// Called by the server once per process, in the postmaster when the library is in
+/// `shared_preload_libraries`.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     forgo_backtraces();
@@ -11,12 +12,14 @@ pub extern "C-unwind" fn _PG_init() {
 
 /// Have Rust decide, once for this process and its children, that errors carry no backtraces.
 ///
-/// pgrx would put them into each error's DETAIL, and one more with each level that the error passes.
+/// pgrx would put them into each error's DETAIL, and one more with each level that the error
+/// passes.
 fn forgo_backtraces() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     let kept = std::env::var_os(VARIABLE);
-    // SAFETY: PostgreSQL's processes have one thread. The standard library asks for the variable when the first backtrace is wanted,
-    // which is here, and never again; other code of this process finds it as it was.
+    // SAFETY: PostgreSQL's processes have one thread. The standard library asks for the variable
+    // when the first backtrace is wanted, which is here, and never again; other code of this
+    // process finds it as it was.
     unsafe { std::env::set_var(VARIABLE, "0") };
     drop(std::backtrace::Backtrace::capture());
     match kept {

@@ -8,7 +8,8 @@ pub(crate) struct LongLivedContext(pg_sys::MemoryContext);
 impl LongLivedContext {
     /// A context of its own below PostgreSQL's cache context.
     pub(super) fn new() -> Self {
-        // SAFETY: CacheMemoryContext exists in every backend that has run a query; the name is a static string.
+        // SAFETY: CacheMemoryContext exists in every backend that has run a query; the name is a
+        // static string.
         Self(unsafe {
             pg_sys::AllocSetContextCreateInternal(
                 pg_sys::CacheMemoryContext,
@@ -33,7 +34,8 @@ impl LongLivedContext {
 
 impl Drop for LongLivedContext {
     fn drop(&mut self) {
-        // While an error unwinds, PostgreSQL must not be called; the little memory then stays until the session ends.
+        // While an error unwinds, PostgreSQL must not be called; the little memory then stays until
+        // the session ends.
         if !std::thread::panicking() {
             // SAFETY: made by `new`, and nothing refers to it any more.
             unsafe { pg_sys::MemoryContextDelete(self.0) };

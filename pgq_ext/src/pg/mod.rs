@@ -1,7 +1,7 @@
 //! The unsafe fence: every `unsafe` block of the extension is in this folder.
 //!
-//! Nothing here knows of queues. Each submodule wraps one PostgreSQL facility in types and functions that are safe to use from
-//! the rest of the crate.
+//! Nothing here knows of queues. Each submodule wraps one PostgreSQL facility in types and
+//! functions that are safe to use from the rest of the crate.
 #![expect(unsafe_code, reason = "this folder is the fence")]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,

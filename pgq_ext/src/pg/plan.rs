@@ -29,7 +29,8 @@ pub(crate) struct Answer<'c> {
 /// Run `f` connected to SPI, without JIT compilation.
 pub(crate) fn connected<R>(f: impl FnOnce(&Connection) -> R) -> R {
     without_jit(|| {
-        // SAFETY: inside a transaction; SPI connections nest. An error between ends the connection with the transaction.
+        // SAFETY: inside a transaction; SPI connections nest. An error between ends the connection
+        // with the transaction.
         unsafe { pg_sys::SPI_connect() };
         let result = f(&Connection(()));
         // SAFETY: ends the connection made above.
@@ -39,7 +40,8 @@ pub(crate) fn connected<R>(f: impl FnOnce(&Connection) -> R) -> R {
 }
 
 impl Plan {
-    /// Prepare a query, in the database's encoding, with parameters of these types. Errors in the query are raised.
+    /// Prepare a query, in the database's encoding, with parameters of these types. Errors in the
+    /// query are raised.
     pub(crate) fn prepare(
         _connection: &Connection,
         sql: &[u8],
@@ -115,7 +117,8 @@ impl Plan {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        // While an error unwinds, PostgreSQL must not be called; the plan then stays until the session ends.
+        // While an error unwinds, PostgreSQL must not be called; the plan then stays until the
+        // session ends.
         if !std::thread::panicking() {
             // SAFETY: a kept plan, which nothing refers to any more.
             unsafe { pg_sys::SPI_freeplan(self.0) };

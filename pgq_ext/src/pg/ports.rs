@@ -25,7 +25,8 @@ pub(super) const INSERT: pg_sys::AclMode = pg_sys::ACL_INSERT as pg_sys::AclMode
 #[expect(clippy::as_conversions, reason = "widening or identity, by version")]
 pub(super) const SELECT: pg_sys::AclMode = pg_sys::ACL_SELECT as pg_sys::AclMode;
 
-/// True when the column list has constraints or generated columns that a plain insert would have to evaluate.
+/// True when the column list has constraints or generated columns that a plain insert would have to
+/// evaluate.
 ///
 /// # Safety
 ///
@@ -101,7 +102,8 @@ pub(super) unsafe fn begin_row_store(
     {
         // SAFETY: by this function's contract; raises an error where the caller cannot take a set.
         unsafe { pg_sys::InitMaterializedSRF(fcinfo, 0) };
-        // SAFETY: InitMaterializedSRF succeeded, so resultinfo is a ReturnSetInfo with both fields set.
+        // SAFETY: InitMaterializedSRF succeeded, so resultinfo is a ReturnSetInfo with both fields
+        // set.
         let info = unsafe { &*(*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>() };
         (info.setResult, info.setDesc)
     }
@@ -126,7 +128,8 @@ pub(super) unsafe fn begin_row_store(
             )
             .report(PgLogLevel::ERROR);
         }
-        // SAFETY: the store and its descriptor must outlive this call: they go into the per-query context.
+        // SAFETY: the store and its descriptor must outlive this call: they go into the per-query
+        // context.
         unsafe {
             let old = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
             let mut desc = std::ptr::null_mut();
@@ -184,7 +187,8 @@ pub(super) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CSt
     }
 }
 
-/// C functions as they are, for sections that are guarded as a whole, and those that pgrx does not know.
+/// C functions as they are, for sections that are guarded as a whole, and those that pgrx does not
+/// know.
 pub(super) mod raw {
     use std::ffi::c_int;
 
@@ -248,8 +252,9 @@ pub(super) mod raw {
     ///
     /// # Safety
     ///
-    /// `index` is an open, locked, plain btree index of `heap`; `values` and `nulls` have an element per index column; `tid`
-    /// is the address of the row in `heap`. An error jumps to the enclosing guard.
+    /// `index` is an open, locked, plain btree index of `heap`; `values` and `nulls` have an
+    /// element per index column; `tid` is the address of the row in `heap`. An error jumps to the
+    /// enclosing guard.
     pub(in super::super) unsafe fn insert_into_btree(
         index: Relation,
         values: *mut Datum,
@@ -258,7 +263,8 @@ pub(super) mod raw {
         heap: Relation,
     ) {
         const NO_CHECK: IndexUniqueCheck::Type = IndexUniqueCheck::UNIQUE_CHECK_NO;
-        // This is for access methods that keep state between insertions; btinsert() does not look at it.
+        // This is for access methods that keep state between insertions; btinsert() does not look
+        // at it.
         let info = std::ptr::null_mut();
         #[cfg(feature = "pg13")]
         // SAFETY: by this function's contract.

@@ -1,7 +1,8 @@
 //! A query under a snapshot of this moment, whatever the transaction's isolation level.
 //!
-//! pgrx's own SPI functions do not fit: once the transaction has an id they let SPI take the transaction's snapshot, which is the
-//! old one under REPEATABLE READ. A read-only SPI query uses the active snapshot.
+//! pgrx's own SPI functions do not fit: once the transaction has an id they let SPI take the
+//! transaction's snapshot, which is the old one under REPEATABLE READ. A read-only SPI query uses
+//! the active snapshot.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -18,17 +19,20 @@ pub(crate) struct FirstRow {
 }
 
 impl FirstRow {
-    /// Value of a column, counted from 1; None for NULL. By-reference values are copied by their conversion.
+    /// Value of a column, counted from 1; None for NULL. By-reference values are copied by their
+    /// conversion.
     pub(crate) fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
         let mut is_null = false;
-        // SAFETY: a row of SPI's result and its type, both alive until SPI_finish; a column that is not there is NULL.
+        // SAFETY: a row of SPI's result and its type, both alive until SPI_finish; a column that is
+        // not there is NULL.
         let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.desc, column, &mut is_null) };
         // SAFETY: the caller names the column's type, as it names it in the query next to it.
         unsafe { T::from_datum(datum, is_null) }
     }
 }
 
-/// A query with one text argument that a session prepares once. PostgreSQL plans it again by itself when an object changes.
+/// A query with one text argument that a session prepares once. PostgreSQL plans it again by itself
+/// when an object changes.
 pub(crate) struct NowQuery {
     sql: &'static CStr,
     plan: Cell<pg_sys::SPIPlanPtr>,
@@ -47,15 +51,16 @@ impl NowQuery {
         read: impl FnOnce(&FirstRow) -> R,
     ) -> Option<R> {
         let mut values = [argument.datum()];
-        // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies. An error below aborts the
-        // (sub)transaction, which pops it and closes SPI.
+        // SAFETY: GetLatestSnapshot gives a static snapshot, which PushActiveSnapshot copies. An
+        // error below aborts the (sub)transaction, which pops it and closes SPI.
         unsafe {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             pg_sys::SPI_connect();
         }
         let status = without_jit(|| {
             let plan = self.plan();
-            // SAFETY: connected; one argument without null flags; read-only, so under the snapshot pushed above.
+            // SAFETY: connected; one argument without null flags; read-only, so under the snapshot
+            // pushed above.
             unsafe {
                 pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null(), true, 1)
             }
@@ -82,7 +87,8 @@ impl NowQuery {
     fn plan(&self) -> pg_sys::SPIPlanPtr {
         if self.plan.get().is_null() {
             let mut types = [pg_sys::TEXTOID];
-            // SAFETY: connected; a C string and one type. What cannot be kept stays null, which SPI refuses to run.
+            // SAFETY: connected; a C string and one type. What cannot be kept stays null, which SPI
+            // refuses to run.
             unsafe {
                 let plan = pg_sys::SPI_prepare(self.sql.as_ptr(), 1, types.as_mut_ptr());
                 if !plan.is_null() && pg_sys::SPI_keepplan(plan) == 0 {

@@ -101,7 +101,8 @@ impl<'c> Relation<'c> {
     }
 
     fn indexes(self) -> Vec<pg_sys::Oid> {
-        // SAFETY: the relation is open and locked; the list is a copy in the current memory context.
+        // SAFETY: the relation is open and locked; the list is a copy in the current memory
+        // context.
         let list = unsafe { pg_sys::RelationGetIndexList(self.relation) };
         if list.is_null() {
             return Vec::new();

@@ -82,7 +82,8 @@ impl Reader {
 impl Equality {
     fn new(type_oid: pg_sys::Oid) -> Self {
         let flags = pg_sys::TYPECACHE_EQ_OPR_FINFO.cast_signed();
-        // SAFETY: raises an error for a type that does not exist; entries live as long as the backend.
+        // SAFETY: raises an error for a type that does not exist; entries live as long as the
+        // backend.
         let entry = unsafe { pg_sys::lookup_type_cache(type_oid, flags) };
         // SAFETY: as above.
         let (operator, function) = unsafe { ((*entry).eq_opr, (*entry).eq_opr_finfo.fn_oid) };
@@ -120,7 +121,8 @@ impl<'r> Row<'r> {
             unsafe { pg_sys::slot_getsomeattrs_int(slot, i32::from(wanted)) };
         }
         let count = usize::try_from(wanted).unwrap_or(0);
-        // SAFETY: the first `wanted` elements are valid now, and stay so by this function's contract.
+        // SAFETY: the first `wanted` elements are valid now, and stay so by this function's
+        // contract.
         let (values, nulls) = unsafe {
             (
                 std::slice::from_raw_parts((*slot).tts_values, count),
@@ -157,7 +159,8 @@ impl<'r> Row<'r> {
             Reader::Int4 => f(Some(decimal::write(read_int4(datum), &mut [0; 20]))),
             Reader::Int8 => f(Some(decimal::write(read_int8(datum), &mut [0; 20]))),
             Reader::Function(function) => {
-                // SAFETY: the shape keeps the function's lookup data; the datum is of the type it is for.
+                // SAFETY: the shape keeps the function's lookup data; the datum is of the type it
+                // is for.
                 let text = unsafe { pg_sys::OutputFunctionCall(*function, datum) };
                 // SAFETY: output functions return C strings in the current memory context.
                 f(Some(unsafe { CStr::from_ptr(text) }.to_bytes()))
@@ -165,7 +168,8 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// Give `f` a date or timestamp in the ISO 8601 form of XML and JSON, whatever DateStyle is; None for NULL.
+    /// Give `f` a date or timestamp in the ISO 8601 form of XML and JSON, whatever DateStyle is;
+    /// None for NULL.
     ///
     /// Raises 22008 for a value out of range. The column's type is date, timestamp or timestamptz.
     pub(crate) fn with_iso_time<R>(&self, index: usize, f: impl FnOnce(Option<&[u8]>) -> R) -> R {
@@ -177,7 +181,8 @@ impl<'r> Row<'r> {
         }
         // MAXDATELEN is 128.
         let mut buffer: [c_char; 160] = [0; 160];
-        // SAFETY: the type is one that the function knows, and the buffer is longer than its longest result.
+        // SAFETY: the type is one that the function knows, and the buffer is longer than its
+        // longest result.
         let text = unsafe {
             pg_sys::JsonEncodeDateTime(
                 buffer.as_mut_ptr(),
@@ -190,8 +195,9 @@ impl<'r> Row<'r> {
         f(Some(unsafe { CStr::from_ptr(text) }.to_bytes()))
     }
 
-    /// True when the column has the same value in both rows: the same bytes, or equal by the type's `=` operator
-    /// under the column's collation; where there is no usable operator, equal text. NULL is the same as NULL.
+    /// True when the column has the same value in both rows: the same bytes, or equal by the type's
+    /// `=` operator under the column's collation; where there is no usable operator, equal text.
+    /// NULL is the same as NULL.
     pub(crate) fn has_same(&self, other: &Self, index: usize) -> bool {
         let (this, that) = match (self.datum(index), other.datum(index)) {
             (Some(this), Some(that)) => (this, that),
@@ -223,7 +229,8 @@ pub(crate) fn is_time(type_oid: pg_sys::Oid) -> bool {
     matches!(type_oid, pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID)
 }
 
-/// The bytes of a varlena; a compressed or out-of-line value is fetched into the current memory context.
+/// The bytes of a varlena; a compressed or out-of-line value is fetched into the current memory
+/// context.
 ///
 /// # Safety
 ///

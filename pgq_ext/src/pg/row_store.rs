@@ -1,4 +1,5 @@
-//! The result of a set-returning function, collected in a tuple store that spills to disk beyond `work_mem`.
+//! The result of a set-returning function, collected in a tuple store that spills to disk beyond
+//! `work_mem`.
 
 use pgq_ticker_bgw::without_jit;
 use pgrx::pg_sys;
@@ -7,7 +8,8 @@ use super::call::Call;
 use super::index_scan::ScannedRow;
 use super::ports;
 
-/// Rows for the caller. The first column is a bigint key; [`RowStore::finish`] puts the rows into its order.
+/// Rows for the caller. The first column is a bigint key; [`RowStore::finish`] puts the rows into
+/// its order.
 pub(crate) struct RowStore {
     store: *mut pg_sys::Tuplestorestate,
     desc: pg_sys::TupleDesc,
@@ -31,7 +33,8 @@ impl RowStore {
         let key = i64::from_ne_bytes(datums[0].value().to_ne_bytes());
         self.is_ordered &= key >= self.last_key;
         self.last_key = key;
-        // SAFETY: N is the number of result columns, and the values have their types; they are copied.
+        // SAFETY: N is the number of result columns, and the values have their types; they are
+        // copied.
         unsafe {
             pg_sys::tuplestore_putvalues(
                 self.store,
@@ -57,7 +60,8 @@ impl RowStore {
                     nulls[column] = value.is_none();
                     datums[column] = value.map_or_else(pg_sys::Datum::null, |value| value.datum());
                 }
-                // SAFETY: N is the number of result columns, and the query's columns have their types; they are copied.
+                // SAFETY: N is the number of result columns, and the query's columns have their
+                // types; they are copied.
                 unsafe {
                     pg_sys::tuplestore_putvalues(
                         self.store,

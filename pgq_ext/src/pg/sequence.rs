@@ -4,7 +4,8 @@ use pgrx::pg_sys;
 
 use super::{heap, ports};
 
-/// Advance a sequence as the current user; the new value. Errors: 42501, 25006, 2200H, as `nextval` has them.
+/// Advance a sequence as the current user; the new value. Errors: 42501, 25006, 2200H, as `nextval`
+/// has them.
 pub(crate) fn nextval(sequence: pg_sys::Oid) -> i64 {
     // SAFETY: nextval_oid takes one non-null oid.
     let value =
@@ -20,26 +21,29 @@ struct SequenceRow {
     is_called: bool,
 }
 
-/// Last value of a sequence, which is not advanced; None before its first value, or if the relation is no sequence.
+/// Last value of a sequence, which is not advanced; None before its first value, or if the relation
+/// is no sequence.
 ///
 /// Errors: XX000 no such relation.
 pub(crate) fn last_value(sequence: pg_sys::Oid) -> Option<i64> {
     read(sequence, false).and_then(|(value, is_called)| is_called.then_some(value))
 }
 
-/// `last_value` as `select` shows it; None if the relation is no sequence. Raises 42501 unless the current user may select from it.
+/// `last_value` as `select` shows it; None if the relation is no sequence. Raises 42501 unless the
+/// current user may select from it.
 pub(crate) fn current_value(sequence: pg_sys::Oid) -> Option<i64> {
     read(sequence, true).map(|(value, _)| value)
 }
 
 /// `last_value` and `is_called`.
 ///
-/// Unlike `pg_sequence_last_value` it gives its lock back at once: a transaction that looks at a thousand sequences does not
-/// hold a thousand locks.
+/// Unlike `pg_sequence_last_value` it gives its lock back at once: a transaction that looks at a
+/// thousand sequences does not hold a thousand locks.
 fn read(sequence: pg_sys::Oid, checks_privilege: bool) -> Option<(i64, bool)> {
     let lock = i32::try_from(pg_sys::AccessShareLock).unwrap_or(0);
-    // SAFETY: an error leaves through pgrx's guard, and transaction abort closes what is open. The relation stays open and
-    // locked while its row is read; a sequence has one row of this layout, which is the first item of its first page.
+    // SAFETY: an error leaves through pgrx's guard, and transaction abort closes what is open. The
+    // relation stays open and locked while its row is read; a sequence has one row of this layout,
+    // which is the first item of its first page.
     unsafe {
         let relation = pg_sys::relation_open(sequence, lock);
         let mut value = None;

@@ -21,8 +21,8 @@ pub(crate) fn quotes_all_identifiers() -> bool {
     unsafe { pg_sys::quote_all_identifiers }
 }
 
-/// Bytes in the database's encoding as they may stand in an error message. Messages go through Rust strings, so outside of
-/// UTF-8 a character that is not ASCII becomes a question mark.
+/// Bytes in the database's encoding as they may stand in an error message. Messages go through Rust
+/// strings, so outside of UTF-8 a character that is not ASCII becomes a question mark.
 pub(crate) fn for_message(bytes: &[u8]) -> String {
     // SAFETY: reads backend-local state.
     let encoding = unsafe { pg_sys::GetDatabaseEncoding() };

@@ -23,7 +23,8 @@ impl Text {
     /// Make a text value in the current memory context. `bytes` are in the database's encoding.
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-        // SAFETY: the pointer and length describe `bytes`; a length over the limit makes palloc raise an error.
+        // SAFETY: the pointer and length describe `bytes`; a length over the limit makes palloc
+        // raise an error.
         Self(unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), length) }.into())
     }
 
@@ -35,7 +36,8 @@ impl Text {
     /// Call `f` with the value's bytes; a compressed or out-of-line value is fetched first.
     pub(crate) fn with_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
         let mut varlena = self.0.cast_mut_ptr::<pg_sys::varlena>();
-        // SAFETY: the datum is a valid varlena (invariant of the type): its header says how it is stored.
+        // SAFETY: the datum is a valid varlena (invariant of the type): its header says how it is
+        // stored.
         let is_flat = unsafe {
             (pgrx::varlena::varatt_is_1b(varlena) && !pgrx::varlena::varatt_is_1b_e(varlena))
                 || pgrx::varlena::varatt_is_4b_u(varlena)
@@ -88,7 +90,8 @@ pub(super) unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<Text>
     let element = |i: usize| {
         // SAFETY: deconstruct_array filled `count` elements and null flags.
         let (value, is_null) = unsafe { (*elements.add(i), *nulls.add(i)) };
-        // SAFETY: a non-null element of text[] is a text inside the array, which lives as long as the call.
+        // SAFETY: a non-null element of text[] is a text inside the array, which lives as long as
+        // the call.
         (!is_null).then(|| unsafe { Text::from_datum(value) })
     };
     (0..count).map(element).collect()

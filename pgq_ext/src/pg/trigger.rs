@@ -102,8 +102,8 @@ impl<'c> TriggerCall<'c> {
         })
     }
 
-    /// Take the row apart, as far as the column before `end`; a later one must not be asked for. None when the statement
-    /// has no such version.
+    /// Take the row apart, as far as the column before `end`; a later one must not be asked for.
+    /// None when the statement has no such version.
     ///
     /// `shape` is that of [`TriggerCall::relation`] as it is now.
     pub(crate) fn row<'r>(&self, version: Version, shape: &'r Shape, end: usize) -> Option<Row<'r>>
@@ -119,7 +119,8 @@ impl<'c> TriggerCall<'c> {
             (Operation::Update, Version::New) => self.data.tg_newslot,
             _ => return None,
         };
-        // SAFETY: the trigger manager put this row version of the relation there, and leaves it alone during the call.
+        // SAFETY: the trigger manager put this row version of the relation there, and leaves it
+        // alone during the call.
         Some(unsafe { Row::read(slot, shape, end) })
     }
 

@@ -1,5 +1,5 @@
-//! What is known of one trigger on one table: the parsed arguments, the columns with their roles, the parts of an event that
-//! are the same for every row.
+//! What is known of one trigger on one table: the parsed arguments, the columns with their roles,
+//! the parts of an event that are the same for every row.
 
 use pgq_core::capture::change::Role;
 use pgq_core::capture::kinds;

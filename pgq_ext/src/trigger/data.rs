@@ -71,7 +71,8 @@ fn is_interesting(capture: &Capture, old: &Row<'_>, new: &Row<'_>) -> Result<boo
 }
 
 fn write_url(capture: &Capture, row: &Row<'_>, out: &mut Buffer) {
-    // Only the format's own labels are urlencoded; the SQL formats use this for backups, which are rare.
+    // Only the format's own labels are urlencoded; the SQL formats use this for backups, which are
+    // rare.
     let is_own = capture.format == Format::Url;
     let mut writer = url::RowWriter::new(out);
     for column in capture.columns.iter().filter(|column| column.is_emitted) {

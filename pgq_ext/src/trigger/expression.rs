@@ -44,8 +44,8 @@ impl Expressions {
         self.when.is_none() && self.fields.is_empty()
     }
 
-    /// Evaluate all of them: `set` gets the value of each field that has an expression. False when the condition is false,
-    /// which is looked at last.
+    /// Evaluate all of them: `set` gets the value of each field that has an expression. False when
+    /// the condition is false, which is looked at last.
     pub(crate) fn evaluate(
         &self,
         shape: &Shape,

@@ -15,7 +15,8 @@ pub(crate) enum Format {
     Json,
     /// `sqltriga`: fragments of SQL statements.
     Sql,
-    /// `logtriga`: as `sqltriga`, with column kinds instead of options. Databases from Skytools 2 have it.
+    /// `logtriga`: as `sqltriga`, with column kinds instead of options. Databases from Skytools 2
+    /// have it.
     Kinds,
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn fire(format: Format, call: &Call) -> Result<Returned, TriggerError
     Ok(go_on(&call, capture.options.skip))
 }
 
-/// What the executor gets: after the fact nothing; before it the row, or nothing to suppress the operation.
+/// What the executor gets: after the fact nothing; before it the row, or nothing to suppress the
+/// operation.
 fn go_on(call: &TriggerCall<'_>, skip: bool) -> Returned {
     if call.is_after() || skip { Returned::Done } else { Returned::Row(call.result_row()) }
 }

@@ -1,8 +1,8 @@
 //! Handing an event to `pgq.insert_event`.
 //!
-//! That function may be replaced at any time, by a user or a test, and then the replacement is called by its SQL name. As
-//! long as it is our own, what it would do is done without going through SQL: the same permission is required, and the event is
-//! stored by the same user.
+//! That function may be replaced at any time, by a user or a test, and then the replacement is
+//! called by its SQL name. As long as it is our own, what it would do is done without going through
+//! SQL: the same permission is required, and the event is stored by the same user.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -23,7 +23,8 @@ const FUNCTION: &CStr = c"insert_event";
 const ARGUMENTS: usize = 7;
 const CALL: &[u8] = b"select pgq.insert_event($1, $2, $3, $4, $5, $6, $7)";
 
-/// How to reach the function: for which user this was found out, and under which number of [`freshness::of_functions`].
+/// How to reach the function: for which user this was found out, and under which number of
+/// [`freshness::of_functions`].
 #[derive(Clone, Copy)]
 struct Route {
     own: Option<OwnFunction>,

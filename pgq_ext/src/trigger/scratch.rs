@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use crate::pg::text_buffer::TextBuffer;
 
-/// Buffers of one event. A trigger that fires another one, through an expression or a replaced `insert_event`, has a
-/// second set in use.
+/// Buffers of one event. A trigger that fires another one, through an expression or a replaced
+/// `insert_event`, has a second set in use.
 pub(crate) struct Scratch {
     pub(crate) data: TextBuffer,
     pub(crate) backup: TextBuffer,

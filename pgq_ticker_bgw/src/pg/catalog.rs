@@ -19,7 +19,8 @@ pub(crate) struct DatabaseRow {
 pub(crate) fn databases() -> Vec<DatabaseRow> {
     let mut found = Vec::new();
     let share = lockmode(pg_sys::AccessShareLock);
-    // SAFETY: a sequential scan of a shared catalog with a catalog snapshot; tuples are looked at before the next is fetched.
+    // SAFETY: a sequential scan of a shared catalog with a catalog snapshot; tuples are looked at
+    // before the next is fetched.
     unsafe {
         let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, share);
         let scan = pg_sys::systable_beginscan(
@@ -50,8 +51,9 @@ pub(crate) fn databases() -> Vec<DatabaseRow> {
     found
 }
 
-/// True when somebody has, or waits behind somebody who has, a lock on the database that a new session would wait for: DROP
-/// DATABASE, ALTER DATABASE … RENAME or SET TABLESPACE, CREATE DATABASE … TEMPLATE.
+/// True when somebody has, or waits behind somebody who has, a lock on the database that a new
+/// session would wait for: DROP DATABASE, ALTER DATABASE … RENAME or SET TABLESPACE, CREATE
+/// DATABASE … TEMPLATE.
 pub(crate) fn database_is_claimed(oid: u32) -> bool {
     let tag = pg_sys::LOCKTAG {
         locktag_field1: 0,
@@ -61,7 +63,8 @@ pub(crate) fn database_is_claimed(oid: u32) -> bool {
         locktag_type: u8::try_from(pg_sys::LockTagType::LOCKTAG_OBJECT).unwrap_or(0),
         locktag_lockmethodid: 1, // DEFAULT_LOCKMETHOD
     };
-    // SAFETY: the lock a new session takes (InitPostgres), tried without waiting; released with the transaction.
+    // SAFETY: the lock a new session takes (InitPostgres), tried without waiting; released with the
+    // transaction.
     let result =
         unsafe { pg_sys::LockAcquire(&tag, lockmode(pg_sys::RowExclusiveLock), false, true) };
     result == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL

@@ -3,18 +3,20 @@
 use pgrx::pg_sys;
 
 unsafe extern "C-unwind" {
-    // Not in the bindings. They raise no errors but for lack of memory, and what calls them ends in the worker's guard.
+    // Not in the bindings. They raise no errors but for lack of memory, and what calls them ends in
+    // the worker's guard.
     fn Async_UnlistenAll();
     fn ResetSequenceCaches();
 }
 
-/// What `DISCARD ALL` does, except that plans are kept: close cursors, drop prepared statements and temporary tables, give up
-/// session locks, stop listening, and put settings back to what [`super::guc::set`] and the configuration say.
+/// What `DISCARD ALL` does, except that plans are kept: close cursors, drop prepared statements and
+/// temporary tables, give up session locks, stop listening, and put settings back to what
+/// [`super::guc::set`] and the configuration say.
 ///
 /// To be called with a transaction open and nothing else.
 pub(super) fn everything() {
-    // SAFETY: a transaction is open, no cursor is in use, and plans kept by SPI belong to none of these. Dropping temporary
-    // tables wants a snapshot.
+    // SAFETY: a transaction is open, no cursor is in use, and plans kept by SPI belong to none of
+    // these. Dropping temporary tables wants a snapshot.
     unsafe {
         pg_sys::PortalHashTableDeleteAll();
         pg_sys::ResetAllOptions();

@@ -1,4 +1,5 @@
-//! The symbols of this crate that the server looks up by name. SQL declares the functions in `sql/pgq/functions/worker.sql`.
+//! The symbols of this crate that the server looks up by name. SQL declares the functions in
+//! `sql/pgq/functions/worker.sql`.
 
 use pgrx::pg_guard;
 use pgrx::pg_sys;
@@ -48,13 +49,17 @@ macro_rules! sql_functions {
 sql_functions! {
     /// `pgq._worker_state() returns json`
     pgq_worker_state, pg_finfo_pgq_worker_state => worker_state;
-    /// `pgq._worker_control(start boolean) returns integer`: start or stop the worker of this database.
+    /// `pgq._worker_control(start boolean) returns integer`: start or stop the worker of this
+    /// database.
     pgq_worker_control, pg_finfo_pgq_worker_control => worker_control;
-    /// `pgq._announce() returns void`: this database has the extension, once the transaction has committed.
+    /// `pgq._announce() returns void`: this database has the extension, once the transaction has
+    /// committed.
     pgq_announce, pg_finfo_pgq_announce => announce;
-    /// `pgq._mark_dirty(queue_id integer) returns void`: have the queue looked at when the transaction has committed.
+    /// `pgq._mark_dirty(queue_id integer) returns void`: have the queue looked at when the
+    /// transaction has committed.
     pgq_mark_dirty, pg_finfo_pgq_mark_dirty => mark_dirty;
-    /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id bigint, i_skip_empty boolean)`
+    /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id
+    /// bigint, i_skip_empty boolean)`
     pgq_wait_batch, pg_finfo_pgq_wait_batch => wait_batch;
 }
 
@@ -97,7 +102,8 @@ unsafe fn wait_batch(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
 /// An argument, or none when it is null.
 ///
 /// # Safety
-/// The function is declared with at least `index` + 1 arguments, and this one of the type that `T` stands for.
+/// The function is declared with at least `index` + 1 arguments, and this one of the type that `T`
+/// stands for.
 unsafe fn argument<T: FromDatum>(call: pg_sys::FunctionCallInfo, index: usize) -> Option<T> {
     // SAFETY: the promise above.
     unsafe {

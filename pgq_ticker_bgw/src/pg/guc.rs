@@ -12,17 +12,20 @@ pub(crate) fn reserve_prefix(prefix: &'static CStr) {
     ports::reserve_setting_prefix(prefix);
 }
 
-/// True when this process has a setting of that name which a library has defined: not only a value that waits for one.
+/// True when this process has a setting of that name which a library has defined: not only a value
+/// that waits for one.
 pub(crate) fn is_defined(name: &'static CStr) -> bool {
     // SAFETY: a C string; a name that nobody knows gives no flags.
     let flags = unsafe { pg_sys::GetConfigOptionFlags(name.as_ptr(), true) };
-    // SAFETY: as above; without `restrict_privileged` it raises nothing for a name that may be missing.
+    // SAFETY: as above; without `restrict_privileged` it raises nothing for a name that may be
+    // missing.
     let is_known = !unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) }.is_null();
     let placeholder = c_int::try_from(pg_sys::GUC_CUSTOM_PLACEHOLDER).unwrap_or(0);
     is_known && flags & placeholder == 0
 }
 
-/// Set a setting for the rest of this process, above what the configuration file and the database say.
+/// Set a setting for the rest of this process, above what the configuration file and the database
+/// say.
 ///
 /// Raises an error when the server does not take the value.
 pub(crate) fn set(name: &'static CStr, value: &str) {
@@ -44,8 +47,9 @@ pub(crate) fn commits_are_asynchronous() -> bool {
     unsafe { pg_sys::synchronous_commit == 0 }
 }
 
-/// Run `body` with `jit` off. Our statements read a few rows by index: compiling one takes a hundred times as long as running it,
-/// and a cost that is estimated wrongly is enough for the server to do so.
+/// Run `body` with `jit` off. Our statements read a few rows by index: compiling one takes a
+/// hundred times as long as running it, and a cost that is estimated wrongly is enough for the
+/// server to do so.
 ///
 /// An error in `body` leaves it to the end of the (sub)transaction to restore the setting.
 pub fn without_jit<R>(body: impl FnOnce() -> R) -> R {
@@ -53,7 +57,8 @@ pub fn without_jit<R>(body: impl FnOnce() -> R) -> R {
     if !unsafe { pg_sys::jit_enabled } {
         return body();
     }
-    // SAFETY: a level of settings of our own, as the server makes it for a function with SET; C strings.
+    // SAFETY: a level of settings of our own, as the server makes it for a function with SET; C
+    // strings.
     let level = unsafe {
         let level = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(

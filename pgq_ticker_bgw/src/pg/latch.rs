@@ -23,13 +23,14 @@ pub(crate) fn my_number() -> Option<usize> {
     ports::my_number()
 }
 
-/// Wake the process with this number. When it has ended, or the number is another's by now, nobody or somebody wakes for nothing.
+/// Wake the process with this number. When it has ended, or the number is another's by now, nobody
+/// or somebody wakes for nothing.
 pub(crate) fn wake(number: usize) {
     if number >= ports::max_backends() {
         return;
     }
-    // SAFETY: the process array has an entry for every number below `max_backends`, for as long as the server runs.
-    // SetLatch raises no error and may be called by any process for any latch.
+    // SAFETY: the process array has an entry for every number below `max_backends`, for as long as
+    // the server runs. SetLatch raises no error and may be called by any process for any latch.
     unsafe {
         let proc = (*pg_sys::ProcGlobal).allProcs.add(number);
         pg_sys::SetLatch(&raw mut (*proc).procLatch)
@@ -51,8 +52,9 @@ pub(crate) fn sleep(limit: Duration, event: WaitEvent) {
 /// As [`sleep`], in a backend that serves a client. True when the client has closed the connection.
 pub(crate) fn sleep_beside_client(limit: Duration, event: WaitEvent) -> bool {
     let closed = ports::socket_closed_event();
-    // SAFETY: MyProcPort is set once, before a client's backend runs anything. The socket is the first member of struct Port
-    // (libpq-be.h, PostgreSQL 13 to 18), which the bindings do not spell out.
+    // SAFETY: MyProcPort is set once, before a client's backend runs anything. The socket is the
+    // first member of struct Port (libpq-be.h, PostgreSQL 13 to 18), which the bindings do not
+    // spell out.
     let socket = unsafe { pg_sys::MyProcPort.cast::<pg_sys::pgsocket>().as_ref() }.copied();
     let (Some(socket), true) = (socket, closed != 0) else {
         sleep(limit, event);

@@ -1,4 +1,5 @@
-//! A time limit for what this process does: first it is cancelled, as by `statement_timeout`; if that was not heeded, the process ends.
+//! A time limit for what this process does: first it is cancelled, as by `statement_timeout`; if
+//! that was not heeded, the process ends.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,11 @@ unsafe extern "C-unwind" {
     fn disable_timeout(id: c_int, keep_indicator: bool);
 }
 
-/// `STATEMENT_TIMEOUT` of PostgreSQL 13 to 18. Its handler is registered by every process that has connected to a database.
+/// `STATEMENT_TIMEOUT` of PostgreSQL 13 to 18. Its handler is registered by every process that has
+/// connected to a database.
 const STATEMENT: c_int = 3;
-/// Any number from `USER_TIMEOUT` on asks for a timeout of one's own; that is 13 in PostgreSQL 18, and less before.
+/// Any number from `USER_TIMEOUT` on asks for a timeout of one's own; that is 13 in PostgreSQL 18,
+/// and less before.
 const OWN: c_int = 15;
 
 /// So long code may go on that has been cancelled, at most.
@@ -56,7 +59,8 @@ pub(crate) fn has_overrun() -> bool {
     OVERRUN.load(Ordering::Relaxed)
 }
 
-// In a signal handler. What the server's own handler of SIGTERM does: no exception block in SQL stops that.
+// In a signal handler. What the server's own handler of SIGTERM does: no exception block in SQL
+// stops that.
 extern "C-unwind" fn end_process() {
     OVERRUN.store(true, Ordering::Relaxed);
     // SAFETY: flags of this process, made for signal handlers; MyLatch is set up.

@@ -1,7 +1,8 @@
 //! The unsafe fence of the worker: every `unsafe` block of this crate is in this folder.
 //!
-//! Each submodule wraps one PostgreSQL facility in something that is safe to use, and none knows what a queue is. Two are the border
-//! to the rest of the crate: [`segment`] lays the crate's structures out in shared memory, and [`export`] has its entry points.
+//! Each submodule wraps one PostgreSQL facility in something that is safe to use, and none knows
+//! what a queue is. Two are the border to the rest of the crate: [`segment`] lays the crate's
+//! structures out in shared memory, and [`export`] has its entry points.
 
 #![expect(unsafe_code, reason = "this folder is the fence")]
 #![expect(

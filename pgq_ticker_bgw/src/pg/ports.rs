@@ -4,10 +4,12 @@ use core::ffi::{CStr, c_int, c_long};
 
 use pgrx::pg_sys;
 
-/// Reserve shared memory at server start. `size` is asked when the server knows how many backends it allows.
+/// Reserve shared memory at server start. `size` is asked when the server knows how many backends
+/// it allows.
 pub(super) fn request_shared_memory(size: fn() -> usize) {
     #[cfg(any(feature = "pg13", feature = "pg14"))]
-    // SAFETY: called from `_PG_init` while the postmaster loads its libraries, where these versions take requests.
+    // SAFETY: called from `_PG_init` while the postmaster loads its libraries, where these versions
+    // take requests.
     unsafe {
         pg_sys::RequestAddinShmemSpace(size())
     }
@@ -47,8 +49,9 @@ pub(super) fn max_backends() -> usize {
         static max_wal_senders: c_int;
     }
     #[cfg(any(feature = "pg13", feature = "pg14"))]
-    // SAFETY: settings of the postmaster, read after the configuration file. `MaxBackends` itself is computed later than
-    // these versions take requests for shared memory; the sum is the server's own (InitializeMaxBackends).
+    // SAFETY: settings of the postmaster, read after the configuration file. `MaxBackends` itself
+    // is computed later than these versions take requests for shared memory; the sum is the
+    // server's own (InitializeMaxBackends).
     let backends = unsafe {
         pg_sys::MaxConnections
             + autovacuum_max_workers

@@ -18,7 +18,8 @@ pub(crate) enum Caller {
 /// # Safety
 /// `call` is the argument of a function that the server is calling.
 pub(super) unsafe fn caller(call: pg_sys::FunctionCallInfo) -> Caller {
-    // SAFETY: the promise above; CALL passes a CallContext, other callers something else or nothing.
+    // SAFETY: the promise above; CALL passes a CallContext, other callers something else or
+    // nothing.
     let context = unsafe { (*call).context };
     // SAFETY: as above.
     let is_call =
@@ -37,22 +38,24 @@ pub(super) unsafe fn caller(call: pg_sys::FunctionCallInfo) -> Caller {
 
 /// Commit, do something without a snapshot or lock, and begin again.
 ///
-/// Called by the client, there is no transaction at all while `body` runs. Inside a procedure SPI's rules leave one open, without
-/// snapshot and transaction id. `body` must not raise errors nor look at interrupts.
+/// Called by the client, there is no transaction at all while `body` runs. Inside a procedure SPI's
+/// rules leave one open, without snapshot and transaction id. `body` must not raise errors nor look
+/// at interrupts.
 pub(crate) fn outside_transaction<T>(caller: Caller, body: impl FnOnce() -> T) -> T {
     match caller {
         Caller::Client => {
-            // SAFETY: the memory in use when the procedure was called belongs to the portal and survives commits.
+            // SAFETY: the memory in use when the procedure was called belongs to the portal and
+            // survives commits.
             let context = unsafe { pg_sys::CurrentMemoryContext };
-            // SAFETY: the steps of SPI_commit, at the top level, with no SPI connection open: the portal gives up its snapshot,
-            // which the server takes anew when it needs one.
+            // SAFETY: the steps of SPI_commit, at the top level, with no SPI connection open: the
+            // portal gives up its snapshot, which the server takes anew when it needs one.
             unsafe {
                 pg_sys::ForgetPortalSnapshots();
                 pg_sys::CommitTransactionCommand();
             }
             let value = body();
-            // SAFETY: no transaction is open; then the memory context is put back. `now()` is the statement's start, and the statement
-            // may be old: from here on it counts as begun now.
+            // SAFETY: no transaction is open; then the memory context is put back. `now()` is the
+            // statement's start, and the statement may be old: from here on it counts as begun now.
             unsafe {
                 pg_sys::SetCurrentStatementStartTimestamp();
                 pg_sys::StartTransactionCommand();
@@ -61,7 +64,8 @@ pub(crate) fn outside_transaction<T>(caller: Caller, body: impl FnOnce() -> T) -
             value
         }
         Caller::Procedure => {
-            // SAFETY: SPI's own way to commit inside a procedure; the connection is closed before anything else uses SPI.
+            // SAFETY: SPI's own way to commit inside a procedure; the connection is closed before
+            // anything else uses SPI.
             unsafe {
                 pg_sys::SPI_connect_ext(SPI_OPT_NONATOMIC);
                 pg_sys::SPI_commit();

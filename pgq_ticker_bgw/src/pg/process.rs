@@ -28,7 +28,8 @@ pub(crate) struct Kind {
     pub(crate) restart: Option<c_int>,
 }
 
-/// Tell the postmaster, while it preloads, to run this one as soon as the server is no (longer a) standby.
+/// Tell the postmaster, while it preloads, to run this one as soon as the server is no (longer a)
+/// standby.
 pub(crate) fn register(kind: Kind) {
     let mut worker = describe(kind, 0);
     // SAFETY: the structure is complete; the server copies it.
@@ -55,7 +56,8 @@ impl Started {
 pub(crate) fn start(kind: Kind, argument: usize) -> Option<Started> {
     let mut worker = describe(kind, argument);
     let mut handle = std::ptr::null_mut();
-    // SAFETY: the handle is allocated in the current context, which is made the longest-lived one for the call.
+    // SAFETY: the handle is allocated in the current context, which is made the longest-lived one
+    // for the call.
     let started = unsafe {
         worker.bgw_notify_pid = pg_sys::MyProcPid;
         let context = pg_sys::CurrentMemoryContext;
@@ -89,8 +91,8 @@ fn copy(from: &CStr, to: &mut [c_char]) {
     }
 }
 
-/// First thing in a worker: take signals as a backend does. SIGHUP is noted and acted upon in [`check_interrupts`];
-/// SIGTERM ends the process there or inside a query, whichever comes first.
+/// First thing in a worker: take signals as a backend does. SIGHUP is noted and acted upon in
+/// [`check_interrupts`]; SIGTERM ends the process there or inside a query, whichever comes first.
 pub(crate) fn accept_signals() {
     ports::set_signal_handler(SIGHUP, SignalHandlerForConfigReload);
     ports::set_signal_handler(SIGTERM, die);
@@ -121,7 +123,8 @@ pub(crate) fn connect(database: u32) {
 pub(crate) fn check_interrupts() {
     // SAFETY: flags of this process that signal handlers set.
     if unsafe { pg_sys::ConfigReloadPending } != 0 {
-        // SAFETY: outside a transaction, in the process's main loop: the safe point for new settings.
+        // SAFETY: outside a transaction, in the process's main loop: the safe point for new
+        // settings.
         unsafe {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
@@ -130,7 +133,8 @@ pub(crate) fn check_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
-/// Act upon signals in a session that runs a client's statement: raise an error, end, or do nothing.
+/// Act upon signals in a session that runs a client's statement: raise an error, end, or do
+/// nothing.
 pub(crate) fn check_interrupts_in_query() {
     pgrx::check_for_interrupts!();
 }
@@ -155,7 +159,8 @@ pub(crate) fn end_is_asked() -> bool {
     unsafe { pg_sys::ProcDiePending != 0 }
 }
 
-/// The client has closed the connection: end as the server does then, at the next look at interrupts.
+/// The client has closed the connection: end as the server does then, at the next look at
+/// interrupts.
 pub(crate) fn note_lost_client() {
     // SAFETY: flags of this process.
     unsafe {
@@ -164,7 +169,8 @@ pub(crate) fn note_lost_client() {
     }
 }
 
-/// End this process. Exit code 1 lets the postmaster restart a registered worker; dynamic ones are not restarted.
+/// End this process. Exit code 1 lets the postmaster restart a registered worker; dynamic ones are
+/// not restarted.
 pub(crate) fn exit(code: c_int) -> ! {
     // SAFETY: the server's own way out; runs the exit callbacks. It raises no errors.
     unsafe { proc_exit(code) }
@@ -172,7 +178,8 @@ pub(crate) fn exit(code: c_int) -> ! {
 
 /// End this process because it was told to, with a line in the log instead of the server's FATAL.
 pub(crate) fn exit_as_asked(code: c_int, farewell: &str) -> ! {
-    // SAFETY: a counter of this process, which ends. Writing to the log looks at interrupts, and one is pending.
+    // SAFETY: a counter of this process, which ends. Writing to the log looks at interrupts, and
+    // one is pending.
     unsafe { pg_sys::InterruptHoldoffCount += 1 }
     report::log(farewell);
     exit(code)
@@ -194,7 +201,8 @@ thread_local! {
     static AT_EXIT: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
-/// Run something when this process ends in an orderly way, also by an error; before its latch is gone. One per process.
+/// Run something when this process ends in an orderly way, also by an error; before its latch is
+/// gone. One per process.
 pub(crate) fn at_exit(action: fn()) {
     if AT_EXIT.replace(Some(action)).is_none() {
         // SAFETY: the callback lives as long as the process.

@@ -42,8 +42,9 @@ fn report(level: PgLogLevel, message: &str, hint: Option<&str>) {
     let hint_text = hint.map(text::to_server);
     let message = message_text.as_ptr();
     let hint = hint_text.as_ref().map_or(ptr::null(), |hint| hint.as_ptr());
-    // SAFETY: what ereport() does, below the level of an error; nothing in the section has a destructor, and the strings live
-    // until its end. Lack of memory is an error that leaves through the guard.
+    // SAFETY: what ereport() does, below the level of an error; nothing in the section has a
+    // destructor, and the strings live until its end. Lack of memory is an error that leaves
+    // through the guard.
     unsafe {
         pg_guard_ffi_boundary(|| {
             if errstart(level, ptr::null()) {

@@ -10,8 +10,9 @@ use crate::shared::{Database, Header, Waiter};
 /// The parts of the piece, if the server has one.
 pub(crate) fn map() -> Option<(&'static Header, &'static [Database], &'static [Waiter])> {
     let start = shmem::start()?;
-    // SAFETY: the piece has room for a header, then the slots, then the waiters (see `size`), each part's alignment divides
-    // its size, all bit patterns are valid for atomics, and the memory stays mapped until the process ends.
+    // SAFETY: the piece has room for a header, then the slots, then the waiters (see `size`), each
+    // part's alignment divides its size, all bit patterns are valid for atomics, and the memory
+    // stays mapped until the process ends.
     unsafe {
         let databases = start.add(size_of::<Header>());
         let waiters = databases.add(size_of::<Database>() * slots());

@@ -37,16 +37,18 @@ pub(crate) enum Value<'a> {
 /// A row, each column in its text form.
 pub(crate) type Row = Vec<Option<String>>;
 
-/// Run `body` in a transaction of its own and commit; roll back and say why when an error is raised in it or by the commit.
+/// Run `body` in a transaction of its own and commit; roll back and say why when an error is raised
+/// in it or by the commit.
 ///
-/// The transaction begins now: `now()` is this moment. It is for code of the server's or our own only: anybody else's goes
-/// through [`transaction_for_others`].
+/// The transaction begins now: `now()` is this moment. It is for code of the server's or our own
+/// only: anybody else's goes through [`transaction_for_others`].
 pub(crate) fn transaction<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
     reported(plain(body))
 }
 
-/// The same for code that others have written or may change. It runs and commits as the session's role, see [`rights`], and is
-/// cancelled when it takes longer than the limit. It may leave things in the session: see [`discard_everything`].
+/// The same for code that others have written or may change. It runs and commits as the session's
+/// role, see [`rights`], and is cancelled when it takes longer than the limit. It may leave things
+/// in the session: see [`discard_everything`].
 pub(crate) fn transaction_for_others<T>(
     limit: Option<Duration>,
     body: impl FnOnce() -> T,
@@ -64,7 +66,8 @@ pub(crate) fn transaction_for_others<T>(
     }))
 }
 
-/// The same as bootstrap superuser, for a command that sees to it itself whose rights the code of others gets: VACUUM.
+/// The same as bootstrap superuser, for a command that sees to it itself whose rights the code of
+/// others gets: VACUUM.
 pub(crate) fn transaction_as_superuser<T>(
     limit: Option<Duration>,
     body: impl FnOnce() -> T,
@@ -72,7 +75,8 @@ pub(crate) fn transaction_as_superuser<T>(
     reported(rights::as_superuser(|| limit::within(limit, || plain(body))))
 }
 
-/// Forget what the code of others has left in the session: settings, temporary tables, cursors, prepared statements, locks.
+/// Forget what the code of others has left in the session: settings, temporary tables, cursors,
+/// prepared statements, locks.
 pub(crate) fn discard_everything() -> Result<(), Failure> {
     transaction(discard::everything)
 }
@@ -118,8 +122,8 @@ pub(crate) fn commit() {
 }
 
 fn rollback() {
-    // SAFETY: the error has been taken out of the server's error stack by the guard that turned it into a panic, and
-    // nothing of ours lives in the transaction's memory.
+    // SAFETY: the error has been taken out of the server's error stack by the guard that turned it
+    // into a panic, and nothing of ours lives in the transaction's memory.
     unsafe { pg_sys::AbortCurrentTransaction() }
 }
 
@@ -178,8 +182,9 @@ fn connected<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn connected_as_is<T>(body: impl FnOnce() -> T) -> T {
-    // SAFETY: a transaction is open. An error leaves connection and snapshot to the rollback. The snapshot stands for the portal's
-    // that a client's statement would have: functions may ask for one. Statements take their own.
+    // SAFETY: a transaction is open. An error leaves connection and snapshot to the rollback. The
+    // snapshot stands for the portal's that a client's statement would have: functions may ask for
+    // one. Statements take their own.
     unsafe {
         pg_sys::SPI_connect();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
@@ -226,8 +231,8 @@ fn execute(plan: pg_sys::SPIPlanPtr, arguments: &[Value<'_>]) -> Vec<Row> {
             .unwrap_or(pg_sys::Datum::from(0))
         })
         .collect();
-    // SAFETY: the values have the types the plan was made for; none is null. Read-write: each statement of a function
-    // it calls gets a snapshot of its own.
+    // SAFETY: the values have the types the plan was made for; none is null. Read-write: each
+    // statement of a function it calls gets a snapshot of its own.
     let code = unsafe {
         pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null::<c_char>(), false, 0)
     };
@@ -248,7 +253,8 @@ fn rows() -> Vec<Row> {
         .map(|row| {
             (1..=columns)
                 .map(|column| {
-                    // SAFETY: row and column exist; the text is a C string in SPI's memory, copied at once.
+                    // SAFETY: row and column exist; the text is a C string in SPI's memory, copied
+                    // at once.
                     unsafe {
                         let tuple = *table.vals.add(row);
                         let text = pg_sys::SPI_getvalue(tuple, table.tupdesc, column);

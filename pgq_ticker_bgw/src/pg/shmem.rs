@@ -35,7 +35,8 @@ pub(crate) fn request(size: fn() -> usize) {
     unsafe { pg_sys::shmem_startup_hook = Some(startup) }
 }
 
-/// Start of the piece, when the server has given it to us. It is 64-byte aligned and begins its life zeroed.
+/// Start of the piece, when the server has given it to us. It is 64-byte aligned and begins its
+/// life zeroed.
 pub(super) fn start() -> Option<NonNull<u8>> {
     // SAFETY: written by the postmaster only, before any process is forked that reads it.
     unsafe { START }

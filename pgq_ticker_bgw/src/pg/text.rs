@@ -1,5 +1,5 @@
-//! Texts at the edge to the server: in its memory bytes in the database's encoding, in this crate Rust strings, see
-//! [`pgq_core::encode::opaque`].
+//! Texts at the edge to the server: in its memory bytes in the database's encoding, in this crate
+//! Rust strings, see [`pgq_core::encode::opaque`].
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -23,7 +23,8 @@ pub(super) fn to_server(text: &str) -> CString {
 /// A `text` value in the current memory context.
 pub(super) fn to_datum(text: &str) -> pg_sys::Datum {
     let bytes = opaque::encode(text);
-    // SAFETY: pointer and length describe the bytes; a length over the limit makes palloc raise an error.
+    // SAFETY: pointer and length describe the bytes; a length over the limit makes palloc raise an
+    // error.
     unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast::<c_char>(), length(&bytes)) }
         .into()
 }
@@ -33,7 +34,8 @@ pub(super) fn to_datum(text: &str) -> pg_sys::Datum {
 /// # Safety
 /// The datum is a text, and not null.
 pub(super) unsafe fn from_datum(datum: pg_sys::Datum) -> String {
-    // SAFETY: the promise above; the result is a C string in the current memory context, copied at once.
+    // SAFETY: the promise above; the result is a C string in the current memory context, copied at
+    // once.
     unsafe {
         let text = pg_sys::text_to_cstring(datum.cast_mut_ptr());
         let copy = from_server(CStr::from_ptr(text));
@@ -42,12 +44,14 @@ pub(super) unsafe fn from_datum(datum: pg_sys::Datum) -> String {
     }
 }
 
-/// The bytes of a text, no more than `limit` and not cut within a character of the database's encoding.
+/// The bytes of a text, no more than `limit` and not cut within a character of the database's
+/// encoding.
 pub(crate) fn clip(text: &str, limit: usize) -> Vec<u8> {
     let mut bytes = opaque::encode(text).into_owned();
     if bytes.len() > limit {
         let most = c_int::try_from(limit).unwrap_or(c_int::MAX);
-        // SAFETY: reads at most so many bytes; a process without a database has an encoding of single bytes.
+        // SAFETY: reads at most so many bytes; a process without a database has an encoding of
+        // single bytes.
         let end =
             unsafe { pg_sys::pg_mbcliplen(bytes.as_ptr().cast::<c_char>(), length(&bytes), most) };
         bytes.truncate(usize::try_from(end).unwrap_or(0));
@@ -55,7 +59,8 @@ pub(crate) fn clip(text: &str, limit: usize) -> Vec<u8> {
     bytes
 }
 
-/// A text as it can be shown in this database: what was written down in another one's encoding, or got lost on the way, as question marks.
+/// A text as it can be shown in this database: what was written down in another one's encoding, or
+/// got lost on the way, as question marks.
 pub(crate) fn presentable(text: &str) -> Cow<'_, str> {
     let bytes = opaque::encode(text);
     // SAFETY: pointer and length describe the bytes; raises no error.

@@ -22,9 +22,9 @@ pub(crate) fn after_commit_prepared(action: fn()) {
     unsafe { pg_sys::ProcessUtility_hook = Some(hook) }
 }
 
-// Every utility statement of every session passes here, DO and CALL included. So there is no guard, which would strip errors of
-// their context and position: they jump over this frame, which has nothing to clean up, straight to who catches them. The
-// arguments grew in PostgreSQL 14.
+// Every utility statement of every session passes here, DO and CALL included. So there is no guard,
+// which would strip errors of their context and position: they jump over this frame, which has
+// nothing to clean up, straight to who catches them. The arguments grew in PostgreSQL 14.
 #[cfg(not(feature = "pg13"))]
 unsafe extern "C-unwind" fn hook(
     statement: *mut pg_sys::PlannedStmt,
@@ -36,7 +36,8 @@ unsafe extern "C-unwind" fn hook(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments are passed on unchanged.
+    // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments
+    // are passed on unchanged.
     unsafe {
         let is_commit = is_commit_prepared(statement);
         let next = match PREVIOUS.get() {
@@ -60,7 +61,8 @@ unsafe extern "C-unwind" fn hook(
     receiver: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments are passed on unchanged.
+    // SAFETY: the statement is the server's; it may be gone after it was executed. The arguments
+    // are passed on unchanged.
     unsafe {
         let is_commit = is_commit_prepared(statement);
         let next = match PREVIOUS.get() {
@@ -142,13 +144,15 @@ unsafe fn is_commit_prepared(statement: *mut pg_sys::PlannedStmt) -> bool {
 
 /// Vacuum a table, given as it would be written in SQL.
 ///
-/// `VACUUM` cannot be run through SPI, as it commits by itself; so it is parsed and executed here the way a client's statement
-/// is. To be called with a transaction open and nothing else; leaves one open.
+/// `VACUUM` cannot be run through SPI, as it commits by itself; so it is parsed and executed here
+/// the way a client's statement is. To be called with a transaction open and nothing else; leaves
+/// one open.
 pub(crate) fn vacuum(table: &str) {
     let text = to_server(&format!("vacuum {table}"));
-    // SAFETY: the parse tree is made in a context of its own that outlives the transactions VACUUM makes, and is deleted
-    // afterwards; after an error it stays behind, a few kilobytes, until the process ends. VACUUM keeps its own working memory under
-    // PortalContext, which a background worker lacks.
+    // SAFETY: the parse tree is made in a context of its own that outlives the transactions VACUUM
+    // makes, and is deleted afterwards; after an error it stays behind, a few kilobytes, until the
+    // process ends. VACUUM keeps its own working memory under PortalContext, which a background
+    // worker lacks.
     unsafe {
         let context = pg_sys::AllocSetContextCreateExtended(
             pg_sys::TopMemoryContext,

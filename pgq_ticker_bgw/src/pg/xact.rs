@@ -24,7 +24,8 @@ thread_local! {
 /// Forked backends inherit the registration of the postmaster.
 pub(crate) fn register(handler: &'static dyn AtEnd) {
     if HANDLER.replace(Some(handler)).is_none() {
-        // SAFETY: the callback and its (absent) argument live as long as the process; the library is never unloaded.
+        // SAFETY: the callback and its (absent) argument live as long as the process; the library
+        // is never unloaded.
         unsafe { pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut()) }
     }
 }

@@ -1,11 +1,13 @@
-//! The worker's session: settings that neither the configuration nor the database may change under it.
+//! The worker's session: settings that neither the configuration nor the database may change under
+//! it.
 
 use crate::pg::{catalog, guc};
 use crate::settings;
 
 /// Set up the session, inside its first transaction; the database's name.
 pub(super) fn prepare_session() -> String {
-    // Names in functions that somebody hooked into the maintenance must not be found in a schema anybody can write to.
+    // Names in functions that somebody hooked into the maintenance must not be found in a schema
+    // anybody can write to.
     guc::set(c"search_path", "pg_catalog, pg_temp");
     // Short statements all of them: see `guc::without_jit`.
     guc::set(c"jit", "off");
@@ -21,8 +23,8 @@ pub(super) fn prepare_session() -> String {
     guc::set(c"max_parallel_workers_per_gather", "0");
     guc::set(c"max_parallel_maintenance_workers", "0");
     apply_lock_timeout();
-    // A tick that a crash takes back would be given out again with another content, and a consumer elsewhere may have
-    // noted its number.
+    // A tick that a crash takes back would be given out again with another content, and a consumer
+    // elsewhere may have noted its number.
     if guc::commits_are_asynchronous() {
         guc::set(c"synchronous_commit", "local");
     }

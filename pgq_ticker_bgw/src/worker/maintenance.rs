@@ -29,8 +29,9 @@ const DUE_RETRIES: &str = "\
 
 /// Tables of PgQ's own that change with every batch and have too many dead rows.
 ///
-/// A schema of one of these names is anybody's to make: as for `pgq._is_part_of`, which a database of PgQ 3 lacks, the table must be
-/// a superuser's or that of schema pgq's owner, and a member of the extension or in a schema of theirs.
+/// A schema of one of these names is anybody's to make: as for `pgq._is_part_of`, which a database
+/// of PgQ 3 lacks, the table must be a superuser's or that of schema pgq's owner, and a member of
+/// the extension or in a schema of theirs.
 const DEAD_ROWS: &str = "\
     with trusted (role) as ( \
       select r.oid from pg_catalog.pg_roles r where r.rolsuper \
@@ -56,8 +57,8 @@ const DEAD_ROWS: &str = "\
       and pg_catalog.pg_stat_get_dead_tuples(c.oid) \
           operator(pg_catalog.>=) greatest($1, pg_catalog.pg_stat_get_live_tuples(c.oid) operator(pg_catalog./) 5)";
 
-/// Schemas in which `pgq.maint_operations` of PgQ 3, which trusts names alone, would run and read what anybody has made. Today's
-/// looks for itself, see `pgq._is_part_of`.
+/// Schemas in which `pgq.maint_operations` of PgQ 3, which trusts names alone, would run and read
+/// what anybody has made. Today's looks for itself, see `pgq._is_part_of`.
 const STRANGE: &str = "\
     select n.nspname from pg_catalog.pg_namespace n \
     where n.nspname in ('pgq_node', 'londiste') \
@@ -200,7 +201,8 @@ impl Worker {
         }
     }
 
-    /// True for what took too long a short while ago. It would hold up the ticks of all queues again.
+    /// True for what took too long a short while ago. It would hold up the ticks of all queues
+    /// again.
     fn rests(&self, task: &str, object: &str) -> bool {
         let Some(limit) = settings::maint_timeout() else { return false };
         let rest = i64::try_from(micros(limit * RESTS)).unwrap_or(i64::MAX);
@@ -264,7 +266,8 @@ pub(super) fn begin(task: &str, object: &str) {
     BEGUN.set((task.to_owned(), object.to_owned()));
 }
 
-/// The process ends because something went on after it had been cancelled: say what, to the worker that comes next too.
+/// The process ends because something went on after it had been cancelled: say what, to the worker
+/// that comes next too.
 pub(super) fn note_overrun(shared: &Shared, slot: &Database) {
     let failure = Failure { sqlstate: CANCELLED.to_owned(), message: WENT_ON.to_owned() };
     let (task, object) = BEGUN.take();
@@ -274,7 +277,8 @@ pub(super) fn note_overrun(shared: &Shared, slot: &Database) {
     slot.error_at.store(process::timestamp(), Ordering::SeqCst);
 }
 
-/// A name as SQL: split at the first dot, each side quoted; without a dot it is in `public`, as for pgqd.
+/// A name as SQL: split at the first dot, each side quoted; without a dot it is in `public`, as for
+/// pgqd.
 fn quote(name: &str) -> String {
     let quoted = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
     match name.split_once('.') {

@@ -1,7 +1,8 @@
 //! The worker of one database: its process and its main loop.
 //!
-//! Each turn of the loop gives queues that somebody waits for their ticks first, then does one piece of everything else, so that
-//! no long list of maintenance stands between an event and its consumer. When nothing is due it sleeps until its latch is set.
+//! Each turn of the loop gives queues that somebody waits for their ticks first, then does one
+//! piece of everything else, so that no long list of maintenance stands between an event and its
+//! consumer. When nothing is due it sleeps until its latch is set.
 
 mod database;
 mod maintenance;
@@ -24,10 +25,12 @@ use crate::{problems, settings};
 pub(crate) const KIND: Kind =
     Kind { name: c"pgq worker", entry: c"pgq_worker_main", restart: None };
 
-/// How often the worker looks whether somebody needs the database without sessions. DROP DATABASE looks for five seconds.
+/// How often the worker looks whether somebody needs the database without sessions. DROP DATABASE
+/// looks for five seconds.
 const LOOK_ASIDE: Duration = Duration::from_millis(400);
 
-/// So long after the last event a database counts as quiet, and is looked at every few periods of the ticker.
+/// So long after the last event a database counts as quiet, and is looked at every few periods of
+/// the ticker.
 const QUIET: Duration = Duration::from_secs(10);
 const QUIET_PERIODS: u64 = 4;
 
@@ -40,7 +43,8 @@ struct Worker {
     slot: &'static Database,
     database: u32,
     name: String,
-    /// The role whose this session is, and which everything but VACUUM runs as. None: it does not exist, and nothing is run.
+    /// The role whose this session is, and which everything but VACUUM runs as. None: it does not
+    /// exist, and nothing is run.
     role: Option<u32>,
     began: Instant,
     gates: Gates,
@@ -60,7 +64,8 @@ struct Worker {
     names: HashMap<i32, String>,
 }
 
-/// Run until told to end. `argument` is the number of the slot, or [`ALONE`] plus the database's oid.
+/// Run until told to end. `argument` is the number of the slot, or [`ALONE`] plus the database's
+/// oid.
 pub(crate) fn main(argument: usize) {
     process::accept_signals();
     let (shared, slot) = match place(argument) {
@@ -214,8 +219,8 @@ impl Worker {
         self.aside.due(micros(LOOK_ASIDE))
     }
 
-    // Where nothing happens it is enough to look less often: only idle ticks can be due, and events that came without the
-    // library's knowledge (COPY into an event table).
+    // Where nothing happens it is enough to look less often: only idle ticks can be due, and events
+    // that came without the library's knowledge (COPY into an event table).
     fn ticker_due(&self) -> u64 {
         let quiet =
             !self.shared.is_alone() && self.now().saturating_sub(self.touched) > micros(QUIET);
@@ -223,7 +228,8 @@ impl Worker {
         self.ticker.due(micros(settings::ticker_period()).saturating_mul(periods))
     }
 
-    // A call that moves nothing warns in the server log: call less often then, down to once in a hundred periods.
+    // A call that moves nothing warns in the server log: call less often then, down to once in a
+    // hundred periods.
     fn retry_due(&self) -> u64 {
         let periods = u64::from(1 + self.futile_retries.min(99));
         self.retry.due(micros(settings::retry_period()).saturating_mul(periods))
@@ -233,7 +239,8 @@ impl Worker {
         self.maintain.due(micros(settings::maint_period()))
     }
 
-    /// End if there is no more to do here: the extension is gone, or the database is needed without sessions. Follow the role.
+    /// End if there is no more to do here: the extension is gone, or the database is needed without
+    /// sessions. Follow the role.
     fn look_aside(&mut self) {
         let (database, own) = (self.database, self.role);
         let seen = session::transaction(|| {

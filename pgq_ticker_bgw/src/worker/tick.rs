@@ -21,8 +21,8 @@ const ALL: &str = "\
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Tick each queue that has new events and a waiting consumer, unless it had a tick just now. When the first of those that
-    /// have to wait may be ticked.
+    /// Tick each queue that has new events and a waiting consumer, unless it had a tick just now.
+    /// When the first of those that have to wait may be ticked.
     pub(super) fn tick_on_demand(&mut self) -> Option<u64> {
         let waited = self.shared.waited_queues(self.database);
         if waited.is_empty() {
@@ -85,12 +85,14 @@ impl Worker {
 
     /// Look at all queues by their limits on count, lag and idle time.
     ///
-    /// One query finds those that may be due, however many are idle. Each then gets its tick in a transaction of its own, so that
-    /// one that cannot be ticked does not stop the others. (`pgq.ticker()` does the same in one transaction, for other callers.)
+    /// One query finds those that may be due, however many are idle. Each then gets its tick in a
+    /// transaction of its own, so that one that cannot be ticked does not stop the others.
+    /// (`pgq.ticker()` does the same in one transaction, for other callers.)
     pub(super) fn tick_by_rule(&mut self) {
         activity::busy("look for ticks that are due");
         let due = self.in_transaction(None, || session::query(DUE, &[]));
-        // One of the queues may be broken so badly that not even the query works: ask them one by one.
+        // One of the queues may be broken so badly that not even the query works: ask them one by
+        // one.
         let names = match due.or_else(|_| self.in_transaction(None, || session::query(ALL, &[]))) {
             Ok(names) => names,
             Err(failure) => return self.note_failure("tick", "all queues", &failure),
@@ -115,7 +117,8 @@ impl Worker {
         }
     }
 
-    /// Wake consumers whose queue got a tick from somebody else: pgqd, a manual call, a cascade's provider.
+    /// Wake consumers whose queue got a tick from somebody else: pgqd, a manual call, a cascade's
+    /// provider.
     fn look_for_foreign_ticks(&mut self) {
         let waited = self.shared.waited_queues(self.database);
         self.newest.retain(|queue, _| waited.contains(queue));

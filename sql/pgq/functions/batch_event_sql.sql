@@ -3,10 +3,10 @@ create or replace function pgq._window_sql(
 returns text as 'MODULE_PATHNAME', 'pgq_window_sql'
 -- ----------------------------------------------------------------------
 -- Function: pgq._window_sql(5)
---      Query for the events that a subscription gets between two ticks: those of transactions that the second
---      snapshot sees and the first does not. Long transactions must not make it read everything since they began:
---      it reads the range between the snapshots' upper ends, and probes for each older transaction that has ended
---      in between.
+--      Query for the events that a subscription gets between two ticks: those of transactions that
+--      the second snapshot sees and the first does not. Long transactions must not make it read
+--      everything since they began: it reads the range between the snapshots' upper ends, and
+--      probes for each older transaction that has ended in between.
 -- Parameters:
 --      i_queue_id, i_sub_id - queue and subscription
 --      i_prev_tick          - tick before the window
@@ -26,7 +26,8 @@ returns text as $$
 -- Function: pgq.batch_event_sql(1)
 --      Query for the events of a batch.
 -- Parameters: x_batch_id - id of the batch
--- Returns: text of a query with the columns ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1 to
+-- Returns: text of a query with the columns ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
+--      ev_extra1 to
 --      ev_extra4, in order of ev_id; it is right until the batch is finished or moved
 -- Errors: 42704 no such batch; XX001 ticks of the batch are gone
 -- Tables: pgq.subscription, pgq.queue, pgq.tick

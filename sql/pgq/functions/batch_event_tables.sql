@@ -2,12 +2,14 @@ create or replace function pgq._window_tables(i_queue_id integer, i_prev_tick bi
 returns setof text as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._window_tables(3)
---      Event tables in which the events between two ticks can be: the previous one, the current one or both.
+--      Event tables in which the events between two ticks can be: the previous one, the current one
+--      or both.
 -- Parameters: the queue and the two ticks
 -- Returns: names, not quoted; none if queue or ticks do not exist
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
-    -- No search_path of its own, so that it is expanded into the query that calls it. For that every name is qualified.
+    -- No search_path of its own, so that it is expanded into the query that calls it. For that
+    -- every name is qualified.
     select pg_catalog.concat(q.queue_data_pfx, '_', n.number)
       from pgq.queue q
       join pgq.tick p on p.tick_queue operator(pg_catalog.=) q.queue_id and p.tick_id operator(pg_catalog.=) i_prev_tick
@@ -20,8 +22,9 @@ returns setof text as $$
                           and not coalesce(pg_catalog.txid_snapshot_xmin(p.tick_snapshot)
                                            operator(pg_catalog.>) q.queue_switch_step2, false)),
                       (2, q.queue_cur_table,
-                          -- what a snapshot sees that was taken before step 1 is in the previous table; the
-                          -- ticker sees to it that this holds for the snapshots that it composes, too
+                          -- what a snapshot sees that was taken before step 1 is in the previous
+                          -- table; the ticker sees to it that this holds for the snapshots that it
+                          -- composes, too
                           not pg_catalog.txid_snapshot_xmax(c.tick_snapshot) operator(pg_catalog.<) q.queue_switch_step1)
            ) n (place, number, is_possible)
      where q.queue_id operator(pg_catalog.=) i_queue_id

@@ -2,8 +2,8 @@ create or replace function pgq.create_queue(i_queue_name text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.create_queue(1)
---      Create a queue: its row, sequences, event tables, and first tick. Two sessions may create the same queue at
---      the same time: one of them does, the other waits for it.
+--      Create a queue: its row, sequences, event tables, and first tick. Two sessions may create
+--      the same queue at the same time: one of them does, the other waits for it.
 -- Parameters: i_queue_name - any text, as in PgQ 3.5 also the empty one
 -- Returns: 1 created, 0 was there already
 -- Errors: 22004 NULL name
@@ -25,7 +25,8 @@ begin
         return 0;
     end if;
 
-    -- A dump of the schema alone leaves tables of queues that are not there. They are in nobody's way but an id's.
+    -- A dump of the schema alone leaves tables of queues that are not there. They are in nobody's
+    -- way but an id's.
     loop
         v_queue_id := pgq._next_id('queue');
         v_parent := 'event_' || v_queue_id;

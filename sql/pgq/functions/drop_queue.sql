@@ -5,11 +5,14 @@ returns integer as $$
 --      Drop a queue with its events, ticks, tables and sequences.
 -- Parameters:
 --      x_queue_name - name of the queue
---      x_force      - true: unregister its consumers first; false or NULL: refuse while there are any
+--      x_force      - true: unregister its consumers first; false or NULL: refuse while there are
+--      any
 -- Returns: 1
--- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event table;
+-- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
+--      table;
 --      XX001 the row names something that is no part of a queue
--- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event tables
+-- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
+--      tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
@@ -21,7 +24,8 @@ begin
     select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
         perform pgq._lock('ticks', v_queue_id);
-        -- Nobody registers meanwhile. With that the row needs no stronger lock, and foreign keys can look at it.
+        -- Nobody registers meanwhile. With that the row needs no stronger lock, and foreign keys
+        -- can look at it.
         perform pgq._lock('rotation', v_queue_id);
     end if;
     select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for no key update;

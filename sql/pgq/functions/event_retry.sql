@@ -2,8 +2,8 @@ create or replace function pgq.event_retry(x_batch_id bigint, x_event_id bigint,
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.event_retry(3)
---      Put an event of a batch aside; its consumer, and no other, gets it again later. In a batch of many ticks the
---      event is first looked for between those two ticks that its id belongs to.
+--      Put an event of a batch aside; its consumer, and no other, gets it again later. In a batch
+--      of many ticks the event is first looked for between those two ticks that its id belongs to.
 -- Parameters:
 --      x_batch_id   - id of the batch
 --      x_event_id   - id of the event
@@ -68,7 +68,8 @@ create or replace function pgq.event_retry(x_batch_id bigint, x_event_id bigint,
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.event_retry(3)
---      Have an event of a batch come again after some seconds. See pgq.event_retry(bigint, bigint, timestamptz).
+--      Have an event of a batch come again after some seconds. See pgq.event_retry(bigint, bigint,
+--      timestamptz).
 -- ----------------------------------------------------------------------
 begin
     return pgq.event_retry(x_batch_id, x_event_id, current_timestamp + make_interval(secs => x_retry_seconds));

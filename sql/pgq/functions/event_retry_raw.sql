@@ -7,7 +7,8 @@ returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.event_retry_raw(12)
 --      Put an event into the retry queue of a consumer without looking at any batch.
--- Parameters: queue, consumer, time of the retry and the event; a NULL id gets the next one of the queue
+-- Parameters: queue, consumer, time of the retry and the event; a NULL id gets the next one of the
+--      queue
 -- Returns: id of the event
 -- Errors: 42704 consumer not registered; 23505 the event is put aside already; 23502 NULL time
 -- Tables: pgq.subscription, pgq.consumer, pgq.queue, pgq.retry_queue

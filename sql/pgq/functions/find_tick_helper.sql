@@ -5,9 +5,10 @@ create or replace function pgq.find_tick_helper(
 returns record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.find_tick_helper(6)
---      Where a batch ends that shall have a number of events or span a time: at the newest tick, or, when that is
---      more than twice as much as asked for, at the earliest one that is enough.
--- Parameters: queue, tick before the batch with its time and event sequence, least number of events, least time
+--      Where a batch ends that shall have a number of events or span a time: at the newest tick,
+--      or, when that is more than twice as much as asked for, at the earliest one that is enough.
+-- Parameters: queue, tick before the batch with its time and event sequence, least number of
+--      events, least time
 -- Returns: the tick; NULLs when there is not enough yet
 -- Tables: pgq.tick
 -- ----------------------------------------------------------------------

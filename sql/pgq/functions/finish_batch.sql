@@ -2,8 +2,8 @@ create or replace function pgq.finish_batch(x_batch_id bigint)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.finish_batch(1)
---      Close a batch: the consumer has its events and moves on. A member of a cooperative group has no position to
---      move; it is without one until its next batch.
+--      Close a batch: the consumer has its events and moves on. A member of a cooperative group has
+--      no position to move; it is without one until its next batch.
 -- Parameters: x_batch_id - id of the batch
 -- Returns: 1 closed, 0 with a warning: no such batch
 -- Locks: row of the subscription

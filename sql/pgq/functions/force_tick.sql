@@ -2,8 +2,8 @@ create or replace function pgq.force_tick(i_queue_name text)
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.force_tick(1)
---      Have the next run of the ticker lay a tick, by advancing the event sequence beyond its thresholds.
---      Clients call this until the result changes.
+--      Have the next run of the ticker lay a tick, by advancing the event sequence beyond its
+--      thresholds. Clients call this until the result changes.
 -- Parameters: i_queue_name - name of the queue
 -- Returns: id of the newest tick now; NULL if there is no such queue
 -- Tables: pgq.queue, pgq.tick, event sequence

@@ -20,8 +20,8 @@ create or replace function pgq._is_foreign_tick(i_snapshot txid_snapshot, i_xmin
 returns boolean as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._is_foreign_tick(3)
---      True if a tick was laid in another cluster and came here by a dump: its snapshot ends in the future, or
---      begins after the transaction that stored the row.
+--      True if a tick was laid in another cluster and came here by a dump: its snapshot ends in the
+--      future, or begins after the transaction that stored the row.
 -- Parameters:
 --      i_snapshot - snapshot of the tick
 --      i_xmin     - xmin of its row

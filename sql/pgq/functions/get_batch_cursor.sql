@@ -12,7 +12,8 @@ returns setof record as $$
 --      i_batch_id    - id of the batch
 --      i_cursor_name - name of the cursor
 --      i_quick_limit - how many events to return at once; 0 or less: none
---      i_extra_where - SQL condition on columns ev_*, with the rights of the caller; NULL: all events
+--      i_extra_where - SQL condition on columns ev_*, with the rights of the caller; NULL: all
+--      events
 -- Returns: the first events; nothing at all, and no cursor, if one of the first three is NULL
 -- Errors: 42704 no such batch; 42P03 the cursor exists; whatever the condition raises
 -- Tables: pgq.subscription, pgq.queue, pgq.tick, event tables
@@ -20,7 +21,8 @@ returns setof record as $$
 declare
     v_sql pg_catalog.text;
 begin
-    -- The condition means what it means to the caller, so the search_path is the caller's: everything else is qualified.
+    -- The condition means what it means to the caller, so the search_path is the caller's:
+    -- everything else is qualified.
     if i_batch_id is null or i_cursor_name is null or i_quick_limit is null then
         return;
     end if;
@@ -50,7 +52,8 @@ create or replace function pgq.get_batch_cursor(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.get_batch_cursor(3)
---      Open a cursor over the events of a batch and return the first ones. See pgq.get_batch_cursor(4).
+--      Open a cursor over the events of a batch and return the first ones. See
+--      pgq.get_batch_cursor(4).
 -- ----------------------------------------------------------------------
 begin
     return query select * from pgq.get_batch_cursor(i_batch_id, i_cursor_name, i_quick_limit, null);

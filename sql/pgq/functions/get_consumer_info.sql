@@ -5,7 +5,8 @@ create or replace function pgq.get_consumer_info(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.get_consumer_info(2)
---      Where consumers stand, by queue and consumer name. Members of cooperative groups are listed too.
+--      Where consumers stand, by queue and consumer name. Members of cooperative groups are listed
+--      too.
 -- Parameters: names; NULL means all
 -- Returns:
 --      lag            - age of the tick that the consumer has finished

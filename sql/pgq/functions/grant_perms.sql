@@ -2,8 +2,8 @@ create or replace function pgq._grant_perms_from(src_schema text, src_table text
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._grant_perms_from(4)
---      Give one table the privileges of another, the owner's own among them. Read from the access control list
---      itself, since information_schema does not know of MAINTAIN.
+--      Give one table the privileges of another, the owner's own among them. Read from the access
+--      control list itself, since information_schema does not know of MAINTAIN.
 -- Parameters: schema and name of both tables
 -- Returns: 1
 -- Errors: 42P01 no such table
@@ -35,7 +35,8 @@ create or replace function pgq.grant_perms(x_queue_name text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.grant_perms(1)
---      Set the privileges of a queue's sequences and event tables. The tables get those of pgq.event_template.
+--      Set the privileges of a queue's sequences and event tables. The tables get those of
+--      pgq.event_template.
 -- Parameters: x_queue_name - name of the queue
 -- Returns: 1
 -- Errors: 42704 no such queue; XX001 the row names something that is no part of a queue

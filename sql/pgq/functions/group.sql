@@ -1,5 +1,5 @@
--- Cooperative groups inside pgq: who is a member, and how one leaves without losing its batch. Used by finish_batch and
--- unregister_consumer here, and by extension pgq_coop. Internal: no grants.
+-- Cooperative groups inside pgq: who is a member, and how one leaves without losing its batch. Used
+-- by finish_batch and unregister_consumer here, and by extension pgq_coop. Internal: no grants.
 
 create or replace function pgq._group_main(i_queue_id int4, i_consumer_id int4)
 returns int4
@@ -10,12 +10,13 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._group_main(2)
 --      The main consumer of the cooperative group that a subscription is a member of.
---      Members share the main consumer's sub_id and are named MAIN.MEMBER. The name is part of the test: after a logical
---      restore of a 3.x database unrelated subscriptions may share a sub_id.
+--      Members share the main consumer's sub_id and are named MAIN.MEMBER. The name is part of the
+--      test: after a logical restore of a 3.x database unrelated subscriptions may share a sub_id.
 -- Parameters:
 --      i_queue_id      pgq.queue.queue_id
 --      i_consumer_id   pgq.consumer.co_id of the subscription
--- Returns: co_id of the main consumer; null for a main or an ordinary consumer, and when there is no such subscription
+-- Returns: co_id of the main consumer; null for a main or an ordinary consumer, and when there is
+--      no such subscription
 -- Locks: none
 -- Tables: pgq.subscription, pgq.consumer (read)
 -- ----------------------------------------------------------------------
@@ -44,11 +45,14 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._drop_member(2)
 --      Take a member out of its cooperative group. An open batch goes back to the group first:
---      - if nothing after it has been handed out, the group's position moves back to where the batch began, and its events
+--      - if nothing after it has been handed out, the group's position moves back to where the
+--      batch began, and its events
 --        come again next, in order;
---      - else they go to the retry queue, owned by the group and with their retry counts as they were, and come again after
+--      - else they go to the retry queue, owned by the group and with their retry counts as they
+--      were, and come again after
 --        what has been handed out already.
---      Either way the events are delivered at least once more, and the batch's id is dead: finishing it does nothing.
+--      Either way the events are delivered at least once more, and the batch's id is dead:
+--      finishing it does nothing.
 -- Parameters:
 --      i_queue_id      pgq.queue.queue_id
 --      i_consumer_id   pgq.consumer.co_id of the member
@@ -60,7 +64,8 @@ declare
     v_main      pgq.subscription;
     v_member    pgq.subscription;
 begin
-    -- The main row is the group's lock: next_batch takes it too, so the position cannot move meanwhile.
+    -- The main row is the group's lock: next_batch takes it too, so the position cannot move
+    -- meanwhile.
     select m.*
       into v_main
       from pgq.subscription m

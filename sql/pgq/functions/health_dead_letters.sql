@@ -1,14 +1,17 @@
--- Dead letters: events that a consumer has given up, in a queue of their own (see docs/client.md). A queue is a dead-letter
--- queue when the consumer "dead_letters" is registered on it; what was committed after its position is a letter.
+-- Dead letters: events that a consumer has given up, in a queue of their own (see docs/client.md).
+-- A queue is a dead-letter queue when the consumer "dead_letters" is registered on it; what was
+-- committed after its position is a letter.
 
 create or replace function pgq._dead_letters(
     in i_limit integer, out queue_name text, out letters bigint, out oldest timestamptz)
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._dead_letters(1)
---      Dead-letter queues, and how many letters each has. Counted by the index on ev_txid, from the holder's position on.
+--      Dead-letter queues, and how many letters each has. Counted by the index on ev_txid, from the
+--      holder's position on.
 -- Parameters: i_limit - count no further
--- Returns: a row for each of these queues, but for one whose tables are damaged, which other findings name
+-- Returns: a row for each of these queues, but for one whose tables are damaged, which other
+--      findings name
 -- Locks: access share on the event tables of these queues
 -- Tables: pgq.consumer, pgq.subscription, pgq.queue, pgq.tick, event tables of these queues
 -- ----------------------------------------------------------------------

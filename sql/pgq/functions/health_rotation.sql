@@ -3,10 +3,10 @@ create or replace function pgq._health_rotation(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_rotation(0)
---      Findings about queues whose event tables do not rotate, and who holds them back: a consumer that needs the
---      previous table; a transaction, open or prepared, that is older than the last switch and so keeps the
---      positions of consumers that are up to date from passing it; a lock on the table to be emptied; or nobody, if
---      no maintenance runs.
+--      Findings about queues whose event tables do not rotate, and who holds them back: a consumer
+--      that needs the previous table; a transaction, open or prepared, that is older than the last
+--      switch and so keeps the positions of consumers that are up to date from passing it; a lock
+--      on the table to be emptied; or nobody, if no maintenance runs.
 -- ----------------------------------------------------------------------
     with late as materialized (
         select q.*, q.queue_switch_time + q.queue_rotation_period as due
@@ -16,8 +16,9 @@ returns setof record as $$
                > least(q.queue_rotation_period, interval '5 minutes')
            and not pg_is_in_recovery()
     ), holding as materialized (
-        -- Consumers whose tick does not see the last switch. Those that stand at the newest tick are not to blame: either a
-        -- transaction keeps that tick from seeing the switch, or there is no younger one, which other findings tell.
+        -- Consumers whose tick does not see the last switch. Those that stand at the newest tick
+        -- are not to blame: either a transaction keeps that tick from seeing the switch, or there
+        -- is no younger one, which other findings tell.
         select l.queue_id, c.co_name, t.tick_time, txid_snapshot_xmin(t.tick_snapshot) as xmin,
                t.tick_time > l.queue_switch_time as is_past_switch,
                exists (

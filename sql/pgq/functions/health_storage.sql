@@ -3,7 +3,8 @@ create or replace function pgq._health_storage(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_storage(0)
---      Findings about tables and sequences: missing or changed, too large, near their end, full of dead rows.
+--      Findings about tables and sequences: missing or changed, too large, near their end, full of
+--      dead rows.
 -- ----------------------------------------------------------------------
     with limits as materialized (
         select pg_size_bytes(coalesce(current_setting('pgq.health_table_size', true), '10GB')) as bytes

@@ -7,7 +7,8 @@ returns bigint as 'MODULE_PATHNAME', 'pgq_insert_event7'
 --      Insert an event. Trigger functions call it by name.
 -- Parameters: name of the queue and fields of the event, each of which may be NULL
 -- Returns: id of the event
--- Errors: 22004 NULL queue; 42704 no such queue; 55000 inserts are disabled; 54000 limit of one transaction
+-- Errors: 22004 NULL queue; 42704 no such queue; 55000 inserts are disabled; 54000 limit of one
+--      transaction
 -- Locks: row exclusive on the current event table, after the transaction has its id
 -- Tables: current event table of the queue
 -- ----------------------------------------------------------------------
@@ -43,9 +44,10 @@ create or replace function pgq.insert_event_raw(
 returns int8 as 'MODULE_PATHNAME', 'pgq_insert_event_raw'
 -- ----------------------------------------------------------------------
 -- Function: pgq.insert_event_raw(11)
---      Insert an event with its id, time, owner and retry count. A value of the event sequence is used up even if
---      the id is given, so that the ticker sees something new.
--- Parameters: NULL id: the next one; NULL time: start of the transaction; NULL owner: for all consumers
+--      Insert an event with its id, time, owner and retry count. A value of the event sequence is
+--      used up even if the id is given, so that the ticker sees something new.
+-- Parameters: NULL id: the next one; NULL time: start of the transaction; NULL owner: for all
+--      consumers
 -- Returns: id of the event
 -- Errors, Locks, Tables: as pgq.insert_event(7)
 -- ----------------------------------------------------------------------
@@ -61,7 +63,8 @@ create or replace function pgq.insert_events(
 returns bigint as 'MODULE_PATHNAME', 'pgq_insert_events'
 -- ----------------------------------------------------------------------
 -- Function: pgq.insert_events(7)
---      Insert many events at once; the n-th elements of the arrays make the n-th event. All or nothing.
+--      Insert many events at once; the n-th elements of the arrays make the n-th event. All or
+--      nothing.
 -- Parameters: arrays of one length; those with a default may be NULL, which leaves the field NULL
 -- Returns: number of events
 -- Errors: 22004 NULL queue or array; 22023 arrays differ in length; others as pgq.insert_event(7)

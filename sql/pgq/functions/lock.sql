@@ -1,5 +1,6 @@
--- Locks that keep tickers, rotation and registration apart, see docs/locks.md. pg_locks shows them as advisory locks, but they have
--- a tag that SQL's own functions do not reach: whoever can merely connect cannot take them and hold everybody up.
+-- Locks that keep tickers, rotation and registration apart, see docs/locks.md. pg_locks shows them
+-- as advisory locks, but they have a tag that SQL's own functions do not reach: whoever can merely
+-- connect cannot take them and hold everybody up.
 
 create or replace function pgq._lock(i_lock text, i_queue_id integer)
 returns void as 'MODULE_PATHNAME', 'pgq_lock'

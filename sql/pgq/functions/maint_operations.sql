@@ -26,8 +26,9 @@ create or replace function pgq.maint_operations(out func_name text, out func_arg
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_operations(0)
---      What maintenance has to do now. Each row is a function with one argument or, if that is NULL, with none;
---      run it in a transaction of its own, and again at once if its result is not 0. "vacuum" is the statement.
+--      What maintenance has to do now. Each row is a function with one argument or, if that is
+--      NULL, with none; run it in a transaction of its own, and again at once if its result is not
+--      0. "vacuum" is the statement.
 -- Returns: rows in the order in which to run them
 -- Tables: pgq.queue; pgq_node.node_info and londiste.seq_info where they exist
 -- ----------------------------------------------------------------------
@@ -89,10 +90,11 @@ create or replace function pgq._is_part_of(i_class regclass, i_object oid, i_sch
 returns boolean as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._is_part_of(4)
---      True if an object may be run, or read, by maintenance because of its name. A schema called londiste is anybody's to make, and
---      maintenance runs with more rights than most. So the object's owner must be the owner of schema pgq or a superuser; and the
---      object a member of the extension that is called as its schema, or, where that was installed from plain SQL, the schema's
---      owner such a one, too.
+--      True if an object may be run, or read, by maintenance because of its name. A schema called
+--      londiste is anybody's to make, and maintenance runs with more rights than most. So the
+--      object's owner must be the owner of schema pgq or a superuser; and the object a member of
+--      the extension that is called as its schema, or, where that was installed from plain SQL, the
+--      schema's owner such a one, too.
 -- Parameters: catalog of the object, its oid, schema and owner
 -- ----------------------------------------------------------------------
 declare
@@ -126,7 +128,8 @@ create or replace function pgq._function_exists(i_schema text, i_name text)
 returns boolean as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._function_exists(2)
---      True if the schema has functions of that name, and each of them is one that maintenance may run: see pgq._is_part_of(4).
+--      True if the schema has functions of that name, and each of them is one that maintenance may
+--      run: see pgq._is_part_of(4).
 -- ----------------------------------------------------------------------
     select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace, p.proowner)), false)
       from pg_catalog.pg_proc p
@@ -141,7 +144,8 @@ create or replace function pgq._table_exists(i_schema text, i_name text)
 returns boolean as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._table_exists(2)
---      True if the schema has an ordinary table of that name that maintenance may read: see pgq._is_part_of(4).
+--      True if the schema has an ordinary table of that name that maintenance may read: see
+--      pgq._is_part_of(4).
 -- ----------------------------------------------------------------------
     select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_class'::regclass, c.oid, c.relnamespace, c.relowner)), false)
       from pg_catalog.pg_class c

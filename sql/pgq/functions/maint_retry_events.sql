@@ -2,8 +2,9 @@ create or replace function pgq.maint_retry_events()
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_retry_events(0)
---      Move due events from the retry queue back to the event tables, up to 1000 of each queue, the oldest first.
---      Call again until the result is 0. Events of a queue that takes none now stay, and hold up no other queue.
+--      Move due events from the retry queue back to the event tables, up to 1000 of each queue, the
+--      oldest first. Call again until the result is 0. Events of a queue that takes none now stay,
+--      and hold up no other queue.
 -- Returns: number of events moved
 -- Locks: pgq.retry_queue in share update exclusive mode: one call at a time
 -- Tables: pgq.retry_queue, pgq.queue, event tables

@@ -2,12 +2,15 @@ create or replace function pgq.maint_rotate_tables_step1(i_queue_name text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_rotate_tables_step1(1)
---      Switch a queue to its next event table, which is emptied first, if the time has come and no consumer needs
---      the previous table. Must be followed by pgq.maint_rotate_tables_step2 in another transaction.
+--      Switch a queue to its next event table, which is emptied first, if the time has come and no
+--      consumer needs the previous table. Must be followed by pgq.maint_rotate_tables_step2 in
+--      another transaction.
 -- Parameters: i_queue_name - name of the queue
 -- Returns: 0, always
--- Errors: XX001 transaction ids or ticks are not those of this cluster (see pgq.rebase), or a consumer's tick is gone
--- Locks: the queue's rotation lock (gives up if busy), row of the queue, access exclusive on the table (gives up)
+-- Errors: XX001 transaction ids or ticks are not those of this cluster (see pgq.rebase), or a
+--      consumer's tick is gone
+-- Locks: the queue's rotation lock (gives up if busy), row of the queue, access exclusive on the
+--      table (gives up)
 -- Tables: pgq.queue, pgq.subscription, pgq.tick, event tables
 -- ----------------------------------------------------------------------
 declare
@@ -93,12 +96,14 @@ create or replace function pgq.maint_rotate_tables_step2()
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_rotate_tables_step2(0)
---      For all queues that have switched: note from which transaction on nobody writes to the previous table.
---      A writer has its transaction id before it looks where to write. So transactions that get their id after
---      step 1 is committed, and its invalidation messages are out, write to the new table. To have seen the
---      commit, this takes the rotation lock, and only then determines the id.
+--      For all queues that have switched: note from which transaction on nobody writes to the
+--      previous table. A writer has its transaction id before it looks where to write. So
+--      transactions that get their id after step 1 is committed, and its invalidation messages are
+--      out, write to the new table. To have seen the commit, this takes the rotation lock, and only
+--      then determines the id.
 -- Returns: 0, always
--- Errors: 25001 called in a transaction that cannot determine the id, since its snapshot is older than the lock
+-- Errors: 25001 called in a transaction that cannot determine the id, since its snapshot is older
+--      than the lock
 -- Locks: rotation locks (skips the busy), rows of the queues
 -- Tables: pgq.queue
 -- ----------------------------------------------------------------------

@@ -2,9 +2,9 @@ create or replace function pgq.metrics(out name text, out labels jsonb, out valu
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.metrics(0)
---      Numbers about the queues of this database and its worker, named as Prometheus wants it. docs/monitoring.md
---      lists them. Cheap: one pass over queues and subscriptions; event tables are not read, but for those of
---      dead-letter queues, by index.
+--      Numbers about the queues of this database and its worker, named as Prometheus wants it.
+--      docs/monitoring.md lists them. Cheap: one pass over queues and subscriptions; event tables
+--      are not read, but for those of dead-letter queues, by index.
 -- Returns: name of the metric, its labels, its value
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, sequences
 -- ----------------------------------------------------------------------

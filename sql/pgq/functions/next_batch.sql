@@ -2,8 +2,8 @@ create or replace function pgq._check_tick(i_queue_id integer, i_tick_id bigint)
 returns void as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._check_tick(2)
---      Refuse a tick of another cluster, as a restored dump has them: new events would be taken for ones that it
---      sees, and come twice.
+--      Refuse a tick of another cluster, as a restored dump has them: new events would be taken for
+--      ones that it sees, and come twice.
 -- Errors: XX001 the tick is of another cluster
 -- ----------------------------------------------------------------------
 declare
@@ -35,8 +35,8 @@ create or replace function pgq.next_batch_custom(
 returns record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch_custom(5)
---      Open the next batch of a consumer, or return the one that is open. Two sessions of one consumer get the same
---      batch under the same id.
+--      Open the next batch of a consumer, or return the one that is open. Two sessions of one
+--      consumer get the same batch under the same id.
 -- Parameters:
 --      i_queue_name    - name of the queue
 --      i_consumer_name - name of the consumer
@@ -44,7 +44,8 @@ returns record as $$
 --      i_min_count     - at least this many events, see pgq.find_tick_helper
 --      i_min_interval  - or spanning at least this time
 -- Returns: id of the batch, and the ticks at its ends; all NULL when there is nothing (yet)
--- Errors: 42704 not subscribed; XX001 the consumer's tick is gone, or the tick is of another cluster (see pgq.rebase)
+-- Errors: 42704 not subscribed; XX001 the consumer's tick is gone, or the tick is of another
+--      cluster (see pgq.rebase)
 -- Locks: row of the subscription
 -- Tables: pgq.subscription, pgq.tick
 -- ----------------------------------------------------------------------
@@ -141,7 +142,8 @@ create or replace function pgq.next_batch_info(
 returns record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch_info(2)
---      Open the next batch of a consumer: from its position to the next tick. See pgq.next_batch_custom(5).
+--      Open the next batch of a consumer: from its position to the next tick. See
+--      pgq.next_batch_custom(5).
 -- ----------------------------------------------------------------------
 begin
     select f.batch_id, f.cur_tick_id, f.prev_tick_id, f.cur_tick_time, f.prev_tick_time,
@@ -158,7 +160,8 @@ create or replace function pgq.next_batch(i_queue_name text, i_consumer_name tex
 returns int8 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch(2)
---      Open the next batch of a consumer, or return the one that is open. See pgq.next_batch_custom(5).
+--      Open the next batch of a consumer, or return the one that is open. See
+--      pgq.next_batch_custom(5).
 -- Returns: id of the batch, NULL when there is none (yet)
 -- ----------------------------------------------------------------------
 begin

@@ -2,8 +2,8 @@ create or replace function pgq._no_queue_hint(i_queue_name text)
 returns text as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._no_queue_hint(1)
---      What to do when there is no such queue: the texts of these errors are PgQ's, and mostly do not name it. A queue
---      whose name differs in case or in spaces around it is named.
+--      What to do when there is no such queue: the texts of these errors are PgQ's, and mostly do
+--      not name it. A queue whose name differs in case or in spaces around it is named.
 -- ----------------------------------------------------------------------
     select case
                when i_queue_name is null then 'The queue''s name is NULL.'

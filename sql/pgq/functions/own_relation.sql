@@ -1,12 +1,14 @@
--- pgq.queue has the names of a queue's tables and sequences. They are data: whoever could write them must not thereby choose what the
--- owner's functions read, lock, advance, grant or drop. So every function that uses such a name asks here, as the library does for itself.
+-- pgq.queue has the names of a queue's tables and sequences. They are data: whoever could write
+-- them must not thereby choose what the owner's functions read, lock, advance, grant or drop. So
+-- every function that uses such a name asks here, as the library does for itself.
 
 create or replace function pgq._event_table(i_name text)
 returns regclass as 'MODULE_PATHNAME', 'pgq_event_table'
 -- ----------------------------------------------------------------------
 -- Function: pgq._event_table(1)
---      The table of that name, if it is an event table: an ordinary table that inherits from pgq.event_template, and belongs,
---      as its schema does, to the owner of pgq.queue or a superuser.
+--      The table of that name, if it is an event table: an ordinary table that inherits from
+--      pgq.event_template, and belongs, as its schema does, to the owner of pgq.queue or a
+--      superuser.
 -- Parameters: i_name - raw name, see pgq.quote_fqname
 -- Returns: the table; NULL for NULL
 -- Errors: 42P01 no such relation; XX001 it is something else
@@ -19,8 +21,8 @@ create or replace function pgq._own_sequence(i_queue_id integer, i_name text)
 returns regclass as 'MODULE_PATHNAME', 'pgq_own_sequence'
 -- ----------------------------------------------------------------------
 -- Function: pgq._own_sequence(2)
---      The sequence of that name, if it is one of the queue: its name begins with pgq.event_<queue id>_, and it belongs to the
---      owner of pgq.queue or a superuser.
+--      The sequence of that name, if it is one of the queue: its name begins with pgq.event_<queue
+--      id>_, and it belongs to the owner of pgq.queue or a superuser.
 -- Parameters: i_queue_id - the queue; i_name - raw name, see pgq.quote_fqname
 -- Returns: the sequence; NULL for NULL
 -- Errors: 42P01 no such relation; XX001 it is something else
@@ -33,9 +35,11 @@ create or replace function pgq._sequence_value(i_queue_id integer, i_name text)
 returns bigint as 'MODULE_PATHNAME', 'pgq_sequence_value'
 -- ----------------------------------------------------------------------
 -- Function: pgq._sequence_value(2)
---      How far a sequence of the queue has given out ids, for those who look at all queues: one that is broken stops nobody.
+--      How far a sequence of the queue has given out ids, for those who look at all queues: one
+--      that is broken stops nobody.
 -- Parameters: as pgq._own_sequence(2)
--- Returns: last value; NULL before the first, and if there is no such sequence or it is none of the queue
+-- Returns: last value; NULL before the first, and if there is no such sequence or it is none of the
+--      queue
 -- ----------------------------------------------------------------------
 language c strict;
 

@@ -2,7 +2,8 @@ create or replace function pgq.pause_queue(i_queue_name text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.pause_queue(1)
---      Lay no more ticks in a queue: events are taken, but reach no consumer until pgq.resume_queue.
+--      Lay no more ticks in a queue: events are taken, but reach no consumer until
+--      pgq.resume_queue.
 -- Parameters: i_queue_name - name of the queue
 -- Returns: 1 paused, 0 it was
 -- Errors: 42704 no such queue

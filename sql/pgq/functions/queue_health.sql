@@ -3,17 +3,17 @@ create or replace function pgq.queue_health(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.queue_health(0)
---      What is wrong with the queues of this database, or will be: one row per queue and finding; no row means that
---      all is well. docs/monitoring.md lists the codes. What time alone makes wrong is not held against the time in
---      which the server did not run. No remedy begins with giving up events.
+--      What is wrong with the queues of this database, or will be: one row per queue and finding;
+--      no row means that all is well. docs/monitoring.md lists the codes. What time alone makes
+--      wrong is not held against the time in which the server did not run. No remedy begins with
+--      giving up events.
 -- Returns:
 --      queue_name - the queue; NULL for what concerns all
---      severity   - critical: events do not flow or the disk fills; warning: it will come to that; info
---      code       - what it is, for programs
---      finding    - what it is, for people
---      since      - since when, if known
---      remedy     - what to do
--- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are not read,
+--      severity   - critical: events do not flow or the disk fills; warning: it will come to that;
+--      info code       - what it is, for programs finding    - what it is, for people since      -
+--      since when, if known remedy     - what to do
+-- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are
+--      not read,
 --      but for those of dead-letter queues
 -- ----------------------------------------------------------------------
     select * from pgq._health_worker()
@@ -72,7 +72,8 @@ returns setof record as $$
       left join slot on true
      where not pg_is_in_recovery()
        and slot.pid is null
-       -- A server that has just been started: the launcher is on its way, unless it has no worker left to give.
+       -- A server that has just been started: the launcher is on its way, unless it has no worker
+       -- left to give.
        and not coalesce(
                slot.oid is null
                and s ->> 'launcher_pid' is not null

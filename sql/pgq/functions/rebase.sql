@@ -1,18 +1,21 @@
--- A dump carries transaction ids of the cluster it was made in: in events, in the snapshots of ticks, in the state of
--- rotation. In a cluster that has given out more ids than those they are just the past. In a cluster that has given
--- out fewer they are the future, and mean nothing. pgq.rebase() moves them into this cluster's past.
+-- A dump carries transaction ids of the cluster it was made in: in events, in the snapshots of
+-- ticks, in the state of rotation. In a cluster that has given out more ids than those they are
+-- just the past. In a cluster that has given out fewer they are the future, and mean nothing.
+-- pgq.rebase() moves them into this cluster's past.
 
 create or replace function pgq.rebase()
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.rebase(0)
---      After a dump was restored: make transaction ids of another cluster into ids of this one, in every queue that
---      has such. Which events lie between which ticks, what each consumer still gets, and open batches stay as they
---      are; events that no tick covers, and those inserted since the restore, come with the next tick. Also sets
---      the sequences of ids forward that the dump did not include. Harmless where there is nothing to do.
+--      After a dump was restored: make transaction ids of another cluster into ids of this one, in
+--      every queue that has such. Which events lie between which ticks, what each consumer still
+--      gets, and open batches stay as they are; events that no tick covers, and those inserted
+--      since the restore, come with the next tick. Also sets the sequences of ids forward that the
+--      dump did not include. Harmless where there is nothing to do.
 -- Returns: number of queues that were changed
 -- Errors: 25001 not in a READ COMMITTED transaction
--- Locks: ticker and rotation locks of the queues that are changed, rows of the queues and all they contain
+-- Locks: ticker and rotation locks of the queues that are changed, rows of the queues and all they
+--      contain
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription, event tables
 -- ----------------------------------------------------------------------
 declare
@@ -112,9 +115,10 @@ create or replace function pgq._restored_by(i_queue_id integer, i_now txid_snaps
 returns bigint[] as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._restored_by(2)
---      Transactions of this cluster that brought events here from a dump. An event says which transaction made it
---      (ev_txid), its row says which stored it (xmin). For an event made here, these are the same, or the latter is
---      a savepoint of the former and follows it. A restore stores many transactions' events in one.
+--      Transactions of this cluster that brought events here from a dump. An event says which
+--      transaction made it (ev_txid), its row says which stored it (xmin). For an event made here,
+--      these are the same, or the latter is a savepoint of the former and follows it. A restore
+--      stores many transactions' events in one.
 -- Parameters:
 --      i_queue_id - id of the queue
 --      i_now      - present snapshot
@@ -162,12 +166,13 @@ create or replace function pgq._rebase_queue(i_queue_id integer)
 returns void as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._rebase_queue(1)
---      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < ... < u(n) are chosen that this
---      cluster has given out and that are not in progress. The snapshot of tick k ends at u(k) and sees all that
---      is not in progress now; events that tick k is the first to see get u(k - 1). Those that no tick sees get
---      u(n) and following ids, so many to each that batch_max_count can be kept. Transactions that are in progress
---      stay unseen by all ticks, so what they have inserted, and what is inserted later, comes with the next tick.
---      The caller has the queue's ticker and rotation locks.
+--      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < ... < u(n) are
+--      chosen that this cluster has given out and that are not in progress. The snapshot of tick k
+--      ends at u(k) and sees all that is not in progress now; events that tick k is the first to
+--      see get u(k - 1). Those that no tick sees get u(n) and following ids, so many to each that
+--      batch_max_count can be kept. Transactions that are in progress stay unseen by all ticks, so
+--      what they have inserted, and what is inserted later, comes with the next tick. The caller
+--      has the queue's ticker and rotation locks.
 -- ----------------------------------------------------------------------
 declare
     v_queue    pgq.queue%rowtype;
@@ -218,7 +223,8 @@ begin
      where pgq._is_foreign_tick(s.snapshot, s.stored, v_now);
     v_restored := pgq._restored_by(i_queue_id, v_now);
 
-    -- For each transaction, oldest first: which tick is the first to see it. Neighbours of one class make a range.
+    -- For each transaction, oldest first: which tick is the first to see it. Neighbours of one
+    -- class make a range.
     for v_tx in
         execute 'select x.ev_txid, not (x.stored = any ($1)) as is_new, count(*) as events from ('
                 || (select string_agg(format('select e.ev_txid, pgq._full_xid(e.xmin, $2) as stored from %s e', t), ' union all ')
@@ -290,10 +296,12 @@ create or replace function pgq._allow_update(i_table regclass)
 returns text as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._allow_update(1)
---      A publication of updates, one for all tables say, forbids them in a table whose rows it cannot identify, and event
---      tables have no key. They are only ever updated after a restore, so the whole row identifies for so long.
+--      A publication of updates, one for all tables say, forbids them in a table whose rows it
+--      cannot identify, and event tables have no key. They are only ever updated after a restore,
+--      so the whole row identifies for so long.
 -- Parameters: i_table - an event table
--- Returns: replica identity to go back to, as ALTER TABLE takes it; NULL when nothing had to be done
+-- Returns: replica identity to go back to, as ALTER TABLE takes it; NULL when nothing had to be
+--      done
 -- Locks: access exclusive on the table, if something had to be done
 -- ----------------------------------------------------------------------
 declare
@@ -322,7 +330,8 @@ create or replace function pgq._forward_sequences(i_queue_id integer)
 returns void as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._forward_sequences(1)
---      Set a queue's sequences behind what its ticks say: a dump without the data of pgq.event_* lacks them.
+--      Set a queue's sequences behind what its ticks say: a dump without the data of pgq.event_*
+--      lacks them.
 -- ----------------------------------------------------------------------
 declare
     v_queue pgq.queue%rowtype;
@@ -345,8 +354,9 @@ create or replace function pgq._past_ids(i_queue_id integer, i_count bigint)
 returns bigint[] as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._past_ids(2)
---      The newest transaction ids of this cluster that are not in progress, ascending. In a cluster too young to
---      have given out as many, uses up the missing ones, in subtransactions that are rolled back.
+--      The newest transaction ids of this cluster that are not in progress, ascending. In a cluster
+--      too young to have given out as many, uses up the missing ones, in subtransactions that are
+--      rolled back.
 -- Parameters:
 --      i_queue_id - a queue of which a tick is locked to use up ids
 --      i_count    - how many ids

@@ -6,10 +6,12 @@ returns integer as $$
 -- Parameters:
 --      x_queue_name    - name of the queue
 --      x_consumer_name - name of the consumer, which need not exist yet
---      x_tick_pos      - tick to stand on; NULL: the newest one, or where the consumer stands already
+--      x_tick_pos      - tick to stand on; NULL: the newest one, or where the consumer stands
+--      already
 -- Returns: 1 subscribed, 0 was subscribed already
 -- Errors: 42704 no such queue or tick; 55000 the queue has no ticks; 23502 NULL consumer
--- Locks: the queue's rotation lock (shared, so that the tick stays), then the rows of consumer and subscription
+-- Locks: the queue's rotation lock (shared, so that the tick stays), then the rows of consumer and
+--      subscription
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
@@ -31,8 +33,9 @@ begin
                   hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
-    -- Whoever has the row of the consumer decides on its subscriptions. Not "for update": foreign keys look at it when a
-    -- subscription is updated twice, and whoever does that may have the subscription that this call waits for.
+    -- Whoever has the row of the consumer decides on its subscriptions. Not "for update": foreign
+    -- keys look at it when a subscription is updated twice, and whoever does that may have the
+    -- subscription that this call waits for.
     loop
         select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for no key update;
         exit when found;

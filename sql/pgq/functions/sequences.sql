@@ -2,10 +2,12 @@ create or replace function pgq.seq_getval(i_seq_name text)
 returns bigint as 'MODULE_PATHNAME', 'pgq_seq_getval'
 -- ----------------------------------------------------------------------
 -- Function: pgq.seq_getval(1)
---      Last value of a sequence, which is not advanced. A fresh sequence reports 1, as it does after its first value.
+--      Last value of a sequence, which is not advanced. A fresh sequence reports 1, as it does
+--      after its first value.
 -- Parameters: i_seq_name - raw name, see pgq.quote_fqname
 -- Returns: last value
--- Errors: 42P01 no such sequence; 42809 not a sequence: a view's functions must not run here; 42501 no right to read it
+-- Errors: 42P01 no such sequence; 42809 not a sequence: a view's functions must not run here; 42501
+--      no right to read it
 -- ----------------------------------------------------------------------
 language c strict;
 
@@ -40,8 +42,9 @@ create or replace function pgq._last_value(i_sequence regclass)
 returns bigint as 'MODULE_PATHNAME', 'pgq_last_value'
 -- ----------------------------------------------------------------------
 -- Function: pgq._last_value(1)
---      As pg_sequence_last_value, but it gives its lock back at once. The ticker looks at the sequences of all queues
---      in one transaction; holding a lock on each costs more than all the rest of it.
+--      As pg_sequence_last_value, but it gives its lock back at once. The ticker looks at the
+--      sequences of all queues in one transaction; holding a lock on each costs more than all the
+--      rest of it.
 -- Returns: last value; NULL before the first, or if it is no sequence
 -- Errors: XX000 no such relation
 -- ----------------------------------------------------------------------
@@ -53,10 +56,12 @@ create or replace function pgq._next_id(i_table text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._next_id(1)
---      Next number for a serial column. pg_dump does not take along the sequences of these columns (see
---      schema/config_dump.sql), so after a restore they start at 1 again. That is noticed here, and repaired.
+--      Next number for a serial column. pg_dump does not take along the sequences of these columns
+--      (see schema/config_dump.sql), so after a restore they start at 1 again. That is noticed
+--      here, and repaired.
 -- Parameters: i_table - queue, consumer or subscription
--- Returns: a number that no row has, and for subscriptions none that an event still names as its owner
+-- Returns: a number that no row has, and for subscriptions none that an event still names as its
+--      owner
 -- Locks: lock (ids, 0) when the sequence has to be repaired
 -- ----------------------------------------------------------------------
 declare

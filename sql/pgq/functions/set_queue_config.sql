@@ -5,11 +5,13 @@ returns integer as $$
 --      Change a setting of a queue.
 -- Parameters:
 --      x_queue_name  - name of the queue
---      x_param_name  - ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused, rotation_period,
+--      x_param_name  - ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused,
+--      rotation_period,
 --                      external_ticker or batch_max_count
 --      x_param_value - the value as text
 -- Returns: 1
--- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range; 22P02, 22007, 22003
+-- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
+--      22P02, 22007, 22003
 --      value is not of the setting's type
 -- Locks: row of the queue
 -- Tables: pgq.queue

@@ -2,8 +2,9 @@ create or replace function pgq._due_queues()
 returns setof integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._due_queues(0)
---      Queues in which a tick may be due: the rules of pgq._tick for all queues at once. It says yes where only
---      a look into the event tables can tell, or where something looks wrong. For the worker.
+--      Queues in which a tick may be due: the rules of pgq._tick for all queues at once. It says
+--      yes where only a look into the event tables can tell, or where something looks wrong. For
+--      the worker.
 -- Returns: ids of queues
 -- Tables: pgq.queue, pgq.tick, event sequences
 -- ----------------------------------------------------------------------
@@ -79,14 +80,15 @@ create or replace function pgq._tick(i_queue_id integer, i_demand boolean)
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._tick(2)
---      Decide whether a queue gets a tick now, and lay it. The caller has the queue's ticker lock, taken in an
---      earlier statement.
+--      Decide whether a queue gets a tick now, and lay it. The caller has the queue's ticker lock,
+--      taken in an earlier statement.
 --
---      By rule: the first and second tick at once; with new events, when there are ticker_max_count of them or the
---      newest tick is ticker_max_lag old; without, in doubling intervals up to ticker_idle_period.
---      The distance of sequence values tells how many events are new, except in two cases, where it looks for one:
---      events that got their ids before the last tick and were committed after it, and the first event ever, since
---      the sequence says 1 before it and after it.
+--      By rule: the first and second tick at once; with new events, when there are ticker_max_count
+--      of them or the newest tick is ticker_max_lag old; without, in doubling intervals up to
+--      ticker_idle_period. The distance of sequence values tells how many events are new, except in
+--      two cases, where it looks for one: events that got their ids before the last tick and were
+--      committed after it, and the first event ever, since the sequence says 1 before it and after
+--      it.
 -- Parameters:
 --      i_queue_id - id of the queue
 --      i_demand   - true: not by rule, but exactly if a committed event waits for a tick
@@ -101,12 +103,14 @@ declare
     v_lag   interval;
     v_due   boolean;
 begin
-    -- The sequence first: events that it counts and the snapshot does not see yet are counted in vain, not missed.
+    -- The sequence first: events that it counts and the snapshot does not see yet are counted in
+    -- vain, not missed.
     select q.*, pgq._last_value(pgq._own_sequence(q.queue_id, q.queue_event_seq)) as seq
       into v_queue
       from pgq.queue q
      where q.queue_id = i_queue_id;
-    -- The caller has looked before it waited for the lock; meanwhile the queue may have become another node's branch.
+    -- The caller has looked before it waited for the lock; meanwhile the queue may have become
+    -- another node's branch.
     if not found or v_queue.queue_external_ticker then
         return null;
     end if;
@@ -172,8 +176,9 @@ begin
            and (v_lag >= v_queue.queue_ticker_max_lag or v_queue.queue_ticker_max_count <= 1)
            and (v_queue.seq = 1
                 or pgq._has_ended(v_last.tick_snapshot)
-                -- Transactions that were in progress and are not in the snapshot: their ids lie between its end and the
-                -- tick's own. Looked for in the first seconds only, since this is so in every busy database.
+                -- Transactions that were in progress and are not in the snapshot: their ids lie
+                -- between its end and the tick's own. Looked for in the first seconds only, since
+                -- this is so in every busy database.
                 or (v_lag < v_queue.queue_ticker_max_lag + interval '10 seconds'
                     and pgq._full_xid(v_last.stored, txid_snapshot_xmax(v_last.tick_snapshot))
                         > txid_snapshot_xmax(v_last.tick_snapshot)))
@@ -205,8 +210,9 @@ create or replace function pgq._add_tick(i_queue_id integer, i_tick_seq text, i_
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._add_tick(4)
---      Add a row to pgq.tick, with the next tick id. Its transaction is to be durable once it is committed: a consumer
---      elsewhere may have noted the tick's id, which after a crash would be given to another tick.
+--      Add a row to pgq.tick, with the next tick id. Its transaction is to be durable once it is
+--      committed: a consumer elsewhere may have noted the tick's id, which after a crash would be
+--      given to another tick.
 -- Returns: id of the tick
 -- ----------------------------------------------------------------------
 declare
@@ -229,8 +235,9 @@ create or replace function pgq._has_unseen_tick(i_queue_id integer, i_tick_seq t
 returns boolean as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._has_unseen_tick(3)
---      True if a newer tick is committed than this transaction's snapshot shows. Ids above the newest tick that is
---      visible are either lost to a rollback or taken by such ticks; the primary key knows.
+--      True if a newer tick is committed than this transaction's snapshot shows. Ids above the
+--      newest tick that is visible are either lost to a rollback or taken by such ticks; the
+--      primary key knows.
 -- Parameters: the queue, its tick sequence, newest visible tick
 -- Returns: true if there is one, or if there may be one
 -- ----------------------------------------------------------------------

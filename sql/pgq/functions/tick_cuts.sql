@@ -6,7 +6,8 @@ returns text as $$
 -- Parameters:
 --      i_queue_id - id of the queue
 --      i_prev     - snapshot of the newest tick
--- Returns: text of a query with the columns ev_txid, ev_id and is_current (in the current table); its parameter $1
+-- Returns: text of a query with the columns ev_txid, ev_id and is_current (in the current table);
+--      its parameter $1
 --      is the present snapshot, $2 the end of i_prev and $3 the transactions in progress in i_prev
 -- ----------------------------------------------------------------------
 begin
@@ -39,7 +40,8 @@ create or replace function pgq._find_waiting(i_queue_id integer, i_prev text, i_
 returns boolean as 'MODULE_PATHNAME', 'pgq_find_waiting'
 -- ----------------------------------------------------------------------
 -- Function: pgq._find_waiting(3)
---      As pgq._has_waiting, straight from the event tables' indexes, and done at the first event found.
+--      As pgq._has_waiting, straight from the event tables' indexes, and done at the first event
+--      found.
 -- Returns: NULL if there is no such queue, or if an event table is not as pgq.create_queue makes it
 -- ----------------------------------------------------------------------
 language c strict;
@@ -70,17 +72,20 @@ create or replace function pgq._lay_ticks(i_queue_id integer, i_prev_tick bigint
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._lay_ticks(4)
---      Lay a tick with the snapshot i_now, and before it as many as are needed so that no two neighbours have
---      more than batch_max_count events between them, unless one transaction alone has more.
+--      Lay a tick with the snapshot i_now, and before it as many as are needed so that no two
+--      neighbours have more than batch_max_count events between them, unless one transaction alone
+--      has more.
 --
---      A tick in between needs no snapshot of the past. Waiting transactions are taken in the order of their ids;
---      the snapshot that sees those up to a transaction T, and none after it, is: end at T + 1, but not before the
---      end of the newest tick's snapshot; in progress below that is what is so now, and what comes after T in the
---      order. Each such snapshot sees all that the one before it sees.
+--      A tick in between needs no snapshot of the past. Waiting transactions are taken in the order
+--      of their ids; the snapshot that sees those up to a transaction T, and none after it, is: end
+--      at T + 1, but not before the end of the newest tick's snapshot; in progress below that is
+--      what is so now, and what comes after T in the order. Each such snapshot sees all that the
+--      one before it sees.
 --
---      Readers take it that a snapshot that ends before step 1 of the last rotation sees nothing of the current
---      table. That is true of snapshots that were taken, so it must be of these: a transaction that is older than
---      step 1 and has written to the current table comes as late in the order as step 1.
+--      Readers take it that a snapshot that ends before step 1 of the last rotation sees nothing of
+--      the current table. That is true of snapshots that were taken, so it must be of these: a
+--      transaction that is older than step 1 and has written to the current table comes as late in
+--      the order as step 1.
 -- Parameters:
 --      i_queue_id  - id of the queue
 --      i_prev_tick - id of the newest tick
@@ -105,8 +110,9 @@ begin
     select * into v_queue from pgq.queue q where q.queue_id = i_queue_id;
     select * into v_prev from pgq.tick t where t.tick_queue = i_queue_id and t.tick_id = i_prev_tick;
 
-    -- Mostly sequence values prove that there is nothing to divide: transactions that the newest tick does not see
-    -- began after a tick that ends below them all, so their events have ids above its value.
+    -- Mostly sequence values prove that there is nothing to divide: transactions that the newest
+    -- tick does not see began after a tick that ends below them all, so their events have ids above
+    -- its value.
     select k.tick_event_seq
       into v_known
       from (select *
@@ -168,7 +174,8 @@ create or replace function pgq._cut_snapshot(i_now txid_snapshot, i_end bigint, 
 returns txid_snapshot as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._cut_snapshot(3)
---      Snapshot that ends at i_end and sees what i_now sees below it, without the transactions i_later.
+--      Snapshot that ends at i_end and sees what i_now sees below it, without the transactions
+--      i_later.
 -- ----------------------------------------------------------------------
     select (coalesce(min(p.x), i_end) || ':' || i_end || ':' || coalesce(string_agg(p.x::text, ',' order by p.x), ''))::txid_snapshot
       from (select x from txid_snapshot_xip(i_now) x where x < i_end

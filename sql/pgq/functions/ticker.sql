@@ -1,6 +1,6 @@
--- Ticks of one queue are laid one ticker at a time, in the order of their snapshots: whoever lays one holds the
--- queue's ticker lock, pgq._lock('ticks', queue_id), until the end of the transaction, and takes it in
--- a statement before the one whose snapshot goes into the tick.
+-- Ticks of one queue are laid one ticker at a time, in the order of their snapshots: whoever lays
+-- one holds the queue's ticker lock, pgq._lock('ticks', queue_id), until the end of the
+-- transaction, and takes it in a statement before the one whose snapshot goes into the tick.
 
 create or replace function pgq.ticker(i_queue_name text, i_tick_id bigint, i_orig_timestamp timestamptz, i_event_seq bigint)
 returns bigint as $$
@@ -56,8 +56,8 @@ create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.ticker(1)
---      Lay a tick in a queue if its rules ask for one, or as many as its batch_max_count needs. Waits for another
---      ticker of the queue, and then looks again whether a tick is due.
+--      Lay a tick in a queue if its rules ask for one, or as many as its batch_max_count needs.
+--      Waits for another ticker of the queue, and then looks again whether a tick is due.
 -- Parameters: i_queue_name - name of the queue
 -- Returns: id of the newest tick laid, NULL if none is due
 -- Errors: 42704 no such queue; 55000 external ticker, or paused; XX001 see pgq.rebase
@@ -98,9 +98,10 @@ create or replace function pgq.ticker()
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.ticker(0)
---      Lay ticks in all queues where one is due. One query finds these queues, however many are idle. Queues that
---      have an external ticker, are paused, or are being ticked by somebody else at this moment are left alone.
---      A queue that fails is named in a warning, and does not stop the others.
+--      Lay ticks in all queues where one is due. One query finds these queues, however many are
+--      idle. Queues that have an external ticker, are paused, or are being ticked by somebody else
+--      at this moment are left alone. A queue that fails is named in a warning, and does not stop
+--      the others.
 -- Returns: number of queues that got ticks
 -- Locks: ticker locks of the queues that are due (skips the busy)
 -- Tables: as pgq.ticker(1)
@@ -127,8 +128,8 @@ begin
             v_count := 0;
     end;
 
-    -- Something is wrong with one of them: each in a subtransaction of its own, which is only done now because
-    -- many subtransactions in one transaction slow down everybody.
+    -- Something is wrong with one of them: each in a subtransaction of its own, which is only done
+    -- now because many subtransactions in one transaction slow down everybody.
     for v_queue in
         select q.queue_id, q.queue_name
           from pgq.queue q
@@ -159,10 +160,12 @@ create or replace function pgq._tick_on_demand(i_queue_name text)
 returns bigint as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._tick_on_demand(1)
---      Lay a tick, or as many as batch_max_count needs, if there is a committed event that the newest tick does not
---      cover. For the worker, when a consumer waits. Waits for another ticker of the queue.
+--      Lay a tick, or as many as batch_max_count needs, if there is a committed event that the
+--      newest tick does not cover. For the worker, when a consumer waits. Waits for another ticker
+--      of the queue.
 -- Parameters: i_queue_name - name of the queue
--- Returns: id of the newest tick laid; NULL if there is no such event, or the queue is external or paused
+-- Returns: id of the newest tick laid; NULL if there is no such event, or the queue is external or
+--      paused
 -- Errors: 42704 no such queue; XX001 see pgq.rebase
 -- Locks: the queue's ticker lock
 -- ----------------------------------------------------------------------

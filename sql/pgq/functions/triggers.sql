@@ -1,5 +1,5 @@
--- Trigger functions that write row changes into a queue. The first argument of the trigger is the name of the queue.
--- Returns, options and errors: docs/triggers.md.
+-- Trigger functions that write row changes into a queue. The first argument of the trigger is the
+-- name of the queue. Returns, options and errors: docs/triggers.md.
 
 create or replace function pgq.jsontriga()
 returns trigger as 'MODULE_PATHNAME', 'pgq_jsontriga'

@@ -2,7 +2,8 @@ create or replace function pgq.tune_storage(i_queue_name text)
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.tune_storage(1)
---      Tell PostgreSQL that event tables are only filled and truncated: pack pages full, do not vacuum.
+--      Tell PostgreSQL that event tables are only filled and truncated: pack pages full, do not
+--      vacuum.
 -- Parameters: i_queue_name - name of the queue
 -- Returns: 1 done, 0 no such queue
 -- Errors: 42501 not the owner of the tables

@@ -2,13 +2,15 @@ create or replace function pgq.unregister_consumer(x_queue_name text, x_consumer
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.unregister_consumer(2)
---      Remove a consumer from a queue. A main consumer takes the members of its cooperative group with it; a member
---      leaves alone, and its open batch goes back to the group. Consumers go with their last subscription.
+--      Remove a consumer from a queue. A main consumer takes the members of its cooperative group
+--      with it; a member leaves alone, and its open batch goes back to the group. Consumers go with
+--      their last subscription.
 -- Parameters:
 --      x_queue_name    - name of the queue
 --      x_consumer_name - name of the consumer
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
--- Locks: the consumer's row, its subscription, then those of its members; for a member what pgq._drop_member(2) locks
+-- Locks: the consumer's row, its subscription, then those of its members; for a member what
+--      pgq._drop_member(2) locks
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
@@ -47,7 +49,8 @@ begin
         return 0;
     end if;
 
-    -- The consumer and its members. Not by sub_id alone: restored from a dump of 3.x, unrelated subscriptions can have the same.
+    -- The consumer and its members. Not by sub_id alone: restored from a dump of 3.x, unrelated
+    -- subscriptions can have the same.
     select array_agg(s.sub_consumer)
       into v_group
       from pgq.subscription s

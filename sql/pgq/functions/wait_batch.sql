@@ -4,21 +4,23 @@ create or replace procedure pgq.wait_batch(
 as 'MODULE_PATHNAME', 'pgq_wait_batch'
 -- ----------------------------------------------------------------------
 -- Procedure: pgq.wait_batch(5)
---      Wait for the next batch of a consumer that has events, and open it, as pgq.next_batch does. With a worker in this
---      database a batch is there a few milliseconds after the commit of its first event; without one it comes with the
---      next tick, which is looked for ten times a second. While it waits there is no transaction, no snapshot and no
---      lock. Batches without events are finished on the way, as the consumer would. Who waits in vain is told why, once.
+--      Wait for the next batch of a consumer that has events, and open it, as pgq.next_batch does.
+--      With a worker in this database a batch is there a few milliseconds after the commit of its
+--      first event; without one it comes with the next tick, which is looked for ten times a
+--      second. While it waits there is no transaction, no snapshot and no lock. Batches without
+--      events are finished on the way, as the consumer would. Who waits in vain is told why, once.
 -- Parameters:
 --      i_queue_name    - name of the queue
 --      i_consumer_name - name of the consumer
---      i_timeout       - how long to wait; 0: look once; NULL: no limit. statement_timeout counts too.
---      batch_id        - in: anything
---      i_skip_empty    - false or NULL: return batches without events, too. For who keeps account of ticks, as consumers
+--      i_timeout       - how long to wait; 0: look once; NULL: no limit. statement_timeout counts
+--      too. batch_id        - in: anything i_skip_empty    - false or NULL: return batches without
+--      events, too. For who keeps account of ticks, as consumers
 --                        of cascades and of another database do.
 -- Returns: id of the batch; NULL when the time is over
 -- Errors: 25001 in a transaction block or function; 22004 NULL name; 22023 negative time;
 --      those of pgq.next_batch_custom
--- Locks, Tables: as pgq.next_batch_custom; event tables are looked into, where the caller may read them
+-- Locks, Tables: as pgq.next_batch_custom; event tables are looked into, where the caller may read
+-- them
 -- ----------------------------------------------------------------------
 language c;
 
@@ -28,8 +30,8 @@ create or replace function pgq._batch_has_events(x_batch_id bigint)
 returns boolean as 'MODULE_PATHNAME', 'pgq_batch_has_events'
 -- ----------------------------------------------------------------------
 -- Function: pgq._batch_has_events(1)
---      True if a batch has events for its consumer, as pgq.get_batch_events would return; also where that cannot be told
---      from an index of the event tables.
+--      True if a batch has events for its consumer, as pgq.get_batch_events would return; also
+--      where that cannot be told from an index of the event tables.
 -- Parameters: x_batch_id - id of the batch
 -- Errors: 42704 no such batch
 -- Tables: pgq.subscription, pgq.queue, pgq.tick, event tables
@@ -43,9 +45,10 @@ create or replace function pgq._why_no_batch(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._why_no_batch(2)
---      Why a consumer may wait in vain: nobody lays ticks in its queue. Where no worker runs somebody else may do it;
---      what speaks against that is that there was never a tick but the first, that a worker should be there and
---      nobody has laid one since the wait began, or that one is overdue.
+--      Why a consumer may wait in vain: nobody lays ticks in its queue. Where no worker runs
+--      somebody else may do it; what speaks against that is that there was never a tick but the
+--      first, that a worker should be there and nobody has laid one since the wait began, or that
+--      one is overdue.
 -- Parameters:
 --      i_queue_name - the queue
 --      i_since      - when the wait began

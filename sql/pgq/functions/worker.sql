@@ -4,7 +4,8 @@ create or replace function pgq._worker_state()
 returns json as 'MODULE_PATHNAME', 'pgq_worker_state'
 -- ----------------------------------------------------------------------
 -- Function: pgq._worker_state(0)
---      What shared memory knows of launcher, workers, waiting consumers, and of what fails in this database.
+--      What shared memory knows of launcher, workers, waiting consumers, and of what fails in this
+--      database.
 -- ----------------------------------------------------------------------
 language c strict;
 
@@ -24,7 +25,8 @@ create or replace function pgq._mark_dirty(i_queue_id integer)
 returns void as 'MODULE_PATHNAME', 'pgq_mark_dirty'
 -- ----------------------------------------------------------------------
 -- Function: pgq._mark_dirty(1)
---      Have the worker look at a queue when this transaction has committed, as an inserted event does.
+--      Have the worker look at a queue when this transaction has committed, as an inserted event
+--      does.
 -- ----------------------------------------------------------------------
 language c strict;
 
@@ -34,7 +36,8 @@ create or replace function pgq._announce()
 returns void as 'MODULE_PATHNAME', 'pgq_announce'
 -- ----------------------------------------------------------------------
 -- Function: pgq._announce(0)
---      Tell the launcher, when this transaction has committed, that this database has the extension.
+--      Tell the launcher, when this transaction has committed, that this database has the
+--      extension.
 -- ----------------------------------------------------------------------
 language c;
 
@@ -58,7 +61,8 @@ create or replace function pgq.stop_worker()
 returns integer as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.stop_worker(0)
---      Stop the worker of this database until pgq.start_worker() or a restart of the server. Does not wait for it.
+--      Stop the worker of this database until pgq.start_worker() or a restart of the server. Does
+--      not wait for it.
 -- Returns: 1 asked to stop, 0 none runs
 -- Errors: 55000 pgq.max_workers is 0
 -- ----------------------------------------------------------------------
@@ -75,12 +79,13 @@ create or replace function pgq.worker_status(
 returns setof record as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.worker_status(0)
---      Workers of all databases of the server. Counters begin when the server, or the extension in that database,
---      begins; they outlive restarts of the worker. Error texts of other databases, which name objects and may quote
---      data, are for members of pg_read_all_stats (as pg_monitor is) and superusers; who asks is the session's user or
---      the role it has SET.
+--      Workers of all databases of the server. Counters begin when the server, or the extension in
+--      that database, begins; they outlive restarts of the worker. Error texts of other databases,
+--      which name objects and may quote data, are for members of pg_read_all_stats (as pg_monitor
+--      is) and superusers; who asks is the session's user or the role it has SET.
 -- Returns:
---      state         - running; starting; waiting to start; stepped aside (somebody needs the database without
+--      state         - running; starting; waiting to start; stepped aside (somebody needs the
+--      database without
 --                      sessions); failed; stopped (by pgq.stop_worker())
 --      since         - when that state began
 --      ticks         - ticks laid; demand_ticks: those of them that a waiting consumer caused

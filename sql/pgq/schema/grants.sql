@@ -100,7 +100,8 @@ revoke all on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_tem
     from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
 grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
--- Not the names of tables and sequences, nor the number that they go with: only pgq.create_queue() writes those.
+-- Not the names of tables and sequences, nor the number that they go with: only pgq.create_queue()
+-- writes those.
 grant select, delete on pgq.queue to pgq_admin;
 grant update (
     queue_name, queue_ntables, queue_cur_table, queue_rotation_period, queue_switch_step1, queue_switch_step2,

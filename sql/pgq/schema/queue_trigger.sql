@@ -1,6 +1,7 @@
--- Whatever changes pgq.queue, and however, the queue caches of all backends hear of it: also under session_replication_role = replica
--- (always), and where a subscription applies the change (for each row). Without exactly this no backend remembers anything of
--- a queue, see pgq_ext/src/event/queue_cache.rs.
+-- Whatever changes pgq.queue, and however, the queue caches of all backends hear of it: also under
+-- session_replication_role = replica (always), and where a subscription applies the change (for
+-- each row). Without exactly this no backend remembers anything of a queue, see
+-- pgq_ext/src/event/queue_cache.rs.
 
 drop trigger if exists queue_changed on pgq.queue;
 create trigger queue_changed

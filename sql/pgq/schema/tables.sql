@@ -1,4 +1,5 @@
--- Tables, sequences and constraints. Names, column order and types are PgQ's: clients and dumps depend on them.
+-- Tables, sequences and constraints. Names, column order and types are PgQ's: clients and dumps
+-- depend on them.
 
 create schema pgq;
 grant usage on schema pgq to public;

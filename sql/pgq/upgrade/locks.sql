@@ -1,8 +1,10 @@
--- All locks first, and none of them waited for while others are held: sessions use these tables in any order, and none must end as
--- the victim of a deadlock with an update, nor the update. pgq.queue is waited for; if somebody then holds one of the rest, pgq.queue is
--- given back, and it begins again. lock_timeout is kept.
+-- All locks first, and none of them waited for while others are held: sessions use these tables in
+-- any order, and none must end as the victim of a deadlock with an update, nor the update.
+-- pgq.queue is waited for; if somebody then holds one of the rest, pgq.queue is given back, and it
+-- begins again. lock_timeout is kept.
 --
--- pgq.queue gets a column and triggers. Of the others only a very old release lacks something. Comments take the weak lock.
+-- pgq.queue gets a column and triggers. Of the others only a very old release lacks something.
+-- Comments take the weak lock.
 
 do $$
 declare

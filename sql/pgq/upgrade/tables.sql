@@ -1,4 +1,5 @@
--- From PgQ 3.x: what tables lack. Every step may find its work done, since 3.x databases differ in age.
+-- From PgQ 3.x: what tables lack. Every step may find its work done, since 3.x databases differ in
+-- age.
 
 do $$
 begin
@@ -30,8 +31,8 @@ $$;
 alter table pgq.queue add column if not exists queue_extra_maint text[];
 alter table pgq.queue add column if not exists queue_batch_max_count integer not null default 10000;
 
--- Result columns of these differ between 3.x releases, and "create or replace" cannot change them. Views that use
--- them stay alive where nothing has changed.
+-- Result columns of these differ between 3.x releases, and "create or replace" cannot change them.
+-- Views that use them stay alive where nothing has changed.
 do $$
 declare
     v_function regprocedure;

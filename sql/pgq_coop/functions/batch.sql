@@ -30,7 +30,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch(4)
---      Next batch for a member of a group, taking over from dead members; see pgq_coop.next_batch_custom(7).
+--      Next batch for a member of a group, taking over from dead members; see
+--      pgq_coop.next_batch_custom(7).
 -- ----------------------------------------------------------------------
     select pgq_coop.next_batch_custom($1, $2, $3, null, null, null, $4)
 $$;
@@ -74,25 +75,29 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.next_batch_custom(7)
---      Next batch for a member of a cooperative group. In this order: the batch the member has open already; one that a
---      silent member has open (i_dead_interval); the next batch of the main consumer.
+--      Next batch for a member of a cooperative group. In this order: the batch the member has open
+--      already; one that a silent member has open (i_dead_interval); the next batch of the main
+--      consumer.
 --
---      Taking over removes the silent member and fences it: the batch continues under a new id, so that whatever the late
---      member still does with the old id (finish, retry, read) meets "batch not found". Only when the session itself
---      took the batch for the silent member does the id stay, as PgQ 3.x had it in all cases.
---      Members without a batch are left alone however long they are silent.
+--      Taking over removes the silent member and fences it: the batch continues under a new id, so
+--      that whatever the late member still does with the old id (finish, retry, read) meets "batch
+--      not found". Only when the session itself took the batch for the silent member does the id
+--      stay, as PgQ 3.x had it in all cases. Members without a batch are left alone however long
+--      they are silent.
 -- Parameters:
 --      i_queue_name        queue
 --      i_consumer_name     main consumer; registered when missing
 --      i_subconsumer_name  member; registered when missing
 --      i_min_lag, i_min_count, i_min_interval  as in pgq.next_batch_custom
---      i_dead_interval     a member that has had a batch open for this long without a sign of life is dead; null: never
+--      i_dead_interval     a member that has had a batch open for this long without a sign of life
+--      is dead; null: never
 -- Returns: batch id, or null when there is nothing
 -- Errors:
 --      22004   a name is null
 --      42704   no such queue
 --      55000   the main consumer itself has a batch open; MAIN.MEMBER is an ordinary consumer
--- Locks: the main subscription, for update: members wait for each other until the caller's transaction ends, so commit
+-- Locks: the main subscription, for update: members wait for each other until the caller's
+--      transaction ends, so commit
 --        before handling the batch
 -- Tables: pgq.subscription, pgq.consumer, pgq.tick (read)
 -- ----------------------------------------------------------------------
@@ -146,8 +151,8 @@ begin
     end if;
 
     if i_dead_interval is not null then
-        -- Skip locked: a member that is finishing its batch in this moment is not dead, and waiting for it while holding
-        -- the group's lock could deadlock.
+        -- Skip locked: a member that is finishing its batch in this moment is not dead, and waiting
+        -- for it while holding the group's lock could deadlock.
         select s.*
           into dead
           from pgq.subscription s
@@ -194,12 +199,14 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.finish_batch(1)
---      A member has handled its batch. A batch of an ordinary consumer is finished as pgq.finish_batch does it.
---      Call it in the transaction that holds the effects of the batch and commit only when it returns 1: then each event
---      takes effect exactly once, also when another member has taken the batch over.
+--      A member has handled its batch. A batch of an ordinary consumer is finished as
+--      pgq.finish_batch does it. Call it in the transaction that holds the effects of the batch and
+--      commit only when it returns 1: then each event takes effect exactly once, also when another
+--      member has taken the batch over.
 -- Parameters:
 --      i_batch_id  from pgq_coop.next_batch
--- Returns: 1; 0 with a warning when there is no such batch, for it was finished, handed back or taken over
+-- Returns: 1; 0 with a warning when there is no such batch, for it was finished, handed back or
+--      taken over
 -- Locks: the member's subscription
 -- Tables: pgq.subscription
 -- ----------------------------------------------------------------------

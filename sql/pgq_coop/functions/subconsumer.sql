@@ -12,7 +12,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop.register_subconsumer(3)
---      Add a member to a cooperative group; the group's main consumer is registered first when it is missing.
+--      Add a member to a cooperative group; the group's main consumer is registered first when it
+--      is missing.
 -- Parameters:
 --      i_queue_name        queue
 --      i_consumer_name     main consumer, which holds the group's position
@@ -64,7 +65,8 @@ as $$
 --      i_queue_name        queue
 --      i_consumer_name     main consumer
 --      i_subconsumer_name  member
---      i_batch_handling    what to do about an open batch: 1 hands it back to the group (see pgq._drop_member: its events
+--      i_batch_handling    what to do about an open batch: 1 hands it back to the group (see
+--      pgq._drop_member: its events
 --                          are delivered again), anything else is an error
 -- Returns: 1 gone, 0 there was no such member
 -- Errors:

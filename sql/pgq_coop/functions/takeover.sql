@@ -1,4 +1,5 @@
--- Handing a batch to a member, and the memory that tells whether a takeover needs a new batch id. Internal: no grants.
+-- Handing a batch to a member, and the memory that tells whether a takeover needs a new batch id.
+-- Internal: no grants.
 
 create or replace function pgq_coop._open_batch(
     member          pgq.subscription,
@@ -85,8 +86,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_coop._session_batches(0)
---      Batches that this session took and has not finished, newest first. Kept in a setting of the session, so it costs no
---      table, rolls back with the transaction and dies with the session.
+--      Batches that this session took and has not finished, newest first. Kept in a setting of the
+--      session, so it costs no table, rolls back with the transaction and dies with the session.
 -- Locks: none
 -- Tables: none
 -- ----------------------------------------------------------------------

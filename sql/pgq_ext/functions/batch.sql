@@ -1,4 +1,5 @@
--- Batches applied in this database. Only the last one of each consumer is remembered: it is the only one that can come again.
+-- Batches applied in this database. Only the last one of each consumer is remembered: it is the
+-- only one that can come again.
 
 create or replace function pgq_ext.is_batch_done(
     a_consumer      text,
@@ -59,8 +60,8 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_batch_done(3)
 --      Remember the batch as applied, in the transaction that applies it.
---      Two transactions that apply the same batch meet here: the second waits for the first, then gets false and must roll
---      back.
+--      Two transactions that apply the same batch meet here: the second waits for the first, then
+--      gets false and must roll back.
 -- Parameters:
 --      a_consumer      consumer
 --      a_subconsumer   part of it that tracks on its own, or ''

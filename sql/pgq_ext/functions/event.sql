@@ -1,6 +1,6 @@
--- Single events applied in this database, for consumers that commit event by event. Events of the current batch are remembered;
--- the first event of another batch makes the consumer forget them. Not for events from the retry queue, which come in other
--- batches.
+-- Single events applied in this database, for consumers that commit event by event. Events of the
+-- current batch are remembered; the first event of another batch makes the consumer forget them.
+-- Not for events from the retry queue, which come in other batches.
 
 create or replace function pgq_ext.is_event_done(
     a_consumer      text,
@@ -67,13 +67,14 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.set_event_done(4)
---      Remember the event as applied, in the transaction that applies it. Two transactions that apply the same event meet
---      here: the second waits for the first, then gets false and must roll back.
+--      Remember the event as applied, in the transaction that applies it. Two transactions that
+--      apply the same event meet here: the second waits for the first, then gets false and must
+--      roll back.
 -- Parameters:
 --      a_consumer      consumer
 --      a_subconsumer   part of it that tracks on its own, or ''
---      a_batch_id      batch; another than last time makes the consumer forget the events of that one
---      a_event_id      event
+--      a_batch_id      batch; another than last time makes the consumer forget the events of that
+--      one a_event_id      event
 -- Returns: true, or false when it was set done already
 -- Errors:
 --      23502   an argument is null

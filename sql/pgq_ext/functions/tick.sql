@@ -1,4 +1,5 @@
--- Position of a consumer by tick, for consumers that keep their position here rather than on the queue's side.
+-- Position of a consumer by tick, for consumers that keep their position here rather than on the
+-- queue's side.
 
 create or replace function pgq_ext.get_last_tick(
     a_consumer      text,

@@ -6,11 +6,14 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_ext.upgrade_schema(0)
---      Bring tables of older versions to the present form: subconsumer_id in each table and its primary key, with '' as its
---      default. Rows stay; what they say is about the consumer without subconsumer.
--- Returns: number of changes; 8 from the single-key tables of 2.x, 4 from tables without the default, 0 when nothing is to do
+--      Bring tables of older versions to the present form: subconsumer_id in each table and its
+--      primary key, with '' as its default. Rows stay; what they say is about the consumer without
+--      subconsumer.
+-- Returns: number of changes; 8 from the single-key tables of 2.x, 4 from tables without the
+--      default, 0 when nothing is to do
 -- Errors: 42501 when the caller does not own the tables
--- Locks: access exclusive on the tables, if one changes: on all or on none, so that this is part of no deadlock. Keeps lock_timeout.
+-- Locks: access exclusive on the tables, if one changes: on all or on none, so that this is part of
+--      no deadlock. Keeps lock_timeout.
 -- Tables: the four tables of pgq_ext
 -- ----------------------------------------------------------------------
 declare
@@ -32,7 +35,8 @@ begin
         return 0;
     end if;
 
-    -- Consumers use the tables in any order. The first is waited for; while it is held, the others are not.
+    -- Consumers use the tables in any order. The first is waited for; while it is held, the others
+    -- are not.
     loop
         begin
             waiting := true;

@@ -1,4 +1,5 @@
--- Cascaded consumers: they read from a provider node and keep their position in local_state of their own node.
+-- Cascaded consumers: they read from a provider node and keep their position in local_state of
+-- their own node.
 
 create or replace function pgq_node.register_consumer(
     in i_queue_name     text,
@@ -113,7 +114,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.change_consumer_provider(3)
---      Make a cascaded consumer read from another node. It must be subscribed there at its present position.
+--      Make a cascaded consumer read from another node. It must be subscribed there at its present
+--      position.
 -- Parameters:
 --      i_queue_name        queue
 --      i_consumer_name     consumer

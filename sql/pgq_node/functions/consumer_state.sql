@@ -1,5 +1,6 @@
 -- Handshake between a cascaded consumer and whoever administers it, and what the consumer reports.
--- A change by the administrator (pause, resume, other provider) clears "uptodate"; the consumer sets it when it has seen the change.
+-- A change by the administrator (pause, resume, other provider) clears "uptodate"; the consumer
+-- sets it when it has seen the change.
 
 create or replace function pgq_node.set_consumer_uptodate(
     in i_queue_name     text,
@@ -117,10 +118,10 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_consumer_completed(3)
---      The consumer has applied a batch. Called in the transaction that applies it, so that batch and position commit
---      together. Clears the error.
---      The worker of a root applies no batches: one that was in the middle of a batch when its node was promoted is refused
---      here, and with it what it had applied.
+--      The consumer has applied a batch. Called in the transaction that applies it, so that batch
+--      and position commit together. Clears the error. The worker of a root applies no batches: one
+--      that was in the middle of a batch when its node was promoted is refused here, and with it
+--      what it had applied.
 -- Parameters:
 --      i_queue_name        queue
 --      i_consumer_name     consumer

@@ -24,10 +24,11 @@ as $$
 --      i_queue_name    queue, or null for all
 --      i_max_lag       what may take this long is in order
 -- Returns:
---      severity        ok, warning (it will not get better by itself) or error (the set does not work)
---      problem         queue missing, half demoted, branch is writable, provider is dead, combined queue missing, error,
---                      paused, unsynchronised, no worker seen, lag, tick missing, watermark not published,
---                      watermark stuck, subscriber silent
+--      severity        ok, warning (it will not get better by itself) or error (the set does not
+--      work) problem         queue missing, half demoted, branch is writable, provider is dead,
+--      combined queue missing, error,
+--                      paused, unsynchronised, no worker seen, lag, tick missing, watermark not
+--                      published, watermark stuck, subscriber silent
 --      detail, hint    who or how much; what to do
 -- Locks: none
 -- Tables: all of pgq_node; pgq.queue, tick, subscription, consumer (read)
@@ -61,7 +62,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._state_problems(0)
---      Nodes whose parts do not fit together, such as one that was left in the middle of a switchover.
+--      Nodes whose parts do not fit together, such as one that was left in the middle of a
+--      switchover.
 -- Returns: as node_health
 -- Locks: none
 -- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick (read)

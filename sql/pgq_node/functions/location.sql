@@ -1,4 +1,5 @@
--- The map of a set: its nodes and how to connect to them. The root publishes changes as events; other nodes apply them.
+-- The map of a set: its nodes and how to connect to them. The root publishes changes as events;
+-- other nodes apply them.
 
 create or replace function pgq_node.register_location(
     in i_queue_name     text,
@@ -15,12 +16,13 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.register_location(4)
---      Add a node to the map, or change its connect string or dead flag. On the root the change is published.
+--      Add a node to the map, or change its connect string or dead flag. On the root the change is
+--      published.
 -- Parameters:
 --      i_queue_name    queue
 --      i_node_name     node
---      i_node_location connect string; null keeps the present one, and adds nothing when the node is unknown
---      i_dead          true when the node is not to be connected to any more
+--      i_node_location connect string; null keeps the present one, and adds nothing when the node
+--      is unknown i_dead          true when the node is not to be connected to any more
 -- Returns: 200 Location registered
 -- Errors:
 --      23502   queue, node or dead flag is null
@@ -71,7 +73,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_location(2)
---      Remove a node from the map, and its subscription here if it has one. On the root the removal is published.
+--      Remove a node from the map, and its subscription here if it has one. On the root the removal
+--      is published.
 -- Parameters:
 --      i_queue_name    queue
 --      i_node_name     node

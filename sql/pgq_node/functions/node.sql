@@ -18,15 +18,16 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.create_node(7)
---      Make this database a node of a set. The locations of the node and of its provider must be registered before.
+--      Make this database a node of a set. The locations of the node and of its provider must be
+--      registered before.
 -- Parameters:
 --      i_queue_name        queue
 --      i_node_type         root, branch or leaf
 --      i_node_name         name of this node
 --      i_worker_name       name of the node's worker
 --      i_provider_name     node that this one reads from; null on a root
---      i_global_watermark  the set's watermark, from register_subscriber on the provider; null on a root
---      i_combined_queue    leaf only: local queue that its events are merged into
+--      i_global_watermark  the set's watermark, from register_subscriber on the provider; null on a
+--      root i_combined_queue    leaf only: local queue that its events are merged into
 -- Returns:
 --      200     Node "NODE" initialized for queue "QUEUE" with type "TYPE"
 --      401     Node already initialized
@@ -121,7 +122,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.drop_node(2)
---      Drop this database's own node with its queue and events, or forget another node. Can be run again.
+--      Drop this database's own node with its queue and events, or forget another node. Can be run
+--      again.
 -- Parameters:
 --      i_queue_name    queue
 --      i_node_name     node

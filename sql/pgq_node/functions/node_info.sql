@@ -27,16 +27,17 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.get_node_info(1)
 --      The node, its worker and its watermarks.
---      local_watermark is the lowest position of anybody who reads here, but for '.global_watermark'; on a leaf it is the
---      worker's position. worker_last_tick of a root is its newest tick. target_for names the queues that are merged into
---      this one.
+--      local_watermark is the lowest position of anybody who reads here, but for
+--      '.global_watermark'; on a leaf it is the worker's position. worker_last_tick of a root is
+--      its newest tick. target_for names the queues that are merged into this one.
 -- Parameters:
 --      i_queue_name    queue
 -- Returns:
 --      100     Ok
 --      404     Unknown queue: QUEUE (the rest is null)
 -- Locks: none
--- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
+-- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer
+--      (read)
 -- ----------------------------------------------------------------------
 declare
     top_tick bigint;
@@ -149,7 +150,8 @@ as $$
 --      404     Unknown provider node: QUEUE/NODE
 --      404     Combinde queue node not found: QUEUE
 -- Locks: none
--- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer (read)
+-- Tables: pgq_node.node_info, node_location, local_state; pgq.queue, tick, subscription, consumer
+--      (read)
 -- ----------------------------------------------------------------------
 declare
     node    pgq_node.node_info;

@@ -1,5 +1,5 @@
--- Nodes that read from this one. Each is two consumers of the queue here: its worker, which reads, and '.NODE.watermark', whose
--- position is what the node's own subtree still needs.
+-- Nodes that read from this one. Each is two consumers of the queue here: its worker, which reads,
+-- and '.NODE.watermark', whose position is what the node's own subtree still needs.
 
 create or replace function pgq_node.register_subscriber(
     in i_queue_name         text,
@@ -25,9 +25,8 @@ as $$
 --      i_custom_tick_id        where the worker starts; null: at the global watermark
 -- Returns: and the set's global watermark
 --      200     Subscriber registered: NODE
---      201     Subscriber already registered: NODE (same worker; positions stay, so a takeover can be run again)
---      401     Cannot subscribe to leaf node
---      404     Unknown queue: QUEUE
+--      201     Subscriber already registered: NODE (same worker; positions stay, so a takeover can
+--      be run again) 401     Cannot subscribe to leaf node 404     Unknown queue: QUEUE
 -- Errors:
 --      23503   location of the subscriber is not registered
 --      23505   the node is subscribed with another worker
@@ -87,7 +86,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.unregister_subscriber(2)
---      Another node reads from this one no more. What it has not read stays only as long as others need it.
+--      Another node reads from this one no more. What it has not read stays only as long as others
+--      need it.
 -- Parameters:
 --      i_queue_name        queue
 --      i_remote_node_name  subscriber

@@ -1,5 +1,5 @@
--- The root moves to another node. docs/cascades.md has the whole procedure; every step here is one transaction and can be run
--- again, and node_health() names a step that is missing.
+-- The root moves to another node. docs/cascades.md has the whole procedure; every step here is one
+-- transaction and can be run again, and node_health() names a step that is missing.
 
 create or replace function pgq_node.demote_root(
     in i_queue_name     text,
@@ -18,7 +18,8 @@ as $$
 -- Function: pgq_node.demote_root(3)
 --      Make the root a branch of another node, in three steps:
 --      1. the queue takes no more events and no more ticks of its own;
---      2. wait for writers to end and lay the last tick, which ends with the last event. Run again it lays one more, so do
+--      2. wait for writers to end and lay the last tick, which ends with the last event. Run again
+--      it lays one more, so do
 --         not once the new root is promoted;
 --      3. become a branch of the new root.
 --      Between 1 and 3 cancel_demote() undoes.
@@ -38,7 +39,8 @@ as $$
 --      55000   steps in wrong order
 --      25001   isolation level above READ COMMITTED in step 2: the last tick would miss events
 --      23502, 23503  step 3 with a new provider that is null or has no location
--- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits for writers, and its ticker
+-- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits
+--      for writers, and its ticker
 --        lock
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
@@ -84,7 +86,8 @@ begin
                       hint = 'Use READ COMMITTED.';
         end if;
         perform pgq_node._lock_events(i_queue_name);
-        -- The queue's ticker lock: a ticker that began before step 1 may be about to take the next id.
+        -- The queue's ticker lock: a ticker that began before step 1 may be about to take the next
+        -- id.
         perform pgq._lock('ticks', queue.queue_id);
         last_tick := nextval(pgq._own_sequence(queue.queue_id, queue.queue_tick_seq));
         perform pgq.ticker(i_queue_name, last_tick, current_timestamp,
@@ -124,8 +127,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.cancel_demote(1)
---      Undo steps 1 and 2 of demote_root: the node stays root and its queue takes events and ticks again. Not once another
---      node has been promoted, for then the set would have two roots.
+--      Undo steps 1 and 2 of demote_root: the node stays root and its queue takes events and ticks
+--      again. Not once another node has been promoted, for then the set would have two roots.
 -- Parameters:
 --      i_queue_name    queue
 -- Returns:
@@ -178,8 +181,9 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.promote_branch(1)
---      Make a branch the root: its queue takes events and lays ticks, following those it has. Waits for a worker in the middle
---      of a batch; if the worker died between applying a batch and laying its tick, the tick is laid here.
+--      Make a branch the root: its queue takes events and lays ticks, following those it has. Waits
+--      for a worker in the middle of a batch; if the worker died between applying a batch and
+--      laying its tick, the tick is laid here.
 -- Parameters:
 --      i_queue_name    queue
 -- Returns:
@@ -187,7 +191,8 @@ as $$
 --      301     Node not branch
 --      404     Node not initialized for queue: QUEUE
 -- Errors: 25001 when the isolation level is above READ COMMITTED
--- Locks: the queue's event tables, exclusive; the node's row in node_info; the worker's row in local_state
+-- Locks: the queue's event tables, exclusive; the node's row in node_info; the worker's row in
+--      local_state
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
 declare
@@ -204,7 +209,8 @@ begin
                 using errcode = '25001',
                       hint = 'Use READ COMMITTED.';
         end if;
-        -- First the event tables, then node_info and local_state: a worker comes by them in this order.
+        -- First the event tables, then node_info and local_state: a worker comes by them in this
+        -- order.
         perform pgq_node._lock_events(i_queue_name);
     end if;
 
@@ -259,7 +265,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._lock_events(1)
---      Keep writers out of a queue's event tables until the end of the transaction, and wait for those that are in.
+--      Keep writers out of a queue's event tables until the end of the transaction, and wait for
+--      those that are in.
 -- Parameters:
 --      i_queue_name    queue
 -- Locks: the event tables of the queue, exclusive: it can be read meanwhile
@@ -281,7 +288,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node._last_event_id(1)
---      Highest event id of a queue, from its sequence and its tables. Reads whole tables: for repairs only.
+--      Highest event id of a queue, from its sequence and its tables. Reads whole tables: for
+--      repairs only.
 -- Parameters:
 --      i_queue_name    queue
 -- Returns: event id

@@ -1,4 +1,5 @@
--- Watermarks: ticks below the global one have been passed by every node of the set, and need not be kept.
+-- Watermarks: ticks below the global one have been passed by every node of the set, and need not be
+--      kept.
 
 create or replace function pgq_node.set_global_watermark(
     in i_queue_name text,
@@ -13,7 +14,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_global_watermark(2)
---      Move the global watermark. The root publishes it; branches move theirs when the event arrives.
+--      Move the global watermark. The root publishes it; branches move theirs when the event
+--      arrives.
 -- Parameters:
 --      i_queue_name    queue
 --      i_watermark     tick; null on the root: its local watermark
@@ -101,8 +103,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.set_partition_watermark(3)
---      On a node with a combined branch: move the position of a partition's leaf to where the combined queue's events, which
---      came from another node, already contain its events.
+--      On a node with a combined branch: move the position of a partition's leaf to where the
+--      combined queue's events, which came from another node, already contain its events.
 -- Parameters:
 --      i_combined_queue_name   combined queue
 --      i_part_queue_name       queue of the partition
@@ -156,8 +158,9 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq_node.maint_watermark(1)
---      Publish the watermark of a root that nobody else publishes: when the one published last is 5 minutes old. Listed by
---      pgq.maint_operations(). Does nothing while the root is being demoted, since its queue takes no events then.
+--      Publish the watermark of a root that nobody else publishes: when the one published last is 5
+--      minutes old. Listed by pgq.maint_operations(). Does nothing while the root is being demoted,
+--      since its queue takes no events then.
 -- Parameters:
 --      i_queue_name    queue
 -- Returns: 0, also when there is nothing to do or no such node

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pgq_tests::wait_until;
 
 use crate::peers;
-use crate::walmgr_support::Site;
+use pgq_tests::site::Site;
 
 /// Threads or processes that every archiver may use.
 pub(crate) const JOBS: usize = 2;

@@ -9,7 +9,7 @@ use pgq_tests::Cluster;
 
 use crate::archiver::{Archiver, JOBS, Kind, backrest, ok, walmgr};
 use crate::table::Series;
-use crate::walmgr_support::Site;
+use pgq_tests::site::Site;
 
 const ROUNDS: usize = 3;
 

@@ -1,4 +1,5 @@
-//! The server's archiver works off a backlog of whole segments; the server syncs, and so do the archivers, except `cp`.
+//! The server's archiver works off a backlog of whole segments; the server syncs, and so do the
+//! archivers, except `cp`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use postgres::Client;
 
 use crate::archiver::{Archiver, Kind};
 use crate::table::Series;
-use crate::walmgr_support::Site;
+use pgq_tests::site::Site;
 
 const ROUNDS: usize = 3;
 
@@ -98,8 +99,8 @@ impl Backlog {
     }
 }
 
-/// Change the archive_library, and wait for the new archiver that loads it. The server starts one no sooner than 10 s after the last, and
-/// when somebody connects.
+/// Change the archive_library, and wait for the new archiver that loads it. The server starts one
+/// no sooner than 10 s after the last, and when somebody connects.
 fn load(site: &Site, library: &str) {
     let ask = |question: &str| site.cluster.psql("postgres", question);
     let archiver =

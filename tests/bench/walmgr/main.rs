@@ -1,8 +1,10 @@
-//! `make bench`: walmgr beside pgBackRest, Barman and plain tools, in one run: clocks on the wall, so run it on a quiet machine.
+//! `make bench`: walmgr beside pgBackRest, Barman and plain tools, in one run: clocks on the wall,
+//! so run it on a quiet machine.
 //!
-//! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain, backup, start. Contestants run in turn,
-//! each round gives one ratio, and medians are printed. Everything is synced before each measurement, but the disk is what it is:
-//! where its speed matters, only ratios of the same round mean something.
+//! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain,
+//! backup, start. Contestants run in turn, each round gives one ratio, and medians are printed.
+//! Everything is synced before each measurement, but the disk is what it is: where its speed
+//! matters, only ratios of the same round mean something.
 #![expect(clippy::unwrap_used, reason = "in a benchmark a failed step ends the run")]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 #![expect(
@@ -17,9 +19,6 @@ mod drain;
 mod peers;
 mod start;
 mod table;
-#[path = "../../suite/walmgr_support.rs"]
-#[expect(dead_code, clippy::expect_used, reason = "the suite's; a part of it is used here")]
-mod walmgr_support;
 
 use std::fs;
 

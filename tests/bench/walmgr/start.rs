@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::archiver::{Archiver, Kind, walmgr, walmgr_config};
 use crate::peers;
 use crate::table::Series;
-use crate::walmgr_support::{Site, archiving};
+use pgq_tests::site::{Site, archiving};
 
 const ROUNDS: usize = 200;
 
@@ -19,7 +19,8 @@ pub(crate) fn run() {
         command.args(args);
         command
     };
-    // The server's user may not be ours, and changing to it takes a program of its own: its cost is taken off.
+    // The server's user may not be ours, and changing to it takes a program of its own: its cost is
+    // taken off.
     let absent = || {
         let mut command = walmgr(&site, &config);
         command.args(["archive-get", "00000009.history", "pg_wal/RECOVERYHISTORY"]);

@@ -18,7 +18,8 @@ pub(crate) fn run() {
              end loop; end $$"
         ))
         .unwrap();
-    // The first ticks of all queues, and the doubling of their idle intervals, are not what is measured.
+    // The first ticks of all queues, and the doubling of their idle intervals, are not what is
+    // measured.
     client.batch_execute("update pgq.queue set queue_ticker_max_lag = '1 hour', queue_ticker_idle_period = '1 hour'").unwrap();
     client.batch_execute("vacuum analyze").unwrap();
     let pid = worker(&mut client);

@@ -1,5 +1,5 @@
-//! From before the INSERT to the event in the hands of a consumer that sits in `wait_batch`: on a quiet server, and beside what
-//! other people do to one.
+//! From before the INSERT to the event in the hands of a consumer that sits in `wait_batch`: on a
+//! quiet server, and beside what other people do to one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

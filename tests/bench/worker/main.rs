@@ -1,6 +1,8 @@
-//! `make bench`: what the worker does with time, and what it costs. Clocks on the wall here: run it on a quiet machine.
+//! `make bench`: what the worker does with time, and what it costs. Clocks on the wall here: run it
+//! on a quiet machine.
 //!
-//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency, wakeup, idle, backlog, retry, aside.
+//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency,
+//! wakeup, idle, backlog, retry, aside.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -53,8 +55,9 @@ fn main() {
     }
 }
 
-/// A server with the library preloaded, the extension, and its worker running. Default settings, but for memory and
-/// checkpoints, whose writing would be measured with what happens to run beside it.
+/// A server with the library preloaded, the extension, and its worker running. Default settings,
+/// but for memory and checkpoints, whose writing would be measured with what happens to run beside
+/// it.
 fn server() -> (Cluster, Client) {
     let cluster = Cluster::builder()
         .set("shared_preload_libraries", "pgq")

@@ -11,9 +11,10 @@ use crate::{cpu, server, switch};
 const ROUNDS: usize = 15;
 const EVENTS: usize = 20_000;
 
-/// CPU of a producer's backend, one event a transaction: with the worker, and with the worker stopped, in turns; without
-/// and with a consumer that waits for each event. The transactions are made inside the server: what it costs to send statements
-/// back and forth hangs on how deep the machine sleeps in between, and so on what else runs.
+/// CPU of a producer's backend, one event a transaction: with the worker, and with the worker
+/// stopped, in turns; without and with a consumer that waits for each event. The transactions are
+/// made inside the server: what it costs to send statements back and forth hangs on how deep the
+/// machine sleeps in between, and so on what else runs.
 pub(crate) fn run() {
     println!(
         "Producer's CPU per event, one a transaction, worker against no worker, median of {ROUNDS} rounds"

@@ -1,10 +1,11 @@
-//! The same random tables, triggers and changes through upstream's triggers and ours: every event is the same, field by
-//! field, and so is every error text.
+//! The same random tables, triggers and changes through upstream's triggers and ours: every event
+//! is the same, field by field, and so is every error text.
 //!
-//! Left out are the cases that are meant to differ (`docs/change-capture.md` lists them): `INCLUDE` columns and renamed
-//! columns of a key, key columns with a comma in the name, `sqltriga` with a `pkey=` that names no column, functions named
-//! like a column in expressions. A key change that upstream overlooks, because with `ignore=` it stops looking at the first
-//! changed column, ends a round.
+//! Left out are the cases that are meant to differ (`docs/change-capture.md` lists them): `INCLUDE`
+//! columns and renamed columns of a key, key columns with a comma in the name, `sqltriga` with a
+//! `pkey=` that names no column, functions named like a column in expressions. A key change that
+//! upstream overlooks, because with `ignore=` it stops looking at the first changed column, ends a
+//! round.
 
 use std::fmt::Write as _;
 
@@ -29,8 +30,8 @@ fn random_changes_are_captured_as_upstream_captures_them() {
     let rounds = std::env::var("PGQ_ROUNDS").map_or(50, |rounds| rounds.parse().unwrap());
     let (our_scratch, mut ours) = database();
     let (peer_scratch, mut peer) = peer_database();
-    // A snapshot that is held keeps both servers from pruning pages, each at a time of its own: rows lie, and an UPDATE of several
-    // visits them, in the same order.
+    // A snapshot that is held keeps both servers from pruning pages, each at a time of its own:
+    // rows lie, and an UPDATE of several visits them, in the same order.
     let mut holders = [our_scratch.connect(), peer_scratch.connect()];
     for holder in &mut holders {
         holder.batch_execute("begin isolation level repeatable read; select 1").unwrap();

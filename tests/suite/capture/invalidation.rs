@@ -120,7 +120,8 @@ fn many_tables_share_a_session() {
 #[test]
 fn a_trigger_may_fire_a_trigger() {
     let (_scratch, mut db) = database();
-    // The stub of insert_event writes into a table that is captured itself, down to a depth, where it fails at first.
+    // The stub of insert_event writes into a table that is captured itself, down to a depth, where
+    // it fails at first.
     let stub = |last| {
         format!(
             "create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text,

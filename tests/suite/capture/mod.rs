@@ -15,7 +15,8 @@ mod types;
 use pgq_tests::{Scratch, Tree, scratch_database, scratch_database_on};
 use postgres::Client;
 
-/// A database with extension `pgq` and a queue `q`, and a connection with the settings that expected texts rely on.
+/// A database with extension `pgq` and a queue `q`, and a connection with the settings that
+/// expected texts rely on.
 fn database() -> (Scratch, Client) {
     let scratch = scratch_database();
     let client = prepare(&scratch);
@@ -41,7 +42,8 @@ fn prepare(scratch: &Scratch) -> Client {
     client
 }
 
-/// Create the three triggers on a table, fired after row changes, with `options` after the queue's name.
+/// Create the three triggers on a table, fired after row changes, with `options` after the queue's
+/// name.
 fn three_triggers(client: &mut Client, table: &str, options: &str) {
     for (name, function) in [("t1", "jsontriga"), ("t2", "logutriga"), ("t3", "sqltriga")] {
         client
@@ -53,8 +55,8 @@ fn three_triggers(client: &mut Client, table: &str, options: &str) {
     }
 }
 
-/// Take the events out of the queue's tables: `type|data|extra1|extra2|extra3|extra4`, with `∅` for NULL and without the
-/// fields that are NULL at the end.
+/// Take the events out of the queue's tables: `type|data|extra1|extra2|extra3|extra4`, with `∅` for
+/// NULL and without the fields that are NULL at the end.
 fn take_events(client: &mut Client) -> Vec<String> {
     let (events, _) = events_after(client, 0);
     client

@@ -1,4 +1,5 @@
-//! Replication by hand: what the triggers of pgbench's tables capture, applied to a second database, makes it the same.
+//! Replication by hand: what the triggers of pgbench's tables capture, applied to a second
+//! database, makes it the same.
 
 use pgq_tests::{Tree, scratch_database, scratch_database_on};
 use postgres::{Client, SimpleQueryMessage};
@@ -55,7 +56,8 @@ fn a_replayed_pgbench_run_leaves_two_equal_databases() {
     )
     .unwrap();
     let mut replayed = running;
-    // A batch holds what was committed before its tick, so the one after an empty one may still bring something.
+    // A batch holds what was committed before its tick, so the one after an empty one may still
+    // bring something.
     for _ in 0..3 {
         replayed += replay_batch(&mut db, &mut copy);
     }

@@ -7,7 +7,7 @@ use pgq_tests::{Tree, scratch_database_on};
 use postgres::Client;
 
 use crate::companions::full;
-use crate::query::{row, rows, run};
+use pgq_tests::query::{row, rows, run};
 
 /// Everything the companions keep, and the group of consumers.
 fn state(client: &mut Client) -> Vec<String> {

@@ -1,7 +1,12 @@
 //! `pgq_coop`, `pgq_ext` and `pgq_node` as extensions.
 
+mod cascade;
+mod coop;
+mod coop_processes;
 mod documents;
 mod dump;
+mod ext;
+pub(crate) mod node;
 mod roles;
 mod signatures;
 mod update;
@@ -9,7 +14,7 @@ mod update;
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;
 
-use crate::query::run;
+use pgq_tests::query::run;
 
 pub(crate) use update::create_old_pgq_ext;
 

@@ -1,7 +1,7 @@
 //! Who may call what.
 
 use crate::companions::{COMPANIONS, full};
-use crate::query::{outcome, run};
+use pgq_tests::query::{outcome, run};
 
 #[test]
 fn roles_can_do_their_work_and_no_more() {

@@ -4,7 +4,7 @@ use pgq_tests::{Tree, scratch_database_on};
 use postgres::Client;
 
 use crate::companions::{COMPANIONS, full};
-use crate::query::{outcome, row, rows, run};
+use pgq_tests::query::{outcome, row, rows, run};
 
 /// Signatures, properties and grants of a schema's functions that are not internal.
 fn signatures(client: &mut Client, schema: &str) -> Vec<String> {

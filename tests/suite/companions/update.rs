@@ -1,4 +1,5 @@
-//! ALTER EXTENSION … UPDATE from older versions: the catalogs of a fresh installation, and what was kept.
+//! ALTER EXTENSION … UPDATE from older versions: the catalogs of a fresh installation, and what was
+//! kept.
 
 use std::fs;
 use std::process::Command;
@@ -7,8 +8,8 @@ use pgq_tests::{Tree, scratch_database_on};
 use postgres::Client;
 
 use crate::companions::full;
-use crate::pgq_upgrade::upstream_version;
-use crate::query::{outcome, row, rows, run};
+use crate::pgq::upgrade::released::upstream_version;
+use pgq_tests::query::{outcome, row, rows, run};
 
 /// The directory of our tree that extensions are installed in, or upstream's.
 fn extensions(tree: Tree) -> String {
@@ -16,8 +17,8 @@ fn extensions(tree: Tree) -> String {
     format!("{}/extension", String::from_utf8(output.stdout).unwrap().trim())
 }
 
-/// Offer the script of another version in our tree, which is a private one. Written beside it and renamed, since other tests may
-/// be reading it.
+/// Offer the script of another version in our tree, which is a private one. Written beside it and
+/// renamed, since other tests may be reading it.
 fn offer(script: &str, text: &str) {
     let place = format!("{}/{script}", extensions(Tree::Ours));
     let fresh = format!("{place}.{}", std::process::id());
@@ -192,7 +193,8 @@ fn update_from_an_older_pgq_coop_repairs_broken_members() {
     let mut client = database.connect();
     run(&mut client, &format!("create extension pgq version '{pgq}'"));
     run(&mut client, "create extension pgq_coop version '3.4'");
-    // A group whose first member was finished with pgq.finish_batch, and whose second has a batch open.
+    // A group whose first member was finished with pgq.finish_batch, and whose second has a batch
+    // open.
     run(
         &mut client,
         "select pgq.create_queue('q'); select pgq.register_consumer('q', 'm');

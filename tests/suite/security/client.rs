@@ -1,4 +1,5 @@
-//! Attacks on the `pgq` command: through connection options, pid and log files, and names that steer a terminal.
+//! Attacks on the `pgq` command: through connection options, pid and log files, and names that
+//! steer a terminal.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,10 +9,10 @@ use std::process::{Child, Command};
 use pgq_tests::{Scratch, Tree};
 use postgres::Client;
 
-use crate::client_program::{
+use crate::client::services::Site;
+use pgq_tests::programs::{
     create_queue, database_on, dsn, pgq, run, stderr, succeed, target, tick, value,
 };
-use crate::client_services::Site;
 
 /// A process that has nothing to do with us; killed with the value.
 struct Victim(Child);
@@ -148,7 +149,8 @@ fn a_pid_file_does_not_aim_signals_at_other_processes() {
     refused("no plain file of its own");
     fs::remove_file(&pidfile).unwrap();
 
-    // Who owns the file, and even holds its lock, names a process of another user: as root, that takes a `chown`.
+    // Who owns the file, and even holds its lock, names a process of another user: as root, that
+    // takes a `chown`.
     write(&pidfile);
     let held = fs::File::open(&pidfile).unwrap();
     held.lock().unwrap();
@@ -400,14 +402,14 @@ fn the_loader_of_an_ini_file_is_bound_as_well() {
         let output = pgq(&["run", &site.ini_once("queue_loader", keys)]).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{extra1} {keys}: {}", stderr(&output));
         let with_dead = site.ini_once("queue_loader", &format!("{keys}\ndead_letter_queue = dead"));
-        crate::client_services::run_once(&with_dead);
+        crate::client::services::run_once(&with_dead);
     }
     event(&mut site.here, "I:id", "id=1", Some("public.told"));
     event(&mut site.here, "R", "", Some("public.told"));
     event(&mut site.here, "I:id", "id=2", Some("public.told"));
     tick(&mut site.here, "q");
     let keys = "tables = told\nallow_truncate = 1";
-    crate::client_services::run_once(&site.ini_once("queue_loader", keys));
+    crate::client::services::run_once(&site.ini_once("queue_loader", keys));
     assert_eq!(value(&mut site.far, "select string_agg(id::text, ' ') from told"), "2");
 }
 
@@ -485,7 +487,7 @@ fn poison_is_set_aside_by_simple_consumer() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(7), "{data}: {said}");
         assert!(said.contains("event ") && said.contains("dead_letter_queue"), "{data}: {said}");
-        crate::client_services::run_once(
+        crate::client::services::run_once(
             &site.ini_once("simple_consumer3", &format!("{keys}\ndead_letter_queue = dead")),
         );
         assert_eq!(value(&mut site.far, "select count(*) from log"), (at + 1).to_string());
@@ -551,7 +553,8 @@ fn garbage_in_a_dead_letter_queue_hides_no_letters() {
     assert_eq!(succeed(&scratch, &["dead", "purge", "d", "--all"]), "1 purged\n");
 }
 
-/// Who may create in a schema of the target's search path does not get to run what the loader compares keys by.
+/// Who may create in a schema of the target's search path does not get to run what the loader
+/// compares keys by.
 #[test]
 fn load_compares_keys_by_their_types_own_operator() {
     let (scratch, mut here) = queue();

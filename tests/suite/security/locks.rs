@@ -2,7 +2,7 @@
 
 use pgq_tests::scratch_database;
 
-use crate::query::{outcome, patient, row, rows, run};
+use pgq_tests::query::{outcome, patient, row, rows, run};
 
 #[test]
 fn no_lock_that_sql_can_take_holds_up_a_queue() {
@@ -12,7 +12,8 @@ fn no_lock_that_sql_can_take_holds_up_a_queue() {
     let nobody = format!("{}_nobody", database.name());
     run(&mut client, &format!("create role {nobody} login"));
     let mut attacker = database.connect_as(&nobody);
-    // All that SQL has to offer: two keys or one, shared or not, to the end of the transaction or the session.
+    // All that SQL has to offer: two keys or one, shared or not, to the end of the transaction or
+    // the session.
     run(&mut attacker, "begin");
     for class in ["1885827444", "1885827442", "1885827433"] {
         for key in 0..=1 {
@@ -115,7 +116,8 @@ fn the_locks_are_seen_and_keep_others_out() {
     {
         assert!(outcome(&mut other, waiting).starts_with("ERROR 55P03"), "{waiting}");
     }
-    // Rotation gives up instead; a savepoint gives its locks back, an end of the session's own locks does not.
+    // Rotation gives up instead; a savepoint gives its locks back, an end of the session's own
+    // locks does not.
     run(
         &mut holder,
         "select pg_advisory_unlock_all(); savepoint s; select pgq._lock('ticks', 7); rollback to s",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgq_tests::{Cluster, scratch_database, wait_until};
 use postgres::Client;
 
-use crate::pgq_upgrade::{create_upstream, swap_libraries};
-use crate::query::{row, rows, run};
+use crate::pgq::upgrade::released::{create_upstream, swap_libraries};
+use pgq_tests::query::{row, rows, run};
 
 /// Functions and tables under the names that maintenance knows, made by the current role.
 fn lay_out(client: &mut Client) {
@@ -63,7 +63,8 @@ fn schemas_that_anybody_made_are_not_maintained() {
     assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
     assert_eq!(row(&mut owner, "select count(*) from londiste.ran"), "0");
 
-    // A function of the owner's among hers changes nothing, nor does one of hers in a schema of the owner's.
+    // A function of the owner's among hers changes nothing, nor does one of hers in a schema of the
+    // owner's.
     run(&mut owner, "alter function londiste.periodic_maintenance() owner to postgres");
     assert_eq!(rows(&mut owner, FOREIGN), Vec::<String>::new());
     run(
@@ -130,7 +131,8 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
         "insert into pgq_ext.completed_tick select generate_series(1, 100); delete from pgq_ext.completed_tick",
     );
     drop(eve);
-    // What is to be maintained: a function that a manager of queues has named, and a table of the extension.
+    // What is to be maintained: a function that a manager of queues has named, and a table of the
+    // extension.
     run(
         &mut owner,
         "create sequence public.rounds; grant usage on sequence public.rounds to pgq_admin;
@@ -153,7 +155,8 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
     assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
 }
 
-/// The SQL of PgQ 3 lists whatever has the names: the worker does not ask it beside schemas that anybody made.
+/// The SQL of PgQ 3 lists whatever has the names: the worker does not ask it beside schemas that
+/// anybody made.
 #[test]
 fn a_worker_runs_nothing_of_theirs_on_the_sql_of_3() {
     let mut cluster = Cluster::builder()

@@ -1,13 +1,15 @@
-//! Whoever manages queues, and so may write to `pgq.queue`, gains nothing by the names that stand in it.
+//! Whoever manages queues, and so may write to `pgq.queue`, gains nothing by the names that stand
+//! in it.
 
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;
 
-use crate::client_program::run as run_pgq;
-use crate::query::{outcome, row, rows, run};
+use pgq_tests::programs::run as run_pgq;
+use pgq_tests::query::{outcome, row, rows, run};
 
-/// A database with queue `q`, which has events in an open batch, in a group's open batch and after the last tick, an external
-/// queue `ext`, and a role that manages queues and has laid out what `names.sql` says in a schema of its own.
+/// A database with queue `q`, which has events in an open batch, in a group's open batch and after
+/// the last tick, an external queue `ext`, and a role that manages queues and has laid out what
+/// `names.sql` says in a schema of its own.
 struct Stage {
     database: Scratch,
     owner: Client,
@@ -31,7 +33,8 @@ impl Stage {
             ),
         );
         for step in [
-            // A tick after the one that sees its own transaction as running: the tables can be switched.
+            // A tick after the one that sees its own transaction as running: the tables can be
+            // switched.
             "select pgq.force_tick('q')",
             "select pgq.ticker('q')",
             "select pgq.register_consumer('q', 'c'), pgq_coop.register_subconsumer('q', 'g', 'm'),
@@ -83,7 +86,8 @@ impl Stage {
 
 const OWN: &str = "queue_data_pfx = 'pgq.event_1', queue_event_seq = 'pgq.event_1_id_seq', queue_tick_seq = 'pgq.event_1_tick_seq'";
 
-/// What the attacker calls, and what the owner of the extension, pgqd or monitoring may call in good faith.
+/// What the attacker calls, and what the owner of the extension, pgqd or monitoring may call in
+/// good faith.
 const CALLS_ON_TABLES: [&str; 18] = [
     "select pgq.insert_event('q', 't', 'd')",
     "select pgq.insert_events('q', '{t}', '{d}')",
@@ -128,8 +132,9 @@ fn a_queue_whose_tables_are_not_its_own_is_left_alone() {
                 run(client, "begin");
                 let said = outcome(client, call);
                 run(client, "rollback");
-                // Nothing of these names is there: the template has no parts, and temporary relations are out of sight, so that
-                // the sequences would be dropped without the tables that use them.
+                // Nothing of these names is there: the template has no parts, and temporary
+                // relations are out of sight, so that the sequences would be dropped without the
+                // tables that use them.
                 let is_refused = ["XX001", "42P01", "2BP01"]
                     .iter()
                     .any(|code| said.starts_with(&format!("ERROR {code}")));
@@ -333,7 +338,8 @@ fn tables_of_a_restored_or_adopted_queue_are_its_own() {
     }
     let insert = "select pgq.insert_event('q', 't', 'd') > 0";
     assert_eq!(outcome(&mut client, insert), "t");
-    // A former superuser's tables could carry that one's code. A session that has not looked at the queue before says so.
+    // A former superuser's tables could carry that one's code. A session that has not looked at the
+    // queue before says so.
     run(&mut client, &format!("alter role {dba} nosuperuser"));
     assert_eq!(
         outcome(&mut database.connect(), insert),

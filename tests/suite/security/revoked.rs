@@ -2,7 +2,7 @@
 
 use pgq_tests::scratch_database;
 
-use crate::query::{outcome, row, run};
+use pgq_tests::query::{outcome, row, run};
 
 const INSERT: &str = "select pgq.insert_event_raw('q', null, now(), null, null, 't', 'd', null, null, null, null) > 0";
 

@@ -3,9 +3,9 @@
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;
 
-use crate::client_program::{dsn, pgq};
 use crate::companions::full;
-use crate::query::{outcome, row, rows, run};
+use pgq_tests::programs::{dsn, pgq};
+use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
 const UNPINNED: [(&str, &str); 29] = [
@@ -65,7 +65,8 @@ fn every_function_pins_its_search_path_or_says_why_not() {
     assert_eq!(found, expected);
 }
 
-/// One session that uses everything; each statement by itself, since one may not be able to run in a block.
+/// One session that uses everything; each statement by itself, since one may not be able to run in
+/// a block.
 const USE_OF_EVERYTHING: &str = include_str!("use_of_everything.sql");
 
 /// Run all statements; the failures.
@@ -121,7 +122,8 @@ fn doubles_in_the_callers_search_path_are_never_taken() {
     }
 }
 
-/// The client does not set the path: with a pooler in between, it would be set for others. What it sends fits pg_catalog best.
+/// The client does not set the path: with a pooler in between, it would be set for others. What it
+/// sends fits pg_catalog best.
 #[test]
 fn what_the_client_sends_takes_no_doubles() {
     let (database, mut client) = trapped_database();

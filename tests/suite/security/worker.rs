@@ -1,5 +1,5 @@
-//! What the worker runs for others: nothing of it runs as more than `pgq_admin`, nothing of it stays, and nothing of it
-//! stops the ticks.
+//! What the worker runs for others: nothing of it runs as more than `pgq_admin`, nothing of it
+//! stays, and nothing of it stops the ticks.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ fn builder() -> ClusterBuilder {
         .set("fsync", "off")
 }
 
-/// A queue `q` that is ticked all the time, role `adm` of `pgq_admin` with its schema `a`, and a table that tells who ran what.
+/// A queue `q` that is ticked all the time, role `adm` of `pgq_admin` with its schema `a`, and a
+/// table that tells who ran what.
 fn attacked(builder: ClusterBuilder) -> (Cluster, Client, Client) {
     let cluster = builder.start();
     let mut client = cluster.connect("postgres");
@@ -82,7 +83,8 @@ fn number(client: &mut Client, sql: &str) -> i64 {
     client.query_one(&format!("select ({sql})::bigint"), &[]).unwrap().get(0)
 }
 
-/// Wait until the worker has run, or tried to run, these maintenance functions to their ends twice more.
+/// Wait until the worker has run, or tried to run, these maintenance functions to their ends twice
+/// more.
 fn let_it_run(client: &mut Client) {
     let seen = "select count(*) from public.seen";
     let failed = "select errors from pgq.worker_status() where database_name = current_database()";
@@ -168,7 +170,8 @@ fn what_is_left_for_the_commit_runs_as_pgq_admin() {
 
 #[test]
 fn a_function_with_its_own_schema_and_a_role_without_rights_gets_no_further() {
-    // The names that maintenance of other extensions has, in schemas of somebody who may only create some.
+    // The names that maintenance of other extensions has, in schemas of somebody who may only
+    // create some.
     let (cluster, mut client, _attacker) = attacked(builder());
     client
         .batch_execute("create role eve login; grant create on database postgres to eve")
@@ -363,7 +366,8 @@ fn the_worker_follows_its_role() {
         wait_until(LONG, || number(client, reports) > before + 1)
     };
     assert!(more(&mut client));
-    // Nobody can log in as this role, nor is its password good for anything; the worker works all the same.
+    // Nobody can log in as this role, nor is its password good for anything; the worker works all
+    // the same.
     client
         .batch_execute("alter role pgq_admin nologin valid until '2000-01-01' connection limit 0")
         .unwrap();

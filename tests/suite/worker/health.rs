@@ -1,4 +1,5 @@
-//! What `pgq.queue_health()` and `pgq.metrics()` say, and that a broken queue does not stop the others.
+//! What `pgq.queue_health()` and `pgq.metrics()` say, and that a broken queue does not stop the
+//! others.
 
 use pgq_tests::{scratch_database_with_worker, wait_until};
 use postgres::Client;

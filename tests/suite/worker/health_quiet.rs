@@ -1,5 +1,5 @@
-//! A database in which all is well has no findings, whatever its age and whatever is in it; dead letters are no illness; and
-//! no remedy makes somebody throw away what he wants to keep.
+//! A database in which all is well has no findings, whatever its age and whatever is in it; dead
+//! letters are no illness; and no remedy makes somebody throw away what he wants to keep.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,7 +36,8 @@ fn with_clock(builder: ClusterBuilder) -> (Cluster, impl Fn(i64)) {
     (cluster, set)
 }
 
-/// A queue with a consumer, one without, a dead-letter queue without letters, one that is paused; none has ever had an event.
+/// A queue with a consumer, one without, a dead-letter queue without letters, one that is paused;
+/// none has ever had an event.
 const FIRST_DAY: &str = "create extension pgq;
     select pgq.create_queue('q'); select pgq.register_consumer('q', 'c');
     select pgq.create_queue('nobody reads');
@@ -54,7 +55,8 @@ fn new_and_empty_queues_are_no_alarm_at_any_age() {
         set_clock(age);
         nothing(&mut client, &format!("after {age} s"));
     }
-    // Days go by: ticks come when they are due, tables are rotated, and the consumer of `q` takes what there is.
+    // Days go by: ticks come when they are due, tables are rotated, and the consumer of `q` takes
+    // what there is.
     let mut consumer = cluster.connect("postgres");
     for hours in [2, 5, 30, 60] {
         set_clock(hours * 3600);
@@ -70,7 +72,8 @@ fn new_and_empty_queues_are_no_alarm_at_any_age() {
     }
     assert!(number(&mut client, "select rotations from pgq.worker_status()") > 0);
 
-    // The alarm itself works: without a worker no idle tick comes, and without a tick a queue is no queue.
+    // The alarm itself works: without a worker no idle tick comes, and without a tick a queue is no
+    // queue.
     client.batch_execute("select pgq.stop_worker()").unwrap();
     let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
     assert!(wait_until(LONG, || number(&mut client, stopped) == 1));

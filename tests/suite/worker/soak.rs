@@ -1,5 +1,5 @@
-//! Load with tiny rotation periods, long transactions that come and go, and a backlog: everything is delivered once, the disk stays
-//! flat, batches stay small.
+//! Load with tiny rotation periods, long transactions that come and go, and a backlog: everything
+//! is delivered once, the disk stays flat, batches stay small.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ fn repeat(
     })
 }
 
-/// A transaction of one to three events, at a random isolation level, now and then rolled back or partly so.
+/// A transaction of one to three events, at a random isolation level, now and then rolled back or
+/// partly so.
 fn produce(client: &mut Client, random: &mut Random, name: &str, serial: &mut u32) {
     let level = if random.one_in(3) { "repeatable read" } else { "read committed" };
     client
@@ -147,7 +148,8 @@ fn twenty_rotations_under_load_deliver_everything_once() {
 
     let size = "select sum(pg_total_relation_size(format('pgq.event_1_%s', n)::regclass)) from generate_series(0, 2) n";
     let mut peak = 0;
-    // As many rotations as asked for, and so many bytes that a peak which grew with them would show.
+    // As many rotations as asked for, and so many bytes that a peak which grew with them would
+    // show.
     let rotated = wait_until(LONG, || {
         peak = peak.max(number(&mut client, size));
         number(&mut client, "select rotations from pgq.worker_status()") >= ROTATIONS

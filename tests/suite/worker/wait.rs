@@ -18,7 +18,8 @@ fn waiting_room(consumers: &[&str]) -> (Scratch, Client) {
     (database, client)
 }
 
-/// Wait until so many sessions of the client's database sleep in `wait_batch`; one of their process ids.
+/// Wait until so many sessions of the client's database sleep in `wait_batch`; one of their process
+/// ids.
 fn waiting_pid(client: &mut Client, count: usize) -> i32 {
     let mut pids = Vec::new();
     let waiting = wait_until(LONG, || {
@@ -141,7 +142,8 @@ fn batches_without_events_are_finished_on_the_way() {
     assert_eq!(wait_batch(&mut client, "c", "50 ms"), None);
     assert_eq!(position(&mut client, "c").1, 0);
 
-    // Who wants every tick gets every tick; NULL is what clients say that do not know of the argument.
+    // Who wants every tick gets every tick; NULL is what clients say that do not know of the
+    // argument.
     for (consumer, argument) in [("all", "false"), ("null", "null")] {
         let mut ticks = Vec::new();
         let call = format!("call pgq.wait_batch('q', '{consumer}', '0', null, {argument})");

@@ -1,4 +1,5 @@
-//! Asking the daemon: one line of JSON each way, and signs of life before the answer, as `walmgr/src/daemon/protocol.rs` has it.
+//! Asking the daemon: one line of JSON each way, and signs of life before the answer, as
+//! `walmgr/src/daemon/protocol.rs` has it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -27,7 +28,8 @@ pub(crate) enum Answer {
     Failed(String),
 }
 
-/// Ask for a file to be stored; `None` when no daemon of this user and this configuration is there, it went away, or it hangs.
+/// Ask for a file to be stored; `None` when no daemon of this user and this configuration is there,
+/// it went away, or it hangs.
 pub(crate) fn push(config: &str, name: &str, path: &Path) -> Option<Answer> {
     let path = std::path::absolute(path).ok()?;
     let request = json!({"config": config, "verb": "Push", "name": name, "path": path.to_str()?});
@@ -77,7 +79,8 @@ fn connect() -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// The user who made the socket, when that is neither the server's, who could change the data directory as well, nor root.
+/// The user who made the socket, when that is neither the server's, who could change the data
+/// directory as well, nor root.
 fn stranger(stream: &UnixStream) -> Option<u32> {
     let own = rustix::process::geteuid();
     match sockopt::socket_peercred(stream) {
@@ -87,7 +90,8 @@ fn stranger(stream: &UnixStream) -> Option<u32> {
     }
 }
 
-/// So that the next file need not find out as well that the daemon hangs. When it comes to life it makes its socket anew.
+/// So that the next file need not find out as well that the daemon hangs. When it comes to life it
+/// makes its socket anew.
 fn leave_alone() {
     let seconds = SILENCE.as_secs();
     pgrx::warning!("walmgr: the daemon gives no sign of life for {seconds} s: going on without it");

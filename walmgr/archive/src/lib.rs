@@ -1,7 +1,8 @@
-//! `archive_library = 'walmgr_archive'`: PostgreSQL's archiver asks the walmgr daemon itself, without a process for each WAL file.
+//! `archive_library = 'walmgr_archive'`: PostgreSQL's archiver asks the walmgr daemon itself,
+//! without a process for each WAL file.
 //!
-//! Without a daemon that answers, the archiver runs `walmgr archive-push`, so walmgr's promises hold either way: success means that the file
-//! is durable in the repository.
+//! Without a daemon that answers, the archiver runs `walmgr archive-push`, so walmgr's promises
+//! hold either way: success means that the file is durable in the repository.
 #![deny(unsafe_code)]
 
 mod daemon;
@@ -51,7 +52,8 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     setting.get()?.into_string().ok()
 }
 
-/// Archive one WAL file, given by its name and its path from the data directory, which is the current one: true when it is stored.
+/// Archive one WAL file, given by its name and its path from the data directory, which is the
+/// current one: true when it is stored.
 ///
 /// A failure is told as a warning; the archiver counts it and tries again.
 fn archive(name: &str, path: &str) -> bool {

@@ -1,5 +1,5 @@
-//! The interface of archive modules: `postmaster/pgarch.h` in PostgreSQL 15, `archive/archive_module.h` since 16. Unsafe: the functions that
-//! the server calls.
+//! The interface of archive modules: `postmaster/pgarch.h` in PostgreSQL 15,
+//! `archive/archive_module.h` since 16. Unsafe: the functions that the server calls.
 #![expect(unsafe_code, reason = "functions and data that C code of the server reaches")]
 
 use std::ffi::{CStr, c_char};
@@ -39,18 +39,21 @@ pub(crate) struct ArchiveModuleCallbacks {
 pub extern "C-unwind" fn _PG_init() {
     forgo_backtraces();
     crate::define_settings();
-    // SAFETY: a string with its end, of which the server keeps a copy. From now on it refuses misspelt settings of this prefix.
+    // SAFETY: a string with its end, of which the server keeps a copy. From now on it refuses
+    // misspelt settings of this prefix.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"walmgr_archive".as_ptr()) };
 }
 
 /// Have Rust decide, once for this process and its children, that errors carry no backtraces.
 ///
-/// pgrx would put them into each error's DETAIL, and one more with each level that the error passes.
+/// pgrx would put them into each error's DETAIL, and one more with each level that the error
+/// passes.
 fn forgo_backtraces() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     let kept = std::env::var_os(VARIABLE);
-    // SAFETY: PostgreSQL's processes have one thread. The standard library asks for the variable when the first backtrace is wanted,
-    // which is here, and never again; other code of this process finds it as it was.
+    // SAFETY: PostgreSQL's processes have one thread. The standard library asks for the variable
+    // when the first backtrace is wanted, which is here, and never again; other code of this
+    // process finds it as it was.
     unsafe { std::env::set_var(VARIABLE, "0") };
     drop(std::backtrace::Backtrace::capture());
     match kept {

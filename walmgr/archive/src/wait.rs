@@ -1,4 +1,5 @@
-//! Waiting inside the archiver, which goes on answering barriers that other sessions wait for (`DROP DATABASE`). Unsafe: the server's latch.
+//! Waiting inside the archiver, which goes on answering barriers that other sessions wait for
+//! (`DROP DATABASE`). Unsafe: the server's latch.
 #![expect(unsafe_code, reason = "the server's latch is reached through its C functions")]
 
 use std::ffi::{c_int, c_long};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-/// Waits for as long as a limit in all. Dropping it sets the latch again if it was reset here: what it announced is the archiver's business.
+/// Waits for as long as a limit in all. Dropping it sets the latch again if it was reset here: what
+/// it announced is the archiver's business.
 pub(crate) struct Waiter {
     /// Never, when the clock does not reach that far.
     end: Option<Instant>,
@@ -19,12 +21,14 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// One that waits until the limit is over.
     pub(crate) fn new(limit: Duration) -> Self {
-        // SAFETY: this process's own latch, set up before the archiver loads a module, and there until it ends.
+        // SAFETY: this process's own latch, set up before the archiver loads a module, and there
+        // until it ends.
         let latch = unsafe { pg_sys::MyLatch };
         Self { end: Instant::now().checked_add(limit), latch, was_set: false }
     }
 
-    /// Sleep until there is something to read, something else has happened, or at most the given time; false when the limit is over.
+    /// Sleep until there is something to read, something else has happened, or at most the given
+    /// time; false when the limit is over.
     pub(crate) fn wait(&mut self, socket: Option<&UnixStream>, most: Duration) -> bool {
         let left = self.end.map_or(most, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {

@@ -1,12 +1,15 @@
-//! `walmgr-push --config FILE archive-push PATH`: the server's `archive_command` while a walmgr daemon runs.
+//! `walmgr-push --config FILE archive-push PATH`: the server's `archive_command` while a walmgr
+//! daemon runs.
 //!
-//! PostgreSQL starts one process for each WAL file and waits for it, so with small segments starting the process is most of the cost.
-//! This one asks the daemon and ends, and needs nothing for that but ten system calls: no C library, no loader, no allocation. On a
-//! virtual machine that counts double, since the C library asks the processor about its caches at every start (`cpuid`), and each
-//! question leaves the virtual machine.
+//! PostgreSQL starts one process for each WAL file and waits for it, so with small segments
+//! starting the process is most of the cost. This one asks the daemon and ends, and needs nothing
+//! for that but ten system calls: no C library, no loader, no allocation. On a virtual machine that
+//! counts double, since the C library asks the processor about its caches at every start (`cpuid`),
+//! and each question leaves the virtual machine.
 //!
-//! Anything but the daemon's plain "stored" makes it become `walmgr`, the program beside it, with the same arguments: no daemon, a
-//! failure, a command line or a path that is out of the ordinary. What `walmgr` promises therefore holds here too, exit codes included.
+//! Anything but the daemon's plain "stored" makes it become `walmgr`, the program beside it, with
+//! the same arguments: no daemon, a failure, a command line or a path that is out of the ordinary.
+//! What `walmgr` promises therefore holds here too, exit codes included.
 #![no_std]
 #![no_main]
 
@@ -20,8 +23,9 @@ use system::{Connection, Process};
 const SOCKET: &[u8] = b"walmgr.sock";
 /// What only a data directory has: a socket that lies anywhere else is none of this server's.
 const CONTROL: &CStr = c"global/pg_control";
-/// How many milliseconds the daemon may give no sign of life, and how many signs of life, one a second, it may give before its answer. Then
-/// walmgr sees to it, lest a daemon that hangs keep the server from archiving, and from stopping.
+/// How many milliseconds the daemon may give no sign of life, and how many signs of life, one a
+/// second, it may give before its answer. Then walmgr sees to it, lest a daemon that hangs keep the
+/// server from archiving, and from stopping.
 const SILENCE: usize = 5000;
 const PATIENCE: usize = 30;
 /// What the daemon says of a file that is durable in the repository.
@@ -91,7 +95,8 @@ fn is_stored(process: &Process) -> Option<bool> {
     None
 }
 
-/// Say what is wrong; the exit code, one that PostgreSQL's archiver logs, counts and tries again after.
+/// Say what is wrong; the exit code, one that PostgreSQL's archiver logs, counts and tries again
+/// after.
 fn fail(message: &[u8]) -> u8 {
     for part in [b"walmgr-push: ERROR: ", message, b"\n"] {
         system::complain(part);

@@ -1,7 +1,8 @@
-//! The program's first instruction, Linux's system calls on x86-64, and what the compiler takes for granted: all unsafe code is here.
+//! The program's first instruction, Linux's system calls on x86-64, and what the compiler takes for
+//! granted: all unsafe code is here.
 //!
-//! Calling convention: Linux `Documentation/arch/x86/entry_64.rst` and the x86-64 System V ABI, sections 3.4.1 (the stack at a program's
-//! start) and A.2.1 (system calls).
+//! Calling convention: Linux `Documentation/arch/x86/entry_64.rst` and the x86-64 System V ABI,
+//! sections 3.4.1 (the stack at a program's start) and A.2.1 (system calls).
 
 use core::arch::{asm, naked_asm};
 use core::ffi::{CStr, c_char};
@@ -51,7 +52,8 @@ impl Process {
             let argument = unsafe { self.arguments.add(number) };
             // SAFETY: as above.
             let argument = unsafe { *argument };
-            // SAFETY: the kernel made it a string with its end, which stays where it is while the program runs.
+            // SAFETY: the kernel made it a string with its end, which stays where it is while the
+            // program runs.
             (!argument.is_null()).then(|| unsafe { CStr::from_ptr(argument) }.to_bytes())
         })
     }
@@ -61,7 +63,8 @@ impl Process {
 pub(crate) struct Connection(usize);
 
 impl Connection {
-    /// Connect to a socket at a path, or fail at once: a daemon that accepts nothing must not be waited for.
+    /// Connect to a socket at a path, or fail at once: a daemon that accepts nothing must not be
+    /// waited for.
     pub(crate) fn open(path: &[u8]) -> Option<Self> {
         let mut address = [0_u8; 110];
         let (family, place) = address.split_at_mut(2);
@@ -90,7 +93,8 @@ impl Connection {
         Some(())
     }
 
-    /// True when who listens is this process's user, who could change the data directory as well, or root.
+    /// True when who listens is this process's user, who could change the data directory as well,
+    /// or root.
     pub(crate) fn is_trusted(&self) -> bool {
         // struct ucred: process, user, group
         let mut peer = [u32::MAX; 3];
@@ -105,7 +109,8 @@ impl Connection {
         asked == 0 && length == 12 && (user == 0 || isize::try_from(user) == Ok(own))
     }
 
-    /// Wait until there is something to receive; `None` when nothing comes for so many milliseconds.
+    /// Wait until there is something to receive; `None` when nothing comes for so many
+    /// milliseconds.
     fn wait(&self, milliseconds: usize) -> Option<()> {
         let socket = i32::try_from(self.0).ok()?.to_ne_bytes();
         let [a, b, c, d] = socket;
@@ -125,7 +130,8 @@ impl Connection {
             self.wait(milliseconds)?;
             let rest = buffer.get_mut(filled..)?;
             let (start, length) = (rest.as_mut_ptr().expose_provenance(), rest.len());
-            // SAFETY: the kernel writes to the slice, which is borrowed for writing, and no further than its length.
+            // SAFETY: the kernel writes to the slice, which is borrowed for writing, and no further
+            // than its length.
             let received = retried(|| unsafe { call(RECVFROM, [self.0, start, length, 0, 0, 0]) })?;
             if received == 0 {
                 return None;
@@ -174,7 +180,8 @@ pub(crate) fn complain(message: &[u8]) {
 
 fn read_link(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     let (start, length) = (buffer.as_mut_ptr().expose_provenance(), buffer.len());
-    // SAFETY: a string with its end, and a buffer that is borrowed for writing, whose length is told.
+    // SAFETY: a string with its end, and a buffer that is borrowed for writing, whose length is
+    // told.
     let length =
         unsafe { call(READLINK, [path.as_ptr().expose_provenance(), start, length, 0, 0, 0]) };
     usize::try_from(length).ok()
@@ -200,12 +207,14 @@ fn exit(code: u8) -> ! {
 /// Call the kernel; its result, an error negative.
 ///
 /// # Safety
-/// Arguments that the kernel takes for addresses must be valid for what it does with them, and of pointers whose provenance is exposed:
-/// the compiler must not think that nobody reads or writes there.
+/// Arguments that the kernel takes for addresses must be valid for what it does with them, and of
+/// pointers whose provenance is exposed: the compiler must not think that nobody reads or writes
+/// there.
 unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result;
-    // SAFETY: the caller answers for the arguments; the kernel changes nothing but these registers and what they point to.
+    // SAFETY: the caller answers for the arguments; the kernel changes nothing but these registers
+    // and what they point to.
     unsafe {
         asm!(
             "syscall",
@@ -218,7 +227,8 @@ unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// Where the kernel starts the program: the stack has the number of arguments, the arguments, and the environment.
+/// Where the kernel starts the program: the stack has the number of arguments, the arguments, and
+/// the environment.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -237,7 +247,8 @@ unsafe extern "C" fn start(stack: *const *const c_char) -> ! {
     exit(crate::main(&Process { arguments, environment }))
 }
 
-/// A fault of the program. The archiver logs this exit code, counts it and tries again; an abort would make it restart.
+/// A fault of the program. The archiver logs this exit code, counts it and tries again; an abort
+/// would make it restart.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     complain(b"walmgr-push: ERROR: internal error\n");
@@ -250,8 +261,9 @@ extern "C" fn rust_eh_personality() -> ! {
     exit(70)
 }
 
-// The compiler calls these for copies and comparisons, and without a C library nobody else has them; another one that it wants is an
-// error of the linker. In assembly, so that it does not make a call of itself out of the loop.
+// The compiler calls these for copies and comparisons, and without a C library nobody else has
+// them; another one that it wants is an error of the linker. In assembly, so that it does not make
+// a call of itself out of the loop.
 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]

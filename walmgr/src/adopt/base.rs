@@ -1,7 +1,8 @@
 //! A base backup of walmgr3 into a backup of the repository.
 //!
-//! Only what is known to restore is taken: the label is the server's own, a backup history file in the archive says that the copy was
-//! finished and where it becomes consistent, and all WAL up to there is in the repository.
+//! Only what is known to restore is taken: the label is the server's own, a backup history file in
+//! the archive says that the copy was finished and where it becomes consistent, and all WAL up to
+//! there is in the repository.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -265,7 +266,8 @@ fn has_checksums(context: &Context, directory: &Path) -> bool {
         && value("Database block size") == Some("8192")
 }
 
-/// Chunks of what was adopted or backed up before: the copies of walmgr3 have most of their files in common.
+/// Chunks of what was adopted or backed up before: the copies of walmgr3 have most of their files
+/// in common.
 fn known(stanza: &Stanza, complete: &[BackupInfo]) -> Result<Known> {
     let mut known = Known::default();
     known.add_broken_off(stanza, complete)?;

@@ -51,8 +51,8 @@ impl Label {
         value.parse().map_err(|_| self.bad(key, value))
     }
 
-    /// A time. The server wrote it in its own zone by that zone's abbreviation, which only the zone itself can explain: UTC and
-    /// the zone that is given are understood.
+    /// A time. The server wrote it in its own zone by that zone's abbreviation, which only the zone
+    /// itself can explain: UTC and the zone that is given are understood.
     ///
     /// # Errors
     /// [`Error::Usage`] for the abbreviation of another zone.

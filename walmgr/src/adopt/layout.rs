@@ -87,8 +87,8 @@ impl Layout {
     }
 }
 
-/// Names of WAL files in a directory, in the order of time: history files, then by name. What walmgr3, rsync and the shell left besides
-/// is passed over.
+/// Names of WAL files in a directory, in the order of time: history files, then by name. What
+/// walmgr3, rsync and the shell left besides is passed over.
 pub(crate) fn wal_files(directory: &Path) -> Result<Vec<String>> {
     let mut names = names(directory)?;
     names.retain(|name| {

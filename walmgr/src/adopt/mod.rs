@@ -1,7 +1,8 @@
 //! Taking over what walmgr3 left: WAL of `logs.complete`, base backups `data.master*`.
 //!
-//! Everything is read, held against the same rules as what a server archives or a backup copies, and stored anew. The old files are
-//! never changed or removed, and what is already in the repository is found again, so an adoption can be repeated at any time.
+//! Everything is read, held against the same rules as what a server archives or a backup copies,
+//! and stored anew. The old files are never changed or removed, and what is already in the
+//! repository is found again, so an adoption can be repeated at any time.
 
 pub(crate) mod base;
 pub(crate) mod label;
@@ -20,7 +21,8 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Note that something is left out. Trouble with the repository is not about the one thing, and ends everything.
+    /// Note that something is left out. Trouble with the repository is not about the one thing, and
+    /// ends everything.
     ///
     /// # Errors
     /// [`Error::Repository`], passed through.

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 
 const COPIES: &str = "tmpspc";
 
-/// Give the copies of tablespaces the paths they have in a data directory, and say where the tablespaces were.
+/// Give the copies of tablespaces the paths they have in a data directory, and say where the
+/// tablespaces were.
 ///
 /// # Errors
 /// [`Error::Usage`] for a tablespace whose place nothing names.

@@ -40,7 +40,8 @@ pub(crate) fn complete(
     take(context, stanza, directory, &candidates, refused)
 }
 
-/// Take over growing segments of `logs.partial` as what they are, `.partial` files, unless the whole segment is archived.
+/// Take over growing segments of `logs.partial` as what they are, `.partial` files, unless the
+/// whole segment is archived.
 ///
 /// # Errors
 /// As [`complete`].

@@ -1,4 +1,5 @@
-//! Copying: threads take parts of files from a queue, and write the chunks that are not stored yet into packs of their own.
+//! Copying: threads take parts of files from a queue, and write the chunks that are not stored yet
+//! into packs of their own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -46,7 +47,8 @@ pub(crate) enum Proof {
     Sound,
     /// It is said to be there. Should it be damaged, it is stored anew.
     Said,
-    /// It is said to be there by the backup that this one is to build on. Should it be damaged, there is nothing to build on.
+    /// It is said to be there by the backup that this one is to build on. Should it be damaged,
+    /// there is nothing to build on.
     Promised,
 }
 
@@ -76,7 +78,8 @@ struct Pages {
 const MANY: usize = 100_000;
 
 impl Copied {
-    /// Judge the pages that claim to be young: beyond the end of the backup there is no WAL that could replace them.
+    /// Judge the pages that claim to be young: beyond the end of the backup there is no WAL that
+    /// could replace them.
     pub(crate) fn judge(&mut self, stop: u64) {
         let impossible = self.recent.drain(..).filter(|(_, lsn)| *lsn > stop);
         self.damaged.extend(impossible.map(|(page, _)| page));
@@ -189,7 +192,8 @@ fn assemble(
             };
             (entry, part.1 > 0)
         });
-        // Once a file has turned out shorter, later parts are of its past; replay truncates it as well.
+        // Once a file has turned out shorter, later parts are of its past; replay truncates it as
+        // well.
         if *ended {
             continue;
         }
@@ -277,7 +281,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Read on to the next chunk that is stored nowhere yet: it is in the buffer, its hash and length are returned.
+    /// Read on to the next chunk that is stored nowhere yet: it is in the buffer, its hash and
+    /// length are returned.
     fn next_new(&mut self) -> Result<Option<(Hash, usize)>> {
         loop {
             if self.shared.stop.load(Ordering::Relaxed) {
@@ -296,7 +301,8 @@ impl<'a> Worker<'a> {
             part.crc = crc32c::crc32c_append(part.crc, content);
             self.shared.progress.add(length);
             let hash = Hash::of(content);
-            // Two threads may store the same chunk at the same time; that costs a little space and nothing else.
+            // Two threads may store the same chunk at the same time; that costs a little space and
+            // nothing else.
             let known = lock(&self.shared.chunks).get(&hash).copied();
             let sound = match known {
                 Some((chunk, proof)) => self.prove(chunk, proof)?,
@@ -340,7 +346,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What it promises, and this one has no use for: a damaged backup is known to be one as soon as somebody looks.
+    /// What it promises, and this one has no use for: a damaged backup is known to be one as soon
+    /// as somebody looks.
     fn prove_the_rest(&self) -> Result<()> {
         while self.shared.stanza.store.reads_cheaply() && !self.shared.stop.load(Ordering::Relaxed)
         {

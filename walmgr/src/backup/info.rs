@@ -1,4 +1,5 @@
-//! `backup/ID.json`: the small object that makes a backup exist, with all that a list of backups shows.
+//! `backup/ID.json`: the small object that makes a backup exist, with all that a list of backups
+//! shows.
 
 use std::collections::BTreeMap;
 use std::path::Component;
@@ -53,7 +54,8 @@ pub(crate) struct BackupInfo {
     pub(crate) added: u64,
     /// Backups whose packs it shares.
     pub(crate) shares_with: Vec<String>,
-    /// Places of the tablespaces by oid; relative ones are inside the data directory. See [`crate::backup::name`].
+    /// Places of the tablespaces by oid; relative ones are inside the data directory. See
+    /// [`crate::backup::name`].
     pub(crate) tablespaces: BTreeMap<String, String>,
     /// Pages with a wrong checksum, `path:block`.
     pub(crate) damaged_pages: Vec<String>,
@@ -85,7 +87,8 @@ pub(crate) fn commit(stanza: &Stanza, info: &BackupInfo) -> Result<()> {
 /// All complete backups, oldest first.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when one cannot be read: a list that leaves one out would make its WAL look unneeded.
+/// [`Error::Corrupt`] when one cannot be read: a list that leaves one out would make its WAL look
+/// unneeded.
 pub(crate) fn list(stanza: &Stanza) -> Result<Vec<BackupInfo>> {
     let names = stanza.store.list(&stanza.key("backup"))?;
     names.iter().filter_map(|name| name.strip_suffix(".json")).map(|id| load(stanza, id)).collect()

@@ -1,4 +1,5 @@
-//! Chunks that a new backup need not store: those of broken-off backups, and those of the backup it builds on.
+//! Chunks that a new backup need not store: those of broken-off backups, and those of the backup it
+//! builds on.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,8 @@ impl Known {
         Ok(())
     }
 
-    /// Take in what a complete backup refers to, whose packs are all there and begin and end as they should.
+    /// Take in what a complete backup refers to, whose packs are all there and begin and end as
+    /// they should.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when they do not.

@@ -1,6 +1,7 @@
 //! `backup/ID.manifest`: every file of a backup and the chunks it is made of.
 //!
-//! JSON lines inside an object with hash ([`crate::repo::object`]): the [`Manifest`] without its files, then one [`FileEntry`] a line.
+//! JSON lines inside an object with hash ([`crate::repo::object`]): the [`Manifest`] without its
+//! files, then one [`FileEntry`] a line.
 
 use std::io::{BufRead, Cursor, Write};
 
@@ -20,7 +21,8 @@ const CONTROL_LIMIT: usize = 64 << 10;
 /// Path prefix of configuration files that live outside the data directory.
 pub(crate) const CONFIG: &str = "@config/";
 
-/// A manifest is mostly hashes: it never compresses better than this, and never is longer than that.
+/// A manifest is mostly hashes: it never compresses better than this, and never is longer than
+/// that.
 const RATIO: u64 = 64;
 const LONGEST: u64 = 16 << 30;
 
@@ -30,8 +32,8 @@ pub(crate) struct Manifest {
     /// Permissions of the data directory; 0 when nobody has noted them.
     #[serde(default)]
     pub(crate) mode: u32,
-    /// Links, but for those of tablespaces, and where they lead. What a link leads to outside of the data directory is in the backup under
-    /// the link's own path.
+    /// Links, but for those of tablespaces, and where they lead. What a link leads to outside of
+    /// the data directory is in the backup under the link's own path.
     #[serde(default)]
     pub(crate) links: Vec<(String, String)>,
     /// Directories with their permissions, parents first.
@@ -47,7 +49,8 @@ pub(crate) struct Manifest {
     pub(crate) files: Vec<FileEntry>,
 }
 
-/// The control file. It is part of the manifest, since it must be neither torn nor older than any other file.
+/// The control file. It is part of the manifest, since it must be neither torn nor older than any
+/// other file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Control {
     /// Content, in hexadecimal.
@@ -86,7 +89,8 @@ impl Control {
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileEntry {
-    /// Path below the data directory, tablespaces through `pg_tblspc/OID`; see [`crate::backup::name`].
+    /// Path below the data directory, tablespaces through `pg_tblspc/OID`; see
+    /// [`crate::backup::name`].
     pub(crate) path: String,
     /// Length.
     pub(crate) size: u64,
@@ -195,7 +199,8 @@ fn from_lines(text: &[u8]) -> std::result::Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// Refuse what a restore must not follow, whoever wrote it: nothing leads out of the data directory or the stanza.
+/// Refuse what a restore must not follow, whoever wrote it: nothing leads out of the data directory
+/// or the stanza.
 fn check_paths(manifest: &Manifest) -> std::result::Result<(), String> {
     let below = |path: &str| name::is_plain(path) && !path.starts_with(CONFIG);
     for (path, _) in &manifest.directories {

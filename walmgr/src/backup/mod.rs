@@ -1,8 +1,10 @@
 //! Base backups in the repository.
 //!
-//! Files are cut into chunks; a chunk is stored once, by its hash, inside a pack ([`pack`]). The manifest ([`manifest`]) says which chunks
-//! make which file, and `backup/ID.json` ([`info`]), written last, makes the backup exist. Since chunks are addressed by content, an
-//! incremental backup is one that finds chunks in packs that are there already, and so is one that resumes: there is no chain to break.
+//! Files are cut into chunks; a chunk is stored once, by its hash, inside a pack ([`pack`]). The
+//! manifest ([`manifest`]) says which chunks make which file, and `backup/ID.json` ([`info`]),
+//! written last, makes the backup exist. Since chunks are addressed by content, an incremental
+//! backup is one that finds chunks in packs that are there already, and so is one that resumes:
+//! there is no chain to break.
 
 pub(crate) mod copy;
 pub(crate) mod info;

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the hexadecimal form begins with. Other names that begin with its first character take that form too.
+/// What the hexadecimal form begins with. Other names that begin with its first character take that
+/// form too.
 const HEX: &str = "@hex/";
 
 /// The text of a path.

@@ -1,8 +1,10 @@
-//! Packs: many chunks in one object, so that a backup is a few large sequential writes however small its files are.
+//! Packs: many chunks in one object, so that a backup is a few large sequential writes however
+//! small its files are.
 //!
-//! `WALMGRP` 01, the codec (one byte, as in [`crate::repo::object`]), then the chunks, then a table of contents: per chunk hash (32), offset
-//! (8), stored length (4), length (4), little endian; then the number of entries (8) and the CRC-32C of the table (4).
-//! The table lets a backup that broke off be taken up: what its finished packs hold need not be stored again.
+//! `WALMGRP` 01, the codec (one byte, as in [`crate::repo::object`]), then the chunks, then a table
+//! of contents: per chunk hash (32), offset (8), stored length (4), length (4), little endian; then
+//! the number of entries (8) and the CRC-32C of the table (4). The table lets a backup that broke
+//! off be taken up: what its finished packs hold need not be stored again.
 
 use crate::backup::manifest::{CHUNK, Chunk};
 use crate::error::{Error, Result};

@@ -52,7 +52,8 @@ pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
     Ok(out)
 }
 
-/// Files that are also found through a link within the data directory, by the paths that they have there.
+/// Files that are also found through a link within the data directory, by the paths that they have
+/// there.
 fn through_links(manifest: &Manifest) -> Vec<(String, &FileEntry)> {
     let mut found = Vec::new();
     for (link, target) in &manifest.links {

@@ -80,7 +80,8 @@ pub(crate) struct Scan {
     above: Vec<(u64, u64)>,
 }
 
-/// How the name of a cluster's own directory in a tablespace begins: clusters of other versions may have theirs beside it.
+/// How the name of a cluster's own directory in a tablespace begins: clusters of other versions may
+/// have theirs beside it.
 pub(crate) fn own_directory(data: &Path) -> Result<String> {
     let path = data.join("PG_VERSION");
     let version =
@@ -96,7 +97,8 @@ pub(crate) fn is_tablespace(path: &str) -> bool {
 /// Walk a data directory, its tablespaces, and what links of it lead to.
 ///
 /// # Errors
-/// [`Error::Local`]; files that vanish meanwhile are no error. [`Error::Failed`] for what a backup cannot hold.
+/// [`Error::Local`]; files that vanish meanwhile are no error. [`Error::Failed`] for what a backup
+/// cannot hold.
 pub(crate) fn scan(data: &Path) -> Result<Scan> {
     let what = || Error::local(format!("look at {}", data.display()));
     let mut scan = Scan {
@@ -211,14 +213,16 @@ fn visit(scan: &mut Scan, place: &Path, parent: &Path, name: &OsStr) -> Result<(
 }
 
 impl Scan {
-    /// True for the place of a tablespace inside the data directory, whose files are stored under `pg_tblspc`.
+    /// True for the place of a tablespace inside the data directory, whose files are stored under
+    /// `pg_tblspc`.
     fn is_inside_tablespace(&self, place: &Path) -> bool {
         !self.inside.is_empty()
             && place.canonicalize().is_ok_and(|real| self.inside.contains(&real))
     }
 }
 
-/// Where a link leads; `None` when that is all there is to say of it, since nothing outside of the data directory is reached through it.
+/// Where a link leads; `None` when that is all there is to say of it, since nothing outside of the
+/// data directory is reached through it.
 fn follow(scan: &mut Scan, place: &Path, below: &Path, path: &str) -> Result<Option<String>> {
     let what = || Error::local(format!("read the link {}", place.display()));
     let target = fs::read_link(place).map_err(what())?;

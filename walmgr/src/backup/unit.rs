@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::pg::page::{self, Verdict};
 use crate::plain_file;
 
-/// Length of a part: long enough for sequential reading, short enough for threads to share a large file.
+/// Length of a part: long enough for sequential reading, short enough for threads to share a large
+/// file.
 pub(crate) const UNIT: u64 = 64 << 20;
 
 /// Blocks in a segment file of a relation: 1 GiB of 8 KiB pages.
@@ -62,7 +63,8 @@ impl<'a> Unit<'a> {
         }))
     }
 
-    /// Read the next chunk into the buffer; its length, 0 at the end of the part or of a file that has shrunk.
+    /// Read the next chunk into the buffer; its length, 0 at the end of the part or of a file that
+    /// has shrunk.
     pub(crate) fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let left = usize::try_from(self.end - self.offset).unwrap_or(CHUNK).min(CHUNK);
         let mut filled = 0;

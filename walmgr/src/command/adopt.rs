@@ -1,7 +1,7 @@
 //! `adopt`: take over the WAL archive and the base backups of walmgr3.
 //!
-//! The stanza must exist. The old files are only read. What cannot be taken over is named, everything else is taken over
-//! nevertheless, and the exit code says that something was left out.
+//! The stanza must exist. The old files are only read. What cannot be taken over is named,
+//! everything else is taken over nevertheless, and the exit code says that something was left out.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,8 @@ use crate::repo::LockMode;
 /// Arguments of `adopt`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory with logs.complete, logs.partial, data.master… and config.backup; else where the INI file says they are.
+    /// Directory with logs.complete, logs.partial, data.master… and config.backup; else where the
+    /// INI file says they are.
     directory: Option<PathBuf>,
     /// Time zone of the old server's log, in which it wrote backup labels; else this host's.
     #[arg(long, value_name = "ZONE")]
@@ -36,7 +37,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let layout = Layout::find(args.directory.as_deref(), &context.config.legacy)?;
     let hints = Hints { zone: zone(args)?, tablespaces: tablespaces(args)? };
     let stanza = context.stanza()?;
-    // Adopted backups are older than the newest, so an expire that runs meanwhile would take their packs for leftovers.
+    // Adopted backups are older than the newest, so an expire that runs meanwhile would take their
+    // packs for leftovers.
     let _locks = if context.dry_run {
         None
     } else {

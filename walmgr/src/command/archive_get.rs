@@ -1,10 +1,11 @@
 //! `archive-get %f %p`: the server's `restore_command`.
 //!
-//! A server in recovery takes exit codes 1 to 125 for "the archive ends here", opens for writing, and whatever was archived after that
-//! is lost. So 1 is said only when the repository, known to be there and whole, has no such file and nothing after it. Any
-//! other trouble is retried, and then [`ABORT`] stops the server. A standby asks again by itself and must not be stopped. Nor must a server
-//! that is being promoted: its signal file is gone, and started again it would go on writing its old timeline. The table of who is answered
-//! what is in `docs/walmgr.md`.
+//! A server in recovery takes exit codes 1 to 125 for "the archive ends here", opens for writing,
+//! and whatever was archived after that is lost. So 1 is said only when the repository, known to be
+//! there and whole, has no such file and nothing after it. Any other trouble is retried, and then
+//! [`ABORT`] stops the server. A standby asks again by itself and must not be stopped. Nor must a
+//! server that is being promoted: its signal file is gone, and started again it would go on writing
+//! its old timeline. The table of who is answered what is in `docs/walmgr.md`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,8 @@ pub(crate) struct Args {
     /// Segment of the last restart point (%r); accepted for walmgr3's sake.
     #[arg(hide = true)]
     restart_point: Option<String>,
-    /// Take what the repository does not have from this spool of syncdaemon, also the unfinished segment.
+    /// Take what the repository does not have from this spool of syncdaemon, also the unfinished
+    /// segment.
     #[arg(long, value_name = "DIR")]
     partial: Option<PathBuf>,
     /// Take a missing segment for the end of WAL even when later ones are there.
@@ -49,7 +51,8 @@ pub(crate) struct Args {
 /// Fetch one WAL file; the exit code.
 pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
     if matches!(WalName::parse(&args.name), Ok(WalName::History(0 | 1))) {
-        // The first timeline comes from none. Every server asks for it when it is promoted; the repository has no say in that.
+        // The first timeline comes from none. Every server asks for it when it is promoted; the
+        // repository has no say in that.
         return ABSENT;
     }
     let here = PathBuf::from(".");
@@ -92,7 +95,8 @@ fn give_up(recovery: Recovery, error: &Error) -> u8 {
     }
 }
 
-/// A server keeps the history files it has read. Once its recovery is over, its own copy answers at once.
+/// A server keeps the history files it has read. Once its recovery is over, its own copy answers at
+/// once.
 fn deliver_own_history(data: &Path, args: &Args) -> bool {
     let Ok(name @ WalName::History(timeline)) = WalName::parse(&args.name) else { return false };
     let own = data.join("pg_wal").join(name.to_string());
@@ -105,11 +109,13 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
     let name = WalName::parse(&args.name)?;
     let archive = &context.config.archive;
     let patience = match (recovery, &name) {
-        // Whatever was archived under a number that looks free would be in the way of the timeline that a promotion gives that number.
+        // Whatever was archived under a number that looks free would be in the way of the timeline
+        // that a promotion gives that number.
         (Recovery::Standby, WalName::History(_)) => archive.standby_get_timeout,
         // It asks again, and looks elsewhere meanwhile.
         (Recovery::Standby, _) => Duration::ZERO,
-        // Without it, nobody would know any more what the new timeline comes from. The server has a copy unless somebody removed it.
+        // Without it, nobody would know any more what the new timeline comes from. The server has a
+        // copy unless somebody removed it.
         (Recovery::Over, WalName::History(_)) => archive.get_timeout,
         // A server whose recovery is over asks for nothing else.
         (Recovery::Over, _) => Duration::ZERO,

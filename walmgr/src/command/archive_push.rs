@@ -1,7 +1,8 @@
 //! `archive-push %p`: the server's `archive_command`.
 //!
-//! Exit code 0 means that the file is durable in the repository. Everything else is 1 to 125, which the archiver logs, counts and
-//! retries; codes above, and signals, would make it restart and stall.
+//! Exit code 0 means that the file is durable in the repository. Everything else is 1 to 125, which
+//! the archiver logs, counts and retries; codes above, and signals, would make it restart and
+//! stall.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! `backup`: take a base backup of the running server, primary or standby.
 //!
-//! Nothing refers to what is written until the last step creates `backup/ID.json`. A backup that breaks off leaves packs that the
-//! next one makes use of; the server forgets it when the session ends.
+//! Nothing refers to what is written until the last step creates `backup/ID.json`. A backup that
+//! breaks off leaves packs that the next one makes use of; the server forgets it when the session
+//! ends.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -195,7 +196,8 @@ fn finish(
     Ok(info)
 }
 
-/// The server, the data directory and the stanza must be of one cluster, and the server must archive.
+/// The server, the data directory and the stanza must be of one cluster, and the server must
+/// archive.
 fn check_server(stanza: &Stanza, data: &Path, client: &mut Client) -> Result<()> {
     stanza.check_system(sql::stanza_info(client)?.system_identifier)?;
     match control::system_identifier(data)? {

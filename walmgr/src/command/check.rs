@@ -1,4 +1,5 @@
-//! `check`: whether archiving works, from the server through walmgr into the repository. The exit code tells what does not.
+//! `check`: whether archiving works, from the server through walmgr into the repository. The exit
+//! code tells what does not.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! `cleanup`: remove a cluster's whole stanza, with all its WAL and backups, from the repository.
 //!
-//! Lists what would go and does nothing without `--yes`; never while the server still archives into it.
+//! Lists what would go and does nothing without `--yes`; never while the server still archives into
+//! it.
 
 use std::time::Duration;
 

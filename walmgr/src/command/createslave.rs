@@ -1,4 +1,5 @@
-//! `createslave`: make this host a standby, from the newest backup in the repository or straight from the primary.
+//! `createslave`: make this host a standby, from the newest backup in the repository or straight
+//! from the primary.
 
 use std::path::Path;
 use std::process::Command;
@@ -92,7 +93,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             id: None,
             target: &Target::End,
             position: None,
-            // What it shall follow, a copy of the primary that archived a later timeline notwithstanding.
+            // What it shall follow, a copy of the primary that archived a later timeline
+            // notwithstanding.
             line: primarys_timeline(context, &stanza)?,
             standby: true,
             now: jiff::Timestamp::now(),

@@ -16,7 +16,8 @@ use crate::daemon::server::{Server, THREADS};
 use crate::error::{Error, Result};
 use crate::log;
 
-/// Run until a signal says stop. Being killed is as good: nothing is acknowledged that is not durable.
+/// Run until a signal says stop. Being killed is as good: nothing is acknowledged that is not
+/// durable.
 pub(crate) fn run(context: &Context) -> Result<()> {
     let data = context.config.data()?.to_owned();
     let settings = context.config.daemon.clone();
@@ -72,8 +73,8 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     server.end()
 }
 
-/// Refuse a user that is not the server's: the server could not ask this daemon, and not read, for its own base backups, what it makes in the
-/// data directory.
+/// Refuse a user that is not the server's: the server could not ask this daemon, and not read, for
+/// its own base backups, what it makes in the data directory.
 fn check_user(data: &Path) -> Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let meta = data.metadata().map_err(Error::local(format!("look at {}", data.display())))?;
@@ -87,8 +88,9 @@ fn check_user(data: &Path) -> Result<()> {
     )))
 }
 
-/// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with it: clients would wait for what this
-/// thread had taken, and without a daemon they do it themselves.
+/// Start a thread that works for ever. Should it end all the same, by a panic, the daemon ends with
+/// it: clients would wait for what this thread had taken, and without a daemon they do it
+/// themselves.
 fn spawn(work: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
         // The panic has said what it was.

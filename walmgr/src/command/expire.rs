@@ -1,7 +1,8 @@
 //! `expire`: remove backups that the retention rules do not keep, and what only they needed.
 //!
-//! A backup ceases to exist first, then goes what it referred to, so that an interruption leaves only what the next run removes. WAL is
-//! removed along the ancestry of timelines; history files never are.
+//! A backup ceases to exist first, then goes what it referred to, so that an interruption leaves
+//! only what the next run removes. WAL is removed along the ancestry of timelines; history files
+//! never are.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `info`: what the repository holds, for people, programs (`--json`) and Prometheus (`--prometheus`, a textfile for its node exporter).
+//! `info`: what the repository holds, for people, programs (`--json`) and Prometheus
+//! (`--prometheus`, a textfile for its node exporter).
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -42,7 +43,8 @@ struct Info {
 #[derive(Serialize)]
 struct Timeline {
     timeline: u32,
-    /// What it branched off, and where; nothing for the first, and where the history file is not in the archive.
+    /// What it branched off, and where; nothing for the first, and where the history file is not in
+    /// the archive.
     parent: Option<u32>,
     branched_at: Option<Lsn>,
     segments: u64,

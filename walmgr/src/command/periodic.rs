@@ -1,6 +1,7 @@
 //! `periodic`: run the site's periodic command, if it is time again.
 //!
-//! Meant for a timer. Unlike in walmgr3 it is never in the way of archiving, and its failure is a failure.
+//! Meant for a timer. Unlike in walmgr3 it is never in the way of archiving, and its failure is a
+//! failure.
 
 use std::time::SystemTime;
 

@@ -1,6 +1,7 @@
 //! `remote-store DIR`: serve a repository of this host to a walmgr that came through ssh.
 //!
-//! Needs no configuration. As a forced command in `authorized_keys` it confines a key to one repository.
+//! Needs no configuration. As a forced command in `authorized_keys` it confines a key to one
+//! repository.
 
 use std::path::PathBuf;
 

@@ -24,7 +24,8 @@ use crate::restore::settings::{AUTO, Recovery};
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The backup; else the newest that was complete before the target and is on the way to the timeline.
+    /// The backup; else the newest that was complete before the target and is on the way to the
+    /// timeline.
     backup: Option<String>,
     /// Data directory to restore into; else cluster.data of the configuration.
     #[arg(long, value_name = "DIR")]
@@ -38,7 +39,8 @@ pub(crate) struct Args {
     /// Put a tablespace elsewhere.
     #[arg(long, value_name = "OID=DIR")]
     tablespace_map: Vec<String>,
-    /// Put tablespaces, and what links of the data directory led to, where they were, although nothing on this host says that this is right.
+    /// Put tablespaces, and what links of the data directory led to, where they were, although
+    /// nothing on this host says that this is right.
     #[arg(long)]
     original_places: bool,
     /// Put configuration files that lay outside the data directory here.
@@ -58,7 +60,8 @@ pub(crate) struct Args {
     /// What to do at the target.
     #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = ["promote", "pause", "shutdown"])]
     action: String,
-    /// Replay also what only this spool of syncdaemon has, up to its last byte. The old primary must be gone for good.
+    /// Replay also what only this spool of syncdaemon has, up to its last byte. The old primary
+    /// must be gone for good.
     #[arg(long, value_name = "DIR")]
     partial_from: Option<PathBuf>,
     /// Let the restored server archive nothing: for restores that are only a test.
@@ -181,7 +184,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What to restore, said with what the operator should know of it. Of the WAL, no more is listed than the choice needs.
+/// What to restore, said with what the operator should know of it. Of the WAL, no more is listed
+/// than the choice needs.
 pub(crate) fn choose<'a>(
     stanza: &Stanza,
     history: &'a mut History,
@@ -236,7 +240,8 @@ pub(crate) fn restore(
     finish(info, &manifest, place, &roots, recovery)
 }
 
-/// Everything is there: write what makes it a cluster in recovery, make it durable, and only then let it be started.
+/// Everything is there: write what makes it a cluster in recovery, make it durable, and only then
+/// let it be started.
 fn finish(
     info: &BackupInfo,
     manifest: &Manifest,
@@ -266,7 +271,8 @@ fn finish(
         .map_err(failed("end the restore"))
 }
 
-/// Where each tablespace goes: where it was, unless the operator says otherwise; and those of which the operator does.
+/// Where each tablespace goes: where it was, unless the operator says otherwise; and those of which
+/// the operator does.
 pub(crate) fn tablespaces(
     info: &BackupInfo,
     map: &[String],

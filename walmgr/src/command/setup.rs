@@ -1,4 +1,5 @@
-//! `setup`: create the repository and stanza, make the server archive to it, and prove that it does.
+//! `setup`: create the repository and stanza, make the server archive to it, and prove that it
+//! does.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ pub(crate) struct Args {
     /// Create repository and stanza only; leave the server's settings alone.
     #[arg(long)]
     repository_only: bool,
-    /// Make the server archive through its archive_library instead of a command: faster with a daemon, from PostgreSQL 15 on.
+    /// Make the server archive through its archive_library instead of a command: faster with a
+    /// daemon, from PostgreSQL 15 on.
     #[arg(long, conflicts_with = "repository_only")]
     library: bool,
 }
@@ -140,8 +142,9 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
         }
         std::thread::sleep(Duration::from_millis(20));
         if begin.elapsed() > Duration::from_secs(3) * connected {
-            // Another archive_library is loaded by a new archiver. The postmaster starts it no sooner than 10 s after the last one, and looks
-            // for that once a minute, or when somebody connects.
+            // Another archive_library is loaded by a new archiver. The postmaster starts it no
+            // sooner than 10 s after the last one, and looks for that once a minute, or when
+            // somebody connects.
             drop(sql::connect(context.config.connect()?));
             connected += 1;
         }

@@ -1,4 +1,5 @@
-//! `syncdaemon`: receive WAL as it is written, and store each segment when it is whole. Stays in the foreground.
+//! `syncdaemon`: receive WAL as it is written, and store each segment when it is whole. Stays in
+//! the foreground.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,8 @@ use crate::sync::spool;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Receive until a signal says stop. Being killed is as good: the slot makes the server keep what has not arrived.
+/// Receive until a signal says stop. Being killed is as good: the slot makes the server keep what
+/// has not arrived.
 pub(crate) fn run(context: &Context) -> Result<()> {
     let spool = sync::directory(context)?;
     context.stanza()?;

@@ -12,7 +12,8 @@ use crate::pg::{sql, standby};
 /// Arguments of `synch-standby`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// As in synchronous_standby_names: `a,b`, `FIRST 1 (a, b)`, `ANY 1 (a, b)`, `*`; empty for none.
+    /// As in synchronous_standby_names: `a,b`, `FIRST 1 (a, b)`, `ANY 1 (a, b)`, `*`; empty for
+    /// none.
     names: String,
     /// Also when too few of them are connected: commits will wait until they are.
     #[arg(long)]
@@ -75,7 +76,8 @@ struct Wanted {
     names: Vec<String>,
 }
 
-/// Read the value as the server does: a count with `FIRST`, `ANY` or neither, and a list; or just a list.
+/// Read the value as the server does: a count with `FIRST`, `ANY` or neither, and a list; or just a
+/// list.
 fn parse(text: &str) -> Result<Wanted> {
     let bad = || Error::Usage(format!("\"{text}\" is no value for synchronous_standby_names"));
     let text = text.trim();

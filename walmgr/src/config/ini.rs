@@ -1,7 +1,7 @@
 //! INI files of walmgr3: section `[walmgr]`, `%(key)s` interpolation, `~` in paths.
 //!
-//! Each of its keys is either mapped, ignored because what it asked for is always so now, or refused by name. Nothing is dropped
-//! silently.
+//! Each of its keys is either mapped, ignored because what it asked for is always so now, or
+//! refused by name. Nothing is dropped silently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ const REFUSED: [(&str, &str); 1] =
 /// Keys with a place that may be on another host, `host:path`.
 const PLACES: [&str; 4] = ["completed_wals", "partial_wals", "full_backup", "config_backup"];
 
-/// True when the first section of the file is `[walmgr]` without quotes or dots around, as walmgr3 has it.
+/// True when the first section of the file is `[walmgr]` without quotes or dots around, as walmgr3
+/// has it.
 pub(crate) fn looks_like_ini(text: &str) -> bool {
     let first =
         text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with(['#', ';']));
@@ -157,7 +158,8 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
     }
 }
 
-/// The host that all places are on, when they are not on this one. `slave` alone names it when no place is given.
+/// The host that all places are on, when they are not on this one. `slave` alone names it when no
+/// place is given.
 fn other_host(keys: &mut Keys) -> std::result::Result<Option<String>, String> {
     let slave = keys.take("slave")?;
     let mut hosts = BTreeSet::new();

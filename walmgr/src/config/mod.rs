@@ -1,4 +1,5 @@
-//! The configuration: one struct, read from TOML ([`toml`]) or from an INI file of walmgr3 ([`ini`]).
+//! The configuration: one struct, read from TOML ([`toml`]) or from an INI file of walmgr3
+//! ([`ini`]).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Where a repository is: a directory, a directory of another host, or an object store; and how objects are compressed.
+//! Where a repository is: a directory, a directory of another host, or an object store; and how
+//! objects are compressed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

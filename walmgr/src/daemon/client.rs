@@ -1,4 +1,5 @@
-//! Asking the daemon. Every failure to get an answer means "do it yourself", and so does an answer of somebody else's daemon.
+//! Asking the daemon. Every failure to get an answer means "do it yourself", and so does an answer
+//! of somebody else's daemon.
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, ErrorKind};
@@ -13,11 +14,12 @@ use crate::daemon::socket;
 use crate::error::{Error, Result};
 use crate::log;
 
-/// Name of the daemon's socket in the data directory, where it is unless the configuration says otherwise.
+/// Name of the daemon's socket in the data directory, where it is unless the configuration says
+/// otherwise.
 pub(crate) const SOCKET: &str = "walmgr.sock";
 
-/// How long the daemon may take in all; then the command does it itself, lest a repository that hangs for the daemon keep the server from
-/// archiving, and from stopping.
+/// How long the daemon may take in all; then the command does it itself, lest a repository that
+/// hangs for the daemon keep the server from archiving, and from stopping.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long it may give no sign of life; one that works gives one each second.
@@ -34,9 +36,10 @@ pub(crate) fn ask(context: &Context, verb: Verb, name: &str, path: &Path) -> Opt
     exchange(&context.config.socket()?, &request)
 }
 
-/// Ask for what an archive_command of the plain form, `walmgr --config FILE archive-push PATH`, wants, before anything is parsed or read,
-/// since the server waits for it with every segment (`walmgr-push` does the same at less cost). It is run in the data directory,
-/// where the socket is unless the configuration says otherwise. The daemon answers only for its own configuration file.
+/// Ask for what an archive_command of the plain form, `walmgr --config FILE archive-push PATH`,
+/// wants, before anything is parsed or read, since the server waits for it with every segment
+/// (`walmgr-push` does the same at less cost). It is run in the data directory, where the socket is
+/// unless the configuration says otherwise. The daemon answers only for its own configuration file.
 pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Reply> {
     let args: Vec<OsString> = args.take(6).collect();
     let [_, option, config, verb, path] = args.as_slice() else { return None };
@@ -53,7 +56,8 @@ pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Reply
     exchange(Path::new(SOCKET), &request)
 }
 
-/// Move a fetched file out of the daemon's spool to where it was asked for. Nothing but such a file is touched.
+/// Move a fetched file out of the daemon's spool to where it was asked for. Nothing but such a file
+/// is touched.
 ///
 /// # Errors
 /// [`Error::Failed`] for another place; [`Error::Local`].
@@ -99,7 +103,8 @@ fn exchange(path: &Path, request: &Request) -> Option<Reply> {
         Err(Error::Local { source, .. }) if is_timeout(&source) => {
             let seconds = SILENCE.as_secs();
             log::warning(format_args!("the daemon gives no sign of life for {seconds} s"));
-            // So that the next ones need not find that out as well; a daemon that comes to life again makes another.
+            // So that the next ones need not find that out as well; a daemon that comes to life
+            // again makes another.
             if before.is_some() && before == socket::identity(path) {
                 let _ = std::fs::remove_file(path);
             }

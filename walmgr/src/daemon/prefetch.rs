@@ -1,6 +1,8 @@
-//! Fetching ahead: while PostgreSQL replays one segment, the next ones are brought to the spool, verified, and handed over by rename.
+//! Fetching ahead: while PostgreSQL replays one segment, the next ones are brought to the spool,
+//! verified, and handed over by rename.
 //!
-//! Only what is there is remembered. That a file is absent is asked of the archive each time, so that the answer has its authority.
+//! Only what is there is remembered. That a file is absent is asked of the archive each time, so
+//! that the answer has its authority.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -42,7 +44,8 @@ enum Job {
 }
 
 impl Prefetcher {
-    /// A prefetcher with a spool directory that is emptied first, in the file system of the data directory.
+    /// A prefetcher with a spool directory that is emptied first, in the file system of the data
+    /// directory.
     ///
     /// # Errors
     /// [`Error::Local`].

@@ -1,6 +1,8 @@
-//! What client and daemon say to each other: one line of JSON each way per connection, and a sign of life each second before the answer.
+//! What client and daemon say to each other: one line of JSON each way per connection, and a sign
+//! of life each second before the answer.
 //!
-//! `walmgr/push` and `walmgr/archive`, which are built without this crate, write a push and read its answer too.
+//! `walmgr/push` and `walmgr/archive`, which are built without this crate, write a push and read
+//! its answer too.
 
 use std::io::{BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -44,8 +46,8 @@ pub(crate) enum Verb {
 pub(crate) enum Reply {
     /// Stored and durable.
     Done,
-    /// Verified, and here to be renamed by the client. The daemon never writes to the client's path: a client that has given up on
-    /// it must not find its file replaced later.
+    /// Verified, and here to be renamed by the client. The daemon never writes to the client's
+    /// path: a client that has given up on it must not find its file replaced later.
     Ready(PathBuf),
     /// The archive says with authority that there is no such file.
     Absent,

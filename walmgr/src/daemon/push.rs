@@ -1,7 +1,9 @@
-//! Pushing ahead: while PostgreSQL waits for one file, the next ones that are `.ready` are stored too.
+//! Pushing ahead: while PostgreSQL waits for one file, the next ones that are `.ready` are stored
+//! too.
 //!
-//! A file is acknowledged only when PostgreSQL asks for it, and only if what lies at its path is still the very file that was
-//! stored: same inode, size and time. Otherwise it goes through [`wal::push`] again, which compares content.
+//! A file is acknowledged only when PostgreSQL asks for it, and only if what lies at its path is
+//! still the very file that was stored: same inode, size and time. Otherwise it goes through
+//! [`wal::push`] again, which compares content.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
@@ -17,10 +19,12 @@ use crate::repo::stanza::Stanza;
 use crate::repo::wal::{self, Pushed};
 use crate::wal::name::WalName;
 
-/// Most bytes, and most files, that one thread stores at a time where they share syncs: enough for small segments, and not so much that
-/// PostgreSQL would wait noticeably longer for the first of them.
+/// Most bytes, and most files, that one thread stores at a time where they share syncs: enough for
+/// small segments, and not so much that PostgreSQL would wait noticeably longer for the first of
+/// them.
 const TOGETHER: (u32, u32) = (8 << 20, 8);
-/// Most files that all threads store at a time. Each takes three descriptors, of which a process may have 1,024 as a rule.
+/// Most files that all threads store at a time. Each takes three descriptors, of which a process
+/// may have 1,024 as a rule.
 const OPEN: usize = 256;
 
 /// Stores WAL files by several threads.
@@ -45,8 +49,9 @@ struct State {
     /// It is going to ask for these.
     queue: VecDeque<PathBuf>,
     jobs: HashMap<PathBuf, Job>,
-    /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has ended. To be spared the work of storing them
-    /// again, no more: a list of files may be older than this.
+    /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has
+    /// ended. To be spared the work of storing them again, no more: a list of files may be older
+    /// than this.
     answered: HashSet<PathBuf>,
 }
 
@@ -84,7 +89,8 @@ impl Identity {
 }
 
 impl Pusher {
-    /// A pusher that stores up to `ahead` files of the stanza before they are asked for, by `jobs` threads.
+    /// A pusher that stores up to `ahead` files of the stanza before they are asked for, by `jobs`
+    /// threads.
     pub(crate) fn new(context: Context, stanza: &Stanza, ahead: usize, jobs: usize) -> Self {
         let (bytes, files) = TOGETHER;
         let files = if stanza.store.shares_syncs() { files } else { 1 };
@@ -99,7 +105,8 @@ impl Pusher {
     pub(crate) fn push(&self, path: &Path, patience: Duration) -> Option<Outcome> {
         let end = Instant::now() + patience;
         let mut state = self.state();
-        // A failure that began before this request may be of a file or a repository that is mended by now.
+        // A failure that began before this request may be of a file or a repository that is mended
+        // by now.
         let mut asked = false;
         loop {
             match state.jobs.get(path) {
@@ -210,7 +217,8 @@ impl Pusher {
         Ok(wal::push_all(&stanza, &files, self.context.config.codec()))
     }
 
-    /// Queue files that PostgreSQL is going to ask for. Only reads its status directory; what goes wrong here shows when it asks.
+    /// Queue files that PostgreSQL is going to ask for. Only reads its status directory; what goes
+    /// wrong here shows when it asks.
     fn look_ahead(&self, path: &Path) {
         let Some(directory) = path.parent() else { return };
         {
@@ -231,7 +239,8 @@ impl Pusher {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             names.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
         };
-        // Stored ahead, and then never asked for: the server was stopped, or another command archived them.
+        // Stored ahead, and then never asked for: the server was stopped, or another command
+        // archived them.
         state.jobs.retain(|path, job| matches!(job, Job::Pending) || is_ready(path));
         state.answered.retain(|path| is_ready(path));
         for name in &names {

@@ -1,8 +1,9 @@
-//! The daemon's socket: a few threads that accept and answer. PostgreSQL runs one archive_command and one restore_command at a time, and
-//! a thread started for each would cost more than the answer.
+//! The daemon's socket: a few threads that accept and answer. PostgreSQL runs one archive_command
+//! and one restore_command at a time, and a thread started for each would cost more than the
+//! answer.
 //!
-//! One more thread keeps watch ([`Server::watch`]): it gives signs of life to clients that wait, listens to those who do not say what they want,
-//! and sees to it that the socket is there.
+//! One more thread keeps watch ([`Server::watch`]): it gives signs of life to clients that wait,
+//! listens to those who do not say what they want, and sees to it that the socket is there.
 
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
@@ -26,7 +27,8 @@ use crate::repo::wal::Fetched;
 /// Connections that are served at the same time; others wait.
 pub(crate) const THREADS: usize = 8;
 
-/// How long a thread listens to a client; those who have not said by then what they want are left to the watch.
+/// How long a thread listens to a client; those who have not said by then what they want are left
+/// to the watch.
 const QUICK: Duration = Duration::from_millis(20);
 
 /// How long they may take in all, and how many of them there may be.
@@ -150,7 +152,8 @@ impl Server {
         match socket::listen(&self.socket) {
             Ok(listener) => {
                 let old = std::mem::replace(&mut *lock(&self.listener), Arc::new(listener));
-                // Wakes the threads that accept. A failure leaves them with a socket that nobody finds.
+                // Wakes the threads that accept. A failure leaves them with a socket that nobody
+                // finds.
                 let _ = rustix::net::shutdown(&*old, rustix::net::Shutdown::Both);
                 log::warning(format_args!("{} was removed: made anew", self.socket.display()));
             }

@@ -36,7 +36,8 @@ pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// The user at the other end, when it is neither this one, who could change the data directory as well, nor root.
+/// The user at the other end, when it is neither this one, who could change the data directory as
+/// well, nor root.
 pub(super) fn stranger(stream: &UnixStream) -> io::Result<Option<u32>> {
     let peer = net::sockopt::socket_peercred(stream)?.uid;
     let own = peer == rustix::process::geteuid() || peer.is_root();

@@ -1,4 +1,5 @@
-//! What of a repository is not needed any more: which backups ([`retention`]), and which WAL and packs then ([`unneeded`]).
+//! What of a repository is not needed any more: which backups ([`retention`]), and which WAL and
+//! packs then ([`unneeded`]).
 
 pub(crate) mod retention;
 pub(crate) mod unneeded;

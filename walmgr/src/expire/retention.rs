@@ -13,7 +13,8 @@ use crate::history::order;
 pub(crate) enum Kept {
     /// The rules keep it.
     ByRule,
-    /// The rules do not, but it is the newest good one on the way to the newest timeline: without it, nothing leads to the present.
+    /// The rules do not, but it is the newest good one on the way to the newest timeline: without
+    /// it, nothing leads to the present.
     ForThePresent,
 }
 
@@ -28,8 +29,9 @@ pub(crate) struct Rules {
 
 /// For each backup of a history, in its order, whether it is kept and why.
 ///
-/// Both rules together keep what either keeps. A backup that is damaged or lacks its WAL does not count as one of `keep`. The newest good
-/// backup on the way to the newest timeline is always kept, and the newest good one of all, or the newest when none is good.
+/// Both rules together keep what either keeps. A backup that is damaged or lacks its WAL does not
+/// count as one of `keep`. The newest good backup on the way to the newest timeline is always kept,
+/// and the newest good one of all, or the newest when none is good.
 pub(crate) fn kept(history: &History, rules: Rules, now: Timestamp) -> Vec<Option<Kept>> {
     let all: Vec<&BackupInfo> = history.backups.iter().collect();
     let is_good: Vec<bool> = all.iter().map(|backup| history.is_good(backup)).collect();
@@ -117,7 +119,8 @@ pub(crate) mod tests {
         Timestamp::from_second(hours * 3600).unwrap()
     }
 
-    /// All WAL of timeline 1 and of these, which branched off another, is there, in segments of 100 bytes.
+    /// All WAL of timeline 1 and of these, which branched off another, is there, in segments of 100
+    /// bytes.
     fn history(ancestry: &[(u32, u32, u64)], backups: Vec<BackupInfo>) -> History {
         let histories = ancestry.iter().map(|(timeline, parent, end)| {
             (*timeline, vec![Ancestor { timeline: *parent, end: Lsn(*end) }])
@@ -184,7 +187,8 @@ pub(crate) mod tests {
         let history = history(&[(2, 1, 250)], vec![backup(1, 1, 100), backup(2, 1, 300)]);
         let decisions = kept(&history, Rules { keep: Some(1), window: None }, at(9));
         assert_eq!(decisions, [Some(Kept::ForThePresent), Some(Kept::ByRule)]);
-        // A window on the present needs the backup from before the branch; one on what was left behind does not come into it.
+        // A window on the present needs the backup from before the branch; one on what was left
+        // behind does not come into it.
         let mut later = history.clone();
         later.backups.push(backup(8, 2, 500));
         assert_eq!(keeps(&later, None, Some(3), 9), [true, true, true]);

@@ -21,7 +21,8 @@ pub(crate) struct Needs<'a> {
     free: Vec<&'a BackupInfo>,
     /// The backup that is kept for the present only, and the way there.
     present: Option<(&'a BackupInfo, Vec<Stretch>)>,
-    /// The newest timeline, when no kept backup leads to it: a standby or the next backup may still need its WAL.
+    /// The newest timeline, when no kept backup leads to it: a standby or the next backup may still
+    /// need its WAL.
     all_of: Option<u32>,
     /// The newest timeline that was known when it was decided. A later one has come meanwhile.
     newest: Option<u32>,
@@ -100,7 +101,8 @@ pub(crate) fn wal(stanza: &Stanza, needs: &Needs<'_>) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Keys of packs, and of manifests, that no kept backup refers to. What is newer than the newest backup may be taken up by the next.
+/// Keys of packs, and of manifests, that no kept backup refers to. What is newer than the newest
+/// backup may be taken up by the next.
 pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>> {
     let mut referred = BTreeSet::new();
     for backup in kept {
@@ -110,8 +112,8 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
         let names = manifest.packs.into_iter().zip(0_u32..);
         referred.extend(names.filter(|(_, number)| used.contains(number)).map(|(name, _)| name));
     }
-    // By name, for this is about leftovers only: no backup is being taken now. A name from the future is that of a wrong clock, and no
-    // reason to keep anything until then.
+    // By name, for this is about leftovers only: no backup is being taken now. A name from the
+    // future is that of a wrong clock, and no reason to keep anything until then.
     let newest = kept.iter().map(|backup| backup.id.as_str()).max().unwrap_or("");
     let now = info::id_of(Timestamp::now());
     let is_left_for_the_next = |id: &str| id > newest && id <= now.as_str();

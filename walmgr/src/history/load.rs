@@ -1,4 +1,5 @@
-//! Reading an archive's history out of the repository. Timelines and backups are cheap; lists of WAL are as long as the WAL.
+//! Reading an archive's history out of the repository. Timelines and backups are cheap; lists of
+//! WAL are as long as the WAL.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::repo::stanza::Stanza;
 use crate::repo::wal;
 use crate::wal::name::{Segment, WalName};
 
-/// How far from the end of a timeline a segment may be missing because it comes late, and how often and how long it is waited for.
+/// How far from the end of a timeline a segment may be missing because it comes late, and how often
+/// and how long it is waited for.
 const NEAR: u64 = 256;
 const TIMES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,7 +22,8 @@ impl History {
     /// All of it.
     ///
     /// # Errors
-    /// [`crate::error::Error::Corrupt`] when a history file or a backup cannot be read: without it, judgements would be wrong.
+    /// [`crate::error::Error::Corrupt`] when a history file or a backup cannot be read: without it,
+    /// judgements would be wrong.
     pub(crate) fn load(stanza: &Stanza) -> Result<Self> {
         let mut history = Self::load_without_wal(stanza)?;
         history.load_wal(stanza, 0)?;
@@ -72,8 +75,8 @@ impl History {
     }
 }
 
-/// Add segments that were not there yet when they were listed, although later ones were: a list takes its time, and a daemon stores several
-/// at once. Only what is still missing then is a hole.
+/// Add segments that were not there yet when they were listed, although later ones were: a list
+/// takes its time, and a daemon stores several at once. Only what is still missing then is a hole.
 fn await_late(numbers: &mut Vec<u64>, mut is_there: impl FnMut(u64) -> Result<bool>) -> Result<()> {
     numbers.sort_unstable();
     let near = numbers.last().map_or(0, |last| last.saturating_sub(NEAR));

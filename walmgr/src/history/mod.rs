@@ -1,8 +1,9 @@
-//! What can be restored from what: one model of an archive's timelines, WAL and backups, which `restore`, `createslave`, `expire`, `check`,
-//! `info` and `verify` share.
+//! What can be restored from what: one model of an archive's timelines, WAL and backups, which
+//! `restore`, `createslave`, `expire`, `check`, `info` and `verify` share.
 //!
-//! Everything is judged by ancestry and position in the WAL, as the server judges it. A name or a clock never decides alone: the clock only
-//! where the target is a time, and between backups of different branches, which nothing else orders. Pure but for [`load`].
+//! Everything is judged by ancestry and position in the WAL, as the server judges it. A name or a
+//! clock never decides alone: the clock only where the target is a time, and between backups of
+//! different branches, which nothing else orders. Pure but for [`load`].
 
 pub(crate) mod load;
 pub(crate) mod order;
@@ -41,7 +42,8 @@ impl History {
         Self { segment_size, timelines, backups, wal }
     }
 
-    /// The timeline that counts as the present: the newest there is. Its number is the greatest, since each new one takes the next.
+    /// The timeline that counts as the present: the newest there is. Its number is the greatest,
+    /// since each new one takes the next.
     pub(crate) fn newest_timeline(&self) -> Option<u32> {
         let of_backups = self.backups.iter().map(|backup| backup.timeline).max();
         self.timelines.newest().max(self.wal.newest_timeline()).max(of_backups)
@@ -61,7 +63,8 @@ impl History {
         numbers
     }
 
-    /// True when recovery from the backup can follow the way to a timeline: all of the backup is part of that timeline's past.
+    /// True when recovery from the backup can follow the way to a timeline: all of the backup is
+    /// part of that timeline's past.
     pub(crate) fn leads(&self, backup: &BackupInfo, to: u32) -> bool {
         self.timelines.leads(backup.timeline, backup.stop_lsn, to)
     }
@@ -71,7 +74,8 @@ impl History {
         self.backups.iter().filter(|backup| self.leads(backup, to)).collect()
     }
 
-    /// The backup of all these that is best to have: the newest that is sound and whole, else whole, else the newest.
+    /// The backup of all these that is best to have: the newest that is sound and whole, else
+    /// whole, else the newest.
     pub(crate) fn best<'a>(&self, backups: &[&'a BackupInfo]) -> Option<&'a BackupInfo> {
         let newest = |fits: &dyn Fn(&BackupInfo) -> bool| {
             backups.iter().rfind(|backup| fits(backup)).copied()

@@ -1,7 +1,8 @@
 //! The order in which backups were taken.
 //!
-//! On one way it is that of their positions, whatever the clock said. Backups of different branches have no order of their own: among
-//! those the clock decides, and nothing that must not be lost hangs on it.
+//! On one way it is that of their positions, whatever the clock said. Backups of different branches
+//! have no order of their own: among those the clock decides, and nothing that must not be lost
+//! hangs on it.
 
 use jiff::Timestamp;
 
@@ -34,8 +35,9 @@ fn precedes(timelines: &Timelines, one: &BackupInfo, other: &BackupInfo) -> bool
     timelines.leads(one.timeline, one.stop_lsn, other.timeline)
 }
 
-/// How many of these backups, which are in order, were complete at a time for certain: none was that follows one of a later time. A time
-/// that has not come yet is a clock's fault, and says nothing.
+/// How many of these backups, which are in order, were complete at a time for certain: none was
+/// that follows one of a later time. A time that has not come yet is a clock's fault, and says
+/// nothing.
 pub(crate) fn complete_at(
     backups: &[&BackupInfo],
     time: Timestamp,

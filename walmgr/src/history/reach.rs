@@ -13,7 +13,8 @@ pub(crate) struct Reach {
     pub(crate) end: Lsn,
     /// The segment that is missing there, when there is WAL after it.
     pub(crate) missing: Option<Segment>,
-    /// An older timeline whose WAL goes on past the branch at the end, where the newer one's segment is not there: a server would follow it.
+    /// An older timeline whose WAL goes on past the branch at the end, where the newer one's
+    /// segment is not there: a server would follow it.
     pub(crate) stray: Option<u32>,
 }
 
@@ -78,8 +79,9 @@ impl History {
         ranges
     }
 
-    /// Gaps between segments of one timeline: the first and the last segment that is missing. Left out is what `expire` cut: from a branch
-    /// that a backup was kept for, to the segment that a later backup begins in.
+    /// Gaps between segments of one timeline: the first and the last segment that is missing. Left
+    /// out is what `expire` cut: from a branch that a backup was kept for, to the segment that a
+    /// later backup begins in.
     pub(crate) fn gaps(&self, timeline: u32) -> Vec<(Segment, Segment)> {
         let runs = self.wal.of(timeline);
         let branches: Vec<u64> =
@@ -113,7 +115,8 @@ impl History {
             .map_or(0, |stretch| stretch.timeline)
     }
 
-    /// The end of the WAL, at a segment that is not there. A server never goes back to a timeline before the one it has `read` last.
+    /// The end of the WAL, at a segment that is not there. A server never goes back to a timeline
+    /// before the one it has `read` last.
     fn end(&self, way: &[Stretch], owner: u32, number: u64, read: u32) -> Reach {
         let has_later = way.iter().any(|stretch| {
             let from = self.number(stretch.begin).max(number);
@@ -122,7 +125,8 @@ impl History {
         });
         let missing = has_later.then_some(Segment { timeline: owner, number });
         let begin = Lsn(number.saturating_mul(u64::from(self.segment_size)));
-        // An older timeline's segment of the same place is right as far as that timeline is on the way.
+        // An older timeline's segment of the same place is right as far as that timeline is on the
+        // way.
         let older = way.iter().rev().skip_while(|stretch| stretch.timeline != owner).skip(1);
         let older = older.filter(|stretch| (read..owner).contains(&stretch.timeline));
         let stray = older.into_iter().find(|stretch| {

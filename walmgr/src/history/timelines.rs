@@ -9,7 +9,8 @@ use crate::wal::lsn::Lsn;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timelines(BTreeMap<u32, Vec<Ancestor>>);
 
-/// A part of the way to a timeline: WAL of one timeline from where it begins to where the next one branches off.
+/// A part of the way to a timeline: WAL of one timeline from where it begins to where the next one
+/// branches off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stretch {
     /// Whose WAL it is.
@@ -52,7 +53,8 @@ impl Timelines {
         ancestors.filter(move |one| one.timeline == timeline).map(|one| one.end)
     }
 
-    /// True when everything before a position of one timeline is part of another one's past, or of itself.
+    /// True when everything before a position of one timeline is part of another one's past, or of
+    /// itself.
     pub(crate) fn leads(&self, timeline: u32, position: Lsn, to: u32) -> bool {
         timeline == to
             || self
@@ -73,8 +75,9 @@ impl Timelines {
         way
     }
 
-    /// What `recovery_target_timeline = latest` comes to on a server that starts on a timeline: it tries one number after the other, until
-    /// one has no history file. Whether that is a descendant it checks only afterwards, and then does not start.
+    /// What `recovery_target_timeline = latest` comes to on a server that starts on a timeline: it
+    /// tries one number after the other, until one has no history file. Whether that is a
+    /// descendant it checks only afterwards, and then does not start.
     pub(crate) fn servers_latest(&self, from: u32) -> u32 {
         let mut latest = from;
         while let Some(next) = latest.checked_add(1).filter(|next| self.0.contains_key(next)) {

@@ -1,6 +1,7 @@
 //! Random histories, and a server that recovers by brute force to hold the model against.
 //!
-//! A world knows every byte that was ever written. Its server chooses files as PostgreSQL does and replays them one byte after the other.
+//! A world knows every byte that was ever written. Its server chooses files as PostgreSQL does and
+//! replays them one byte after the other.
 
 #![expect(
     clippy::as_conversions,
@@ -34,7 +35,8 @@ enum Step {
     Write(usize, usize),
     /// A server is backed up.
     Backup(usize),
-    /// Somebody recovers along a server's timeline, to this many hundredths of its WAL, and becomes a server beside the others.
+    /// Somebody recovers along a server's timeline, to this many hundredths of its WAL, and becomes
+    /// a server beside the others.
     Branch(usize, usize),
     /// The clock goes somewhere.
     Clock(i64),
@@ -236,7 +238,8 @@ proptest! {
                 let end = reach.end.0 as usize;
                 let consistent = world.is_consistent(backup, to);
                 let is_whole = history.first_missing(backup).is_none();
-                // A timeline that branched off in the backup's last segment may have its bytes, too.
+                // A timeline that branched off in the backup's last segment may have its bytes,
+                // too.
                 prop_assert!(consistent == is_whole || (consistent && to != backup.timeline));
                 if !consistent {
                     continue;
@@ -306,7 +309,8 @@ proptest! {
             history.best(&history.chain(newest)).map(|backup| backup.id.clone())
         };
         prop_assert_eq!(best(&history), best(&left));
-        // A backup that the rules keep gets wherever it got, and one that is kept for the present gets there.
+        // A backup that the rules keep gets wherever it got, and one that is kept for the present
+        // gets there.
         for (backup, kept) in history.backups.iter().zip(&decisions) {
             for to in world.wal.keys().copied().filter(|to| history.leads(backup, *to)) {
                 let counts = *kept == Some(Kept::ByRule) || (kept.is_some() && to == newest);

@@ -1,4 +1,5 @@
-//! Messages to standard error, where PostgreSQL's log collector picks up what its commands say, or to syslog; output to standard output.
+//! Messages to standard error, where PostgreSQL's log collector picks up what its commands say, or
+//! to syslog; output to standard output.
 //!
 //! Every text passes [`redact`] first: connection strings may carry passwords.
 
@@ -100,8 +101,8 @@ fn write(level: &str, text: &dyn fmt::Display) {
     {
         return;
     }
-    // Also when syslog does not take it. One write: lines of concurrent processes must not mix. Nobody is left to tell when standard
-    // error is closed.
+    // Also when syslog does not take it. One write: lines of concurrent processes must not mix.
+    // Nobody is left to tell when standard error is closed.
     let line = format!("walmgr: {level}: {text}\n");
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }

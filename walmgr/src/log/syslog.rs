@@ -1,7 +1,8 @@
 //! Messages to the syslog daemon, as datagrams to its local socket.
 //!
-//! The form is that of RFC 3164 without a host name, which is what `/dev/log` takes. A message is one datagram that is sent without waiting:
-//! nothing that archives may hang because a log daemon does.
+//! The form is that of RFC 3164 without a host name, which is what `/dev/log` takes. A message is
+//! one datagram that is sent without waiting: nothing that archives may hang because a log daemon
+//! does.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -60,7 +61,8 @@ impl Syslog {
     /// Send a message; false when nobody takes it.
     pub(crate) fn send(&self, level: &str, text: &str) -> bool {
         let message = self.message(level, text, TimeZone::system().to_datetime(Timestamp::now()));
-        // A socket of its own for each: there are few messages, and the daemon may be restarted between two.
+        // A socket of its own for each: there are few messages, and the daemon may be restarted
+        // between two.
         UnixDatagram::unbound()
             .and_then(|socket| {
                 socket.set_nonblocking(true)?;

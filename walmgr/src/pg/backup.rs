@@ -7,7 +7,8 @@ use postgres::Client;
 use crate::error::{Error, Result};
 use crate::wal::lsn::Lsn;
 
-/// A backup in progress. The session must stay open until [`Session::stop`]; when it is lost, the server forgets the backup.
+/// A backup in progress. The session must stay open until [`Session::stop`]; when it is lost, the
+/// server forgets the backup.
 pub(crate) struct Session {
     client: Client,
     new_names: bool,

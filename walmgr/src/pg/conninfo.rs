@@ -1,6 +1,8 @@
-//! Connection strings for other programs: what everybody may see on a command line, and apart from it what nobody may.
+//! Connection strings for other programs: what everybody may see on a command line, and apart from
+//! it what nobody may.
 //!
-//! Read here as libpq reads them, in both forms: a password that the driver, or a search for a word, does not find must not slip through.
+//! Read here as libpq reads them, in both forms: a password that the driver, or a search for a
+//! word, does not find must not slip through.
 
 use std::process::Command;
 
@@ -23,7 +25,8 @@ impl ForProgram {
     /// Take a connection string apart, with one more option that wins over those in it.
     ///
     /// # Errors
-    /// [`Error::Usage`] for one that is not understood, or that has a secret which would be seen; what it says is not repeated.
+    /// [`Error::Usage`] for one that is not understood, or that has a secret which would be seen;
+    /// what it says is not repeated.
     pub(crate) fn new(conninfo: &str, more: Option<(&str, &str)>) -> Result<Self> {
         let mut options = parse(conninfo).ok_or_else(|| {
             Error::Usage(

@@ -34,7 +34,8 @@ pub(crate) fn system_identifier(data: &Path) -> Result<Option<u64>> {
     })
 }
 
-/// True when the control file says that the server recovers from an archive. That stands there until it opens for writing.
+/// True when the control file says that the server recovers from an archive. That stands there
+/// until it opens for writing.
 pub(crate) fn is_in_archive_recovery(data: &Path) -> bool {
     const IN_ARCHIVE_RECOVERY: u32 = 5;
     let bytes = std::fs::read(data.join("global/pg_control")).unwrap_or_default();

@@ -47,7 +47,8 @@ const START: [u32; LANES] = [
 pub(crate) enum Verdict {
     /// Its checksum is right, or it is new and has none.
     Fine,
-    /// Its checksum is wrong, and it claims to have been changed at this position, since the given one: WAL replaces it, if WAL goes so far.
+    /// Its checksum is wrong, and it claims to have been changed at this position, since the given
+    /// one: WAL replaces it, if WAL goes so far.
     Recent(u64),
     /// Its checksum is wrong.
     Bad,

@@ -7,19 +7,22 @@ use crate::pg::{control, running};
 /// What the server in a data directory is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// `standby.signal`: follows until it is promoted, asks again and again for what is not there yet.
+    /// `standby.signal`: follows until it is promoted, asks again and again for what is not there
+    /// yet.
     Standby,
-    /// `recovery.signal`: recovers to a target or to the end of WAL, and takes "not there" for the end.
+    /// `recovery.signal`: recovers to a target or to the end of WAL, and takes "not there" for the
+    /// end.
     Targeted,
-    /// Neither, and a server that was in recovery runs there: it is being promoted. All it still asks for is the history of the timeline it
-    /// comes from, between removing the signal file and opening for writing.
+    /// Neither, and a server that was in recovery runs there: it is being promoted. All it still
+    /// asks for is the history of the timeline it comes from, between removing the signal file and
+    /// opening for writing.
     Over,
     /// Neither, and nobody knows who asks.
     Unknown,
 }
 
-/// What recovery a data directory is set for; `standby.signal` wins, as it does for the server. Only the directory that a command is run in is
-/// known to be that of the server that runs it.
+/// What recovery a data directory is set for; `standby.signal` wins, as it does for the server.
+/// Only the directory that a command is run in is known to be that of the server that runs it.
 pub(crate) fn recovery(data: &Path) -> Recovery {
     if data.join("standby.signal").exists() {
         Recovery::Standby

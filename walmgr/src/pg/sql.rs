@@ -118,9 +118,11 @@ pub(crate) fn stanza_info(client: &mut Client) -> Result<StanzaInfo> {
 /// # Errors
 /// [`Error::Server`].
 pub(crate) fn switch_wal(client: &mut Client, segment_size: u32) -> Result<Segment> {
-    // A switch in an untouched segment does nothing; a restore point makes sure that there is something to ship.
+    // A switch in an untouched segment does nothing; a restore point makes sure that there is
+    // something to ship.
     client.query_one("select pg_catalog.pg_create_restore_point('walmgr')", &[])?;
-    // The control file still has the old timeline for a while after a promotion; file names have the current one.
+    // The control file still has the old timeline for a while after a promotion; file names have
+    // the current one.
     let row = client.query_one(
         "select s.lsn::text, pg_catalog.pg_walfile_name(s.lsn) from pg_catalog.pg_switch_wal() s (lsn)",
         &[],
@@ -129,7 +131,8 @@ pub(crate) fn switch_wal(client: &mut Client, segment_size: u32) -> Result<Segme
     let name: String = row.get(1);
     let named = Segment::parse(&name, segment_size)
         .ok_or_else(|| Error::Server(format!("unexpected answer \"{name}\"")))?;
-    // Whether a position on a boundary belongs to the segment before it depends on the server's version.
+    // Whether a position on a boundary belongs to the segment before it depends on the server's
+    // version.
     Ok(lsn.segment_before(named.timeline, segment_size))
 }
 
@@ -170,7 +173,8 @@ pub(crate) fn reload(client: &mut Client) -> Result<()> {
 /// # Errors
 /// [`Error::Server`].
 pub(crate) fn pending_restart(client: &mut Client) -> Result<Vec<String>> {
-    // pg_settings.pending_restart is only set once a backend has seen the reload; the files themselves can be asked at once.
+    // pg_settings.pending_restart is only set once a backend has seen the reload; the files
+    // themselves can be asked at once.
     let rows = client.query(
         "select distinct f.name
            from pg_catalog.pg_file_settings f

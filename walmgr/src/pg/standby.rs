@@ -70,7 +70,8 @@ pub(crate) fn promote(client: &mut Client, patience: Duration) -> Result<u32> {
 /// # Errors
 /// [`Error::Server`].
 pub(crate) fn timeline(client: &mut Client) -> Result<u32> {
-    // The name of the current WAL file tells at once, the control file only after the next checkpoint.
+    // The name of the current WAL file tells at once, the control file only after the next
+    // checkpoint.
     let query = "select case when pg_catalog.pg_is_in_recovery()
              then (select greatest(c.timeline_id, r.min_recovery_end_timeline)
                      from pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r)::int8

@@ -1,7 +1,8 @@
 //! The repository: where objects live and what is said about them.
 //!
-//! [`Store`] is the storage, which knows names and bytes and whose one way to write is create-if-absent. [`object`] is the form
-//! of a stored WAL file, [`wal`] the archive's rules, [`stanza`] whose archive it is. The layout is in `docs/walmgr.md`.
+//! [`Store`] is the storage, which knows names and bytes and whose one way to write is
+//! create-if-absent. [`object`] is the form of a stored WAL file, [`wal`] the archive's rules,
+//! [`stanza`] whose archive it is. The layout is in `docs/walmgr.md`.
 
 use std::io::{Read, Seek, Write};
 use std::time::Duration;
@@ -63,10 +64,11 @@ pub(crate) struct New<'a> {
 
 /// A place that keeps objects by name (`dir/dir/name`).
 ///
-/// "Absent" ([`None`], an empty list) is only ever said with authority: the store itself was there to ask. Everything else is an
-/// [`Error::Repository`].
+/// "Absent" ([`None`], an empty list) is only ever said with authority: the store itself was there
+/// to ask. Everything else is an [`Error::Repository`].
 pub(crate) trait Store: Send + Sync {
-    /// Create an object that does not exist yet. On [`Created::New`] its bytes and its name are durable.
+    /// Create an object that does not exist yet. On [`Created::New`] its bytes and its name are
+    /// durable.
     fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created>;
     /// True when [`Store::create_all`] costs less than creating one after the other.
     fn shares_syncs(&self) -> bool {
@@ -76,11 +78,13 @@ pub(crate) trait Store: Send + Sync {
     fn reads_cheaply(&self) -> bool {
         false
     }
-    /// Create several objects, each as by [`Store::create`]. A store that syncs may let them share that.
+    /// Create several objects, each as by [`Store::create`]. A store that syncs may let them share
+    /// that.
     fn create_all(&self, mut objects: Vec<New<'_>>) -> Vec<Result<Created>> {
         objects.iter_mut().map(|new| self.create(&new.key, new.fill.as_mut())).collect()
     }
-    /// Make sure that an object which is there is durable too: its creator may have died before it could see to that.
+    /// Make sure that an object which is there is durable too: its creator may have died before it
+    /// could see to that.
     fn settle(&self, key: &str) -> Result<()>;
     /// Open an object.
     fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>>;
@@ -92,7 +96,8 @@ pub(crate) trait Store: Send + Sync {
     fn set_aside(&self, key: &str) -> Result<()>;
     /// Take a lock without waiting.
     fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>>;
-    /// Remove the temporary files of at least this age that interrupted writers left below a directory; returns their names.
+    /// Remove the temporary files of at least this age that interrupted writers left below a
+    /// directory; returns their names.
     fn sweep(&self, directory: &str, age: Duration) -> Result<Vec<String>>;
     /// How large a pack should grow.
     fn pack_size(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! The form of a stored WAL file: a header of 72 bytes with the content's hash, then the content, compressed or not.
+//! The form of a stored WAL file: a header of 72 bytes with the content's hash, then the content,
+//! compressed or not.
 //!
 //! | offset | size | |
 //! |---|---|---|
@@ -9,8 +10,8 @@
 //! | 32 | 32 | BLAKE3 of the content |
 //! | 64 | 4 | CRC-32C of the 64 bytes before |
 //!
-//! The hash travels with the bytes in one atomic object, so there is no second file that could disagree. Without walmgr,
-//! `tail -c +73 OBJECT | zstd -d` gives the file.
+//! The hash travels with the bytes in one atomic object, so there is no second file that could
+//! disagree. Without walmgr, `tail -c +73 OBJECT | zstd -d` gives the file.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -105,11 +106,12 @@ pub(crate) struct Meta {
     pub(crate) hash: Hash,
 }
 
-/// What is read, hashed and compressed at a time: few system calls, the bytes stay in the processor's cache between the steps, and the
-/// allocator keeps buffers of this size.
+/// What is read, hashed and compressed at a time: few system calls, the bytes stay in the
+/// processor's cache between the steps, and the allocator keeps buffers of this size.
 const BLOCK: usize = 64 << 10;
 
-/// Write content of a length that is known before, which lets the compressor choose well, as an object.
+/// Write content of a length that is known before, which lets the compressor choose well, as an
+/// object.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when the content turns out to have another length.
@@ -148,8 +150,8 @@ pub(crate) fn write(
     Ok(meta)
 }
 
-/// Blocks that stay in the processor's cache and need no other: linked ones compress little better and much slower. No checksums beside the
-/// header's hash.
+/// Blocks that stay in the processor's cache and need no other: linked ones compress little better
+/// and much slower. No checksums beside the header's hash.
 fn lz4_frame() -> lz4::EncoderBuilder {
     let mut frame = lz4::EncoderBuilder::new();
     frame
@@ -209,7 +211,8 @@ pub(crate) fn read_meta(source: &dyn Source, key: &str) -> Result<Meta> {
 /// Read the content of an object, which by its kind is at most so long, to its end and verify it.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when length or hash differ; what was written until then is worthless, and never longer than the header says.
+/// [`Error::Corrupt`] when length or hash differ; what was written until then is worthless, and
+/// never longer than the header says.
 pub(crate) fn read(source: &dyn Source, key: &str, limit: u64, to: &mut dyn Write) -> Result<Meta> {
     let meta = read_meta(source, key)?;
     let corrupt = |why: String| Error::Corrupt(format!("object {key} is damaged: {why}"));
@@ -421,7 +424,8 @@ mod tests {
             cut.0[at] ^= 1 << bit;
             match read(&cut, "x", 4096, &mut Vec::new()) {
                 Err(Error::Corrupt(_)) => {}
-                // A bit that no reader looks at (padding) may flip: the content is still proven right.
+                // A bit that no reader looks at (padding) may flip: the content is still proven
+                // right.
                 Ok(meta) => prop_assert_eq!(meta.hash, Hash::of(&content)),
                 Err(other) => prop_assert!(false, "{}", other),
             }

@@ -36,8 +36,9 @@ impl Stanza {
     /// Open a stanza.
     ///
     /// # Errors
-    /// [`Error::Repository`] when the stanza is not there: it was not created, or the storage is not the right one. Never
-    /// [`Error::NotFound`], since a missing stanza says nothing about the objects in it.
+    /// [`Error::Repository`] when the stanza is not there: it was not created, or the storage is
+    /// not the right one. Never [`Error::NotFound`], since a missing stanza says nothing about the
+    /// objects in it.
     pub(crate) fn open(store: Box<dyn Store>, name: &str) -> Result<Self> {
         let key = format!("{name}/stanza.json");
         let bytes = read_all(store.as_ref(), &key)?.ok_or_else(|| {
@@ -77,7 +78,8 @@ impl Stanza {
     ) -> Result<(Self, Created)> {
         let text = serde_json::to_string_pretty(info)
             .map_err(|error| Error::Failed(format!("write stanza: {error}")))?;
-        // A marker in each directory makes "the directory is missing" different from "there are no files".
+        // A marker in each directory makes "the directory is missing" different from "there are no
+        // files".
         create_small(store.as_ref(), &format!("{name}/wal/README"), WAL_README.as_bytes())?;
         let created =
             create_small(store.as_ref(), &format!("{name}/stanza.json"), text.as_bytes())?;

@@ -1,4 +1,5 @@
-//! Bringing files: threads take files from a queue, and write chunks to their places; one more has the disk write them meanwhile.
+//! Bringing files: threads take files from a queue, and write chunks to their places; one more has
+//! the disk write them meanwhile.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -23,8 +24,8 @@ use crate::restore::place::{Existing, Place, Plan, Roots};
 /// Chunks that one thread brings at a time.
 const PART: usize = 256;
 
-/// Parts of at least this many bytes are synced while others are brought. The sync of the whole file system that ends a restore has to
-/// write the rest, which is then little.
+/// Parts of at least this many bytes are synced while others are brought. The sync of the whole
+/// file system that ends a restore has to write the rest, which is then little.
 const SYNC_EARLY: u64 = 1 << 20;
 
 /// Parts that may wait for the disk before the threads that bring more do.

@@ -1,4 +1,5 @@
-//! Whether recovery from a backup gets to its target, where it would go astray, and what to tell the server to follow.
+//! Whether recovery from a backup gets to its target, where it would go astray, and what to tell
+//! the server to follow.
 
 use crate::backup::info::BackupInfo;
 use crate::error::{Error, Result};
@@ -61,8 +62,9 @@ pub(super) fn falls_short(
     }
 }
 
-/// Where the older timeline has to be left. A server that does not find the first segment of the newer one replays the older one's instead,
-/// past the branch, and what it has then never was on either.
+/// Where the older timeline has to be left. A server that does not find the first segment of the
+/// newer one replays the older one's instead, past the branch, and what it has then never was on
+/// either.
 pub(super) fn strays(
     history: &History,
     wanted: &Wanted<'_>,

@@ -1,4 +1,5 @@
-//! Where a restore point or the end of a transaction is in the WAL, so that a backup from before it can be chosen.
+//! Where a restore point or the end of a transaction is in the WAL, so that a backup from before it
+//! can be chosen.
 
 use std::io::Write;
 
@@ -14,8 +15,8 @@ use crate::wal::lsn::Lsn;
 use crate::wal::name::{Segment, WalName};
 use crate::wal::records::{Mark, Records};
 
-/// The position of a target that is none itself; none when no choice depends on it. The WAL after the newest backup is read first, then that
-/// between the two newest, until it is found.
+/// The position of a target that is none itself; none when no choice depends on it. The WAL after
+/// the newest backup is read first, then that between the two newest, until it is found.
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is nowhere after a backup.

@@ -1,5 +1,6 @@
-//! The file that says that a restore is under way, or broke off: such a directory cannot be started. It remembers which places outside
-//! of the data directory are its own, since the links that say so are made anew.
+//! The file that says that a restore is under way, or broke off: such a directory cannot be
+//! started. It remembers which places outside of the data directory are its own, since the links
+//! that say so are made anew.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,7 +1,8 @@
-//! Restoring a backup: choose it ([`select`], [`locate`], [`lead`]), make room ([`place`]), bring its files ([`files`]), and tell the server
-//! how to recover ([`settings`]).
+//! Restoring a backup: choose it ([`select`], [`locate`], [`lead`]), make room ([`place`]), bring
+//! its files ([`files`]), and tell the server how to recover ([`settings`]).
 //!
-//! The control file goes first and comes last: a directory that is only partly restored cannot be started.
+//! The control file goes first and comes last: a directory that is only partly restored cannot be
+//! started.
 
 pub(crate) mod beneath;
 pub(crate) mod files;

@@ -1,9 +1,10 @@
 //! The directory that a backup is restored into.
 //!
-//! Files that somebody may need are removed only when `--delta` or `--force` says so, only from what is recognisably a data directory
-//! of the same cluster, and never under a running server. All that is there, and all that the backup wants, is looked at before the first
-//! change ([`Place::look`]); places outside of the data directory are written to only when the data directory itself, or the operator, says
-//! that they are its own.
+//! Files that somebody may need are removed only when `--delta` or `--force` says so, only from
+//! what is recognisably a data directory of the same cluster, and never under a running server. All
+//! that is there, and all that the backup wants, is looked at before the first change
+//! ([`Place::look`]); places outside of the data directory are written to only when the data
+//! directory itself, or the operator, says that they are its own.
 
 mod room;
 
@@ -50,7 +51,8 @@ pub(crate) struct Place {
     pub(crate) original_places: bool,
     /// What may happen to files that are there.
     pub(crate) existing: Existing,
-    /// How the names begin of what is this cluster's in a tablespace; the rest is not ours to remove.
+    /// How the names begin of what is this cluster's in a tablespace; the rest is not ours to
+    /// remove.
     pub(crate) own_directory: String,
 }
 
@@ -96,8 +98,8 @@ impl Place {
     /// Refuse a data directory that must not be written to. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Locked`] under a running server, [`Error::Usage`] for directories that are not empty, [`Error::Mismatch`] for another
-    /// cluster's.
+    /// [`Error::Locked`] under a running server, [`Error::Usage`] for directories that are not
+    /// empty, [`Error::Mismatch`] for another cluster's.
     pub(crate) fn check(&self, info: &BackupInfo) -> Result<()> {
         if rustix::process::geteuid().is_root() {
             return Err(Error::Usage(
@@ -150,8 +152,8 @@ impl Place {
     /// Look at every place that the restore would write to. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a place outside of the data directory that nothing says to be this cluster's; [`Error::Locked`] for one that a
-    /// running server uses.
+    /// [`Error::Usage`] for a place outside of the data directory that nothing says to be this
+    /// cluster's; [`Error::Locked`] for one that a running server uses.
     pub(crate) fn look(&self, manifest: &Manifest) -> Result<Plan> {
         let marker = Marker::read(&self.data)?;
         let mut plan = Plan { outside: BTreeMap::new(), links: Vec::new(), kept: BTreeSet::new() };
@@ -161,7 +163,8 @@ impl Place {
         Ok(plan)
     }
 
-    /// True when a link of the data directory, or of the restore that broke off in it, leads to this place.
+    /// True when a link of the data directory, or of the restore that broke off in it, leads to
+    /// this place.
     fn leads_to(&self, marker: &Marker, link: &Path, place: &Path) -> bool {
         let here = self.data.join(link);
         let leads = fs::symlink_metadata(&here).is_ok_and(|meta| meta.is_symlink());

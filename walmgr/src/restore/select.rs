@@ -1,4 +1,5 @@
-//! Which backup to restore, and along which timeline: the newest that leads to the target, or a refusal that says what would work.
+//! Which backup to restore, and along which timeline: the newest that leads to the target, or a
+//! refusal that says what would work.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -79,7 +80,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) timeline: u32,
     /// The same for `recovery_target_timeline`.
     pub(crate) follow: String,
-    /// Where recovery has to stop, just before this position, since the server would go on with WAL that is not of the timeline.
+    /// Where recovery has to stop, just before this position, since the server would go on with WAL
+    /// that is not of the timeline.
     pub(crate) stop_before: Option<Lsn>,
     /// Further on along the timeline, WAL is missing.
     pub(crate) has_hole: bool,
@@ -124,10 +126,12 @@ pub(crate) fn parse_time(text: &str) -> Result<Timestamp> {
     TimeZone::system().to_timestamp(local).map_err(|_| bad())
 }
 
-/// The backup to start from: the named one, or the newest that is on the way to the timeline and complete before the target.
+/// The backup to start from: the named one, or the newest that is on the way to the timeline and
+/// complete before the target.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is none, [`Error::Usage`] when the named one does not lead to the target; both say what would.
+/// [`Error::NotFound`] when there is none, [`Error::Usage`] when the named one does not lead to the
+/// target; both say what would.
 pub(crate) fn select<'a>(history: &'a History, wanted: &Wanted<'_>) -> Result<Choice<'a>> {
     if history.backups.is_empty() {
         return Err(Error::NotFound("there is no backup".to_owned()));

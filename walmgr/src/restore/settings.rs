@@ -47,7 +47,8 @@ pub(crate) struct Recovery {
     pub(crate) restore_command: String,
     /// Let the restored server archive nothing.
     pub(crate) no_archive: bool,
-    /// Do not read ahead of replay (PostgreSQL 15 and newer): WAL is missing after the target, and asking for it would stop the server.
+    /// Do not read ahead of replay (PostgreSQL 15 and newer): WAL is missing after the target, and
+    /// asking for it would stop the server.
     pub(crate) no_prefetch: bool,
     /// Become a standby: connection to the primary and slot, as far as there are any.
     pub(crate) standby: Option<(Option<String>, Option<String>)>,
@@ -62,7 +63,8 @@ impl Recovery {
         write_synced(&data.join(signal), b"")
     }
 
-    /// The text of the settings' file, the signal file that belongs in the data directory, and the one that does not.
+    /// The text of the settings' file, the signal file that belongs in the data directory, and the
+    /// one that does not.
     pub(crate) fn files(&self, data: &Path) -> Result<(Vec<u8>, &'static str, &'static str)> {
         let path = data.join(AUTO);
         // Its values need not be UTF-8.

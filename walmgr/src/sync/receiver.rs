@@ -1,5 +1,6 @@
-//! The receiver: PostgreSQL's own `pg_receivewal`, with a slot, so that the server keeps what has not arrived, and with flush replies, so
-//! that a server which counts it as synchronous commits nothing that is not on this disk.
+//! The receiver: PostgreSQL's own `pg_receivewal`, with a slot, so that the server keeps what has
+//! not arrived, and with flush replies, so that a server which counts it as synchronous commits
+//! nothing that is not on this disk.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,8 @@ const NAME: &str = "walmgr";
 pub(crate) struct Receiver(Child);
 
 impl Receiver {
-    /// Start receiving into a spool, up to a position or for ever. One that an earlier walmgr left behind is ended first.
+    /// Start receiving into a spool, up to a position or for ever. One that an earlier walmgr left
+    /// behind is ended first.
     ///
     /// # Errors
     /// [`Error::Local`] when the program cannot be run.

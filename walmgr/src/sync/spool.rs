@@ -1,4 +1,5 @@
-//! The receiver's directory: what is whole goes to the repository; the segment that is still growing stays here.
+//! The receiver's directory: what is whole goes to the repository; the segment that is still
+//! growing stays here.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +12,8 @@ use crate::repo::stanza::Stanza;
 use crate::repo::wal;
 use crate::wal::name::WalName;
 
-/// Store everything whole, then remove it, but for the newest segment: by that the receiver knows where to go on.
+/// Store everything whole, then remove it, but for the newest segment: by that the receiver knows
+/// where to go on.
 ///
 /// # Errors
 /// The first that storing met; what is not stored stays.
@@ -39,7 +41,8 @@ pub(crate) fn ship(stanza: &Stanza, spool: &Path, codec: Codec) -> Result<()> {
     Ok(())
 }
 
-/// Deliver a segment that the repository does not have from a spool, finished or not. True when there was one.
+/// Deliver a segment that the repository does not have from a spool, finished or not. True when
+/// there was one.
 ///
 /// # Errors
 /// [`Error::Corrupt`] or [`Error::Mismatch`] when it is not of this place in this cluster's WAL.

@@ -1,8 +1,9 @@
 //! The long page header at the start of every segment: whose WAL it is and where it belongs.
 //!
-//! Checked when a segment enters the repository and again when it leaves: a segment of another cluster, of another place, or of
-//! no cluster at all never passes. Layout (little endian): magic u16 @0, flags u16 @2, timeline u32 @4, page address u64 @8,
-//! system identifier u64 @24, segment size u32 @32, WAL block size u32 @36.
+//! Checked when a segment enters the repository and again when it leaves: a segment of another
+//! cluster, of another place, or of no cluster at all never passes. Layout (little endian): magic
+//! u16 @0, flags u16 @2, timeline u32 @4, page address u64 @8, system identifier u64 @24, segment
+//! size u32 @32, WAL block size u32 @36.
 
 use crate::error::{Error, Result};
 use crate::wal::name::Segment;
@@ -28,7 +29,8 @@ const MAGICS: [(u16, u32); 7] = [
 pub(crate) struct Header {
     /// Major version that wrote it.
     pub(crate) version: u32,
-    /// Timeline of the first page: that of the name, or an ancestor's in the segment where a timeline begins.
+    /// Timeline of the first page: that of the name, or an ancestor's in the segment where a
+    /// timeline begins.
     pub(crate) timeline: u32,
     /// WAL position of the first byte.
     pub(crate) address: u64,
@@ -67,8 +69,8 @@ impl Header {
     /// Hold the header against the name it goes by and the cluster it should be of.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for another cluster, segment size or major version (a cluster keeps its own: `pg_upgrade` makes another one),
-    /// [`Error::Corrupt`] for another place in the WAL.
+    /// [`Error::Mismatch`] for another cluster, segment size or major version (a cluster keeps its
+    /// own: `pg_upgrade` makes another one), [`Error::Corrupt`] for another place in the WAL.
     pub(crate) fn check(
         &self,
         name: &str,

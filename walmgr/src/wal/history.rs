@@ -14,11 +14,13 @@ pub(crate) struct Ancestor {
 
 /// Parse the history file of a timeline: its ancestors, oldest first.
 ///
-/// A server that recovers to before the branch of the timeline it follows names that timeline as the parent all the same: `1 0/5`, then
-/// `2 0/3`. What a later line has cut off does not count, so here no end is greater than the next one.
+/// A server that recovers to before the branch of the timeline it follows names that timeline as
+/// the parent all the same: `1 0/5`, then `2 0/3`. What a later line has cut off does not count, so
+/// here no end is greater than the next one.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when a line is not `TIMELINE<blank>LSN…`, or timelines do not ascend to below `timeline`.
+/// [`Error::Corrupt`] when a line is not `TIMELINE<blank>LSN…`, or timelines do not ascend to below
+/// `timeline`.
 pub(crate) fn parse(timeline: u32, text: &str) -> Result<Vec<Ancestor>> {
     let bad = |line: &str| {
         Error::Corrupt(format!("history file of timeline {timeline}: bad line \"{line}\""))

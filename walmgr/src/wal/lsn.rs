@@ -19,7 +19,8 @@ impl Lsn {
         Segment { timeline, number: self.0 / u64::from(segment_size) }
     }
 
-    /// The segment of the last byte before this position: a backup that ends on a boundary does not need the next segment.
+    /// The segment of the last byte before this position: a backup that ends on a boundary does not
+    /// need the next segment.
     pub(crate) fn segment_before(self, timeline: u32, segment_size: u32) -> Segment {
         Self(self.0.saturating_sub(1)).segment(timeline, segment_size)
     }

@@ -1,9 +1,11 @@
 //! Reading WAL records: what was given a name, and which transactions ended where.
 //!
-//! Bytes of consecutive segments are written to [`Records`]; complete records come out. What is not understood is passed over, since
-//! nothing is restored from here. Layouts (little endian, the same in PostgreSQL 13 to 18): a page has a header of 24 bytes, the first of a
-//! segment 40, with flags at 2 and the rest of a record from the page before at 16. A record has its length at 0, transaction at 4,
-//! flags at 16 and its kind at 17, then headers of its parts, then data; it begins at a multiple of eight.
+//! Bytes of consecutive segments are written to [`Records`]; complete records come out. What is not
+//! understood is passed over, since nothing is restored from here. Layouts (little endian, the same
+//! in PostgreSQL 13 to 18): a page has a header of 24 bytes, the first of a segment 40, with flags
+//! at 2 and the rest of a record from the page before at 16. A record has its length at 0,
+//! transaction at 4, flags at 16 and its kind at 17, then headers of its parts, then data; it
+//! begins at a multiple of eight.
 
 use std::io::{self, Write};
 
@@ -151,7 +153,8 @@ fn main_data(record: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The transaction that the end of a prepared one is of. Before its number come parts of various lengths, each if its flag is set.
+/// The transaction that the end of a prepared one is of. Before its number come parts of various
+/// lengths, each if its flag is set.
 fn prepared(data: &[u8], info: u8, stats_size: usize) -> Option<u32> {
     if info & 0x80 == 0 {
         return None;

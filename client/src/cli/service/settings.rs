@@ -12,7 +12,8 @@ use super::Orders;
 use crate::cli::logging::Targets;
 use crate::cli::skylog;
 
-/// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and have no effect.
+/// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and
+/// have no effect.
 pub(super) const KEYS: [&str; 33] = [
     "job_name",
     "pidfile",
@@ -160,7 +161,8 @@ impl Settings {
         targets
     }
 
-    /// A builder with these settings. `loop_delay = 0` ends the service when there is nothing to do.
+    /// A builder with these settings. `loop_delay = 0` ends the service when there is nothing to
+    /// do.
     pub(super) fn consumer(&self, stop: &Stop) -> ConsumerBuilder {
         let mut builder = Consumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
@@ -252,8 +254,8 @@ impl Settings {
     }
 }
 
-/// The line per batch that SkyTools' consumers write. Empty batches are counted, and said once in a while: nothing but them means
-/// that the consumer lives.
+/// The line per batch that SkyTools' consumers write. Empty batches are counted, and said once in a
+/// while: nothing but them means that the consumer lives.
 fn stats_line(keepalive: Duration) -> impl FnMut(&BatchReport) + Send + 'static {
     let mut idle_since = Instant::now();
     let mut last_line = Instant::now();

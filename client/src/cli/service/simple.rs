@@ -1,4 +1,5 @@
-//! `[simple_consumer3]`, `[simple_local_consumer3]`: a query in another database for each row change. At least once: a failure repeats the whole batch.
+//! `[simple_consumer3]`, `[simple_local_consumer3]`: a query in another database for each row
+//! change. At least once: a failure repeats the whole batch.
 
 use pgq_client::{Connector, Error, Event, RowChange, Section, Stop};
 use postgres::{Client, Transaction};
@@ -31,7 +32,8 @@ impl Simple {
         Self::with_databases(section)
     }
 
-    /// `[simple_local_consumer3]`: the position is in a file. What `sql_retry` asks for happens in any case.
+    /// `[simple_local_consumer3]`: the position is in a file. What `sql_retry` asks for happens in
+    /// any case.
     pub(super) fn read_local(section: &Section<'_>) -> Result<Self, Error> {
         section.only(&[&KEYS[..], &OWN, &LOCAL].concat())?;
         section.require("local_tracking_file")?;

@@ -38,7 +38,8 @@ impl Changes {
         Ok(())
     }
 
-    /// True unless nothing but ignored columns has changed. An UPDATE that changes nothing at all counts.
+    /// True unless nothing but ignored columns has changed. An UPDATE that changes nothing at all
+    /// counts.
     pub fn are_interesting(self) -> bool {
         self.data || !self.ignored
     }

@@ -1,7 +1,9 @@
-//! `ev_…=` and `when=` expressions: SQL in which a column's name stands for its value in the current row.
+//! `ev_…=` and `when=` expressions: SQL in which a column's name stands for its value in the
+//! current row.
 //!
-//! The expression becomes a query with a parameter for every column it names. Only words that are exactly a column's
-//! name count, without folding: strings, comments, qualified names (`a.b` is one word) and function names are left alone.
+//! The expression becomes a query with a parameter for every column it names. Only words that are
+//! exactly a column's name count, without folding: strings, comments, qualified names (`a.b` is one
+//! word) and function names are left alone.
 
 /// A query made of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +17,8 @@ pub struct Query<C> {
 /// Why an expression cannot become a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadExpression {
-    /// A string or comment has no end, or there is something the tokenizer does not know: a quoted identifier.
+    /// A string or comment has no end, or there is something the tokenizer does not know: a quoted
+    /// identifier.
     #[error("QB: syntax error")]
     Syntax,
     /// It names more columns than a query may have parameters.
@@ -28,7 +31,8 @@ const MAX_PARAMETERS: usize = 100;
 
 /// Make a query of an expression. `column` finds the column with a name.
 ///
-/// `standard_strings` is the setting `standard_conforming_strings`: a backslash in a plain string is just a backslash.
+/// `standard_strings` is the setting `standard_conforming_strings`: a backslash in a plain string
+/// is just a backslash.
 ///
 /// # Errors
 ///
@@ -105,7 +109,8 @@ fn next_token(text: &[u8], standard_strings: bool) -> Result<(Token<'_>, &[u8]),
     Ok((Token { text: token, is_word }, after))
 }
 
-/// True when the word before `after` is a function's name (`lower (x)`) or a string's prefix (`b'01'`).
+/// True when the word before `after` is a function's name (`lower (x)`) or a string's prefix
+/// (`b'01'`).
 fn is_prefix_or_function(after: &[u8], standard_strings: bool) -> bool {
     if after.first() == Some(&b'\'') {
         return true;
@@ -161,7 +166,8 @@ fn comment(text: &[u8]) -> Result<usize, BadExpression> {
     Err(BadExpression::Syntax)
 }
 
-/// Length of a string whose contents begin at `start`. A doubled quote ends one string and begins the next.
+/// Length of a string whose contents begin at `start`. A doubled quote ends one string and begins
+/// the next.
 fn string(text: &[u8], start: usize, escapes: bool) -> Result<usize, BadExpression> {
     let mut at = start;
     while let Some(&byte) = text.get(at) {

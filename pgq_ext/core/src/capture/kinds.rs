@@ -13,8 +13,8 @@ pub enum BadKinds {
     NoSuchColumn,
 }
 
-/// Roles of a table's columns, of which there are `columns`: `k` is key, `i` is ignored, any other letter is data.
-/// Columns beyond the string's end are ignored.
+/// Roles of a table's columns, of which there are `columns`: `k` is key, `i` is ignored, any other
+/// letter is data. Columns beyond the string's end are ignored.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 
 /// True when `name` stands in the list as an item.
 ///
-/// Items are separated by commas; blanks around and between items do not count. Names are compared as they are,
-/// without folding or unquoting, so a name with blanks in it can be listed too.
+/// Items are separated by commas; blanks around and between items do not count. Names are compared
+/// as they are, without folding or unquoting, so a name with blanks in it can be listed too.
 pub fn contains(list: &[u8], name: &[u8]) -> bool {
     if name.is_empty() || name.len() > list.len() {
         return false;

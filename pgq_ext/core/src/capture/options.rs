@@ -36,7 +36,8 @@ impl Field {
     }
 }
 
-/// True for the name of a magic column, whose value goes into a field of the event instead of its data.
+/// True for the name of a magic column, whose value goes into a field of the event instead of its
+/// data.
 pub fn is_magic(column: &[u8]) -> bool {
     column.starts_with(b"_pgq_ev_")
 }
@@ -59,7 +60,8 @@ pub struct Options {
     pub ignore: Option<Vec<u8>>,
     /// `pkey=`: columns to take as the key. The last one given counts.
     pub key: Option<Vec<u8>>,
-    /// `ev_…=` expressions in the order they are evaluated in. The first one given for a field counts.
+    /// `ev_…=` expressions in the order they are evaluated in. The first one given for a field
+    /// counts.
     pub fields: Vec<(Field, Vec<u8>)>,
     /// `when=`: condition for an event. The first one given counts.
     pub when: Option<Vec<u8>>,

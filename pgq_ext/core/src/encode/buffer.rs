@@ -1,7 +1,8 @@
 //! The byte buffer that encoders write to.
 //!
-//! Writing cannot fail half way: a buffer that would exceed its limit, or for which there is no memory, swallows what follows
-//! and says so once at the end. Encoders stay simple, and no allocation failure takes the server down.
+//! Writing cannot fail half way: a buffer that would exceed its limit, or for which there is no
+//! memory, swallows what follows and says so once at the end. Encoders stay simple, and no
+//! allocation failure takes the server down.
 
 /// Bytes being collected, with a limit on their number.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
 //! Bytes in whatever encoding as Rust text, and back: no byte is lost, and nothing can fail.
 //!
-//! A database need not be in UTF-8, and one without an encoding (SQL_ASCII) holds any bytes. Code that hands names from one query to
-//! the next, or compares them, does not care what they look like. Valid UTF-8 stands for itself; every other byte becomes one of
-//! the last 128 code points, which are for private use. Those themselves, if they occur, are taken for the four bytes they are.
+//! A database need not be in UTF-8, and one without an encoding (SQL_ASCII) holds any bytes. Code
+//! that hands names from one query to the next, or compares them, does not care what they look
+//! like. Valid UTF-8 stands for itself; every other byte becomes one of the last 128 code points,
+//! which are for private use. Those themselves, if they occur, are taken for the four bytes they
+//! are.
 
 use std::borrow::Cow;
 

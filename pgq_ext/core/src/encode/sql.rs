@@ -2,8 +2,9 @@
 
 use super::Buffer;
 
-/// Append `bytes` as an SQL string literal, as PostgreSQL's `quote_literal` writes it: `'…'`, or `E'…'` where there is a
-/// backslash, which reads the same whatever `standard_conforming_strings` says.
+/// Append `bytes` as an SQL string literal, as PostgreSQL's `quote_literal` writes it: `'…'`, or
+/// `E'…'` where there is a backslash, which reads the same whatever `standard_conforming_strings`
+/// says.
 pub fn append_literal(out: &mut Buffer, bytes: &[u8]) {
     if bytes.contains(&b'\\') {
         out.push(b'E');
@@ -50,7 +51,8 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// `identifier='value'`; None is written `NULL`. The identifier is quoted already where it must be.
+    /// `identifier='value'`; None is written `NULL`. The identifier is quoted already where it must
+    /// be.
     pub fn assignment(&mut self, identifier: &[u8], value: Option<&[u8]>) {
         self.separate();
         self.out.extend(identifier);

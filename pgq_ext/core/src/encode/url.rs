@@ -1,7 +1,8 @@
-//! `name=value&name=value`: the row format of `logutriga`, and of every trigger's urlencoded backup.
+//! `name=value&name=value`: the row format of `logutriga`, and of every trigger's urlencoded
+//! backup.
 //!
-//! Letters, digits, `_`, `.` and `-` stand for themselves, a space is `+`, any other byte is `%` and two lower-case
-//! hexadecimal digits. A NULL column is its name alone, without `=`.
+//! Letters, digits, `_`, `.` and `-` stand for themselves, a space is `+`, any other byte is `%`
+//! and two lower-case hexadecimal digits. A NULL column is its name alone, without `=`.
 
 use super::Buffer;
 

@@ -1,6 +1,7 @@
-//! Creating objects in a directory: written under a temporary name, synced, renamed without replacing, and the directory synced, in this
-//! order. Several at a time share the costly part: once the first is synced the file system's journal has them all, and a
-//! directory is synced once for all its new names.
+//! Creating objects in a directory: written under a temporary name, synced, renamed without
+//! replacing, and the directory synced, in this order. Several at a time share the costly part:
+//! once the first is synced the file system's journal has them all, and a directory is synced once
+//! for all its new names.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -76,7 +77,8 @@ impl<'a> Unfinished<'a> {
         Ok(one)
     }
 
-    /// Let the kernel begin to write what [`Self::sync`] will wait for. Advice: a failure costs nothing but time.
+    /// Let the kernel begin to write what [`Self::sync`] will wait for. Advice: a failure costs
+    /// nothing but time.
     fn begin_to_sync(&self) {
         let _ = fs::fadvise(&self.file, 0, None, Advice::DontNeed);
     }

@@ -1,8 +1,9 @@
 //! A repository in a directory.
 //!
-//! Everything happens relative to one open descriptor of the directory in which the marker file was seen, so a file system that is
-//! not mounted, or goes away, can never look like an empty repository. How objects come into being is in [`create`]; a name
-//! stands for whole content, for ever.
+//! Everything happens relative to one open descriptor of the directory in which the marker file was
+//! seen, so a file system that is not mounted, or goes away, can never look like an empty
+//! repository. How objects come into being is in [`create`]; a name stands for whole content, for
+//! ever.
 
 mod create;
 
@@ -38,7 +39,8 @@ impl LocalStore {
     /// Open a repository.
     ///
     /// # Errors
-    /// [`Error::Repository`] when the directory or the marker is not there: not created yet, or not mounted.
+    /// [`Error::Repository`] when the directory or the marker is not there: not created yet, or not
+    /// mounted.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let what = || format!("open {}", path.display());
         let root = fs::open(path, DIRECTORY, Mode::empty()).map_err(Error::repository(what()))?;
@@ -181,7 +183,8 @@ impl Store for LocalStore {
             Ok(()) => {
                 failpoint::visit("store.removed")
                     .map_err(Error::repository(format!("remove {key}")))?;
-                // Not empty is the normal answer; an empty directory says nothing and may stay if this fails.
+                // Not empty is the normal answer; an empty directory says nothing and may stay if
+                // this fails.
                 let _ = fs::unlinkat(&self.root, directory_of(key), AtFlags::REMOVEDIR);
                 Ok(())
             }
@@ -211,7 +214,8 @@ impl Store for LocalStore {
         check_key(key)?;
         let file = match self.open_lock(key) {
             Ok(file) => file,
-            // A repository that is only read, a snapshot perhaps, can be restored from all the same.
+            // A repository that is only read, a snapshot perhaps, can be restored from all the
+            // same.
             Err(error) if mode == LockMode::Shared && is_read_only(&error) => {
                 match fs::openat(&self.root, key, READ, Mode::empty()) {
                     Ok(file) => file,

@@ -1,7 +1,7 @@
 //! Requests to the store: signed, with time limits, retried, and judged by what the answer proves.
 //!
-//! "Not there" is a 404 and nothing else. A create whose first attempt got lost may have worked: when a later one finds the name taken, what
-//! is there is compared with what was sent.
+//! "Not there" is a 404 and nothing else. A create whose first attempt got lost may have worked:
+//! when a later one finds the name taken, what is there is compared with what was sent.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! Locks in an object store: an object that its holder renews, and that counts for nothing once it is no longer renewed.
+//! Locks in an object store: an object that its holder renews, and that counts for nothing once it
+//! is no longer renewed.
 //!
-//! An exclusive lock is the object of its name; a shared one is an object of the holder's own below it. Each side first writes its object
-//! and then looks for the other, so of two that come at once at least one sees the other and gives way. Ages are measured by the
-//! store's clock alone.
+//! An exclusive lock is the object of its name; a shared one is an object of the holder's own below
+//! it. Each side first writes its object and then looks for the other, so of two that come at once
+//! at least one sees the other and gives way. Ages are measured by the store's clock alone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -78,7 +79,8 @@ impl Lease {
                 if *ended {
                     return;
                 }
-                // Held while renewing, so that the end of the lease cannot be followed by a renewal.
+                // Held while renewing, so that the end of the lease cannot be followed by a
+                // renewal.
                 if let Err(error) = renewing.put_over(&name, holder.as_bytes()) {
                     log::warning(format_args!("lock {name} was not renewed: {error}"));
                 }

@@ -1,7 +1,8 @@
 //! A repository in an S3-compatible object store.
 //!
-//! Objects are created with `If-None-Match: *`, so that here too a name keeps its first content; a store that does not honour that is
-//! refused at `setup`. Blocking requests, no runtime: a push starts as fast as with a directory.
+//! Objects are created with `If-None-Match: *`, so that here too a name keeps its first content; a
+//! store that does not honour that is refused at `setup`. Blocking requests, no runtime: a push
+//! starts as fast as with a directory.
 
 mod http;
 mod lease;
@@ -58,7 +59,8 @@ impl S3Store {
     /// Make the place a repository, or open the one that is there.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was told not to.
+    /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was
+    /// told not to.
     pub(crate) fn init(settings: &S3) -> Result<Self> {
         let store = Self::new(settings)?;
         if store.client.get_whole(MARKER, SMALL)?.is_none() {

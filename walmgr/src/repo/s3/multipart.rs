@@ -1,7 +1,8 @@
-//! Large objects: sent in parts while they are written, so that memory is bounded, and made to exist by one conditional request at the end.
+//! Large objects: sent in parts while they are written, so that memory is bounded, and made to
+//! exist by one conditional request at the end.
 //!
-//! Until then nothing is visible under the name. An upload that fails is aborted; of a process that dies the parts stay, unseen,
-//! until the bucket's rule for incomplete uploads removes them.
+//! Until then nothing is visible under the name. An upload that fails is aborted; of a process that
+//! dies the parts stay, unseen, until the bucket's rule for incomplete uploads removes them.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -84,7 +85,8 @@ impl Client {
         match answer.status {
             200 if !failed => Ok(Created::New),
             412 if !answer.after_loss => Ok(Created::Exists),
-            // The first attempt may have worked: then the upload is gone, and the object has its mark.
+            // The first attempt may have worked: then the upload is gone, and the object has its
+            // mark.
             404 | 412 if answer.after_loss => {
                 let head = self.head(key)?;
                 match (head.status, &head.mark) {

@@ -168,7 +168,8 @@ impl Connection {
         protocol::send(&mut self.stream, request, body)
     }
 
-    /// Nothing has been said since the last answer, so there is nothing to read, unless it has ended.
+    /// Nothing has been said since the last answer, so there is nothing to read, unless it has
+    /// ended.
     fn is_alive(&self) -> bool {
         let mut byte = [0];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
@@ -181,7 +182,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // It would end by itself when it sees the end of its input, but the network may keep it from that. Nothing to do on failure.
+        // It would end by itself when it sees the end of its input, but the network may keep it
+        // from that. Nothing to do on failure.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

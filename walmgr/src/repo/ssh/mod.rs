@@ -1,8 +1,9 @@
 //! A repository on another host, reached through ssh.
 //!
-//! `walmgr remote-store` over there does all the work on its own disk ([`serve`]) and answers only for what is durable there, so the
-//! promises are those of a local directory. A conversation that breaks off is trouble with the repository, never an absent object,
-//! and ssh's own exit code reaches nobody. "Absent" is what the other walmgr says.
+//! `walmgr remote-store` over there does all the work on its own disk ([`serve`]) and answers only
+//! for what is durable there, so the promises are those of a local directory. A conversation that
+//! breaks off is trouble with the repository, never an absent object, and ssh's own exit code
+//! reaches nobody. "Absent" is what the other walmgr says.
 
 mod connection;
 mod protocol;

@@ -1,7 +1,8 @@
 //! What the two ends say to each other.
 //!
-//! A frame is two lengths (u32, big endian), a JSON head and a body of bytes. Each request gets one reply, except [`Request::Write`]
-//! and [`Request::Seek`], which belong to the [`Request::Create`] before them.
+//! A frame is two lengths (u32, big endian), a JSON head and a body of bytes. Each request gets one
+//! reply, except [`Request::Write`] and [`Request::Seek`], which belong to the [`Request::Create`]
+//! before them.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -89,7 +90,8 @@ impl Request {
         )
     }
 
-    /// True for what leaves all as it is that is in the repository, and adds nothing but WAL, backups and locks.
+    /// True for what leaves all as it is that is in the repository, and adds nothing but WAL,
+    /// backups and locks.
     pub(super) fn only_adds(&self) -> bool {
         let below = |key: &str, kinds: &[&str]| {
             let mut parts = key.split('/').skip(1);

@@ -1,7 +1,7 @@
 //! The other end: a local repository, served to one client through standard input and output.
 //!
-//! The repository is opened anew for each request, so a disk that is not mounted any more is noticed. Locks are held by this process,
-//! and end with it when the client is gone.
+//! The repository is opened anew for each request, so a disk that is not mounted any more is
+//! noticed. Locks are held by this process, and end with it when the client is gone.
 
 use std::io::{self, Read, SeekFrom, Write};
 use std::path::Path;
@@ -112,7 +112,8 @@ fn names(names: &[String]) -> Result<(Reply, Vec<u8>)> {
     Ok((Reply::Names, body))
 }
 
-/// Take in an object. Its end is always read, also after an error, so that both ends agree on what comes next.
+/// Take in an object. Its end is always read, also after an error, so that both ends agree on what
+/// comes next.
 fn create(store: Result<LocalStore>, key: &str, from: &mut dyn Read) -> Result<(Reply, Vec<u8>)> {
     let mut ended = false;
     let outcome = store.and_then(|store| {

@@ -23,11 +23,13 @@ pub(crate) enum Pushed {
     Replaced,
 }
 
-/// Store a WAL file. When this returns `Ok`, the file is durable in the repository under its name, with this content.
+/// Store a WAL file. When this returns `Ok`, the file is durable in the repository under its name,
+/// with this content.
 ///
 /// # Errors
-/// [`Error::Corrupt`] or [`Error::Mismatch`] for a file that does not belong under this name in this stanza,
-/// [`Error::Mismatch`] for a name that stands for other content; then nothing was changed.
+/// [`Error::Corrupt`] or [`Error::Mismatch`] for a file that does not belong under this name in
+/// this stanza, [`Error::Mismatch`] for a name that stands for other content; then nothing was
+/// changed.
 pub(crate) fn push(stanza: &Stanza, name: &WalName, path: &Path, codec: Codec) -> Result<Pushed> {
     let mut file = Incoming::open(stanza, name, path)?;
     let created = match file.is_known {
@@ -125,7 +127,8 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// The name stands for no content at all. One at a time, and looking again, so that nobody sets aside a good object.
+    /// The name stands for no content at all. One at a time, and looking again, so that nobody sets
+    /// aside a good object.
     fn replace(mut self, stanza: &Stanza, here: Hash, why: &str, codec: Codec) -> Result<Pushed> {
         let key = self.key.clone();
         let _lock = stanza.store.lock(&stanza.key("locks/repair"), LockMode::Exclusive)?;
@@ -150,7 +153,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// The unfinished last segment of a timeline may be archived by more than one server, with different content: each is kept.
+/// The unfinished last segment of a timeline may be archived by more than one server, with
+/// different content: each is kept.
 fn partial_key(stanza: &Stanza, name: &WalName, hash: Hash) -> String {
     let hash = hash.to_string();
     format!("{}.{}", key(stanza, name), hash.get(..16).unwrap_or(&hash))

@@ -1,4 +1,5 @@
-//! The rules of the WAL archive: what may come in, under which name, and what may be said about what is there.
+//! The rules of the WAL archive: what may come in, under which name, and what may be said about
+//! what is there.
 
 mod incoming;
 
@@ -28,7 +29,8 @@ pub(crate) enum Fetched {
     Delivered,
     /// It is not there.
     Absent,
-    /// It is not there although it is of the timeline, and later segments are: something is missing.
+    /// It is not there although it is of the timeline, and later segments are: something is
+    /// missing.
     Hole,
 }
 
@@ -228,8 +230,9 @@ fn deliver(
     check_file(stanza, name, &mut file, meta.length)
 }
 
-/// True when the timeline has segments after an absent one, which is of it: that is known from the segments before, or from where the
-/// timeline begins. A server that recovers asks for none from before its backup, so what lies before all the others was there, too.
+/// True when the timeline has segments after an absent one, which is of it: that is known from the
+/// segments before, or from where the timeline begins. A server that recovers asks for none from
+/// before its backup, so what lies before all the others was there, too.
 fn is_hole(stanza: &Stanza, name: &WalName) -> Result<bool> {
     let WalName::Segment(text) = name else { return Ok(false) };
     let (timeline, rest) = text.split_at(8);

@@ -15,7 +15,8 @@ use crate::restore::beneath::Beneath;
 use crate::restore::marker::Marker;
 
 impl Place {
-    /// Make directories and links, and remove what does not belong. From here on the directory cannot be started.
+    /// Make directories and links, and remove what does not belong. From here on the directory
+    /// cannot be started.
     pub(crate) fn prepare(&self, manifest: &Manifest, plan: &Plan) -> Result<Roots> {
         make_private(&self.data)?;
         let data = open(&self.data)?;
@@ -145,7 +146,8 @@ impl Place {
         Ok(())
     }
 
-    /// Write a file of the data directory and sync it. What others of the group may read in this cluster, they may read here.
+    /// Write a file of the data directory and sync it. What others of the group may read in this
+    /// cluster, they may read here.
     pub(crate) fn write(&self, data: &Beneath, path: &str, bytes: &[u8]) -> Result<()> {
         use std::io::Write;
         let what = || Error::local(format!("write {}", self.data.join(path).display()));

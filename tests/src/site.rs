@@ -1,0 +1,235 @@
+//! What the walmgr tests share: a cluster with a configuration and a repository beside it, and ways
+//! to call the program.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::{Cluster, ClusterBuilder, Tree, major_version, wait_until};
+
+/// A cluster, and walmgr set up for it.
+pub struct Site {
+    /// The server that archives.
+    pub cluster: Cluster,
+    repository: PathBuf,
+    place: String,
+    program: PathBuf,
+}
+
+/// A builder for clusters that archive: small segments, so that tests are quick.
+pub fn archiving() -> ClusterBuilder {
+    Cluster::builder()
+        .initdb_arg("--wal-segsize=1")
+        .initdb_arg("--data-checksums")
+        .set("archive_mode", "on")
+        .set("wal_level", "replica")
+        .set("max_wal_size", "32MB")
+        .set("min_wal_size", "2MB")
+        .set("shared_buffers", "16MB")
+}
+
+impl Site {
+    /// A site of its own repository for a cluster, running or not.
+    pub fn new(cluster: Cluster) -> Self {
+        let repository = cluster.dir().join("repository");
+        Self::beside(cluster, &repository)
+    }
+
+    /// A site that shares the repository of another.
+    pub fn beside(cluster: Cluster, repository: &Path) -> Self {
+        let place = format!("repository.path = '{}'", repository.display());
+        Self::at(cluster, repository, place)
+    }
+
+    /// A site whose repository is wherever these lines of configuration say.
+    pub fn at(cluster: Cluster, repository: &Path, place: String) -> Self {
+        let program = cluster.dir().join("walmgr");
+        if !program.exists() {
+            for built in built_programs() {
+                let here = cluster.dir().join(built.file_name().expect("a file"));
+                if fs::hard_link(&built, &here).is_err() {
+                    fs::copy(&built, &here).expect("copy walmgr");
+                }
+            }
+        }
+        let site = Self { cluster, repository: repository.to_owned(), place, program };
+        site.configure("");
+        site
+    }
+
+    /// Write the configuration, with more lines of TOML.
+    pub fn configure(&self, more: &str) {
+        let text = format!(
+            "stanza = 'main'\n\
+             cluster.data = '{}'\n\
+             cluster.bin = '{}'\n\
+             cluster.connect = \"{}\"\n\
+             {}\n\
+             archive.get_timeout = '300ms'\n\
+             archive.standby_get_timeout = '100ms'\n\
+             {more}\n",
+            self.cluster.data_dir().display(),
+            self.cluster.tree().bin().display(),
+            self.cluster.conninfo("postgres"),
+            self.place,
+        );
+        fs::write(self.config(), text).expect("write the configuration");
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.cluster.dir().join("walmgr.toml")
+    }
+
+    /// The directory of the repository.
+    pub fn repository(&self) -> &Path {
+        &self.repository
+    }
+
+    /// A call of walmgr as the server's user, in the data directory as the server does it.
+    pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
+        let mut command = self.cluster.run_as(&self.program);
+        command.arg("--config").arg(self.config()).args(args.iter().map(AsRef::as_ref));
+        let data = self.cluster.data_dir();
+        command.current_dir(if data.exists() { &data } else { self.cluster.dir() });
+        command
+    }
+
+    /// Call walmgr; what it printed. Failure is a failed test.
+    pub fn ok<S: AsRef<str>>(&self, args: &[S]) -> String {
+        let output = self.command(args).output().expect("run walmgr");
+        assert_eq!(output.status.code(), Some(0), "{}", said(args, &output));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Call walmgr and expect an exit code; what it said on standard error.
+    pub fn fails<S: AsRef<str>>(&self, code: i32, args: &[S]) -> String {
+        let output = self.command(args).output().expect("run walmgr");
+        assert_eq!(output.status.code(), Some(code), "{}", said(args, &output));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Call walmgr with an armed failpoint.
+    pub fn at_failpoint<S: AsRef<str>>(&self, failpoint: &str, args: &[S]) -> Output {
+        let mut command = self.command(args);
+        command.env("WALMGR_FAILPOINT", failpoint).output().expect("run walmgr")
+    }
+
+    /// The program that `setup` makes the archive_command.
+    pub fn archive_program(&self) -> PathBuf {
+        let small = self.cluster.dir().join("walmgr-push");
+        if small.exists() { small } else { self.program.clone() }
+    }
+
+    /// A `restore_command` or part of one.
+    pub fn restore_command(&self) -> String {
+        format!("{} --config {} archive-get %f %p", self.program.display(), self.config().display())
+    }
+
+    /// Finish the current segment and wait until everything before it is archived.
+    pub fn archive_all(&self) {
+        let walfile = self.cluster.psql(
+            "postgres",
+            "select pg_walfile_name(pg_switch_wal()) from pg_create_restore_point('x')",
+        );
+        let archived = wait_until(Duration::from_secs(30), || {
+            let last = self
+                .cluster
+                .psql("postgres", "select max(left(last_archived_wal, 24)) from pg_stat_archiver");
+            last >= walfile || self.object(&walfile).exists()
+        });
+        assert!(archived, "{walfile} was not archived; the server's log:\n{}", self.cluster.log());
+    }
+
+    /// Where the repository keeps a segment.
+    pub fn object(&self, name: &str) -> PathBuf {
+        self.repository.join("main/wal").join(&name[..8]).join(&name[8..16]).join(name)
+    }
+
+    /// Names of all segments of a timeline in the repository, sorted.
+    pub fn segments(&self, timeline: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let top = self.repository.join("main/wal").join(timeline);
+        for high in fs::read_dir(top).into_iter().flatten() {
+            for entry in fs::read_dir(high.unwrap().path()).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.len() == 24 {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+}
+
+/// A copy of a stopped cluster's data directory in a new cluster.
+pub fn clone_of(cluster: &Cluster) -> Cluster {
+    let copy = Cluster::empty(Tree::Ours);
+    copy_tree(&cluster.data_dir(), &copy.data_dir());
+    copy
+}
+
+/// `cp -a`.
+pub fn copy_tree(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("run cp");
+    assert!(status.success(), "cp -a {} {}", from.display(), to.display());
+}
+
+/// Write a file that belongs to whoever owns its directory.
+pub fn write_owned(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("write a file");
+    let owner = fs::metadata(path.parent().unwrap()).expect("look at the directory");
+    chown(path, Some(owner.uid()), Some(owner.gid())).expect("give the file away");
+}
+
+/// Every file below a directory with its bytes, for comparing before and after.
+pub fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(directory) else { return files };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.push((path.clone(), Vec::new()));
+            files.extend(snapshot(&path));
+        } else {
+            let bytes = fs::read(&path).unwrap_or_default();
+            files.push((path, bytes));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// What a command said, for the message of a failed test.
+pub fn said<S: AsRef<str>>(args: &[S], output: &Output) -> String {
+    let args: Vec<_> = args.iter().map(AsRef::as_ref).collect();
+    format!(
+        "walmgr {args:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The program that cargo built beside this test.
+fn built_programs() -> Vec<PathBuf> {
+    let suite = std::env::current_exe().expect("path of the test program");
+    let directory = suite.parent().and_then(Path::parent).expect("cargo's directory");
+    let names: &[&str] =
+        if cfg!(target_arch = "x86_64") { &["walmgr", "walmgr-push"] } else { &["walmgr"] };
+    let built = names.iter().map(|name| {
+        let program = directory.join(name);
+        assert!(program.exists(), "{} is not built; make test builds it", program.display());
+        program
+    });
+    built.collect()
+}
+
+/// PostgreSQL 13 and 14 have no archive libraries, and nothing of this.
+pub fn has_libraries() -> bool {
+    !["13", "14"].contains(&major_version().as_str())
+}

@@ -1,0 +1,20 @@
+//! `pgq_client` and the `pgq` program.
+
+mod batch_gone;
+mod commands;
+mod consumer;
+mod copy;
+mod full_disk;
+mod kill;
+mod looking;
+mod once;
+mod outage;
+mod pooler;
+mod producer;
+mod python;
+mod read_only;
+mod screen;
+mod service_kinds;
+pub(crate) mod services;
+mod stop;
+mod transfer;

@@ -1,0 +1,140 @@
+//! A stop of a consumer whose handler is a program.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use pgq_tests::{Scratch, Tree, wait_until};
+use postgres::Client;
+
+use crate::client::commands::json;
+use crate::client::services::{ends, signal};
+use pgq_tests::programs::{
+    create_queue, database_on, dsn, insert_and_tick, pgq, programs, succeed, value,
+};
+
+/// A queue with some events, and a consumer that gives up at the first failure.
+fn start(handler: &str, more: &[&str]) -> (Scratch, Client, Child) {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    insert_and_tick(&mut client, "q", 0, 3);
+    let mut consume = vec!["consume", "q", "c", "--exec", handler];
+    consume.extend(["--max-attempts", "1", "--dead", "q.dead"]);
+    consume.extend(more);
+    let child = pgq(&consume)
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    (scratch, client, child)
+}
+
+fn appears(path: &Path) {
+    assert!(wait_until(Duration::from_secs(20), || path.exists()), "no {}", path.display());
+}
+
+fn kill(name: &str, target: &str) {
+    assert!(Command::new("kill").args([name, "--", target]).status().unwrap().success());
+}
+
+/// Nothing failed: no attempt was used, and these events come again.
+fn all_come_again(scratch: &Scratch, client: &mut Client, count: usize) {
+    assert_eq!(value(client, "select count(*) from pgq.retry_queue"), "0");
+    assert_eq!(succeed(scratch, &["dead", "list", "q.dead", "--json"]), "");
+    let again = json(&succeed(scratch, &["consume", "q", "c", "--once"]));
+    assert_eq!(again.len(), count);
+    assert!(again.iter().all(|event| event["ev_retry"].is_null()), "{again:?}");
+}
+
+#[test]
+fn ctrl_c_lets_the_handler_and_the_batch_finish() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let handler = format!(
+        "cd '{}' && touch started && while [ ! -e go ]; do sleep 0.05; done && cat >> done",
+        dir.path().display()
+    );
+    let (scratch, mut client, mut child) = start(&handler, &[]);
+    appears(&at("started"));
+    // As a terminal does: to the whole group.
+    kill("-INT", &format!("-{}", child.id()));
+    std::fs::write(at("go"), "").unwrap();
+    assert_eq!(ends(&mut child), Some(0));
+    assert_eq!(json(&std::fs::read_to_string(at("done")).unwrap()).len(), 3);
+    all_come_again(&scratch, &mut client, 0);
+}
+
+#[test]
+fn a_handler_that_the_stop_hits_too_has_not_failed() {
+    for (name, more) in [("-INT", &[][..]), ("-TERM", &[]), ("-TERM", &["--per-batch"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let handler =
+            format!("echo $$ > '{0}.new' && mv '{0}.new' '{0}' && sleep 600", pid.display());
+        let (scratch, mut client, mut child) = start(&handler, more);
+        appears(&pid);
+        let group = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+        // As systemd does: to all processes of the service. The handler first, so that its end is
+        // seen before the stop.
+        kill(name, &format!("-{group}"));
+        kill(name, &child.id().to_string());
+        assert_eq!(ends(&mut child), Some(0), "{name} {more:?}");
+        all_come_again(&scratch, &mut client, 3);
+    }
+}
+
+#[test]
+fn a_second_signal_kills_a_handler_that_does_not_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = dir.path().join("started");
+    let handler = format!("trap '' INT TERM; touch '{}'; sleep 600", started.display());
+    let (scratch, mut client, mut child) = start(&handler, &[]);
+    appears(&started);
+    signal(&child, "INT");
+    let still = || child_runs(child.id());
+    assert!(still());
+    signal(&child, "TERM");
+    assert_eq!(ends(&mut child), Some(0));
+    all_come_again(&scratch, &mut client, 3);
+}
+
+fn child_runs(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+fn a_failure_without_a_stop_still_counts() {
+    let (scratch, mut client, mut child) = start("kill -TERM $$", &["--once"]);
+    assert_eq!(ends(&mut child), Some(0));
+    assert_eq!(json(&succeed(&scratch, &["dead", "list", "q.dead", "--json"])).len(), 3);
+    assert_eq!(value(&mut client, "select count(*) from pgq.retry_queue"), "0");
+}
+
+#[test]
+fn a_handler_that_wants_the_terminal_fails_instead_of_hanging() {
+    let scratch = database_on(Tree::Ours);
+    let mut client = scratch.connect();
+    create_queue(&mut client, "q", "c");
+    insert_and_tick(&mut client, "q", 0, 1);
+    let program = programs().join("pgq");
+    let consume = format!(
+        "'{}' consume q c --once --exec 'read answer < /dev/tty' --max-attempts 1 --dead q.dead",
+        program.display()
+    );
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &consume, "/dev/null"])
+        .env("PGQ_DSN", dsn(&scratch))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ended = wait_until(Duration::from_secs(60), || child.try_wait().unwrap().is_some());
+    let _ = child.kill();
+    assert!(ended);
+    let letters = succeed(&scratch, &["dead", "list", "q.dead", "--json"]);
+    assert!(letters.contains("it wants to use the terminal"), "{letters}");
+}

@@ -1,0 +1,92 @@
+//! What installation puts where.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use pgq_tests::{Tree, scratch_database};
+
+#[test]
+fn installation_goes_below_destdir_and_nowhere_else() {
+    let destination = tempfile::tempdir().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let library = destination.path().join("built.so");
+    std::fs::write(&library, "a library").unwrap();
+    let pg_config = Tree::Ours.bin().join("pg_config");
+    let program = pgq_tests::programs::programs().join("pgq");
+    std::fs::copy(program, destination.path().join("pgq")).unwrap();
+    for built in ["libwalmgr_archive.so", "walmgr-push"] {
+        let built = destination.path().join(built);
+        std::fs::write(&built, "built").unwrap();
+        std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new(format!("{root}/packaging/install.sh"))
+        .arg(&library)
+        .arg(destination.path())
+        .env("DESTDIR", destination.path())
+        .env("PG_CONFIG", &pg_config)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let directory = |option: &str| {
+        let output = Command::new(&pg_config).arg(option).output().unwrap();
+        let path =
+            String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('/').to_owned();
+        destination.path().join(path)
+    };
+    let libraries = directory("--pkglibdir");
+    assert_eq!(std::fs::read_to_string(libraries.join("pgq.so")).unwrap(), "a library");
+    for old in ["pgq_lowlevel.so", "pgq_triggers.so"] {
+        assert_eq!(std::fs::read_link(libraries.join(old)).unwrap().to_str(), Some("pgq.so"));
+    }
+    let has_libraries = pgq_tests::site::has_libraries();
+    assert_eq!(libraries.join("walmgr_archive.so").exists(), has_libraries);
+    for program in ["pgq", "walmgr-push"] {
+        assert!(directory("--bindir").join(program).exists(), "{program} is missing");
+    }
+    for page in ["pgq.1", "pgq-consume.1"] {
+        assert!(directory("--mandir").join("man1").join(page).exists(), "{page} is missing");
+    }
+    let extensions = directory("--sharedir").join("extension");
+    for file in ["pgq.control", "pgq--4.0.sql", "pgq--3.5--4.0.sql", "pgq--3.5.2--4.0.sql"] {
+        assert!(extensions.join(file).exists(), "{file} is missing");
+    }
+    for extension in ["pgq_coop", "pgq_ext", "pgq_node"] {
+        assert!(
+            extensions.join(format!("{extension}--4.0.sql")).exists(),
+            "{extension} is missing"
+        );
+    }
+}
+
+/// Databases that were on upstream's libraries have functions that name them.
+#[test]
+fn functions_declared_on_upstreams_libraries_work() {
+    let database = scratch_database();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "select pgq.create_queue('q');
+             create function old_insert(text, bigint, timestamptz, int, int, text, text, text, text, text, text)
+                 returns bigint as '$libdir/pgq_lowlevel', 'pgq_insert_event_raw' language c;
+             create function old_logtriga() returns trigger as '$libdir/pgq_triggers', 'pgq_logtriga' language c;
+             create table t (id int, note text);
+             create trigger log after insert on t for each row execute function old_logtriga('q', 'kv');
+             select old_insert('q', null, null, null, null, 'type', 'by hand', null, null, null, null);
+             insert into t values (1, 'x');",
+        )
+        .unwrap();
+    let events: Vec<(String, String)> = client
+        .query("select ev_type, ev_data from pgq.event_template order by ev_id", &[])
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            ("type".to_owned(), "by hand".to_owned()),
+            ("I".to_owned(), "(id,note) values ('1','x')".to_owned())
+        ]
+    );
+}

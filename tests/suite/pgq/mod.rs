@@ -1,0 +1,15 @@
+//! Extension `pgq`: its SQL contract, delivery, updates from older releases.
+
+mod consumers;
+mod delivery;
+mod dump_restore;
+mod encodings;
+mod errors;
+mod hints;
+mod jit;
+mod old_schema;
+mod peer;
+mod roles;
+mod signatures;
+mod ticker;
+pub(crate) mod upgrade;

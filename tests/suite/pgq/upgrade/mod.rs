@@ -1,0 +1,5 @@
+//! ALTER EXTENSION … UPDATE while everything goes on.
+
+mod live;
+mod locks;
+pub(crate) mod released;

@@ -1,4 +1,0 @@
-//! ALTER EXTENSION … UPDATE while everything goes on.
-
-mod live;
-mod locks;

@@ -1,0 +1,27 @@
+//! `walmgr`, its small client and its archive library.
+
+mod adopt;
+mod archive;
+mod as_it_is;
+mod backup;
+mod beside_segments;
+mod daemon;
+mod durability;
+mod expire;
+mod full_disk;
+mod history;
+mod hostile;
+mod init;
+mod library;
+mod messages;
+mod nothing_written;
+mod peer;
+mod promotion;
+#[cfg(target_arch = "x86_64")]
+mod push;
+mod recovery;
+mod s3;
+mod ssh;
+mod standby;
+mod sync;
+mod syslog;

@@ -1,0 +1,308 @@
+//! The repository on another host: the same promises through ssh, which here is a script that can
+//! be broken.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use pgq_tests::{Cluster, Stop, Tree, wait_until};
+
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `ssh HOST COMMAND` without a network: a script that runs the command here, unless the file that
+/// stands for the network says otherwise.
+struct Network {
+    script: PathBuf,
+    state: PathBuf,
+}
+
+impl Network {
+    fn new(cluster: &Cluster) -> Self {
+        let (script, state) = (cluster.dir().join("fake-ssh"), cluster.dir().join("network"));
+        let text = format!(
+            "#!/bin/sh\nstate=$(cat {})\n[ -z \"$state\" ] || eval \"$state\"\n\
+             [ \"$1\" = -p ] || exit 99\n[ \"$3\" = other ] || exit 98\nshift 3\nexec sh -c \"$*\"\n",
+            state.display()
+        );
+        write_owned(&script, text.as_bytes());
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_owned(&state, b"");
+        Self { script, state }
+    }
+
+    /// What the script does before anything else.
+    fn set(&self, state: &str) {
+        write_owned(&self.state, state.as_bytes());
+    }
+
+    fn place(&self, cluster: &Cluster, repository: &std::path::Path) -> String {
+        format!(
+            "repository.ssh.host = 'other'\nrepository.ssh.path = '{}'\n\
+             repository.ssh.command = '{} -p 22'\nrepository.ssh.program = '{}'\n\
+             repository.ssh.timeout = '500ms'",
+            repository.display(),
+            self.script.display(),
+            cluster.dir().join("walmgr").display(),
+        )
+    }
+}
+
+fn site(cluster: Cluster, repository: Option<&std::path::Path>) -> (Site, Network) {
+    let network = Network::new(&cluster);
+    // A blank and a quote, since the path goes through the other host's shell.
+    let own = cluster.dir().join("it's there");
+    let repository = repository.unwrap_or(&own).to_owned();
+    let place = network.place(&cluster, &repository);
+    let place = place
+        .replace(&format!("'{}'", repository.display()), &format!("\"{}\"", repository.display()));
+    (Site::at(cluster, &repository, place), network)
+}
+
+fn finished(cluster: &mut Cluster) -> bool {
+    wait_until(PATIENCE, || {
+        !cluster.is_running()
+            || cluster.try_connect("postgres", "postgres").is_ok_and(|mut client| {
+                let open = client.query_one("select not pg_is_in_recovery()", &[]);
+                open.is_ok_and(|row| row.get(0))
+            })
+    })
+}
+
+#[test]
+fn archive_backup_expire_and_recovery_work_on_another_host() {
+    let (mut primary, _) = site(archiving().start(), None);
+    primary.ok(&["setup"]);
+    primary.cluster.psql("postgres", "create table t (n int)");
+    primary.ok(&["backup", "--jobs", "3"]);
+    primary.cluster.psql("postgres", "insert into t values (1)");
+    primary.ok(&["backup", "--incremental"]);
+    primary.cluster.psql("postgres", "insert into t values (2)");
+    primary.archive_all();
+    primary.ok(&["verify"]);
+    primary.ok(&["expire", "--keep", "1"]);
+    primary.ok(&["verify"]);
+    primary.cluster.stop(Stop::Kill);
+
+    let (mut copy, network) = site(Cluster::empty(Tree::Ours), Some(primary.repository()));
+    copy.ok(&["restore", "--no-archive"]);
+    // The other host goes away in mid-recovery: the server stops instead of opening early.
+    network.set("exit 255");
+    copy.cluster.start_without_waiting();
+    assert!(wait_until(PATIENCE, || !copy.cluster.is_running()), "{}", copy.cluster.log());
+    assert!(!copy.cluster.log().contains("selected new timeline"), "{}", copy.cluster.log());
+    copy.cluster.stop_collected();
+    network.set("");
+    copy.cluster.start_without_waiting();
+    assert!(finished(&mut copy.cluster) && copy.cluster.is_running(), "{}", copy.cluster.log());
+    assert_eq!(copy.cluster.psql("postgres", "select count(*) from t"), "2");
+}
+
+#[test]
+fn whatever_the_connection_does_nothing_untrue_is_said() {
+    let (mut site, network) = site(archiving().set("archive_command", "false").start(), None);
+    site.fails(4, &["archive-push", "pg_wal/000000010000000000000001"]);
+    site.ok(&["setup", "--repository-only"]);
+    site.cluster.psql("postgres", "create table t as select 1");
+    let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    site.cluster.psql("postgres", "select pg_switch_wal()");
+    let path = site.cluster.dir().join("segment");
+    write_owned(&path, &fs::read(site.cluster.data_dir().join("pg_wal").join(&name)).unwrap());
+    site.cluster.stop(Stop::Fast);
+    let push = ["archive-push", path.to_str().unwrap(), &name];
+    let get = ["archive-get", &name, "../fetched"];
+    let absent = ["archive-get", "0000000100000000000000F0", "../fetched"];
+
+    // Refused, silent, another program, another host's greeting before the conversation, no walmgr
+    // over there.
+    for state in
+        ["exit 255", "exec sleep 30", "cat", "echo Welcome to other", "exec sh -c no-walmgr"]
+    {
+        network.set(state);
+        let output = site.command(&push).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{state}: {}", said(&push, &output));
+        site.fails(200, &absent);
+        assert!(!site.object(&name).exists(), "{state}");
+    }
+    // The other end dies or fails at each durable step. Whatever it left is the whole segment or
+    // none.
+    network.set("");
+    for (step, there) in [
+        ("opened=kill", false),
+        ("written=kill", false),
+        ("synced=kill", false),
+        ("renamed=kill", true),
+        ("durable=kill", true),
+        ("written=enospc", false),
+    ] {
+        let output = site.at_failpoint(&format!("store.{step}"), &push);
+        assert_eq!(output.status.code(), Some(4), "{step}: {}", said(&push, &output));
+        site.fails(if there { 0 } else { 1 }, &get);
+        site.ok(&push);
+        site.ok(&push);
+        site.ok(&get);
+        let fetched = site.cluster.dir().join("fetched");
+        assert!(fs::read(&fetched).unwrap() == fs::read(&path).unwrap());
+        fs::remove_dir_all(site.object(&name).parent().unwrap()).unwrap();
+    }
+    site.ok(&push);
+    site.fails(1, &absent);
+
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[600_000] ^= 1;
+    let other = site.cluster.dir().join("other-content");
+    write_owned(&other, &bytes);
+    site.fails(5, &["archive-push", other.to_str().unwrap(), &name]);
+    // Damaged over there.
+    let whole = fs::read(site.object(&name)).unwrap();
+    write_owned(&site.object(&name), &whole[..whole.len() / 2]);
+    site.fails(200, &get);
+    site.ok(&push);
+    site.ok(&get);
+    // The disk over there is not mounted.
+    let away = site.cluster.dir().join("away");
+    fs::rename(site.repository(), &away).unwrap();
+    site.fails(200, &absent);
+    site.fails(4, &push);
+    fs::rename(&away, site.repository()).unwrap();
+
+    // Two contents at once: one wins everywhere.
+    fs::remove_file(site.object(&name)).unwrap();
+    let mut running = Vec::new();
+    for number in 0..6 {
+        let path = if number % 2 == 0 { &path } else { &other };
+        let mut command = site.command(&["archive-push", path.to_str().unwrap(), &name]);
+        running.push(command.stderr(Stdio::null()).spawn().unwrap());
+    }
+    let codes: Vec<_> =
+        running.iter_mut().map(|child| child.wait().unwrap().code().unwrap()).collect();
+    assert!(matches!(codes.as_slice(), [0, 5, 0, 5, 0, 5] | [5, 0, 5, 0, 5, 0]), "{codes:?}");
+}
+
+#[test]
+fn locks_are_held_over_there_and_end_with_their_holder() {
+    let (site, _) = site(archiving().start(), None);
+    site.ok(&["setup"]);
+    // A backup that stops while it holds the lock.
+    let lock = site.repository().join("main/locks/backup");
+    let free = || {
+        let mut flock = std::process::Command::new("flock");
+        flock.arg("-n").arg(&lock).arg("true").status().is_ok_and(|status| status.success())
+    };
+    site.ok(&["backup"]);
+    assert!(free());
+    let mut holder = site.command(&["backup"]);
+    holder.env("WALMGR_FAILPOINT", "backup.copied=stop").stderr(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    // It says so once it has the lock.
+    let mut lines = BufReader::new(holder.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(" started at ")));
+    site.fails(3, &["backup"]);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(wait_until(PATIENCE, free), "the lock of a dead backup is held");
+    site.ok(&["backup"]);
+}
+
+#[test]
+fn the_other_end_keeps_to_its_directory() {
+    let cluster = archiving().create();
+    let (site, _) = site(cluster, None);
+    let outside = site.cluster.dir().join("precious");
+    write_owned(&outside, b"x");
+    let mut init = site.cluster.run_as(site.cluster.dir().join("walmgr"));
+    let mut child = init
+        .arg("remote-store")
+        .arg(site.repository())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for head in
+        [r#""Init""#, r#"{"Remove":{"key":"../precious"}}"#, r#"{"Remove":{"key":"/etc/x"}}"#]
+    {
+        input.write_all(&u32::try_from(head.len()).unwrap().to_be_bytes()).unwrap();
+        input.write_all(&[0; 4]).unwrap();
+        input.write_all(head.as_bytes()).unwrap();
+    }
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.matches("leads out of the repository").count(), 2, "{text}");
+    assert!(outside.exists() && !snapshot(site.repository()).is_empty());
+}
+
+#[test]
+fn an_archiving_host_may_add_and_nothing_else() {
+    let (mut primary, network) = site(archiving().start(), None);
+    primary.ok(&["setup", "--repository-only"]);
+    // As a forced command of authorized_keys: whatever the client asks for, this runs.
+    let forced = format!(
+        "exec {} remote-store --append-only \"{}\"",
+        primary.cluster.dir().join("walmgr").display(),
+        primary.repository().display()
+    );
+    network.set(&forced);
+    // Archiving, backups, and all that reads work; setup finds that everything is there.
+    primary.ok(&["setup"]);
+    primary.cluster.psql("postgres", "create table t as select 1");
+    for _ in 0..2 {
+        primary.ok(&["backup"]);
+        primary.archive_all();
+    }
+    primary.ok(&["verify"]);
+    let name = primary.segments("00000001").remove(0);
+    primary.ok(&["archive-get", &name, "../fetched"]);
+    // Removing does not, however it is asked for.
+    let before = snapshot(&primary.repository().join("main"));
+    let said = primary.fails(2, &["expire", "--keep", "1"]);
+    assert!(said.contains("only adds"), "{said}");
+    let mut other =
+        primary.command(&["remote-store", "--append-only", primary.repository().to_str().unwrap()]);
+    let mut served = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let requests = [
+        r#"{"Hello":{"version":1}}"#,
+        r#""Init""#,
+        r#"{"Remove":{"key":"walmgr.repo"}}"#,
+        r#"{"Remove":{"key":"main/stanza.json"}}"#,
+        r#"{"SetAside":{"key":"main/stanza.json"}}"#,
+        r#"{"Lock":{"key":"other","exclusive":true}}"#,
+        r#"{"Create":{"key":"other/stanza.json"}}"#,
+        r#""Finish""#,
+        r#"{"Create":{"key":"walmgr.other"}}"#,
+        r#""Finish""#,
+        r#"{"Sweep":{"directory":"main","seconds":0}}"#,
+    ];
+    {
+        let stdin = served.stdin.as_mut().unwrap();
+        for request in requests {
+            stdin.write_all(&(request.len() as u32).to_be_bytes()).unwrap();
+            stdin.write_all(&0_u32.to_be_bytes()).unwrap();
+            stdin.write_all(request.as_bytes()).unwrap();
+        }
+    }
+    let output = served.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.matches("only adds").count(), 7, "{said}");
+    let locks = |all: Vec<(PathBuf, Vec<u8>)>| -> Vec<(PathBuf, Vec<u8>)> {
+        all.into_iter().filter(|(path, _)| !path.to_str().unwrap().contains("/locks")).collect()
+    };
+    assert_eq!(locks(before), locks(snapshot(&primary.repository().join("main"))));
+    assert!(!primary.repository().join("other").exists());
+    // Nor can it make a repository where there is none.
+    let empty = primary.cluster.dir().join("empty");
+    let mut make = primary.cluster.run_as("mkdir");
+    assert!(make.arg(&empty).status().unwrap().success());
+    network.set(&forced.replace(primary.repository().to_str().unwrap(), empty.to_str().unwrap()));
+    primary.fails(2, &["setup"]);
+    assert_eq!(snapshot(&empty), Vec::new());
+    network.set("");
+    primary.ok(&["expire", "--keep", "1"]);
+    primary.ok(&["verify"]);
+    primary.cluster.stop(Stop::Fast);
+}
