@@ -1,8 +1,8 @@
 //! walmgr: WAL archiving, base backups, restore and standbys for PostgreSQL in one binary.
 //!
-//! Arrows point one way: `command` → `backup`, `restore`, `expire` → `history`; all, and `daemon`,
-//! → `repo` → `wal`; `pg` knows the server and nothing of the repository. No command that the
-//! server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
+//! Arrows point one way: `command` → `backup`, `restore`, `expire`, `metrics` → `history`; all,
+//! and `daemon`, → `repo` → `wal`; `pg` knows the server and nothing of the repository. No command
+//! that the server calls (`archive-push`, `archive-get`) starts a thread pool or an async runtime.
 #![forbid(unsafe_code)]
 
 mod adopt;
@@ -17,6 +17,7 @@ mod expire;
 mod failpoint;
 mod history;
 mod log;
+mod metrics;
 mod old_names;
 mod pg;
 mod plain_file;

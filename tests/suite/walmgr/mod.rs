@@ -14,6 +14,7 @@ mod hostile;
 mod init;
 mod library;
 mod messages;
+mod metrics;
 mod nothing_written;
 mod peer;
 mod promotion;

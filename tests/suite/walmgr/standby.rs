@@ -193,7 +193,11 @@ fn check_info_stop_periodic_and_cleanup_do_what_they_say() {
     let info: serde_json::Value = serde_json::from_str(&primary.ok(&["info", "--json"])).unwrap();
     assert_eq!(info["timelines"][0]["missing"], 0);
     assert_eq!(info["backups"].as_array().unwrap().len(), 1);
-    assert!(primary.ok(&["info", "--prometheus"]).contains("walmgr_backups{stanza=\"main\"} 1"));
+    assert!(
+        primary
+            .ok(&["info", "--prometheus"])
+            .contains("walmgr_backups{stanza=\"main\",repository=\"main\"} 1")
+    );
     // A hole in the archive is seen by everyone who looks.
     primary.archive_all();
     primary.archive_all();

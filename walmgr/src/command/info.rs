@@ -1,5 +1,7 @@
 //! `info`: what the repository holds, for people, programs (`--json`) and Prometheus
-//! (`--prometheus`, a textfile for its node exporter).
+//! (`--prometheus`).
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,6 +13,7 @@ use crate::history::History;
 use crate::history::reach::Range;
 use crate::log;
 use crate::log::count;
+use crate::metrics;
 use crate::repo::stanza::Stanza;
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
@@ -21,9 +24,13 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
-    /// Print metrics.
+    /// Print metrics for Prometheus.
     #[arg(long)]
     prometheus: bool,
+    /// Write the metrics to this file, at once and whole: for the textfile collector of node
+    /// exporter.
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -70,14 +77,20 @@ struct Restorable {
 
 /// Print what the repository holds.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    if args.prometheus {
+        let text = metrics::text(context);
+        match args.output.as_ref().filter(|_| !context.dry_run) {
+            Some(path) => metrics::write(path, &text)?,
+            None => log::print(text.trim_end()),
+        }
+        return Ok(());
+    }
     let stanza = context.stanza()?;
     let info = gather(&stanza)?;
     if args.json {
         let text = serde_json::to_string_pretty(&info)
             .map_err(|error| Error::Failed(error.to_string()))?;
         log::print(text);
-    } else if args.prometheus {
-        print_metrics(&info);
     } else {
         print_text(&info);
     }
@@ -202,42 +215,4 @@ impl Info {
         let leads = |backup: &&BackupInfo| !self.abandoned.contains(&backup.id);
         self.backups.iter().rfind(leads).or_else(|| self.backups.last())
     }
-}
-
-fn print_metrics(info: &Info) {
-    let stanza = &info.stanza;
-    let missing: u64 = info.timelines.iter().map(|timeline| timeline.missing).sum();
-    let segments: u64 = info.timelines.iter().map(|timeline| timeline.segments).sum();
-    let newest = info.newest_backup();
-    let metric = |name: &str, help: &str, value: i128| {
-        log::print(format_args!("# HELP walmgr_{name} {help}"));
-        log::print(format_args!("# TYPE walmgr_{name} gauge"));
-        log::print(format_args!("walmgr_{name}{{stanza=\"{stanza}\"}} {value}"));
-    };
-    metric("backups", "Complete backups.", i128::try_from(info.backups.len()).unwrap_or(0));
-    metric("wal_segments", "WAL segments in the archive.", segments.into());
-    metric(
-        "wal_segments_missing",
-        "Segments missing between others of their timeline.",
-        missing.into(),
-    );
-    if let Some(backup) = newest {
-        metric(
-            "last_backup_timestamp_seconds",
-            "End of the newest backup.",
-            backup.stop_time.as_second().into(),
-        );
-        metric("last_backup_size_bytes", "Size of the newest backup's files.", backup.size.into());
-        let damaged = i128::try_from(backup.damaged_pages.len()).unwrap_or(0);
-        metric(
-            "last_backup_damaged_pages",
-            "Pages with a wrong checksum in the newest backup.",
-            damaged,
-        );
-    }
-    metric(
-        "info_timestamp_seconds",
-        "When these metrics were made.",
-        Timestamp::now().as_second().into(),
-    );
 }

@@ -109,7 +109,7 @@ impl History {
     }
 
     /// The timeline that a segment on the way is of: the newest that begins in it or before.
-    fn owner(&self, way: &[Stretch], number: u64) -> u32 {
+    pub(crate) fn owner(&self, way: &[Stretch], number: u64) -> u32 {
         way.iter()
             .rfind(|stretch| self.number(stretch.begin) <= number)
             .map_or(0, |stretch| stretch.timeline)

@@ -9,7 +9,12 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
+
 use crate::wal::lsn::Lsn;
+
+/// The server counts microseconds from here.
+const YEAR_2000: i64 = 946_684_800_000_000;
 
 const PAGE: usize = 8192;
 const HEADER: usize = 24;
@@ -36,6 +41,8 @@ pub(crate) struct Records<F> {
     open: Option<(u64, Vec<u8>, usize)>,
     /// Of the statistics that a transaction drops; from 18 on, there are more bytes to them.
     stats_size: usize,
+    /// Of the last record that has a time, in the server's form.
+    last_time: Option<i64>,
     found: F,
 }
 
@@ -47,8 +54,16 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
             page: Vec::with_capacity(PAGE),
             open: None,
             stats_size: 12,
+            last_time: None,
             found,
         }
+    }
+
+    /// When the last transaction that was read ended, or the last restore point was set: recovery
+    /// to a time goes by these.
+    pub(crate) fn last_time(&self) -> Option<Timestamp> {
+        let since_2000 = self.last_time?;
+        Timestamp::from_microsecond(since_2000.checked_add(YEAR_2000)?).ok()
     }
 
     fn read_page(&mut self) {
@@ -95,6 +110,10 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
             return;
         }
         if let Some(mark) = mark(&bytes, self.stats_size) {
+            self.last_time = main_data(&bytes)
+                .and_then(|data| field(data, 0))
+                .map(i64::from_le_bytes)
+                .or(self.last_time);
             (self.found)(mark, Lsn(start));
         }
     }
@@ -274,6 +293,21 @@ mod tests {
                 assert!(found.iter().all(|(_, at)| at % 8 == 0));
             }
         }
+    }
+
+    #[test]
+    fn the_last_time_is_that_of_the_last_transaction_or_restore_point() {
+        let micros = |seconds: i64| (seconds * 1_000_000).to_le_bytes();
+        let mut reader = Records::new(Lsn(1 << 20), |_, _| {});
+        assert_eq!(reader.last_time(), None);
+        let records = [
+            record(1, 0x00, 42, &micros(5)),
+            record(1, 0x20, 43, &micros(7)),
+            record(1, 0x10, 44, &micros(9)), // prepares, and does not end
+        ];
+        reader.write_all(&pages(&records)).unwrap();
+        let time = reader.last_time().unwrap();
+        assert_eq!(time.to_string(), "2000-01-01T00:00:07Z");
     }
 
     #[test]
