@@ -59,6 +59,10 @@ pub(crate) enum Verb {
     /// Remove backups that the rules do not keep, and what only they needed.
     #[command(alias = "xrotate", alias = "xpurgewals")]
     Expire(command::expire::Args),
+    /// Keep a backup whatever the rules say.
+    Pin(command::pin::Args),
+    /// Leave a backup to the rules again.
+    Unpin(command::pin::Unpin),
     /// Say what the repository holds.
     Info(command::info::Args),
     /// Prove that archiving works.

@@ -17,6 +17,7 @@ mod messages;
 mod metrics;
 mod nothing_written;
 mod peer;
+mod pins;
 mod promotion;
 #[cfg(target_arch = "x86_64")]
 mod push;

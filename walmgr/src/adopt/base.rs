@@ -191,6 +191,8 @@ fn describe(
         shares_with: Vec::new(),
         tablespaces: BTreeMap::new(),
         damaged_pages: Vec::new(),
+        pin: None,
+        standalone: false,
     };
     info.stop_wal = info.stop_segment(size).name(size);
     Ok(info)

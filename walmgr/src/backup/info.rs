@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::name;
+use crate::backup::pin::{Marks, Pin};
 use crate::error::{Error, Result};
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, create_small, read_all};
@@ -59,6 +60,12 @@ pub(crate) struct BackupInfo {
     pub(crate) tablespaces: BTreeMap<String, String>,
     /// Pages with a wrong checksum, `path:block`.
     pub(crate) damaged_pages: Vec<String>,
+    /// What keeps it whatever the rules say. An object of its own.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<Pin>,
+    /// The WAL after it was expired: it restores to its own end only. An object of its own.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) standalone: bool,
 }
 
 impl BackupInfo {
@@ -91,14 +98,18 @@ pub(crate) fn commit(stanza: &Stanza, info: &BackupInfo) -> Result<()> {
 /// unneeded.
 pub(crate) fn list(stanza: &Stanza) -> Result<Vec<BackupInfo>> {
     let names = stanza.store.list(&stanza.key("backup"))?;
-    names.iter().filter_map(|name| name.strip_suffix(".json")).map(|id| load(stanza, id)).collect()
+    let marks = Marks::of(&names);
+    let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
+    ids.map(|id| {
+        let mut info = load(stanza, id)?;
+        info.pin = marks.pin(stanza, id)?;
+        info.standalone = marks.is_standalone(id);
+        Ok(info)
+    })
+    .collect()
 }
 
-/// One complete backup.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub(crate) fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
+fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
     crate::repo::stanza::check_name(id)?;
     let key = stanza.key(&format!("backup/{id}.json"));
     let bytes = read_all(stanza.store.as_ref(), &key)?

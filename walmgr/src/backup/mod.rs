@@ -13,6 +13,7 @@ pub(crate) mod manifest;
 pub(crate) mod name;
 pub(crate) mod pack;
 pub(crate) mod pg_manifest;
+pub(crate) mod pin;
 pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod scan;

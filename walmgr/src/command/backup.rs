@@ -175,6 +175,8 @@ fn finish(
         shares_with: copied.shares_with(id),
         tablespaces: scan.tablespaces,
         damaged_pages: copied.damaged,
+        pin: None,
+        standalone: false,
     };
     let size = stanza.info.wal_segment_size;
     let (first, last) = (info.start_segment(size), info.stop_segment(size));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::backup::info::BackupInfo;
+use crate::backup::pin;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::expire::retention::{self, Kept, Rules};
@@ -52,7 +53,8 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
         Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
     };
     let history = History::load(&stanza)?;
-    let decisions = retention::kept(&history, Rules { keep, window }, Timestamp::now());
+    let rules = Rules { keep, window, ..Rules::default() };
+    let decisions = retention::kept(&history, &rules, Timestamp::now());
     let decided = || history.backups.iter().zip(&decisions);
     let kept: Vec<&BackupInfo> =
         decided().filter(|(_, kept)| kept.is_some()).map(|(backup, _)| backup).collect();
@@ -67,10 +69,17 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
     }
     // Everything is known to be readable before the first thing is removed.
     let packs = unneeded::packs(&stanza, &kept)?;
-    let wal = unneeded::wal(&stanza, &Needs::new(&history, &decisions))?;
+    let needs = Needs::new(&history, &decisions);
+    let wal = unneeded::wal(&stanza, &needs)?;
     if context.dry_run {
         plan(&kept, &gone, &stanza, &packs, &wal);
         return Ok(());
+    }
+    for id in needs.standalone() {
+        pin::mark_standalone(&stanza, id)?;
+        log::notice(format_args!(
+            "backup {id} is kept for itself: times after it can be restored to no more"
+        ));
     }
     for backup in &gone {
         stanza.store.remove(&stanza.key(&format!("backup/{}.json", backup.id)))?;

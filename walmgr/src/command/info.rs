@@ -183,6 +183,11 @@ fn print_text(info: &Info) {
             log::print("  cannot be restored: no backup leads to it");
         }
     }
+    for backup in &info.backups {
+        if let Some(pin) = &backup.pin {
+            log::print(format_args!("backup {} is {}", backup.id, pin.shown()));
+        }
+    }
     if !info.abandoned.is_empty() {
         log::print(format_args!(
             "not on the way to timeline {}, the newest: {} (restore --timeline N)",

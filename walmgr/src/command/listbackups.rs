@@ -41,13 +41,15 @@ fn line(backup: &BackupInfo) -> String {
         0 => String::new(),
         number => format!("  [{}]", count(number, "damaged page")),
     };
+    let standalone = if backup.standalone { "  [restorable to its end only]" } else { "" };
     format!(
-        "{:<16}  {:<20}  {:>9}  {:>9}  {:<24}  {}{damaged}",
+        "{:<16}  {:<20}  {:>9}  {:>9}  {:<24}  {}{damaged}{}{standalone}",
         backup.id,
         log::time(backup.stop_time),
         log::size(backup.size),
         log::size(backup.added),
         backup.start_wal,
-        backup.label
+        backup.label,
+        backup.pin.as_ref().map_or_else(String::new, |pin| format!("  [{}]", pin.shown()))
     )
 }

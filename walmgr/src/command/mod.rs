@@ -17,6 +17,7 @@ pub(crate) mod init;
 pub(crate) mod listbackups;
 pub(crate) mod pause;
 pub(crate) mod periodic;
+pub(crate) mod pin;
 pub(crate) mod remote_store;
 pub(crate) mod restore;
 pub(crate) mod setup;
@@ -85,6 +86,8 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Verify(args) => verify::run(context, args),
         Verb::Restore(args) => restore::run(context, args),
         Verb::Expire(args) => expire::run(context, args),
+        Verb::Pin(args) => pin::run(context, args),
+        Verb::Unpin(args) => pin::unpin(context, args),
         Verb::Info(args) => info::run(context, args),
         Verb::Check(args) => check::run(context, args),
         Verb::Stop(args) => stop::run(context, args),

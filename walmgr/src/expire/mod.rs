@@ -2,4 +2,5 @@
 //! packs then ([`unneeded`]).
 
 pub(crate) mod retention;
+pub(crate) mod tiers;
 pub(crate) mod unneeded;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::backup::info::BackupInfo;
+use crate::expire::tiers::Tiers;
 use crate::history::History;
 use crate::history::order;
 
@@ -16,23 +17,30 @@ pub(crate) enum Kept {
     /// The rules do not, but it is the newest good one on the way to the newest timeline: without
     /// it, nothing leads to the present.
     ForThePresent,
+    /// The operator has pinned it. Only the WAL of its own is needed.
+    Pinned,
+    /// A tier keeps it. Only the WAL of its own is needed.
+    ByTier,
 }
 
 /// The rules.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     /// Number of backups.
     pub(crate) keep: Option<usize>,
     /// Span of time.
     pub(crate) window: Option<Duration>,
+    /// Single backups of longer ago.
+    pub(crate) tiers: Tiers,
 }
 
 /// For each backup of a history, in its order, whether it is kept and why.
 ///
-/// Both rules together keep what either keeps. A backup that is damaged or lacks its WAL does not
-/// count as one of `keep`. The newest good backup on the way to the newest timeline is always kept,
-/// and the newest good one of all, or the newest when none is good.
-pub(crate) fn kept(history: &History, rules: Rules, now: Timestamp) -> Vec<Option<Kept>> {
+/// All rules together keep what any keeps. A backup that is damaged, lacks its WAL, or lost the WAL
+/// after it by an earlier expire, does not count as one of `keep`, nor as the beginning of a window.
+/// The newest good backup on the way to the newest timeline is always kept, and the newest good one
+/// of all, or the newest when none is good. So is what is pinned.
+pub(crate) fn kept(history: &History, rules: &Rules, now: Timestamp) -> Vec<Option<Kept>> {
     let all: Vec<&BackupInfo> = history.backups.iter().collect();
     let is_good: Vec<bool> = all.iter().map(|backup| history.is_good(backup)).collect();
     let good = |backup: &BackupInfo| {
@@ -62,15 +70,36 @@ pub(crate) fn kept(history: &History, rules: Rules, now: Timestamp) -> Vec<Optio
     let present = history
         .newest_timeline()
         .and_then(|newest| history.best(&history.chain(newest)).map(|best| best.id.clone()));
-    all.iter()
-        .map(|backup| {
-            if ruled.iter().any(|kept| kept.id == backup.id) {
-                Some(Kept::ByRule)
-            } else {
-                (present.as_ref() == Some(&backup.id)).then_some(Kept::ForThePresent)
-            }
-        })
-        .collect()
+    let by_tier = by_tier(history, &rules.tiers, now);
+    let decide = |backup: &&BackupInfo| {
+        if ruled.iter().any(|kept| kept.id == backup.id) {
+            Some(Kept::ByRule)
+        } else if present.as_ref() == Some(&backup.id) {
+            Some(Kept::ForThePresent)
+        } else if backup.pin.as_ref().is_some_and(|pin| pin.holds(now)) {
+            Some(Kept::Pinned)
+        } else {
+            by_tier.contains(&backup.id.as_str()).then_some(Kept::ByTier)
+        }
+    };
+    all.iter().map(decide).collect()
+}
+
+/// The backups that tiers keep: of those that can be restored.
+fn by_tier<'a>(history: &'a History, tiers: &Tiers, now: Timestamp) -> Vec<&'a str> {
+    if tiers.is_empty() {
+        return Vec::new();
+    }
+    let newest = history.newest_timeline();
+    let leads = |one: &BackupInfo| newest.is_some_and(|newest| history.leads(one, newest));
+    let sound: Vec<(&BackupInfo, bool)> = history
+        .backups
+        .iter()
+        .filter(|backup| history.is_sound(backup))
+        .map(|backup| (backup, leads(backup)))
+        .collect();
+    let decided = sound.iter().zip(tiers.kept(&sound, now));
+    decided.filter(|(_, kept)| *kept).map(|((backup, _), _)| backup.id.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -82,6 +111,8 @@ pub(crate) mod tests {
 
     use super::{Kept, Rules, kept};
     use crate::backup::info::BackupInfo;
+    use crate::backup::pin::Pin;
+    use crate::expire::tiers::Tiers;
     use crate::history::History;
     use crate::history::runs::Runs;
     use crate::history::timelines::Timelines;
@@ -111,6 +142,8 @@ pub(crate) mod tests {
             shares_with: Vec::new(),
             tablespaces: std::collections::BTreeMap::new(),
             damaged_pages: Vec::new(),
+            pin: None,
+            standalone: false,
         }
     }
 
@@ -139,7 +172,8 @@ pub(crate) mod tests {
 
     fn keeps(history: &History, keep: Option<usize>, hours: Option<u64>, now: i64) -> Vec<bool> {
         let window = hours.map(|hours| Duration::from_secs(hours * 3600));
-        kept(history, Rules { keep, window }, at(now)).iter().map(Option::is_some).collect()
+        let rules = Rules { keep, window, ..Rules::default() };
+        kept(history, &rules, at(now)).iter().map(Option::is_some).collect()
     }
 
     fn four() -> Vec<BackupInfo> {
@@ -185,7 +219,8 @@ pub(crate) mod tests {
     fn what_leads_to_the_present_stays() {
         // Restored to a time before the second backup, which is on timeline 1 for ever.
         let history = history(&[(2, 1, 250)], vec![backup(1, 1, 100), backup(2, 1, 300)]);
-        let decisions = kept(&history, Rules { keep: Some(1), window: None }, at(9));
+        let rules = Rules { keep: Some(1), ..Rules::default() };
+        let decisions = kept(&history, &rules, at(9));
         assert_eq!(decisions, [Some(Kept::ForThePresent), Some(Kept::ByRule)]);
         // A window on the present needs the backup from before the branch; one on what was left
         // behind does not come into it.
@@ -193,6 +228,39 @@ pub(crate) mod tests {
         later.backups.push(backup(8, 2, 500));
         assert_eq!(keeps(&later, None, Some(3), 9), [true, true, true]);
         assert_eq!(keeps(&later, Some(1), None, 9), [false, false, true]);
+    }
+
+    #[test]
+    fn pins_and_tiers_keep_backups_for_themselves() {
+        let mut pinned = four();
+        let pin = |until| Pin { since: at(0), until, reason: String::new() };
+        pinned[0].pin = Some(pin(None));
+        pinned[1].pin = Some(pin(Some(at(7))));
+        pinned[3].pin = Some(pin(None));
+        let history = line(pinned);
+        let rules = Rules { keep: Some(1), ..Rules::default() };
+        let (by_rule, by_pin) = (Some(Kept::ByRule), Some(Kept::Pinned));
+        assert_eq!(kept(&history, &rules, at(6)), [by_pin, by_pin, None, by_rule]);
+        assert_eq!(kept(&history, &rules, at(7)), [by_pin, None, None, by_rule]);
+        let tiers = Tiers { daily: 2, ..Tiers::default() };
+        let rules = Rules { tiers, ..rules };
+        let mut days = four();
+        for (backup, day) in days.iter_mut().zip([0, 0, 1, 2]) {
+            backup.stop_time = at(day * 24);
+        }
+        days[2].damaged_pages.push("x".to_owned());
+        let history = line(days);
+        // A damaged one is no backup of its day.
+        assert_eq!(kept(&history, &rules, at(99)), [None, Some(Kept::ByTier), None, by_rule]);
+    }
+
+    #[test]
+    fn what_lost_its_wal_by_an_expire_keeps_nothing_restorable() {
+        let mut all = four();
+        all[2].standalone = true;
+        let history = line(all);
+        assert_eq!(keeps(&history, Some(2), None, 9), [false, true, true, true]);
+        assert_eq!(keeps(&history, None, Some(1), 4), [false, true, true, true]);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest;
+use crate::backup::pin;
 use crate::error::Result;
 use crate::expire::retention::Kept;
 use crate::history::History;
@@ -19,6 +20,8 @@ pub(crate) struct Needs<'a> {
     history: &'a History,
     /// Backups that recovery may take any way from.
     free: Vec<&'a BackupInfo>,
+    /// Backups that need the WAL of their own only.
+    alone: Vec<&'a BackupInfo>,
     /// The backup that is kept for the present only, and the way there.
     present: Option<(&'a BackupInfo, Vec<Stretch>)>,
     /// The newest timeline, when no kept backup leads to it: a standby or the next backup may still
@@ -38,6 +41,7 @@ impl<'a> Needs<'a> {
         let newest = history.newest_timeline();
         let present = kept(Kept::ForThePresent).next_back();
         let free: Vec<&BackupInfo> = kept(Kept::ByRule).collect();
+        let alone = kept(Kept::Pinned).chain(kept(Kept::ByTier)).collect();
         let leads = |timeline: &u32| {
             free.iter().copied().chain(present).any(|backup| history.leads(backup, *timeline))
         };
@@ -47,6 +51,7 @@ impl<'a> Needs<'a> {
             newest,
             present: present.zip(newest.map(|newest| history.timelines.way(newest))),
             free,
+            alone,
         }
     }
 
@@ -76,8 +81,24 @@ impl<'a> Needs<'a> {
                         && (history.number(stretch.begin)..=last).contains(&segment.number)
                 })
         };
+        let own = |backup: &&BackupInfo| {
+            let size = history.segment_size;
+            (backup.start_segment(size)..=backup.stop_segment(size)).contains(&segment)
+        };
         self.free.iter().any(|backup| by_rule(backup))
+            || self.alone.iter().any(own)
             || self.present.as_ref().is_some_and(for_the_present)
+    }
+}
+
+impl Needs<'_> {
+    /// Backups whose own WAL is kept and the WAL after them is not, as far as that is not noted
+    /// yet.
+    pub(crate) fn standalone(&self) -> Vec<&str> {
+        let size = self.history.segment_size;
+        let goes_on = |backup: &BackupInfo| self.segment(backup.stop_segment(size).next());
+        let left = self.alone.iter().filter(|backup| !backup.standalone && !goes_on(backup));
+        left.map(|backup| backup.id.as_str()).collect()
     }
 }
 
@@ -101,7 +122,7 @@ pub(crate) fn wal(stanza: &Stanza, needs: &Needs<'_>) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Keys of packs, and of manifests, that no kept backup refers to. What is newer than the newest
+/// Keys of packs, and of manifests and marks, that no kept backup refers to. What is newer than the newest
 /// backup may be taken up by the next.
 pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>> {
     let mut referred = BTreeSet::new();
@@ -131,9 +152,11 @@ pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>
         }
     }
     for name in stanza.store.list(&stanza.key("backup"))? {
-        let Some(id) = name.strip_suffix(".manifest") else { continue };
+        let Some(id) = name.strip_suffix(".manifest").or_else(|| pin::owner(&name)) else {
+            continue;
+        };
         if !is_left_for_the_next(id) && !kept.iter().any(|backup| backup.id == id) {
-            keys.push(manifest::key(stanza, id));
+            keys.push(stanza.key(&format!("backup/{name}")));
         }
     }
     Ok(keys)
@@ -195,6 +218,12 @@ mod tests {
         assert!(needs.segment(segment(2, 20)) && needs.segment(segment(2, 99)));
         // A promotion came while this was decided.
         assert!(needs.segment(segment(3, 22)));
+        // What is kept for itself needs its own WAL, 30 to 30, and no more.
+        let needs = Needs::new(&history, &[Some(Kept::ForThePresent), Some(Kept::Pinned)]);
+        assert!(needs.segment(segment(1, 30)) && !needs.segment(segment(1, 31)));
+        assert_eq!(needs.standalone(), ["0002"]);
+        let needs = Needs::new(&history, &[Some(Kept::ByRule), Some(Kept::ByTier)]);
+        assert!(needs.segment(segment(1, 31)) && needs.standalone().is_empty());
         // Nothing is thrown away for want of a backup.
         assert!(Needs::new(&history, &[None, None]).segment(segment(1, 1)));
     }

@@ -75,18 +75,26 @@ impl History {
     }
 
     /// The backup of all these that is best to have: the newest that is sound and whole, else
-    /// whole, else the newest.
+    /// whole, else the newest. One that lost the WAL after it by an expire comes last.
     pub(crate) fn best<'a>(&self, backups: &[&'a BackupInfo]) -> Option<&'a BackupInfo> {
         let newest = |fits: &dyn Fn(&BackupInfo) -> bool| {
             backups.iter().rfind(|backup| fits(backup)).copied()
         };
         newest(&|backup| self.is_good(backup))
-            .or_else(|| newest(&|backup| self.first_missing(backup).is_none()))
+            .or_else(|| {
+                newest(&|backup| !backup.standalone && self.first_missing(backup).is_none())
+            })
+            .or_else(|| newest(&|backup| self.is_sound(backup)))
             .or_else(|| backups.last().copied())
     }
 
-    /// True for a backup without damaged pages whose own WAL is there.
+    /// True for a sound backup after which WAL was kept.
     pub(crate) fn is_good(&self, backup: &BackupInfo) -> bool {
+        !backup.standalone && self.is_sound(backup)
+    }
+
+    /// True for a backup without damaged pages whose own WAL is there.
+    pub(crate) fn is_sound(&self, backup: &BackupInfo) -> bool {
         backup.damaged_pages.is_empty() && self.first_missing(backup).is_none()
     }
 

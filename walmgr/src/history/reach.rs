@@ -70,6 +70,11 @@ impl History {
             if self.first_missing(backup).is_some() {
                 continue;
             }
+            if backup.standalone {
+                let reach = Reach { end: backup.stop_lsn, missing: None, stray: None };
+                ranges.push(Range { first: backup, last: backup, reach });
+                continue;
+            }
             let reach = self.reach(backup, to);
             match ranges.last_mut() {
                 Some(range) if range.reach.end == reach.end => range.last = backup,
@@ -80,17 +85,26 @@ impl History {
     }
 
     /// Gaps between segments of one timeline: the first and the last segment that is missing. Left
-    /// out is what `expire` cut: from a branch that a backup was kept for, to the segment that a
-    /// later backup begins in.
+    /// out is what `expire` cut: from a branch that a backup was kept for, or the end of a backup
+    /// that was kept for itself, to the segment that a later backup begins in.
     pub(crate) fn gaps(&self, timeline: u32) -> Vec<(Segment, Segment)> {
         let runs = self.wal.of(timeline);
         let branches: Vec<u64> =
             self.timelines.branches(timeline).map(|position| self.number(position)).collect();
         let is_cut = |before: u64, after: u64| {
+            // Of a backup that begins in the segment of a branch, the older timeline's is kept, too.
             let begins = |backup: &BackupInfo| {
-                backup.start_segment(self.segment_size) == Segment { timeline, number: after }
+                let way = self.timelines.way(backup.timeline);
+                self.number(backup.start_lsn) == after
+                    && way.iter().any(|stretch| stretch.timeline == timeline)
             };
-            branches.iter().any(|branch| before == *branch || before + 1 == *branch)
+            let ends = |backup: &BackupInfo| {
+                backup.standalone
+                    && backup.stop_segment(self.segment_size)
+                        == Segment { timeline, number: before }
+            };
+            (branches.iter().any(|branch| before == *branch || before + 1 == *branch)
+                || self.backups.iter().any(ends))
                 && self.backups.iter().any(begins)
         };
         runs.iter()

@@ -16,7 +16,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use crate::backup::info::BackupInfo;
+use crate::backup::pin::Pin;
 use crate::expire::retention::{self, Kept, Rules, tests::backup};
+use crate::expire::tiers::Tiers;
 use crate::expire::unneeded::Needs;
 use crate::history::History;
 use crate::history::runs::Runs;
@@ -202,7 +204,12 @@ impl World {
             wal: self.wal.clone(),
             files: self.files.clone(),
             archive: self.archive.iter().filter(|segment| is_needed(segment)).copied().collect(),
-            backups: kept.map(|(backup, _)| backup.clone()).collect(),
+            backups: kept
+                .map(|(backup, _)| {
+                    let cut = needs.standalone().contains(&backup.id.as_str());
+                    BackupInfo { standalone: cut || backup.standalone, ..backup.clone() }
+                })
+                .collect(),
             ..Self::default()
         }
     }
@@ -295,13 +302,28 @@ proptest! {
     #[test]
     fn expire_never_takes_away_what_can_be_reached(
         steps in steps(), keep in prop::option::of(0_usize..4), hours in prop::option::of(0_u64..300),
+        daily in 0_usize..4, weekly in 0_usize..3, pinned in prop::collection::vec(any::<bool>(), 0..6),
     ) {
-        let world = World::new(&steps);
+        let mut world = World::new(&steps);
+        for (backup, pinned) in world.backups.iter_mut().zip(pinned) {
+            let pin = Pin { since: at(0), until: None, reason: String::new() };
+            backup.pin = pinned.then_some(pin);
+        }
         let history = world.history();
-        let rules = Rules { keep, window: hours.map(|hours| Duration::from_secs(hours * 3600)) };
-        let decisions = retention::kept(&history, rules, at(world.clock));
+        let window = hours.map(|hours| Duration::from_secs(hours * 3600));
+        let tiers = Tiers { daily, weekly, ..Tiers::default() };
+        let rules = Rules { keep, window, tiers };
+        let decisions = retention::kept(&history, &rules, at(world.clock));
         let after = world.expired(&history, &decisions);
         let left = after.history();
+        // What is kept for itself can be restored as it could.
+        for (backup, _) in history.backups.iter().zip(&decisions).filter(|(_, kept)| kept.is_some()) {
+            prop_assert_eq!(history.first_missing(backup), left.first_missing(backup));
+        }
+        // A pin keeps its backup.
+        for backup in history.backups.iter().filter(|backup| backup.pin.is_some()) {
+            prop_assert!(left.backups.iter().any(|other| other.id == backup.id));
+        }
         // The present is as near as it was, from as near a backup.
         let newest = *world.wal.keys().next_back().unwrap();
         prop_assert_eq!(world.furthest(&history, newest), after.furthest(&left, newest));
@@ -313,7 +335,8 @@ proptest! {
         // gets there.
         for (backup, kept) in history.backups.iter().zip(&decisions) {
             for to in world.wal.keys().copied().filter(|to| history.leads(backup, *to)) {
-                let counts = *kept == Some(Kept::ByRule) || (kept.is_some() && to == newest);
+                let counts = *kept == Some(Kept::ByRule)
+                    || (*kept == Some(Kept::ForThePresent) && to == newest);
                 if counts && history.first_missing(backup).is_none() {
                     prop_assert_eq!(history.reach(backup, to).end, left.reach(backup, to).end);
                 }
@@ -343,8 +366,8 @@ proptest! {
         let history = world.history();
         let now = at(world.clock);
         let window = Duration::from_secs(hours * 3600);
-        let rules = Rules { keep: None, window: Some(window) };
-        let left = world.expired(&history, &retention::kept(&history, rules, now)).history();
+        let rules = Rules { window: Some(window), ..Rules::default() };
+        let left = world.expired(&history, &retention::kept(&history, &rules, now)).history();
         let end = Target::Time(now.checked_sub(window).unwrap_or(Timestamp::MIN));
         let wanted = Wanted {
             id: None, target: &end, position: None, line: Line::Latest, standby: true, now,

@@ -41,6 +41,11 @@ pub(super) fn gather(
     }
     samples.set(&names::BACKUPS, labels, history.backups.len());
     samples.set(&names::BACKUPS_ABANDONED, labels, history.abandoned().len());
+    let pinned = history
+        .backups
+        .iter()
+        .filter(|backup| backup.pin.as_ref().is_some_and(|pin| pin.holds(now)));
+    samples.set(&names::BACKUPS_PINNED, labels, pinned.count());
     let added: u64 = history.backups.iter().map(|backup| backup.added).sum();
     samples.set(&names::BACKUP_BYTES, labels, added);
     let on_the_way = newest.map_or_else(Vec::new, |newest| history.chain(newest));
@@ -99,7 +104,8 @@ fn restorable(
     let present = ranges.last().is_some_and(|range| range.reach.missing.is_none());
     samples.set(&names::PRESENT, labels, u8::from(present));
     // A clock may have been wrong.
-    let oldest = ranges.iter().map(|range| range.first.stop_time).min();
+    let any = ranges.iter().filter(|range| !range.first.standalone);
+    let oldest = any.map(|range| range.first.stop_time).min();
     let Some((oldest, last)) = oldest.zip(ranges.last()) else { return Ok(()) };
     samples.set(&names::OLDEST, labels, seconds(oldest));
     let time = last_time(stanza, history, last, newest)?.max(last.last.stop_time);

@@ -52,6 +52,7 @@ metrics! {
     BACKUPS Gauge "walmgr_backups" "Complete backups."
     BACKUPS_ABANDONED Gauge "walmgr_backups_abandoned"
         "Backups that do not lead to the newest timeline."
+    BACKUPS_PINNED Gauge "walmgr_backups_pinned" "Backups that are pinned."
     BACKUP_BYTES Gauge "walmgr_backups_stored_bytes"
         "Bytes that the backups which are there have added to the repository."
     LAST_BACKUP Gauge "walmgr_last_backup_timestamp_seconds"

@@ -215,6 +215,11 @@ fn named<'a>(history: &'a History, wanted: &Wanted<'_>, id: &str) -> Result<&'a 
         .iter()
         .find(|backup| backup.id == id)
         .ok_or_else(|| Error::NotFound(format!("backup \"{id}\" does not exist")))?;
+    if backup.standalone && *wanted.target != Target::Immediate {
+        return Err(Error::Usage(format!(
+            "the WAL after backup {id} was expired: it restores to its own end only (--immediate)"
+        )));
+    }
     let timeline = wanted.line.of(history, backup);
     if !history.leads(backup, timeline) {
         return Err(Error::Usage(format!(
@@ -236,7 +241,11 @@ fn named<'a>(history: &'a History, wanted: &Wanted<'_>, id: &str) -> Result<&'a 
 
 fn newest<'a>(history: &'a History, wanted: &Wanted<'_>) -> Result<&'a BackupInfo> {
     let candidates = candidates(history, wanted.line);
-    let usable = before_target(wanted, &candidates);
+    let mut usable = before_target(wanted, &candidates);
+    let alone = usable.last().copied().filter(|backup| backup.standalone);
+    if *wanted.target != Target::Immediate {
+        usable.retain(|backup| !backup.standalone);
+    }
     // A backup of damaged pages is better than none, and only then.
     if let Some(best) = history.best(&usable) {
         return match history.first_missing(best) {
@@ -248,10 +257,19 @@ fn newest<'a>(history: &'a History, wanted: &Wanted<'_>) -> Result<&'a BackupInf
             ))),
         };
     }
+    if let Some(backup) = alone {
+        return Err(Error::NotFound(format!(
+            "the WAL to get to the target was expired; backup {}, complete at {}, {}, is the last before it, \
+             and restores to its own end only: name it, with --immediate",
+            backup.id,
+            backup.stop_lsn,
+            shown(backup.stop_time)
+        )));
+    }
     let all: Vec<&BackupInfo> = history.backups.iter().collect();
     let elsewhere = before_target(wanted, &all)
         .into_iter()
-        .rfind(|backup| history.first_missing(backup).is_none());
+        .rfind(|backup| !backup.standalone && history.first_missing(backup).is_none());
     let way = match wanted.line {
         Line::Current => String::new(),
         _ => {
@@ -406,6 +424,31 @@ mod tests {
         assert!(select(&history, &wanted(&Target::Immediate, Line::Latest)).is_ok());
         let named = Wanted { id: Some("0001"), ..wanted(&Target::End, Line::Latest) };
         assert_eq!(select(&history, &named).unwrap().notes.len(), 1);
+    }
+
+    #[test]
+    fn a_backup_whose_later_wal_was_expired_restores_to_its_own_end_only() {
+        let mut history = history(true);
+        history.backups[0].standalone = true;
+        history.wal.set(1, 2..=2);
+        history.wal.set(2, 9..=10);
+        let at = |time| Target::Time(at(time));
+        let (end, between) = (Target::End, at(2));
+        assert_eq!(chosen(&history, &wanted(&end, Line::Latest)).unwrap().0, "0003");
+        let text = select(&history, &wanted(&between, Line::Latest)).unwrap_err().to_string();
+        assert!(text.contains("backup 0001") && text.contains("--immediate"), "{text}");
+        let named = |target| Wanted { id: Some("0001"), ..wanted(target, Line::Latest) };
+        let text = select(&history, &named(&between)).unwrap_err().to_string();
+        assert!(text.contains("--immediate"), "{text}");
+        let choice = select(&history, &named(&Target::Immediate)).unwrap();
+        // The server must not read ahead into what is not there.
+        assert!(choice.has_hole && choice.backup.id == "0001");
+        // The cut is no hole.
+        history.backups[1].start_lsn = Lsn(600);
+        history.wal.set(1, [2, 6, 7]);
+        assert!(history.gaps(1).is_empty());
+        history.backups[0].standalone = false;
+        assert_eq!(history.gaps(1).len(), 1);
     }
 
     #[test]
