@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     /// Read backups and WAL back and hold them against their hashes.
     Verify(command::verify::Args),
     /// Restore a backup into a data directory.
-    Restore(command::restore::Args),
+    Restore(Box<command::restore::Args>),
     /// Remove backups that the rules do not keep, and what only they needed.
     #[command(alias = "xrotate", alias = "xpurgewals")]
     Expire(command::expire::Args),

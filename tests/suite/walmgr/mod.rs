@@ -6,6 +6,7 @@ mod as_it_is;
 mod backup;
 mod beside_segments;
 mod daemon;
+mod databases;
 mod durability;
 mod expire;
 mod full_disk;

@@ -191,6 +191,8 @@ fn describe(
         shares_with: Vec::new(),
         tablespaces: BTreeMap::new(),
         damaged_pages: Vec::new(),
+        databases: BTreeMap::new(),
+        logs_hints: false,
         pin: None,
         standalone: false,
     };

@@ -60,6 +60,12 @@ pub(crate) struct BackupInfo {
     pub(crate) tablespaces: BTreeMap<String, String>,
     /// Pages with a wrong checksum, `path:block`.
     pub(crate) damaged_pages: Vec<String>,
+    /// Databases by oid, as they were at the end; none in a backup of an older walmgr.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) databases: BTreeMap<String, String>,
+    /// Changes of hint bits are in the WAL, so that each page comes whole before it changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) logs_hints: bool,
     /// What keeps it whatever the rules say. An object of its own.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<Pin>,

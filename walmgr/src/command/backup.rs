@@ -152,7 +152,7 @@ fn finish(
     scan: Scan,
     copied: Copied,
     control: Control,
-    client: Client,
+    mut client: Client,
 ) -> Result<BackupInfo> {
     let mut info = BackupInfo {
         format: 1,
@@ -175,6 +175,8 @@ fn finish(
         shares_with: copied.shares_with(id),
         tablespaces: scan.tablespaces,
         damaged_pages: copied.damaged,
+        databases: sql::databases(&mut client)?,
+        logs_hints: logs_hints(&mut client)?,
         pin: None,
         standalone: false,
     };
@@ -196,6 +198,13 @@ fn finish(
     step("backup.manifest")?;
     info::commit(stanza, &info)?;
     Ok(info)
+}
+
+/// With page checksums, or when told to, the server writes a page whole before it changes as much as
+/// a hint bit of it.
+fn logs_hints(client: &mut Client) -> Result<bool> {
+    Ok(sql::setting(client, "data_checksums")? == "on"
+        || sql::setting(client, "wal_log_hints")? == "on")
 }
 
 /// The server, the data directory and the stanza must be of one cluster, and the server must

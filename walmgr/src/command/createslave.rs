@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::command::restore;
+use crate::command::restore::{self, How};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -63,6 +63,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         restore_command: context.command_line("archive-get %f %p")?,
         no_archive: false,
         no_prefetch: false,
+        ignore_invalid_pages: false,
         standby: Some((settings.primary_conninfo.clone(), settings.slot.clone())),
     };
     let own = own_settings(args)?;
@@ -119,7 +120,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         };
         place.check(info)?;
         if !context.dry_run {
-            restore::restore(&stanza, info, &place, &recovery, None, context.config.backup.jobs)?;
+            let how = How { jobs: context.config.backup.jobs, ..How::default() };
+            restore::restore(&stanza, info, &place, &recovery, &how)?;
         }
     }
     if context.dry_run {

@@ -14,6 +14,7 @@ use crate::failpoint;
 use crate::history::History;
 use crate::log;
 use crate::repo::stanza::Stanza;
+use crate::restore::databases::{self, LeftOut};
 use crate::restore::files;
 use crate::restore::locate;
 use crate::restore::marker::Marker;
@@ -46,6 +47,10 @@ pub(crate) struct Args {
     /// Put configuration files that lay outside the data directory here.
     #[arg(long, value_name = "DIR")]
     config_to: Option<PathBuf>,
+    /// Restore this database only; may be given several times. The others are there, hold nothing,
+    /// and are to be dropped. Implies --no-archive.
+    #[arg(long, value_name = "NAME", conflicts_with = "standby")]
+    database: Vec<String>,
     /// Number of threads; else backup.jobs of the configuration.
     #[arg(long, short, value_parser = jobs)]
     jobs: Option<usize>,
@@ -148,14 +153,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         own_directory: format!("PG_{}_", info.pg_version),
     };
     place.check(info)?;
+    let left_out = match args.database.as_slice() {
+        [] => Vec::new(),
+        wanted => databases::left_out(info, wanted)?,
+    };
     let recovery = Recovery {
         target: choice.stop_before.map_or_else(|| target.clone(), Target::Lsn),
         exclusive: args.exclusive || choice.stop_before.is_some(),
         timeline: choice.follow.clone(),
         action: args.action.clone(),
         restore_command: restore_command(context, args.partial_from.as_deref())?,
-        no_archive: args.no_archive,
+        // An archive of it would look like one of the whole cluster.
+        no_archive: args.no_archive || !args.database.is_empty(),
         no_prefetch: choice.has_hole && info.pg_version >= 15,
+        ignore_invalid_pages: !left_out.is_empty() && !info.logs_hints,
         standby: args.standby.then(|| {
             (context.config.standby.primary_conninfo.clone(), context.config.standby.slot.clone())
         }),
@@ -171,17 +182,47 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         for (oid, directory) in &place.tablespaces {
             log::print(format_args!("would restore tablespace {oid} into {}", directory.display()));
         }
+        say_left_out(&left_out);
         return Ok(());
     }
-    let jobs = args.jobs.unwrap_or(context.config.backup.jobs);
-    restore(&stanza, info, &place, &recovery, args.config_to.as_deref(), jobs)?;
+    let how = How {
+        config: args.config_to.as_deref(),
+        jobs: args.jobs.unwrap_or(context.config.backup.jobs),
+        left_out: &left_out,
+    };
+    restore(&stanza, info, &place, &recovery, &how)?;
     log::notice(format_args!(
         "backup {} restored into {}; now start the server: it recovers along timeline {}",
         info.id,
         place.data.display(),
         choice.timeline
     ));
+    say_left_out(&left_out);
     Ok(())
+}
+
+/// What is to be done about databases that were left out.
+fn say_left_out(left_out: &[LeftOut]) {
+    if left_out.is_empty() {
+        return;
+    }
+    log::print(
+        "These databases hold nothing and cannot be used. When recovery is over, drop them:",
+    );
+    for database in left_out {
+        log::print(format_args!("drop database \"{}\";", database.name.replace('"', "\"\"")));
+    }
+}
+
+/// How a backup is brought.
+#[derive(Default)]
+pub(crate) struct How<'a> {
+    /// Where configuration files from outside the data directory go.
+    pub(crate) config: Option<&'a Path>,
+    /// Number of threads.
+    pub(crate) jobs: usize,
+    /// Databases whose files hold nothing.
+    pub(crate) left_out: &'a [LeftOut],
 }
 
 /// What to restore, said with what the operator should know of it. Of the WAL, no more is listed
@@ -224,10 +265,10 @@ pub(crate) fn restore(
     info: &BackupInfo,
     place: &Place,
     recovery: &Recovery,
-    config: Option<&Path>,
-    jobs: usize,
+    how: &How<'_>,
 ) -> Result<()> {
-    let manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+    let mut manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+    databases::empty(&mut manifest, how.left_out);
     let plan = place.look(&manifest)?;
     log::notice(format_args!("restoring backup {} ({} files)", info.id, info.files));
     for (oid, directory) in &place.tablespaces {
@@ -235,7 +276,7 @@ pub(crate) fn restore(
     }
     let roots = place.prepare(&manifest, &plan)?;
     step("restore.prepared")?;
-    files::restore(stanza, &manifest, place, &plan, &roots, config, jobs)?;
+    files::restore(stanza, &manifest, place, &plan, &roots, how.config, how.jobs)?;
     step("restore.files")?;
     finish(info, &manifest, place, &roots, recovery)
 }

@@ -142,6 +142,8 @@ pub(crate) mod tests {
             shares_with: Vec::new(),
             tablespaces: std::collections::BTreeMap::new(),
             damaged_pages: Vec::new(),
+            databases: std::collections::BTreeMap::new(),
+            logs_hints: false,
             pin: None,
             standalone: false,
         }

@@ -32,6 +32,9 @@ impl Default for Tiers {
 /// A day, week, month or year: its year, and its number in it.
 type Period = (i16, i16);
 
+/// The period that a time is in.
+type PeriodOf = fn(Timestamp, &TimeZone) -> Period;
+
 fn day(time: Timestamp, zone: &TimeZone) -> Period {
     let date = zone.to_datetime(time).date();
     (date.year(), date.day_of_year())
@@ -62,7 +65,7 @@ impl Tiers {
     pub(crate) fn kept(&self, backups: &[(&BackupInfo, bool)], now: Timestamp) -> Vec<bool> {
         let times = times(backups, now);
         let mut kept = vec![false; backups.len()];
-        let tiers: [(usize, fn(Timestamp, &TimeZone) -> Period); 4] =
+        let tiers: [(usize, PeriodOf); 4] =
             [(self.daily, day), (self.weekly, week), (self.monthly, month), (self.yearly, year)];
         for (count, period) in tiers {
             let mut newest: BTreeMap<Period, (bool, usize)> = BTreeMap::new();

@@ -1,5 +1,7 @@
 //! Questions to the running server. Connections are short and made where they are needed.
 
+use std::collections::BTreeMap;
+
 use postgres::config::Host;
 use postgres::{Client, NoTls};
 
@@ -111,6 +113,20 @@ pub(crate) fn stanza_info(client: &mut Client) -> Result<StanzaInfo> {
         wal_segment_size: narrow(number(1)?)?,
         pg_version,
     })
+}
+
+/// Names of databases by oid. Their encoding may be any: what is not UTF-8 is replaced.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn databases(client: &mut Client) -> Result<BTreeMap<String, String>> {
+    let rows = client.query(
+        "select d.oid::text, pg_catalog.convert_to(d.datname::text, 'SQL_ASCII')
+           from pg_catalog.pg_database d",
+        &[],
+    )?;
+    let name = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(rows.iter().map(|row| (row.get(0), name(row.get(1)))).collect())
 }
 
 /// Finish the current WAL segment; the segment that is finished.

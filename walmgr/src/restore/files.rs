@@ -161,6 +161,10 @@ fn prepare(file: &FileEntry, target: &Target<'_>, existing: Existing) -> Result<
         opened => opened,
     };
     let opened = opened.map_err(what())?;
+    if file.chunks.is_empty() {
+        // Nothing is brought: what is there must not stay.
+        opened.set_len(0).map_err(what())?;
+    }
     opened.set_len(file.size).map_err(what())
 }
 

@@ -5,6 +5,7 @@
 //! started.
 
 pub(crate) mod beneath;
+pub(crate) mod databases;
 pub(crate) mod files;
 pub(crate) mod lead;
 pub(crate) mod locate;

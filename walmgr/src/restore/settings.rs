@@ -50,6 +50,9 @@ pub(crate) struct Recovery {
     /// Do not read ahead of replay (PostgreSQL 15 and newer): WAL is missing after the target, and
     /// asking for it would stop the server.
     pub(crate) no_prefetch: bool,
+    /// Go on where WAL changes a page that is not there: databases were left out, and their pages do
+    /// not come whole in the WAL.
+    pub(crate) ignore_invalid_pages: bool,
     /// Become a standby: connection to the primary and slot, as far as there are any.
     pub(crate) standby: Option<(Option<String>, Option<String>)>,
 }
@@ -124,6 +127,9 @@ impl Recovery {
         if self.no_prefetch {
             set("recovery_prefetch", "off");
         }
+        if self.ignore_invalid_pages {
+            set("ignore_invalid_pages", "on");
+        }
         if self.no_archive {
             set("archive_mode", "off");
         }
@@ -166,6 +172,7 @@ mod tests {
             restore_command: "walmgr archive-get %f %p".to_owned(),
             no_archive: true,
             no_prefetch: false,
+            ignore_invalid_pages: false,
             standby: None,
         };
         let block = recovery.block();
