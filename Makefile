@@ -1,5 +1,6 @@
 # The verbs of this repository. Each one installs what is missing on a fresh machine first.
-# PG=17 chooses the PostgreSQL major version of the private trees; PG_CONFIG= the server of `make install`.
+# PG=17 chooses the PostgreSQL major version of the private trees; PG_CONFIG= the server of
+# `make install`.
 
 SHELL := /bin/bash
 comma := ,
@@ -13,7 +14,8 @@ ours := $(work)/pg/$(PG)/ours/usr/lib/postgresql/$(PG)
 private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
 # PostgreSQL has archive libraries since 15.
 library := $(if $(filter 13 14,$(PG)),,-p walmgr_archive)
-features := --no-default-features --features pgq_ext/pg$(PG)$(if $(library),$(comma)walmgr_archive/pg$(PG))
+features := --no-default-features \
+	--features pgq_ext/pg$(PG)$(if $(library),$(comma)walmgr_archive/pg$(PG))
 # walmgr's small client, which is a workspace of its own and for Linux on x86-64.
 push_crate := --manifest-path walmgr/push/Cargo.toml
 has_push := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
@@ -21,11 +23,11 @@ push := $(if $(has_push),cargo build --locked $(push_crate),true)
 
 .PHONY: help
 help:
-	@echo "make demo      see it work: builds, starts a private PostgreSQL, runs real load through a queue"
+	@echo "make demo      see it work: a private PostgreSQL, real load through a queue"
 	@echo "make psql      psql on a private PostgreSQL with the extensions"
 	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
 	@echo "make test      run every test"
-	@echo "make lint      rustfmt, clippy, rustdoc; warnings are errors"
+	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make fmt       format the sources"
@@ -46,17 +48,20 @@ archivers: needs
 .PHONY: build build-release
 build: tree
 	$(private) cargo build --locked -p pgq_ext $(library) $(features)
-	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/debug/libpgq.so $(CARGO_TARGET_DIR)/debug
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh \
+		$(CARGO_TARGET_DIR)/debug/libpgq.so $(CARGO_TARGET_DIR)/debug
 build-release: tree
 	$(private) cargo build --locked --release -p pgq_ext $(library) $(features)
-	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh \
+		$(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
 
 # Into the server that PG_CONFIG describes; DESTDIR goes before its directories.
 PG_CONFIG ?= pg_config
 .PHONY: install
 install: needs
 	packaging/build.sh $(PG_CONFIG)
-	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh $(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh \
+		$(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
 
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql
@@ -65,7 +70,8 @@ demo: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo
 psql: build-release
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo -- --shell
-# A primary under load, an archive, a disaster, a restore, a standby: every committed row accounted for.
+# A primary under load, an archive, a disaster, a restore, a standby: every committed row is
+# accounted for.
 .PHONY: demo-walmgr
 demo-walmgr: tree
 	cargo build --locked -q -p walmgr
@@ -79,14 +85,16 @@ client: needs
 	@mkdir -p $(CARGO_TARGET_DIR)/client/completions
 	@cp $(CARGO_TARGET_DIR)/release/pgq $(CARGO_TARGET_DIR)/client/
 	@$(CARGO_TARGET_DIR)/release/pgq man $(CARGO_TARGET_DIR)/client/man
-	@for shell in bash zsh fish; do $(CARGO_TARGET_DIR)/release/pgq completions $$shell >$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
+	@for shell in bash zsh fish; do \
+		$(CARGO_TARGET_DIR)/release/pgq completions $$shell \
+			>$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
 
 .PHONY: test
 test: build peer programs
 	cargo build --locked -p walmgr
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples
-	cargo test --locked -p pgq_core -p walmgr -p pgq_client
+	cargo test --locked -p pgq_core -p walmgr -p pgq_client -p pgq_lint
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 
 # Ratios, so a release build. BENCH="insert idle" runs only those parts.
@@ -100,11 +108,13 @@ bench: build-release peer programs archivers
 
 .PHONY: lint fmt
 lint: tree
+	cargo run --locked -q -p pgq_lint
 	cargo fmt --check
 	cargo fmt --check $(push_crate)
 	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(if $(has_push),cargo clippy --locked $(push_crate) -- -D warnings)
-	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --workspace --document-private-items
+	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+		cargo doc --locked --no-deps --workspace --document-private-items
 fmt:
 	cargo fmt
 	cargo fmt $(push_crate)

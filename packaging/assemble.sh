@@ -18,7 +18,8 @@ version=$(awk '$1 == "version" { print $2 }' "$dir/manifest")
 # One script from the entries of the given kind; psql must not run it directly.
 script() {
   printf '%s\n' "-- complain if the script is sourced in psql" "\\echo $2 \\quit" ""
-  awk -v kind="$1" '$1 == kind || $1 == "both" { print $2 }' "$dir/manifest" | while read -r file; do
+  awk -v kind="$1" '$1 == kind || $1 == "both" { print $2 }' "$dir/manifest" |
+    while read -r file; do
     printf '%s\n' "-- $file" ""
     cat "$dir/$file"
     printf '\n'
@@ -28,5 +29,6 @@ script() {
 mkdir -p "$out"
 script install "Use \"CREATE EXTENSION $ext\" to load this file." >"$out/$ext--$version.sql"
 for old in $(awk '$1 == "from" { $1 = ""; print }' "$dir/manifest"); do
-  script upgrade "Use \"ALTER EXTENSION $ext UPDATE\" to load this file." >"$out/$ext--$old--$version.sql"
+  script upgrade "Use \"ALTER EXTENSION $ext UPDATE\" to load this file." \
+    >"$out/$ext--$old--$version.sql"
 done

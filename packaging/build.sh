@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Build the release for the server that PG_CONFIG describes: library and programs.
-# Usage: build.sh PG_CONFIG. A server without headers is built for with those of a private tree of its major version.
+# Usage: build.sh PG_CONFIG. A server without headers is built for with those of a private tree of
+# its major version.
 set -euo pipefail
 . "$(dirname "$0")/../tests/env/common.sh"
 
 pg_config=${1:?usage: build.sh PG_CONFIG}
-command -v "$pg_config" >/dev/null || die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
+command -v "$pg_config" >/dev/null ||
+  die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
 major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
 case $major in
   13 | 14 | 15 | 16 | 17 | 18) ;;
@@ -25,4 +27,5 @@ libraries=(-p pgq_ext --no-default-features --features "pgq_ext/pg$major")
 PGRX_PG_CONFIG_PATH=$(command -v "$headers") cargo build --locked --release "${libraries[@]}"
 cargo build --locked --release -p pgq_client -p walmgr
 # walmgr's small client, which is a workspace of its own and for Linux on x86-64.
-[ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
+[ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] ||
+  cargo build --locked --release --manifest-path walmgr/push/Cargo.toml

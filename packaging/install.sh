@@ -9,7 +9,8 @@ set -euo pipefail
 library=${1:?usage: install.sh LIBRARY BINDIR}
 bindir=${2:?usage: install.sh LIBRARY BINDIR}
 pg_config=${PG_CONFIG:-pg_config}
-command -v "$pg_config" >/dev/null || die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
+command -v "$pg_config" >/dev/null ||
+  die "PG_CONFIG=$pg_config is not a program; point it at the server's pg_config"
 pkglibdir=${DESTDIR:-}$("$pg_config" --pkglibdir)
 extdir=${DESTDIR:-}$("$pg_config" --sharedir)/extension
 bin=${DESTDIR:-}$("$pg_config" --bindir)
@@ -27,8 +28,8 @@ for manifest in "$root"/sql/*/manifest; do
 done
 install -m 644 "$scratch"/*.sql "$extdir/"
 
-# Renamed into place: a server that has the old library mapped must not see it change under its feet, and an archive_command that
-# is not there, or not yet executable, makes the archiver stall.
+# Renamed into place: a server that has the old library mapped must not see it change under its
+# feet, and an archive_command that is not there, or not yet executable, makes the archiver stall.
 place() {
   install -m 755 "$1" "$2.new"
   mv "$2.new" "$2"
@@ -36,7 +37,8 @@ place() {
 place "$library" "$pkglibdir/pgq.so"
 archive_library=$(dirname "$library")/libwalmgr_archive.so
 # An older server has no archive libraries, and what lies here is for another.
-if [ "$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')" -ge 15 ] && [ -e "$archive_library" ]; then
+major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+if [ "$major" -ge 15 ] && [ -e "$archive_library" ]; then
   place "$archive_library" "$pkglibdir/walmgr_archive.so"
 fi
 # Functions of databases that were on upstream's libraries refer to these names.

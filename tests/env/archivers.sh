@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Unpack the archivers that walmgr is measured against from Debian's packages, without installing any of them, into
-# $PGQ_WORK/archivers: pgBackRest and Barman with the Python modules it imports. A complete directory is left alone.
+# Unpack the archivers that walmgr is measured against from Debian's packages, without installing
+# any of them, into $PGQ_WORK/archivers: pgBackRest and Barman with the Python modules it imports.
+# A complete directory is left alone.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Install what a fresh Debian machine lacks: a C compiler and libclang for pgrx's bindings, and the shared
-# libraries PostgreSQL links to. Says what to install, and stops, where it may not install it itself.
+# Install what a fresh Debian machine lacks: a C compiler and libclang for pgrx's bindings, and
+# the shared libraries PostgreSQL links to. Says what to install, and stops, where it may not
+# install it itself.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-command -v cargo >/dev/null || die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
+command -v cargo >/dev/null ||
+  die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
 
 missing=()
 # want PACKAGE...: one of them; see one_of.
 want() {
   local package
   for package in "$@"; do
-    if dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then return; fi
+    if dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then
+      return
+    fi
   done
   missing+=("$*")
 }

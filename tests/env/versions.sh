@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Check that the extension compiles, without a warning, for every PostgreSQL version it supports. No server and no headers are
-# needed: pgrx ships bindings for its documentation builds (cfg docsrs), and type checking takes those.
+# Check that the extension compiles, without a warning, for every PostgreSQL version it supports.
+# No server and no headers are needed: pgrx ships bindings for its documentation builds (cfg
+# docsrs), and type checking takes those.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -17,5 +18,6 @@ export CARGO_TARGET_DIR=$target/versions RUSTFLAGS="-D warnings"
 for version in ${1:-13 14 15 16 17 18}; do
   say "PostgreSQL $version"
   cargo check --locked --quiet -p pgq_ext --no-default-features --features "pg$version"
-  [ "$version" -lt 15 ] || cargo check --locked --quiet -p walmgr_archive --no-default-features --features "pg$version"
+  [ "$version" -lt 15 ] ||
+    cargo check --locked --quiet -p walmgr_archive --no-default-features --features "pg$version"
 done

@@ -106,6 +106,7 @@ fn a_copy_goes_over_into_the_changes_under_writes_and_kills() {
         std::thread::spawn(move || {
             while !end.load(Ordering::SeqCst) {
                 tick(&mut client, "q");
+                // Pace: of the ticks.
                 std::thread::sleep(Duration::from_millis(30));
             }
         })

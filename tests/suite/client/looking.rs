@@ -122,6 +122,7 @@ fn tail_shows_committed_events_and_registers_nothing() {
                     .execute("select pgq.insert_event('q', 'probe', $1)", &[&n.to_string()])
                     .unwrap();
                 n += 1;
+                // Pace: of the events.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         });

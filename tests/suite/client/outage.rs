@@ -101,9 +101,9 @@ fn an_outage_is_said_once_and_so_is_its_end() {
     insert_and_tick(&mut client, "q", 0, 1);
     let done = "select c.last_tick = q.last_tick_id from pgq.get_consumer_info('q', 'c') c, pgq.get_queue_info('q') q";
     assert!(wait_until(Duration::from_secs(30), || value(&mut client, done) == "t"));
-    // Broken, refused several times, and the server's own words while it starts: the time without a
-    // server is the case.
+    // Broken, refused several times, and the server's own words while it starts.
     cluster.stop(Stop::Kill);
+    // Pace: the time without a server is the case.
     std::thread::sleep(Duration::from_millis(500));
     cluster.start();
     let mut client = cluster.connect("postgres");

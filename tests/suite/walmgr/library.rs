@@ -122,6 +122,7 @@ impl Slow {
                     sender.send((line, stream.into_inner())).unwrap();
                     std::thread::spawn(move || {
                         while alive.write_all(b"\"Busy\"\n").is_ok() {
+                            // Pace: of a busy daemon's signs of life.
                             std::thread::sleep(Duration::from_secs(1));
                         }
                     });

@@ -158,6 +158,7 @@ fn answer(mut stream: UnixStream, parts: &[&str]) {
     assert!(question.contains("\"verb\":\"Push\",\"name\":\"0000"), "{question}");
     for part in parts {
         stream.write_all(part.as_bytes()).unwrap();
+        // Pace: an answer that comes in parts.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -42,7 +42,7 @@ fn psql(cluster: &Cluster, block: &str, pause: Duration) -> String {
     let mut input = psql.stdin.take().unwrap();
     for (number, paragraph) in block.split("\n\n").enumerate() {
         if number > 0 {
-            // The pause is what is tested.
+            // Pace: a reader's; the pause is what is tested.
             thread::sleep(pause);
         }
         // When psql has ended early its message says more than this.
@@ -95,7 +95,7 @@ fn first_steps(pause: Duration) {
     assert!(commands.iter().any(|command| command.line.contains("--once")), "{block}");
     for Command { line, says } in &commands {
         if line.starts_with("pgq send") || line.contains("consume") {
-            // The pause is what is tested.
+            // Pace: a reader's; the pause is what is tested.
             thread::sleep(pause);
         }
         let said = shell(&cluster, line);

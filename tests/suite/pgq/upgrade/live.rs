@@ -62,7 +62,8 @@ impl Ledger {
     ) {
         while !self.is_stopped() {
             let Ok(mut client) = Client::connect(conninfo, NoTls) else {
-                thread::sleep(Duration::from_millis(20)); // between attempts to reach a server that restarts
+                // Pace: of attempts to reach a server that restarts.
+                thread::sleep(Duration::from_millis(20));
                 continue;
             };
             while !self.is_stopped() {
@@ -101,7 +102,8 @@ impl Ledger {
             let batch: Option<i64> =
                 client.query_one("select pgq.next_batch('q', 'c')", &[])?.get(0);
             let Some(batch) = batch else {
-                thread::sleep(Duration::from_millis(5)); // between looks for a batch
+                // Pace: of looks for a batch.
+                thread::sleep(Duration::from_millis(5));
                 return Ok(());
             };
             let numbers: Vec<u32> = client

@@ -1,0 +1,62 @@
+//! `make lint`'s part of CODING.md: what neither the compiler nor clippy can see.
+//!
+//! Reads the files that git knows, prints `file:line: rule: what` for each finding, and exits
+//! with 1 if there is one that `tests/lint/exceptions` does not list. An exception without a
+//! finding is a finding, too: the list can only shrink.
+
+mod circles;
+mod exceptions;
+mod fallbacks;
+mod files;
+mod imports;
+mod layers;
+mod lexer;
+mod sleeps;
+mod source;
+mod width;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use source::Source;
+
+/// Something that is not as CODING.md says.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    file: String,
+    line: usize,
+    rule: &'static str,
+    what: String,
+}
+
+impl Finding {
+    fn new(file: &str, line: usize, rule: &'static str, what: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line, rule, what: what.into() }
+    }
+}
+
+fn check(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in sources {
+        findings.extend(files::check(source));
+        findings.extend(width::check(source));
+        findings.extend(sleeps::check(source));
+        findings.extend(fallbacks::check(source));
+    }
+    findings.extend(layers::check(sources));
+    findings.extend(circles::check(sources));
+    findings
+}
+
+fn main() -> io::Result<ExitCode> {
+    let root = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
+    let sources = source::read_all(&root)?;
+    let exceptions = std::fs::read_to_string(format!("{root}/{}", exceptions::FILE))?;
+    let findings = exceptions::apply(check(&sources), &exceptions);
+    let mut out = io::stdout().lock();
+    for finding in &findings {
+        let Finding { file, line, rule, what } = finding;
+        writeln!(out, "{file}:{line}: {rule}: {what}")?;
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
