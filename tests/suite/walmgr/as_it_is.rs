@@ -231,6 +231,88 @@ fn what_links_lead_to_is_saved_and_links_stay_links() {
 }
 
 #[test]
+fn links_and_tablespaces_go_where_the_operator_says() {
+    let (mut primary, _, oid) = with_tablespace(|site| site.cluster.dir().join("space"));
+    primary.cluster.psql("postgres", "create database d");
+    let database = primary.cluster.psql("postgres", "select max(oid) from pg_database");
+    primary.cluster.psql("d", "create table here as select 7 as n");
+    primary.cluster.stop(Stop::Fast);
+    let data = primary.cluster.data_dir();
+    let disk = primary.cluster.dir().join("disk");
+    make(&primary.cluster, &disk);
+    let base = format!("base/{database}");
+    fs::rename(data.join(&base), disk.join("d")).unwrap();
+    symlink(disk.join("d"), data.join(&base)).unwrap();
+    write_owned(&disk.join("key"), b"secret");
+    symlink(disk.join("key"), data.join("server.key")).unwrap();
+    primary.cluster.start();
+    primary.ok(&["backup"]);
+    primary.archive_all();
+    let before = snapshot(&disk);
+
+    let mut copy = target(&primary);
+    let there = copy.cluster.data_dir();
+    let far = copy.cluster.dir().join("far");
+    make(&copy.cluster, &far);
+    let at = |link: &str, place: &str| format!("{link}={}", far.join(place).display());
+    let (all, wal, link) = (far.join("spaces"), at("pg_wal", "wal"), at(&base, "d"));
+    let all = all.display().to_string();
+    let args = |maps: &[&str]| {
+        let mut args = vec!["restore".to_owned(), "--no-archive".to_owned()];
+        args.extend(["--tablespace-map-all".to_owned(), all.clone()]);
+        args.extend(maps.iter().flat_map(|map| ["--link-map".to_owned(), (*map).to_owned()]));
+        args
+    };
+    // Not a link, a link to a file, not absolute, one place twice, inside of the data directory.
+    let inside = format!("pg_wal={}/wal", there.display());
+    let key = at("server.key", "k");
+    for wrong in [
+        &[at("global", "g").as_str()][..],
+        &[&key],
+        &["pg_wal=wal"],
+        &["pg_wal"],
+        &[&wal, &at(&base, "wal")],
+        &[&wal, &at(&base, "wal/deeper")],
+        &[&at(&base, "spaces")],
+        &[&inside],
+        &[&at("../x", "x")],
+    ] {
+        copy.fails(2, &args(wrong));
+        assert!(!there.exists(), "{wrong:?}");
+    }
+    write_owned(&far.join("mine"), b"x");
+    let said = copy.fails(2, &args(&[&at("pg_wal", "")]));
+    assert!(said.contains("not empty"), "{said}");
+
+    let args = args(&[&wal, &link]);
+    assert!(!copy.at_failpoint("restore.prepared=kill", &args).status.success());
+    for option in ["--delta", "--force", "--delta"] {
+        let mut args = args.clone();
+        args.push(option.to_owned());
+        copy.ok(&args);
+        verify_backup(&copy);
+        assert_eq!(fs::read_link(there.join("pg_wal")).unwrap(), far.join("wal"));
+        assert_eq!(fs::read_link(there.join(&base)).unwrap(), far.join("d"));
+        let space = fs::read_link(there.join("pg_tblspc").join(&oid)).unwrap();
+        assert_eq!(space, far.join("spaces").join(&oid));
+        started(&mut copy);
+        assert_eq!(copy.cluster.psql("d", "select n from here"), "7");
+        assert_eq!(self::far(&copy), "5000");
+        assert!(far.join("wal/archive_status").exists());
+        copy.cluster.stop(Stop::Fast);
+    }
+    // In other words it is somebody else's, or something else.
+    let moved = [at("pg_wal", "wal2"), at(&base, "wal")];
+    let mut args = args[..4].to_vec();
+    args.extend(moved.iter().flat_map(|map| ["--link-map".to_owned(), map.clone()]));
+    args.push("--delta".to_owned());
+    let said = copy.fails(2, &args);
+    assert!(said.contains("not empty"), "{said}");
+    assert_eq!(before, snapshot(&disk), "the original's was touched");
+    assert_eq!(fs::read(far.join("mine")).unwrap(), b"x");
+}
+
+#[test]
 fn names_and_values_of_any_bytes_come_back() {
     let mut primary = primary();
     primary.cluster.stop(Stop::Fast);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::command::places::PlaceArgs;
 use crate::command::restore::{self, How};
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::repo::stanza::Stanza;
-use crate::restore::place::{Existing, Place, write_synced};
+use crate::restore::place::{Existing, write_synced};
 use crate::restore::select::{Line, Target, Wanted};
 use crate::restore::settings::{AUTO, Recovery};
 
@@ -22,20 +23,18 @@ use crate::restore::settings::{AUTO, Recovery};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Copy from the primary with pg_basebackup instead of restoring a backup.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = [
+        "delta", "force", "tablespace_map", "tablespace_map_all", "link_map", "original_places",
+    ])]
     from_primary: bool,
     /// Keep files that are the same, replace and remove others.
-    #[arg(long, conflicts_with_all = ["force", "from_primary"])]
+    #[arg(long, conflicts_with = "force")]
     delta: bool,
     /// Remove what is in the directory first.
-    #[arg(long, conflicts_with = "from_primary")]
+    #[arg(long)]
     force: bool,
-    /// Put a tablespace elsewhere.
-    #[arg(long, value_name = "OID=DIR", conflicts_with = "from_primary")]
-    tablespace_map: Vec<String>,
-    /// Put tablespaces, and what links of the data directory led to, where they are on the primary.
-    #[arg(long, conflicts_with = "from_primary")]
-    original_places: bool,
+    #[command(flatten)]
+    places: PlaceArgs,
     /// Do not start the server.
     #[arg(long)]
     no_start: bool,
@@ -109,15 +108,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             (_, true) => Existing::Force,
             _ => Existing::Refuse,
         };
-        let (tablespaces, mapped) = restore::tablespaces(info, &args.tablespace_map, &data)?;
-        let place = Place {
-            data,
-            tablespaces,
-            mapped,
-            original_places: args.original_places,
-            existing,
-            own_directory: format!("PG_{}_", info.pg_version),
-        };
+        let place = args.places.place(info, data, existing)?;
         place.check(info)?;
         if !context.dry_run {
             let how = How { jobs: context.config.backup.jobs, ..How::default() };

@@ -18,6 +18,7 @@ pub(crate) mod listbackups;
 pub(crate) mod pause;
 pub(crate) mod periodic;
 pub(crate) mod pin;
+pub(crate) mod places;
 pub(crate) mod remote_store;
 pub(crate) mod restore;
 pub(crate) mod setup;

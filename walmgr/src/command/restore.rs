@@ -1,13 +1,12 @@
 //! `restore`: bring a backup into a data directory and set it up for recovery.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Control, Manifest};
-use crate::backup::name;
 use crate::backup::pg_manifest;
 use crate::command::backup::jobs;
+use crate::command::places::PlaceArgs;
 use crate::context::{Context, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -37,13 +36,8 @@ pub(crate) struct Args {
     /// Remove what is in the directory first.
     #[arg(long)]
     force: bool,
-    /// Put a tablespace elsewhere.
-    #[arg(long, value_name = "OID=DIR")]
-    tablespace_map: Vec<String>,
-    /// Put tablespaces, and what links of the data directory led to, where they were, although
-    /// nothing on this host says that this is right.
-    #[arg(long)]
-    original_places: bool,
+    #[command(flatten)]
+    places: PlaceArgs,
     /// Put configuration files that lay outside the data directory here.
     #[arg(long, value_name = "DIR")]
     config_to: Option<PathBuf>,
@@ -143,15 +137,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         (_, true) => Existing::Force,
         _ => Existing::Refuse,
     };
-    let (tablespaces, mapped) = tablespaces(info, &args.tablespace_map, &data)?;
-    let place = Place {
-        data,
-        tablespaces,
-        mapped,
-        original_places: args.original_places,
-        existing,
-        own_directory: format!("PG_{}_", info.pg_version),
-    };
+    let place = args.places.place(info, data, existing)?;
     place.check(info)?;
     let left_out = match args.database.as_slice() {
         [] => Vec::new(),
@@ -310,35 +296,6 @@ fn finish(
     data.remove(Path::new(Marker::NAME))
         .and_then(|()| data.sync(Path::new("")))
         .map_err(failed("end the restore"))
-}
-
-/// Where each tablespace goes: where it was, unless the operator says otherwise; and those of which
-/// the operator does.
-pub(crate) fn tablespaces(
-    info: &BackupInfo,
-    map: &[String],
-    data: &Path,
-) -> Result<(BTreeMap<String, PathBuf>, BTreeSet<String>)> {
-    // One inside the data directory is inside of this one.
-    let place = |text: &String| data.join(name::to_path(text).unwrap_or_default());
-    let mut places: BTreeMap<String, PathBuf> =
-        info.tablespaces.iter().map(|(oid, text)| (oid.clone(), place(text))).collect();
-    let mut mapped = BTreeSet::new();
-    for entry in map {
-        let (oid, place) = entry
-            .split_once('=')
-            .ok_or_else(|| Error::Usage(format!("\"{entry}\" is not of the form OID=DIR")))?;
-        let slot = places
-            .get_mut(oid)
-            .ok_or_else(|| Error::Usage(format!("the backup has no tablespace with oid {oid}")))?;
-        let place = PathBuf::from(place);
-        if !place.is_absolute() {
-            return Err(Error::Usage(format!("\"{}\" is not absolute", place.display())));
-        }
-        *slot = place;
-        mapped.insert(oid.to_owned());
-    }
-    Ok((places, mapped))
 }
 
 fn step(name: &str) -> Result<()> {

@@ -47,6 +47,8 @@ pub(crate) struct Place {
     pub(crate) tablespaces: BTreeMap<String, PathBuf>,
     /// Tablespaces whose place the operator has named.
     pub(crate) mapped: BTreeSet<String>,
+    /// Where links lead whose place the operator has named, by their paths.
+    pub(crate) links: BTreeMap<PathBuf, PathBuf>,
     /// Tablespaces and what links lead to may go where they were: the operator says so.
     pub(crate) original_places: bool,
     /// What may happen to files that are there.
@@ -158,6 +160,7 @@ impl Place {
         let marker = Marker::read(&self.data)?;
         let mut plan = Plan { outside: BTreeMap::new(), links: Vec::new(), kept: BTreeSet::new() };
         self.look_at_tablespaces(&marker, &mut plan)?;
+        self.look_at_mapped_links(manifest, &marker, &mut plan)?;
         self.look_at_links(manifest, &marker, &mut plan)?;
         self.look_at_servers(&plan)?;
         Ok(plan)
@@ -230,14 +233,60 @@ impl Place {
         Ok(false)
     }
 
+    /// Links whose place the operator has named.
+    fn look_at_mapped_links(
+        &self,
+        manifest: &Manifest,
+        marker: &Marker,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let is_directory = |link: &str| manifest.directories.iter().any(|(path, _)| path == link);
+        let led: BTreeSet<&str> = manifest.links.iter().map(|(link, _)| link.as_str()).collect();
+        for (link, place) in &self.links {
+            let text = name::to_text(link);
+            if !is_directory(&text) || text != "pg_wal" && !led.contains(text.as_str()) {
+                let directories: Vec<&str> =
+                    led.iter().copied().filter(|link| is_directory(link)).collect();
+                return Err(Error::Usage(format!(
+                    "{text} was no link to a directory: pg_wal can be mapped, and of this backup {}",
+                    if directories.is_empty() {
+                        "nothing else".into()
+                    } else {
+                        directories.join(", ")
+                    }
+                )));
+            }
+            if !self.leads_to(marker, link, place) && !is_empty(place)? {
+                return Err(Error::Usage(format!(
+                    "{text} would go to {}, which is not empty: it is not touched",
+                    place.display()
+                )));
+            }
+            // What one removes, or writes, must not be another's.
+            let taken = |other: &PathBuf| {
+                let (other, place) = (real(other), real(place));
+                other.starts_with(&place) || place.starts_with(&other)
+            };
+            if plan.outside.values().any(taken) || taken(&self.data) {
+                return Err(Error::Usage(format!(
+                    "{} is the place of something else as well",
+                    place.display()
+                )));
+            }
+            plan.outside.insert(link.clone(), place.clone());
+        }
+        Ok(())
+    }
+
     fn look_at_links(&self, manifest: &Manifest, marker: &Marker, plan: &mut Plan) -> Result<()> {
         // A server's pg_wal stays where this host has it, whatever the backup says.
         let wal = Path::new("pg_wal");
         let here = self.data.join(wal);
-        if let Some(place) = marker.place(wal).map(Path::to_owned).or_else(|| {
+        let noted = marker.place(wal).map(Path::to_owned).or_else(|| {
             let leads = fs::symlink_metadata(&here).is_ok_and(|meta| meta.is_symlink());
             leads.then(|| real(&here))
-        }) {
+        });
+        if let (Some(place), false) = (noted, self.links.contains_key(wal)) {
             plan.outside.insert(wal.to_owned(), place);
         }
         let directories: BTreeSet<&str> =
@@ -247,7 +296,7 @@ impl Place {
             let (Some(link), Some(target)) = (name::to_path(text), name::to_path(leads)) else {
                 continue;
             };
-            if link == wal && plan.outside.contains_key(wal) {
+            if link == wal && plan.outside.contains_key(wal) || self.links.contains_key(&link) {
                 continue;
             }
             let place = self.data.join(link.parent().unwrap_or(Path::new(""))).join(&target);
