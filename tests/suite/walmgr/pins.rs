@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use pgq_tests::site::{Site, archiving, said, snapshot};
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
 use pgq_tests::wait_until;
 
 use crate::walmgr::backup::{started, target};
@@ -96,6 +96,39 @@ fn a_pinned_backup_stays_and_restores_to_its_own_end() {
     let names = std::fs::read_dir(primary.repository().join("main/backup")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().starts_with(&ids[0])), "{names:?}");
+}
+
+#[test]
+fn tiers_keep_a_backup_of_each_of_the_last_days() {
+    let (primary, ids) = primary(4);
+    // As if they had been taken on three days, in a zone where the day begins at 23:00 UTC.
+    let times = ["20T22:59:00Z", "20T23:30:00Z", "21T22:30:00Z", "22T23:30:00Z"];
+    for (id, time) in ids.iter().zip(times) {
+        let path = primary.repository().join(format!("main/backup/{id}.json"));
+        let mut info: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        info["stop_time"] = format!("2026-01-{time}").into();
+        write_owned(&path, info.to_string().as_bytes());
+    }
+    primary.configure("expire.daily = 2");
+    let said = primary.fails(2, &["expire"]);
+    assert!(said.contains("expire.window"), "{said}");
+    primary.configure("expire.keep = 1\nexpire.daily = 3\nexpire.time_zone = 'Europe/Berlin'");
+    primary.ok(&["expire"]);
+    assert_eq!(self::ids(&primary), [ids[0].clone(), ids[2].clone(), ids[3].clone()]);
+    // By UTC, the first two are of one day.
+    primary.configure("expire.keep = 1\nexpire.daily = 2");
+    primary.ok(&["expire"]);
+    assert_eq!(self::ids(&primary), [ids[2].clone(), ids[3].clone()]);
+    primary.ok(&["verify"]);
+    let mut copy = target(&primary);
+    copy.ok(&["restore", "--no-archive", &ids[2], "--immediate"]);
+    started(&mut copy);
+    assert_eq!(rows(&copy), "2");
+    // A backup applies them as well.
+    primary.ok(&["backup"]);
+    let left = self::ids(&primary);
+    assert!(left.contains(&ids[3]) && !left.contains(&ids[2]), "{left:?}");
 }
 
 #[test]

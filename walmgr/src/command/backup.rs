@@ -120,10 +120,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// Only now that there is a new, sound backup may an old one go.
 fn expire_old(context: &Context) -> Result<()> {
-    let rules = &context.config.expire;
-    if rules.keep.is_none() && rules.window.is_none() {
-        return Ok(());
-    }
+    let Some(rules) = expire::rules(&context.config.expire) else { return Ok(()) };
     match expire::expire(context, rules.keep) {
         // Somebody restores from an old one just now; the next backup will see to it.
         Err(Error::Locked(why)) => {

@@ -7,12 +7,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::backup::info::BackupInfo;
 use crate::backup::pin;
+use crate::config::Expire;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::expire::retention::{self, Kept, Rules};
+use crate::expire::tiers::Tiers;
 use crate::expire::unneeded::{self, Needs};
 use crate::history::History;
 use crate::log;
@@ -33,17 +36,36 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     expire(context, args.keep.or(context.config.expire.keep))
 }
 
+/// The rules of the configuration; none when it has none.
+pub(crate) fn rules(settings: &Expire) -> Option<Rules> {
+    let count = |count: Option<usize>| count.unwrap_or(0);
+    let tiers = Tiers {
+        daily: count(settings.daily),
+        weekly: count(settings.weekly),
+        monthly: count(settings.monthly),
+        yearly: count(settings.yearly),
+        zone: settings.time_zone.clone().unwrap_or(TimeZone::UTC),
+    };
+    let rules = Rules { keep: settings.keep, window: settings.window, tiers };
+    (rules.keep.is_some() || rules.window.is_some() || !rules.tiers.is_empty()).then_some(rules)
+}
+
 /// Remove what the rules do not keep.
 ///
 /// # Errors
-/// [`Error::Usage`] without any rule, [`Error::Locked`] during a backup, restore or verification.
+/// [`Error::Usage`] without a rule that says how far back any time can be restored to,
+/// [`Error::Locked`] during a backup, restore or verification.
 pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
-    let window = context.config.expire.window;
-    if keep.is_none() && window.is_none() {
-        return Err(Error::Usage(
-            "nothing says how long backups are kept: expire.keep, expire.window or --keep"
-                .to_owned(),
-        ));
+    let rules = Rules { keep, ..rules(&context.config.expire).unwrap_or_default() };
+    if keep.is_none() && rules.window.is_none() {
+        return Err(Error::Usage(match rules.tiers.is_empty() {
+            true => "nothing says how long backups are kept: expire.keep, expire.window or --keep",
+            false => {
+                "tiers keep backups without the WAL after them: expire.keep or expire.window says \
+                 how far back any time can be restored to"
+            }
+        }
+        .to_owned()));
     }
     let stanza = context.stanza()?;
     let _locks = if context.dry_run {
@@ -53,7 +75,6 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
         Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
     };
     let history = History::load(&stanza)?;
-    let rules = Rules { keep, window, ..Rules::default() };
     let decisions = retention::kept(&history, &rules, Timestamp::now());
     let decided = || history.backups.iter().zip(&decisions);
     let kept: Vec<&BackupInfo> =

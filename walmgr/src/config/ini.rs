@@ -133,7 +133,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         archive: Archive::default(),
         backup: Backup::default(),
         // walmgr3 deleted before it copied; its 0 meant "only the new one".
-        expire: Expire { keep: keep.map(|keep| keep.max(1)), window: None },
+        expire: Expire { keep: keep.map(|keep| keep.max(1)), ..Expire::default() },
         standby: Standby { primary_conninfo: take("primary_conninfo")?, slot: None },
         daemon: Daemon::default(),
         sync: Streaming { directory: Some(repository.join("partial")), slot: None },

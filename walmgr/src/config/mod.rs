@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ mod repository;
 pub(crate) mod value;
 
 pub(crate) use repository::{Compression, Location, Repository, S3, Ssh};
-use value::{duration, opt_duration};
+use value::{duration, opt_duration, opt_zone};
 
 /// Everything a configuration file can say.
 #[derive(Clone, Debug, Deserialize)]
@@ -122,6 +123,17 @@ pub(crate) struct Expire {
     /// Keep what is needed to restore to any time in this last span.
     #[serde(deserialize_with = "opt_duration")]
     pub(crate) window: Option<Duration>,
+    /// Keep the newest backup of each of this many last days that have one.
+    pub(crate) daily: Option<usize>,
+    /// The same of weeks, which begin on Monday.
+    pub(crate) weekly: Option<usize>,
+    /// The same of months.
+    pub(crate) monthly: Option<usize>,
+    /// The same of years.
+    pub(crate) yearly: Option<usize>,
+    /// Where days begin at midnight; else UTC.
+    #[serde(deserialize_with = "opt_zone")]
+    pub(crate) time_zone: Option<TimeZone>,
 }
 
 /// How this host becomes a standby.
@@ -254,7 +266,9 @@ impl Config {
     /// Refuse numbers that would be taken for others, or for nothing.
     fn check_bounds(&self) -> Result<()> {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        let keep = self.expire.keep.map_or(1, number);
+        // What is not set is within any bounds.
+        let optional = |value: Option<usize>| value.map_or(1, number);
+        let expire = &self.expire;
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let timeout = match self.repository.location()? {
             Location::S3(s3) => millis(s3.timeout),
@@ -268,7 +282,11 @@ impl Config {
             ("daemon.jobs", number(self.daemon.jobs), 1..=64, ""),
             ("daemon.ahead", number(self.daemon.ahead), 0..=10_000, ""),
             ("daemon.prefetch", number(self.daemon.prefetch), 0..=1_000, ""),
-            ("expire.keep", keep, 1..=1_000_000, ""),
+            ("expire.keep", optional(expire.keep), 1..=1_000_000, ""),
+            ("expire.daily", optional(expire.daily), 1..=100_000, ""),
+            ("expire.weekly", optional(expire.weekly), 1..=100_000, ""),
+            ("expire.monthly", optional(expire.monthly), 1..=100_000, ""),
+            ("expire.yearly", optional(expire.yearly), 1..=100_000, ""),
         ];
         for (name, value, bounds, unit) in bounds {
             if !bounds.contains(&value) {
@@ -352,7 +370,13 @@ mod tests {
             let text = format!("stanza = 'main'\nrepository.path = '/r'\n{line}\n");
             Config::parse(&text, Path::new("x")).and_then(|config| config.check_bounds())
         };
-        for line in ["repository.level = 22", "backup.jobs = 1", "daemon.prefetch = 0", ""] {
+        for line in [
+            "expire.time_zone = 'Europe/Berlin'",
+            "repository.level = 22",
+            "backup.jobs = 1",
+            "daemon.prefetch = 0",
+            "",
+        ] {
             check(line).unwrap();
         }
         for line in [
@@ -366,6 +390,9 @@ mod tests {
             "daemon.ahead = 1000000",
             "daemon.prefetch = 9999",
             "expire.keep = 0",
+            "expire.daily = 0",
+            "expire.monthly = 1000000",
+            "expire.time_zone = 'Nowhere/None'",
             "archive.get_timeout = '40000d'",
         ] {
             assert_eq!(check(line).unwrap_err().exit_code(), 2, "{line}");

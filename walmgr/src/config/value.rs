@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
 
 /// Parse a duration; a bare number is seconds.
@@ -39,6 +40,15 @@ pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Duration>, D::Error> {
     duration(from).map(Some)
+}
+
+/// Deserialise the name of a time zone that need not be there.
+pub(crate) fn opt_zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeZone>, D::Error> {
+    let name = String::deserialize(from)?;
+    let zone = TimeZone::get(&name);
+    zone.map(Some).map_err(|_| {
+        de::Error::custom(format!("this host knows no time zone \"{name}\", such as Europe/Berlin"))
+    })
 }
 
 #[cfg(test)]
