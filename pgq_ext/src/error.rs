@@ -4,7 +4,7 @@
 
 use pgrx::PgSqlErrorCode;
 
-use crate::pg::call::SqlError;
+use pgq_pg::call::SqlError;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -12,20 +12,21 @@
 //!
 //! # Layout
 //!
-//! Arrows point one way: domain modules (`event`, `batch`, …) use `pg` and `pgq_core`; `pg` is the
-//! unsafe fence around PostgreSQL and knows nothing of queues; `pgq_core` knows nothing of
-//! PostgreSQL. The SQL that declares these functions is written by hand in `sql/pgq`.
-#![deny(unsafe_code)]
+//! Arrows point one way: `export` names the functions that SQL calls; the domain modules (`event`,
+//! `batch`, …) use `pgq_pg` and `pgq_core`. `pgq_pg` is the unsafe fence around PostgreSQL and
+//! knows nothing of queues; `pgq_core` knows nothing of PostgreSQL. The SQL that declares these
+//! functions is written by hand in `sql/pgq`.
+#![forbid(unsafe_code)]
 
 mod batch;
 mod error;
 mod event;
+mod export;
 mod lock;
 mod own_relation;
-mod pg;
 mod trigger;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("PostgreSQL errors cross Rust frames as panics: build with panic = \"unwind\"");
 
-pgrx::pg_module_magic!();
+pgq_pg::library!(pgq_ticker_bgw::init);

@@ -2,8 +2,8 @@
 //! which.
 
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::lock;
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::lock;
 
 /// Class of a lock, as `pg_locks.classid` shows it.
 fn class(call: &Call) -> Result<u32, PgqError> {

@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use pgrx::pg_sys;
 
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::catalog::{self, QualifiedName};
-use crate::pg::text::Text;
-use crate::pg::{freshness, sequence};
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::catalog::{self, QualifiedName};
+use pgq_pg::text::Text;
+use pgq_pg::{freshness, sequence};
 
 /// What the proof that a relation is a queue's rests on; other numbers, another proof.
 type Proof = (u32, u32, u64);

@@ -7,9 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::pg::process;
-use crate::pg::xact::{self, AtEnd};
 use crate::shared::Shared;
+use pgq_pg::call::{Call, Returned, SqlError};
+use pgq_pg::commit::{self, AtEnd};
+use pgq_pg::process;
 
 thread_local! {
     static MARKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
@@ -28,16 +29,25 @@ pub fn mark_dirty(queue_id: i32) {
             return;
         }
         if marked.is_empty() {
-            xact::register(&Marks);
+            commit::register(&Marks);
         }
         marked.push(queue_id);
     });
 }
 
-/// Note that the current transaction has created the extension in this database.
-pub(crate) fn announce() {
-    xact::register(&Marks);
+/// `pgq._mark_dirty(queue_id)`.
+pub(crate) fn mark_dirty_function(call: &Call) -> Result<Returned, SqlError> {
+    if let Some(queue) = call.int4(0) {
+        mark_dirty(queue);
+    }
+    Ok(Returned::Done)
+}
+
+/// `pgq._announce()`: note that the current transaction has created the extension in this database.
+pub(crate) fn announce(_call: &Call) -> Result<Returned, SqlError> {
+    commit::register(&Marks);
     ANNOUNCED.set(true);
+    Ok(Returned::Done)
 }
 
 /// A prepared transaction was committed by this session. What it had put where is not known here:

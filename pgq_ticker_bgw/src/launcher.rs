@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::pg::process::{self, Kind, Started};
-use crate::pg::{activity, catalog, latch, report, session};
 use crate::shared::{Database, Shared, State};
 use crate::{problems, settings, worker};
+use pgq_pg::process::{self, Kind, Started};
+use pgq_pg::{activity, catalog, latch, report, session};
 
 /// What the launcher is called.
 pub(crate) const KIND: Kind =
-    Kind { name: c"pgq launcher", entry: c"pgq_launcher_main", restart: Some(5) };
+    Kind { library: c"pgq", name: c"pgq launcher", entry: c"pgq_launcher_main", restart: Some(5) };
 
 /// Workers that may be on their way up at the same time, so that a server with many databases is
 /// not flooded.
@@ -53,7 +53,7 @@ struct Launcher {
 }
 
 /// Run until the server stops. An error ends the process; the postmaster starts it again.
-pub(crate) fn main() {
+pub(crate) fn main(_argument: usize) {
     process::accept_signals();
     let Some(shared) = Shared::get() else { process::exit(0) };
     process::connect(0);

@@ -10,12 +10,13 @@
 //! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through
 //!   [`state`].
 //!
-//! What is done in a database is SQL of the extension's own; the worker decides when.
-#![deny(unsafe_code)]
+//! What is done in a database is SQL of the extension's own; the worker decides when. What the
+//! server makes unsafe is in `pgq_pg`; [`export`] names what the server and SQL call.
+#![forbid(unsafe_code)]
 
 mod dirty;
+mod export;
 mod launcher;
-mod pg;
 mod problems;
 mod settings;
 mod shared;
@@ -24,14 +25,13 @@ mod wait;
 mod worker;
 
 pub use dirty::mark_dirty;
-pub use pg::guc::without_jit;
 
 /// Set up the library in this process. To be called from `_PG_init`.
 ///
 /// While the server preloads its libraries this also asks for shared memory and registers the
 /// launcher.
 pub fn init() {
-    if pg::shmem::is_binary_upgrade() {
+    if pgq_pg::shmem::is_binary_upgrade() {
         return;
     }
     // A package that is upgraded puts a new file in the place of the one that a running server has
@@ -41,12 +41,12 @@ pub fn init() {
         return;
     }
     settings::define();
-    if !pg::shmem::is_preloading() {
+    if !pgq_pg::shmem::is_preloading() {
         return;
     }
-    pg::shmem::request(pg::segment::size);
-    pg::utility::after_commit_prepared(dirty::after_commit_prepared);
+    pgq_pg::shmem::request(c"pgq worker", shared::size);
+    pgq_pg::utility::after_commit_prepared(dirty::after_commit_prepared);
     if settings::max_workers() > 0 {
-        pg::process::register(launcher::KIND);
+        pgq_pg::process::register(launcher::KIND);
     }
 }

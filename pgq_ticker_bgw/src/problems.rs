@@ -7,9 +7,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::pg::session::Failure;
-use crate::pg::{process, report};
 use crate::shared::{Problem, Shared};
+use pgq_pg::session::Failure;
+use pgq_pg::{process, report};
 
 /// Problems that nothing has touched for longer than this many microseconds beyond a maintenance
 /// period are forgotten: their object is gone.

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::pg;
-
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
 static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
 static TICKER_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -21,7 +19,7 @@ static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 /// True when another copy of this library has defined the settings in this process.
 pub(crate) fn are_taken() -> bool {
-    pg::guc::is_defined(c"pgq.ticker_period")
+    pgq_pg::guc::is_defined(c"pgq.ticker_period")
 }
 
 /// Define all settings.
@@ -29,7 +27,7 @@ pub(crate) fn define() {
     // Without preload it has no effect, and the server would not let it be defined as what it is;
     // but it has to be known, for it may be in the configuration file.
     let at_start =
-        if pg::shmem::is_preloading() { GucContext::Postmaster } else { GucContext::Sighup };
+        if pgq_pg::shmem::is_preloading() { GucContext::Postmaster } else { GucContext::Sighup };
     GucRegistry::define_int_guc(
         c"pgq.max_workers",
         c"Sets how many databases can have a PgQ worker.",
@@ -150,7 +148,7 @@ pub(crate) fn define() {
         GucContext::Userset,
         GucFlags::UNIT_MB,
     );
-    pg::guc::reserve_prefix(c"pgq");
+    pgq_pg::guc::reserve_prefix(c"pgq");
 }
 
 /// `pgq.max_workers`.

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, 
 
 use pgq_core::encode::opaque;
 
-use crate::pg;
-use crate::pg::text::clip;
+use pgq_pg::string::clip;
+use pgq_pg::{segment, shareable};
+
+use crate::settings;
 
 /// Words of the dirty map. Queues whose ids are equal modulo 64 times this share a bit; that costs
 /// a needless look, no more.
@@ -23,20 +25,22 @@ const PROBLEMS: usize = 128;
 /// Databases that can announce themselves before the launcher looks.
 const ANNOUNCED: usize = 16;
 
-/// The fixed part. Slots of databases and waiters follow it.
-#[repr(C, align(64))]
-pub(crate) struct Header {
-    /// Process number of the launcher plus one; 0: it does not run.
-    launcher: AtomicI32,
-    launcher_pid: AtomicI32,
-    /// Databases where the extension has just been created or a worker asked for; 0: free.
-    announced: [AtomicU32; ANNOUNCED],
-    /// More databases announced themselves than there is room for.
-    announced_more: AtomicBool,
-    /// Backends now in `wait_batch`, for the fast "nobody waits".
-    waiting: AtomicI32,
-    /// What is wrong, see [`crate::problems`].
-    pub(crate) problems: [Problem; PROBLEMS],
+shareable! {
+    /// The fixed part. Slots of databases and waiters follow it.
+    #[repr(align(64))]
+    pub(crate) struct Header {
+        /// Process number of the launcher plus one; 0: it does not run.
+        launcher: AtomicI32,
+        launcher_pid: AtomicI32,
+        /// Databases where the extension has just been created or a worker asked for; 0: free.
+        announced: [AtomicU32; ANNOUNCED],
+        /// More databases announced themselves than there is room for.
+        announced_more: AtomicBool,
+        /// Backends now in `wait_batch`, for the fast "nobody waits".
+        waiting: AtomicI32,
+        /// What is wrong, see [`crate::problems`].
+        pub(crate) problems: [Problem; PROBLEMS],
+    }
 }
 
 /// Where one database's worker stands.
@@ -91,69 +95,76 @@ impl State {
     }
 }
 
-/// One database that has, or may have, a worker.
-#[repr(C, align(64))]
-pub(crate) struct Database {
-    /// Oid of the database; 0: the slot is free. Written last when the slot is given out.
-    oid: AtomicU32,
-    state: AtomicU32,
-    /// When the state began, microseconds of PostgreSQL's epoch.
-    pub(crate) since: AtomicI64,
-    pub(crate) pid: AtomicI32,
-    /// Process number of the worker plus one; 0: none.
-    worker: AtomicI32,
-    stop: AtomicBool,
-    pub(crate) restarts: AtomicI64,
-    pub(crate) last_tick: AtomicI64,
-    pub(crate) ticks: AtomicI64,
-    pub(crate) demand_ticks: AtomicI64,
-    pub(crate) retries: AtomicI64,
-    pub(crate) rotations: AtomicI64,
-    pub(crate) vacuums: AtomicI64,
-    pub(crate) errors: AtomicI64,
-    pub(crate) error_at: AtomicI64,
-    pub(crate) error: Text<32>,
-    /// Some queue got events, or was marked otherwise, since the worker asked last.
-    touched: AtomicBool,
-    dirty: [AtomicU64; DIRTY_WORDS],
+shareable! {
+    /// One database that has, or may have, a worker.
+    #[repr(align(64))]
+    pub(crate) struct Database {
+        /// Oid of the database; 0: the slot is free. Written last when the slot is given out.
+        oid: AtomicU32,
+        state: AtomicU32,
+        /// When the state began, microseconds of PostgreSQL's epoch.
+        pub(crate) since: AtomicI64,
+        pub(crate) pid: AtomicI32,
+        /// Process number of the worker plus one; 0: none.
+        worker: AtomicI32,
+        stop: AtomicBool,
+        pub(crate) restarts: AtomicI64,
+        pub(crate) last_tick: AtomicI64,
+        pub(crate) ticks: AtomicI64,
+        pub(crate) demand_ticks: AtomicI64,
+        pub(crate) retries: AtomicI64,
+        pub(crate) rotations: AtomicI64,
+        pub(crate) vacuums: AtomicI64,
+        pub(crate) errors: AtomicI64,
+        pub(crate) error_at: AtomicI64,
+        pub(crate) error: Text<32>,
+        /// Some queue got events, or was marked otherwise, since the worker asked last.
+        touched: AtomicBool,
+        dirty: [AtomicU64; DIRTY_WORDS],
+    }
 }
 
-/// A backend in `wait_batch`.
-#[repr(C, align(64))]
-pub(crate) struct Waiter {
-    /// Oid of its database; 0: it does not wait.
-    database: AtomicU32,
-    queue: AtomicI32,
-    /// Grows with every wake-up, so that one that comes between check and sleep is seen.
-    wakes: AtomicU32,
+shareable! {
+    /// A backend in `wait_batch`.
+    #[repr(align(64))]
+    pub(crate) struct Waiter {
+        /// Oid of its database; 0: it does not wait.
+        database: AtomicU32,
+        queue: AtomicI32,
+        /// Grows with every wake-up, so that one that comes between check and sleep is seen.
+        wakes: AtomicU32,
+    }
 }
 
-/// Something that went wrong and has not gone right since.
-#[repr(C, align(64))]
-pub(crate) struct Problem {
-    /// Oid of the database; 0: free. Only that database's worker writes the rest.
-    pub(crate) database: AtomicU32,
-    pub(crate) count: AtomicI64,
-    pub(crate) first: AtomicI64,
-    pub(crate) last: AtomicI64,
-    /// What was done: `tick`, `retry`, `maintenance`, `vacuum`.
-    pub(crate) task: Text<4>,
-    /// What it was done to: a queue's name or an operation.
-    pub(crate) object: Text<24>,
-    pub(crate) sqlstate: Text<1>,
-    pub(crate) message: Text<32>,
+shareable! {
+    /// Something that went wrong and has not gone right since.
+    #[repr(align(64))]
+    pub(crate) struct Problem {
+        /// Oid of the database; 0: free. Only that database's worker writes the rest.
+        pub(crate) database: AtomicU32,
+        pub(crate) count: AtomicI64,
+        pub(crate) first: AtomicI64,
+        pub(crate) last: AtomicI64,
+        /// What was done: `tick`, `retry`, `maintenance`, `vacuum`.
+        pub(crate) task: Text<4>,
+        /// What it was done to: a queue's name or an operation.
+        pub(crate) object: Text<24>,
+        pub(crate) sqlstate: Text<1>,
+        pub(crate) message: Text<32>,
+    }
 }
 
-/// A short text in shared memory, `WORDS` times 8 bytes in the encoding of the writer's database;
-/// what does not fit is cut at a character.
-///
-/// One process writes it; readers that catch it in the middle try again.
-#[repr(C)]
-pub(crate) struct Text<const WORDS: usize> {
-    /// Odd while it is being written.
-    version: AtomicU32,
-    len: AtomicU32,
-    words: [AtomicU64; WORDS],
+shareable! {
+    /// A short text in shared memory, `WORDS` times 8 bytes in the encoding of the writer's
+    /// database; what does not fit is cut at a character.
+    ///
+    /// One process writes it; readers that catch it in the middle try again.
+    pub(crate) struct Text[const WORDS] {
+        /// Odd while it is being written.
+        version: AtomicU32,
+        len: AtomicU32,
+        words: [AtomicU64; WORDS],
+    }
 }
 
 impl<const WORDS: usize> Text<WORDS> {
@@ -213,10 +224,20 @@ pub(crate) struct Shared {
     waiters: &'static [Waiter],
 }
 
+/// Bytes of the server's shared memory that this takes.
+pub(crate) fn size() -> usize {
+    segment::size::<Header, Database, Waiter>(slots())
+}
+
+/// One for each worker, and one more to look into a database while all workers are in use.
+fn slots() -> usize {
+    settings::max_workers() + 1
+}
+
 impl Shared {
     /// The server's shared memory; none when the library was not in `shared_preload_libraries`.
     pub(crate) fn get() -> Option<Self> {
-        let (header, databases, waiters) = pg::segment::map()?;
+        let (header, databases, waiters) = segment::map(slots())?;
         Some(Self { header, databases, waiters })
     }
 
@@ -252,7 +273,7 @@ impl Shared {
     /// Make the launcher look around.
     pub(crate) fn wake_launcher(&self) {
         if let Some(number) = minus_one(self.header.launcher.load(Ordering::SeqCst)) {
-            pg::latch::wake(number);
+            pgq_pg::latch::wake(number);
         }
     }
 
@@ -306,7 +327,7 @@ impl Shared {
                 && queue.is_none_or(|queue| waiter.queue.load(Ordering::SeqCst) == queue)
             {
                 waiter.wakes.fetch_add(1, Ordering::SeqCst);
-                pg::latch::wake(number);
+                pgq_pg::latch::wake(number);
             }
         }
     }
@@ -472,7 +493,7 @@ impl Database {
     /// Make the worker look around.
     pub(crate) fn wake_worker(&self) {
         if let Some(number) = minus_one(self.worker.load(Ordering::SeqCst)) {
-            pg::latch::wake(number);
+            pgq_pg::latch::wake(number);
         }
     }
 

@@ -6,11 +6,23 @@ use std::sync::atomic::Ordering;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::elog::PgLogLevel;
 
-use crate::pg::process;
-use crate::pg::session;
-use crate::pg::text::presentable;
 use crate::shared::{Database, Problem, Shared};
 use crate::{problems, settings, worker};
+use pgq_pg::call::{Call, Returned, SqlError};
+use pgq_pg::process;
+use pgq_pg::session;
+use pgq_pg::string::presentable;
+use pgq_pg::text::Text;
+
+/// `pgq._worker_state()`.
+pub(crate) fn worker_state(_call: &Call) -> Result<Returned, SqlError> {
+    Ok(Returned::Text(Text::of_string(&json())))
+}
+
+/// `pgq._worker_control(start)`.
+pub(crate) fn worker_control(call: &Call) -> Result<Returned, SqlError> {
+    Ok(call.bool(0).map_or(Returned::Null, |start| Returned::Int4(control(start))))
+}
 
 /// All of it as one JSON object:
 ///
@@ -22,7 +34,7 @@ use crate::{problems, settings, worker};
 /// * `problems`: what fails in this database.
 ///
 /// Times are seconds since 1970.
-pub(crate) fn json() -> String {
+fn json() -> String {
     let own = process::my_database();
     let mut text = String::from("{");
     let Some(shared) = Shared::get() else {
@@ -124,7 +136,7 @@ fn quote(text: &str) -> String {
 /// Start (`true`) or stop the worker of this database. 1: done or asked for; 0: nothing to do.
 ///
 /// Raises 55000 when there can be none, 53400 when the server has no process for one.
-pub(crate) fn control(start: bool) -> i32 {
+fn control(start: bool) -> i32 {
     let own = process::my_database();
     match Shared::get() {
         Some(shared) if settings::max_workers() > 0 => control_shared(&shared, own, start),

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use pgrx::PgSqlErrorCode;
 use pgrx::{ereport, pg_sys::elog::PgLogLevel};
 
-use crate::pg::latch::{self, WaitEvent};
-use crate::pg::procedure::{Caller, outside_transaction};
-use crate::pg::session::{self, Value};
-use crate::pg::{process, report};
 use crate::shared::Shared;
+use pgq_pg::call::{Call, Returned, SqlError};
+use pgq_pg::latch::{self, WaitEvent};
+use pgq_pg::procedure::{Caller, outside_transaction};
+use pgq_pg::session::{self, Value};
+use pgq_pg::{process, report};
 
 /// How often to look when no worker runs here that would wake us: others may tick.
 const POLL: Duration = Duration::from_millis(100);
@@ -25,6 +26,16 @@ const DOUBT: Duration = Duration::from_secs(10);
 /// So many batches without events are finished in one transaction.
 const SKIPPED_AT_ONCE: u32 = 100;
 
+/// `pgq.wait_batch(i_queue_name, i_consumer_name, i_timeout, inout batch_id, i_skip_empty)`;
+/// development versions declared it without the last.
+pub(crate) fn wait_batch(call: &Call) -> Result<Returned, SqlError> {
+    let (queue, consumer) = (call.string(0), call.string(1));
+    let skip_empty = call.bool(4).unwrap_or(false);
+    let limit = call.interval(2);
+    let batch = batch(queue.as_deref(), consumer.as_deref(), limit, skip_empty, call.caller());
+    Ok(Returned::Out(c"batch_id", batch))
+}
+
 /// Wait for the consumer's next batch: its id, or none when the time (microseconds; none: no limit)
 /// is over.
 ///
@@ -32,7 +43,7 @@ const SKIPPED_AT_ONCE: u32 = 100;
 ///
 /// Raises 25001 where the transaction is not ours to end, 22004 for a name that is null, and
 /// whatever `pgq.next_batch` raises.
-pub(crate) fn batch(
+fn batch(
     queue: Option<&str>,
     consumer: Option<&str>,
     limit: Option<i64>,

@@ -2,7 +2,7 @@
 
 use crate::event::queue_cache::EVENT_COLUMNS;
 use crate::own_relation;
-use crate::pg::index_scan::{self, IndexedTable};
+use pgq_pg::index_scan::{self, IndexedTable};
 
 /// Offset of `ev_txid`.
 pub(super) const TXID: usize = 2;

@@ -8,10 +8,10 @@ use super::kept_query::KeptQuery;
 use super::span::{Span, TickPair};
 use super::waiting::has_event;
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::index_scan::{IndexedTable, ScannedRow};
-use crate::pg::row_store::RowStore;
-use crate::pg::snapshot::StatementSnapshot;
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::index_scan::{IndexedTable, ScannedRow};
+use pgq_pg::row_store::RowStore;
+use pgq_pg::snapshot::StatementSnapshot;
 
 /// Offsets of the result's columns: all but `ev_owner`.
 const RESULT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10];

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use pgq_ticker_bgw::without_jit;
+use pgq_pg::guc::without_jit;
 use pgrx::pg_sys::PgOid;
 use pgrx::spi::{OwnedPreparedStatement, Spi, SpiTupleTable};
 

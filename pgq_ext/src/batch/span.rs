@@ -4,10 +4,10 @@
 use super::kept_query::KeptQuery;
 use crate::error::PgqError;
 use crate::own_relation;
-use crate::pg::catalog::QualifiedName;
 use pgq_core::snapshot::{InvalidSnapshot, Snapshot};
 use pgq_core::window::Window;
 use pgq_core::window_sql::window_sql;
+use pgq_pg::catalog::QualifiedName;
 
 /// Two ticks of a queue.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 
 use super::span::{Span, TickPair};
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::text::Text;
 use pgq_core::encode::opaque;
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::text::Text;
 
 /// `pgq._window_sql(i_queue_id, i_sub_id, i_prev_tick, i_cur_tick, i_filter)`.
 pub(crate) fn window_sql_function(call: &Call) -> Result<Returned, PgqError> {

@@ -8,9 +8,9 @@ use pgq_core::window::Window;
 use super::event_table::{self, TXID};
 use super::kept_query::KeptQuery;
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::index_scan::{IndexedTable, ScannedRow};
-use crate::pg::snapshot::StatementSnapshot;
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::index_scan::{IndexedTable, ScannedRow};
+use pgq_pg::snapshot::StatementSnapshot;
 
 thread_local! {
     static TABLES: KeptQuery = const { KeptQuery::new(include_str!("waiting.sql")) };

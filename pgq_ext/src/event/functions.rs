@@ -2,9 +2,9 @@
 
 use super::insert::{self, NewEvent};
 use crate::error::PgqError;
-use crate::pg::call::{Call, Returned};
-use crate::pg::sequence;
-use crate::pg::text::Text;
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::sequence;
+use pgq_pg::text::Text;
 
 fn queue_name(call: &Call) -> Result<Text, PgqError> {
     call.text(0).ok_or(PgqError::NullArgument("Queue name"))

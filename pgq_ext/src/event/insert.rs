@@ -12,15 +12,15 @@
 
 use std::rc::Rc;
 
-use pgq_ticker_bgw::without_jit;
+use pgq_pg::guc::without_jit;
 use pgrx::spi::{Spi, SpiClient};
 
 use super::limit;
 use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
-use crate::pg::heap::{Value, WritableTable};
-use crate::pg::text::Text;
-use crate::pg::{catalog, hot, invalidation, sequence, xact};
+use pgq_pg::heap::{Value, WritableTable};
+use pgq_pg::text::Text;
+use pgq_pg::{catalog, hot, invalidation, sequence, xact};
 
 /// An event to be stored.
 #[derive(Clone, Copy, Default)]

@@ -19,12 +19,12 @@ use pgrx::pg_sys;
 
 use crate::error::PgqError;
 use crate::own_relation;
-use crate::pg::call::{Call, Returned};
-use crate::pg::heap::{Plain, WritableTable};
-use crate::pg::hot::Target;
-use crate::pg::query::NowQuery;
-use crate::pg::text::Text;
-use crate::pg::{always_trigger, catalog, entry, freshness, invalidation, query, xact};
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::heap::{Plain, WritableTable};
+use pgq_pg::hot::Target;
+use pgq_pg::query::NowQuery;
+use pgq_pg::text::Text;
+use pgq_pg::{always_trigger, catalog, freshness, invalidation, query, xact};
 
 /// Columns of an event table, as `pgq.event_template` has them.
 pub(crate) const EVENT_COLUMNS: [(&str, pg_sys::Oid); 11] = [
@@ -208,7 +208,7 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
 fn watch_queue_table() -> bool {
     catalog::relation_oid(c"pgq", c"queue").is_some_and(|oid| {
         invalidation::watch(oid);
-        always_trigger::reports_all(oid, entry::pgq_queue_changed)
+        always_trigger::reports_all(oid, pgq_pg::entry_of!(pgq_queue_changed))
     })
 }
 

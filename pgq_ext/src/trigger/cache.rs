@@ -9,8 +9,8 @@ use pgrx::pg_sys::Oid;
 use super::capture::Capture;
 use super::error::TriggerError;
 use super::format::Format;
-use crate::pg::trigger::TriggerCall;
-use crate::pg::{freshness, session};
+use pgq_pg::trigger::TriggerCall;
+use pgq_pg::{freshness, setting};
 
 /// Beyond this number, stale entries are looked for whenever one is added.
 const MANY: usize = 64;
@@ -34,7 +34,7 @@ pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Captur
     let key = (relation.oid().to_u32(), call.trigger_oid().to_u32(), format);
     // Taken before anything is read: what is invalidated while reading is stale at the next call.
     let table_version = freshness::of_relation(relation.oid());
-    let quotes_all = session::quotes_all_identifiers();
+    let quotes_all = setting::quotes_all_identifiers();
     let known = CAPTURES.with_borrow(|captures| {
         let entry = captures.get(&key)?;
         let fresh = entry.table_version == table_version

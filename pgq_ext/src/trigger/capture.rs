@@ -10,11 +10,11 @@ use pgq_core::encode::TooLarge;
 use super::error::TriggerError;
 use super::expression::Expressions;
 use super::format::{Format, KeyNames};
-use crate::pg::relation::Column;
-use crate::pg::row::{Shape, is_time};
-use crate::pg::session;
-use crate::pg::text_buffer::StoredText;
-use crate::pg::trigger::{Operation, TriggerCall};
+use pgq_pg::relation::Column;
+use pgq_pg::row::{Shape, is_time};
+use pgq_pg::setting;
+use pgq_pg::text_buffer::StoredText;
+use pgq_pg::trigger::{Operation, TriggerCall};
 
 /// A live column of the table.
 pub(crate) struct CapturedColumn {
@@ -132,7 +132,7 @@ impl Capture {
 
     /// The table's name for messages.
     pub(crate) fn table_name(&self) -> String {
-        session::for_message(self.table.bytes())
+        setting::for_message(self.table.bytes())
     }
 
     /// `ev_type` unless something replaces it.
@@ -153,7 +153,7 @@ impl Capture {
 }
 
 fn too_large(table: &[u8], problem: TooLarge) -> TriggerError {
-    TriggerError::TooLarge { table: session::for_message(table), problem }
+    TriggerError::TooLarge { table: setting::for_message(table), problem }
 }
 
 fn captured_columns(

@@ -7,7 +7,7 @@ use pgq_core::encode::{Buffer, json, url};
 use super::capture::{Capture, JsonValue};
 use super::error::TriggerError;
 use super::format::Format;
-use crate::pg::row::Row;
+use pgq_pg::row::Row;
 
 /// The rows of one change.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use pgq_core::encode::TooLarge;
 use pgrx::PgSqlErrorCode;
 
 use crate::error::PgqError;
-use crate::pg::call::SqlError;
+use pgq_pg::call::SqlError;
 
 /// Texts are PgQ 3.5's, typing errors included: clients match them.
 #[derive(Debug, thiserror::Error)]

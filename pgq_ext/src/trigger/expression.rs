@@ -6,10 +6,10 @@ use pgq_core::capture::expression;
 use pgq_core::capture::options::{Field, Options};
 
 use super::error::TriggerError;
-use crate::pg::plan::{self, Connection, Plan, Refused};
-use crate::pg::row::{Row, Shape};
-use crate::pg::session;
-use crate::pg::text::Text;
+use pgq_pg::plan::{self, Connection, Plan, Refused};
+use pgq_pg::row::{Row, Shape};
+use pgq_pg::setting;
+use pgq_pg::text::Text;
 
 /// An expression, prepared when it is first needed.
 struct Expression {
@@ -124,7 +124,7 @@ impl Expression {
         let column = |name: &[u8]| {
             shape.columns().position(|column| column.has_value && column.name == name)
         };
-        let query = expression::parse(&self.source, session::has_standard_strings(), column)?;
+        let query = expression::parse(&self.source, setting::has_standard_strings(), column)?;
         let types: Vec<_> = query
             .parameters
             .iter()

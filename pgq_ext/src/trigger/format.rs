@@ -3,8 +3,8 @@
 use pgq_core::capture::names;
 use pgq_core::encode::{json, url};
 
-use crate::pg::relation::quote_identifier;
-use crate::pg::trigger::Operation;
+use pgq_pg::relation::quote_identifier;
+use pgq_pg::trigger::Operation;
 
 /// Which trigger function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use super::error::TriggerError;
 use super::format::Format;
 use super::protocol::fire;
-use crate::pg::call::{Call, Returned};
+use pgq_pg::call::{Call, Returned};
 
 /// `pgq.logutriga()`.
 pub(crate) fn logutriga(call: &Call) -> Result<Returned, TriggerError> {

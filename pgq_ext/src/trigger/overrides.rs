@@ -4,9 +4,9 @@ use pgq_core::capture::options::Field;
 
 use super::capture::Capture;
 use super::error::TriggerError;
-use crate::pg::row::Row;
-use crate::pg::session;
-use crate::pg::text::Text;
+use pgq_pg::row::Row;
+use pgq_pg::setting;
+use pgq_pg::text::Text;
 
 /// The fields of an event, in the order of `pgq.insert_event`'s arguments.
 #[derive(Clone, Copy, Default)]
@@ -37,7 +37,7 @@ pub(crate) fn apply(
     for column in &capture.magic {
         let field = column
             .field
-            .ok_or_else(|| TriggerError::UnknownMagic(session::for_message(&column.name)))?;
+            .ok_or_else(|| TriggerError::UnknownMagic(setting::for_message(&column.name)))?;
         let value = row.with_text(column.index, |text| text.map(Text::new));
         fields.set(field, value);
     }

@@ -11,14 +11,14 @@ use super::format::{Format, word};
 use super::overrides::{self, Fields};
 use super::scratch::{self, Scratch};
 use super::{cache, publish};
-use crate::pg::call::{Call, Returned};
-use crate::pg::session;
-use crate::pg::trigger::{Operation, TriggerCall, Version};
+use pgq_pg::call::{Call, Returned};
+use pgq_pg::setting;
+use pgq_pg::trigger::{Operation, TriggerCall, Version};
 
 /// A trigger has fired.
 pub(crate) fn fire(format: Format, call: &Call) -> Result<Returned, TriggerError> {
     let call = TriggerCall::of(call).ok_or(TriggerError::NotATrigger(format.function()))?;
-    if session::is_local_role() {
+    if setting::is_local_role() {
         return Ok(go_on(&call, false));
     }
     let operation = check_call(format, &call)?;
@@ -83,7 +83,7 @@ fn check_options(
     if options.deny {
         return Err(TriggerError::Denied {
             table: capture.table_name(),
-            queue: session::for_message(capture.queue.bytes()),
+            queue: setting::for_message(capture.queue.bytes()),
             operation: word(operation),
         });
     }

@@ -14,9 +14,9 @@ use super::capture::Capture;
 use super::error::TriggerError;
 use super::overrides::Fields;
 use crate::event::insert::{self, NewEvent};
-use crate::pg::function::{self, OwnFunction};
-use crate::pg::plan::{self, Connection, Plan, Refused};
-use crate::pg::{entry, freshness, invalidation};
+use pgq_pg::function::{self, OwnFunction};
+use pgq_pg::plan::{self, Connection, Plan, Refused};
+use pgq_pg::{freshness, invalidation};
 
 const SCHEMA: &CStr = c"pgq";
 const FUNCTION: &CStr = c"insert_event";
@@ -63,7 +63,7 @@ fn route() -> Option<OwnFunction> {
     {
         return route.own;
     }
-    let own = function::find_own(SCHEMA, FUNCTION, ARGUMENTS, entry::pgq_insert_event7);
+    let own = function::find_own(SCHEMA, FUNCTION, ARGUMENTS, pgq_pg::entry_of!(pgq_insert_event7));
     if let Some(function) = own {
         function.check_permission(SCHEMA, FUNCTION);
     }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::pg::text_buffer::TextBuffer;
+use pgq_pg::text_buffer::TextBuffer;
 
 /// Buffers of one event. A trigger that fires another one, through an expression or a replaced
 /// `insert_event`, has a second set in use.

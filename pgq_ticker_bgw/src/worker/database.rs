@@ -1,8 +1,8 @@
 //! The worker's session: settings that neither the configuration nor the database may change under
 //! it.
 
-use crate::pg::{catalog, guc};
 use crate::settings;
+use pgq_pg::{catalog, guc};
 
 /// Set up the session, inside its first transaction; the database's name.
 pub(super) fn prepare_session() -> String {

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Worker, database, micros, number};
-use crate::pg::session::{self, Failure, Value};
-use crate::pg::{activity, process, utility};
 use crate::shared::{Database, Shared};
 use crate::{problems, settings};
+use pgq_pg::session::{self, Failure, Value};
+use pgq_pg::{activity, process, utility};
 
 /// One step of a maintenance round.
 #[derive(Clone, Debug)]

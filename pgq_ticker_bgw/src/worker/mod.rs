@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use pgq_core::schedule::{Gates, Timer};
 
-use crate::pg::process::{self, Kind};
-use crate::pg::session::{self, Failure, Row};
-use crate::pg::{activity, catalog, latch, limit, report, rights};
 use crate::shared::{Database, Shared, State};
 use crate::{problems, settings};
+use pgq_pg::process::{self, Kind};
+use pgq_pg::session::{self, Failure, Row};
+use pgq_pg::{activity, catalog, latch, limit, report, rights};
 
 /// What a worker is called.
 pub(crate) const KIND: Kind =
-    Kind { name: c"pgq worker", entry: c"pgq_worker_main", restart: None };
+    Kind { library: c"pgq", name: c"pgq worker", entry: c"pgq_worker_main", restart: None };
 
 /// How often the worker looks whether somebody needs the database without sessions. DROP DATABASE
 /// looks for five seconds.

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Worker, micros, number};
-use crate::pg::session::{self, Value};
-use crate::pg::{activity, process};
 use crate::{problems, settings};
+use pgq_pg::session::{self, Value};
+use pgq_pg::{activity, process};
 
 /// Queues where a tick may be due.
 const DUE: &str = "\

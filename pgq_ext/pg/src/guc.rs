@@ -1,0 +1,80 @@
+//! Settings of the server and of this session.
+
+use std::ffi::{CStr, CString};
+
+use core::ffi::c_int;
+use pgrx::pg_sys;
+
+use super::ports;
+
+/// Refuse settings with this prefix that nobody has defined.
+pub fn reserve_prefix(prefix: &'static CStr) {
+    ports::reserve_setting_prefix(prefix);
+}
+
+/// True when this process has a setting of that name which a library has defined: not only a value
+/// that waits for one.
+pub fn is_defined(name: &'static CStr) -> bool {
+    // SAFETY: a C string; a name that nobody knows gives no flags.
+    let flags = unsafe { pg_sys::GetConfigOptionFlags(name.as_ptr(), true) };
+    // SAFETY: as above; without `restrict_privileged` it raises nothing for a name that may be
+    // missing.
+    let is_known = !unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) }.is_null();
+    let placeholder = c_int::try_from(pg_sys::GUC_CUSTOM_PLACEHOLDER).unwrap_or(0);
+    is_known && flags & placeholder == 0
+}
+
+/// Set a setting for the rest of this process, above what the configuration file and the database
+/// say.
+///
+/// Raises an error when the server does not take the value.
+pub fn set(name: &'static CStr, value: &str) {
+    let Ok(value) = CString::new(value) else { return };
+    // SAFETY: both are C strings that live through the call; the server copies them.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        )
+    }
+}
+
+/// True when commits of this session do not wait for their WAL to reach the disk.
+pub fn commits_are_asynchronous() -> bool {
+    // SAFETY: a plain variable of this process.
+    unsafe { pg_sys::synchronous_commit == 0 }
+}
+
+/// Run `body` with `jit` off. Our statements read a few rows by index: compiling one takes a
+/// hundred times as long as running it, and a cost that is estimated wrongly is enough for the
+/// server to do so.
+///
+/// An error in `body` leaves it to the end of the (sub)transaction to restore the setting.
+pub fn without_jit<R>(body: impl FnOnce() -> R) -> R {
+    // SAFETY: a plain variable of this process.
+    if !unsafe { pg_sys::jit_enabled } {
+        return body();
+    }
+    // SAFETY: a level of settings of our own, as the server makes it for a function with SET; C
+    // strings.
+    let level = unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"jit".as_ptr(),
+            c"off".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        level
+    };
+    let result = body();
+    // SAFETY: ends the level begun above; those that `body` began have ended.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}

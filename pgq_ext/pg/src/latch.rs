@@ -1,0 +1,86 @@
+//! Sleeping and waking: process latches.
+
+use std::time::Duration;
+
+use core::ffi::{CStr, c_int, c_long};
+use pgrx::pg_sys;
+
+use super::ports;
+
+/// A name in `pg_stat_activity`, made once per process.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitEvent(u32);
+
+impl WaitEvent {
+    /// The event of that name.
+    pub fn named(name: &'static CStr) -> Self {
+        Self(ports::wait_event(name))
+    }
+}
+
+/// This process's number, by which others can wake it.
+pub fn my_number() -> Option<usize> {
+    ports::my_number()
+}
+
+/// Wake the process with this number. When it has ended, or the number is another's by now, nobody
+/// or somebody wakes for nothing.
+pub fn wake(number: usize) {
+    if number >= ports::max_backends() {
+        return;
+    }
+    // SAFETY: the process array has an entry for every number below `max_backends`, for as long as
+    // the server runs. SetLatch raises no error and may be called by any process for any latch.
+    unsafe {
+        let proc = (*pg_sys::ProcGlobal).allProcs.add(number);
+        pg_sys::SetLatch(&raw mut (*proc).procLatch)
+    }
+}
+
+/// Sleep until somebody wakes this process or the time is over, and get ready to be woken again.
+///
+/// Ends the process when the postmaster is gone.
+pub fn sleep(limit: Duration, event: WaitEvent) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: MyLatch is this process's own and set up before any of our code runs.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, flags(events), milliseconds(limit), event.0);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// As [`sleep`], in a backend that serves a client. True when the client has closed the connection.
+pub fn sleep_beside_client(limit: Duration, event: WaitEvent) -> bool {
+    let closed = ports::socket_closed_event();
+    // SAFETY: MyProcPort is set once, before a client's backend runs anything. The socket is the
+    // first member of struct Port (libpq-be.h, PostgreSQL 13 to 18), which the bindings do not
+    // spell out.
+    let socket = unsafe { pg_sys::MyProcPort.cast::<pg_sys::pgsocket>().as_ref() }.copied();
+    let (Some(socket), true) = (socket, closed != 0) else {
+        sleep(limit, event);
+        return false;
+    };
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH | closed;
+    // SAFETY: as in `sleep`; the socket is the client's, open until the process ends.
+    let happened = unsafe {
+        let happened = pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            flags(events),
+            socket,
+            milliseconds(limit),
+            event.0,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        happened
+    };
+    happened & flags(closed) != 0
+}
+
+fn flags(events: u32) -> c_int {
+    c_int::try_from(events).unwrap_or(0)
+}
+
+// Rounded up: waking a moment early would mean to loop without sleeping.
+fn milliseconds(limit: Duration) -> c_long {
+    c_long::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(c_long::MAX).min(3_600_000)
+}

@@ -1,0 +1,126 @@
+//! The result of a set-returning function, collected in a tuple store that spills to disk beyond
+//! `work_mem`.
+
+use super::guc::without_jit;
+use pgrx::pg_sys;
+
+use super::call::Call;
+use super::index_scan::ScannedRow;
+use super::ports;
+
+/// Rows for the caller. The first column is a bigint key; [`RowStore::finish`] puts the rows into
+/// its order.
+pub struct RowStore {
+    store: *mut pg_sys::Tuplestorestate,
+    desc: pg_sys::TupleDesc,
+    last_key: i64,
+    is_ordered: bool,
+}
+
+impl RowStore {
+    /// Make the running call's result a row store. Raises 0A000 where the caller cannot take a set.
+    pub fn begin(call: &Call) -> Self {
+        // SAFETY: the running call; it is declared with OUT arguments.
+        let (store, desc) = unsafe { ports::begin_row_store(call.fcinfo()) };
+        Self { store, desc, last_key: i64::MIN, is_ordered: true }
+    }
+
+    /// Add the given columns of a scanned row; the first of them is the key.
+    pub fn push<const N: usize>(&mut self, row: &ScannedRow, columns: &[usize; N]) {
+        let values = columns.map(|column| row.datum(column));
+        let mut nulls = values.map(|value| value.is_none());
+        let mut datums = values.map(|value| value.unwrap_or_else(pg_sys::Datum::null));
+        let key = i64::from_ne_bytes(datums[0].value().to_ne_bytes());
+        self.is_ordered &= key >= self.last_key;
+        self.last_key = key;
+        // SAFETY: N is the number of result columns, and the values have their types; they are
+        // copied.
+        unsafe {
+            pg_sys::tuplestore_putvalues(
+                self.store,
+                self.desc,
+                datums.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            )
+        };
+    }
+
+    /// Add the rows of a query, which has the result's `N` columns and gives them in order.
+    pub fn fill_from_query<const N: usize>(&mut self, sql: &str) -> Result<(), pgrx::spi::Error> {
+        let rows = |client: &pgrx::spi::SpiClient<'_>| {
+            for row in client.select(sql, None, &[])? {
+                let mut datums = [pg_sys::Datum::null(); N];
+                let mut nulls = [true; N];
+                for column in 0..N {
+                    let value =
+                        row.get_datum_by_ordinal(column + 1)?.value::<pgrx::AnyElement>()?;
+                    nulls[column] = value.is_none();
+                    datums[column] = value.map_or_else(pg_sys::Datum::null, |value| value.datum());
+                }
+                // SAFETY: N is the number of result columns, and the query's columns have their
+                // types; they are copied.
+                unsafe {
+                    pg_sys::tuplestore_putvalues(
+                        self.store,
+                        self.desc,
+                        datums.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                    )
+                };
+            }
+            Ok(())
+        };
+        without_jit(|| pgrx::Spi::connect(rows))
+    }
+
+    /// Put the rows into the order of their keys, where they did not come that way.
+    pub fn finish(self) {
+        if !self.is_ordered {
+            self.sort();
+        }
+    }
+
+    fn sort(&self) {
+        let mut column: pg_sys::AttrNumber = 1;
+        let mut operator = pg_sys::Oid::from(pg_sys::Int8LessOperator);
+        let mut collation = pg_sys::InvalidOid;
+        let mut nulls_first = false;
+        // SAFETY: a backend-local setting.
+        let memory = unsafe { pg_sys::work_mem };
+        // SAFETY: one sort key on the first column, a bigint; no parallel coordination.
+        let sort = unsafe {
+            pg_sys::tuplesort_begin_heap(
+                self.desc,
+                1,
+                &mut column,
+                &mut operator,
+                &mut collation,
+                &mut nulls_first,
+                memory,
+                std::ptr::null_mut(),
+                ports::SORT_OPTIONS,
+            )
+        };
+        // SAFETY: a slot for the rows of the store.
+        let slot = unsafe {
+            pg_sys::MakeSingleTupleTableSlot(self.desc, &raw const pg_sys::TTSOpsMinimalTuple)
+        };
+        // SAFETY: reads the store from its start into the slot, which the sort copies from.
+        unsafe {
+            pg_sys::tuplestore_rescan(self.store);
+            while pg_sys::tuplestore_gettupleslot(self.store, true, false, slot) {
+                pg_sys::tuplesort_puttupleslot(sort, slot);
+            }
+            pg_sys::tuplesort_performsort(sort);
+            pg_sys::tuplestore_clear(self.store);
+        }
+        // SAFETY: moves the sorted rows into the emptied store; no abbreviated keys are asked for.
+        unsafe {
+            while pg_sys::tuplesort_gettupleslot(sort, true, false, slot, std::ptr::null_mut()) {
+                pg_sys::tuplestore_puttupleslot(self.store, slot);
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::tuplesort_end(sort);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The current transaction.
+
+use pgrx::pg_sys;
+
+/// Assign the top-level transaction id if the transaction has none yet; returns it with its epoch.
+///
+/// Raises 25006 in a read-only transaction and during recovery.
+pub fn assign_top_xid() -> i64 {
+    // SAFETY: only raises an error; the name is a static C string.
+    unsafe { pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr()) };
+    // SAFETY: inside a transaction, as every SQL-callable function is.
+    let xid = unsafe { pg_sys::GetTopFullTransactionId() };
+    i64::from_ne_bytes(xid.value.to_ne_bytes())
+}
+
+/// True when the transaction has its id.
+pub fn has_xid() -> bool {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
+/// Start of the transaction, as `now()`: microseconds since 2000-01-01.
+pub fn now() -> i64 {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
+/// True when `session_replication_role` is `replica`.
+pub fn is_replica_role() -> bool {
+    // SAFETY: a backend-local setting, read on the backend's only thread.
+    let role = unsafe { pg_sys::SessionReplicationRole };
+    i64::from(role) == i64::from(pg_sys::SESSION_REPLICATION_ROLE_REPLICA)
+}

@@ -1,0 +1,54 @@
+//! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep
+//! their names.
+
+use crate::batch::{events, sql, waiting};
+use crate::event::{functions, queue_cache};
+use crate::trigger::functions as trigger;
+use crate::{lock, own_relation};
+
+pgq_pg::sql_functions! {
+    /// `pgq.insert_event(text, text, text)`
+    pgq_insert_event3, pg_finfo_pgq_insert_event3 => functions::insert_event;
+    /// `pgq.insert_event(text, text, text, text, text, text, text)`
+    pgq_insert_event7, pg_finfo_pgq_insert_event7 => functions::insert_event;
+    /// `pgq.insert_event_raw(…)`
+    pgq_insert_event_raw, pg_finfo_pgq_insert_event_raw => functions::insert_event_raw;
+    /// `pgq.insert_events(…)`
+    pgq_insert_events, pg_finfo_pgq_insert_events => functions::insert_events;
+    /// `pgq.current_event_table(text)`
+    pgq_current_event_table, pg_finfo_pgq_current_event_table => functions::current_event_table;
+    /// `pgq.get_batch_events(bigint)`
+    pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
+    /// `pgq._batch_has_events(bigint)`
+    pgq_batch_has_events, pg_finfo_pgq_batch_has_events => events::batch_has_events;
+    /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
+    pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
+    /// `pgq._find_waiting(integer, text, text)`
+    pgq_find_waiting, pg_finfo_pgq_find_waiting => waiting::find_waiting;
+    /// `pgq._last_value(regclass)`
+    pgq_last_value, pg_finfo_pgq_last_value => functions::last_value;
+    /// `pgq._event_table(text)`
+    pgq_event_table, pg_finfo_pgq_event_table => own_relation::event_table_function;
+    /// `pgq._own_sequence(integer, text)`
+    pgq_own_sequence, pg_finfo_pgq_own_sequence => own_relation::own_sequence_function;
+    /// `pgq._sequence_value(integer, text)`
+    pgq_sequence_value, pg_finfo_pgq_sequence_value => own_relation::sequence_value;
+    /// `pgq.seq_getval(text)`
+    pgq_seq_getval, pg_finfo_pgq_seq_getval => own_relation::seq_getval;
+    /// `pgq._lock(text, integer)`
+    pgq_lock, pg_finfo_pgq_lock => lock::lock_function;
+    /// `pgq._lock_shared(text, integer)`
+    pgq_lock_shared, pg_finfo_pgq_lock_shared => lock::lock_shared;
+    /// `pgq._try_lock(text, integer)`
+    pgq_try_lock, pg_finfo_pgq_try_lock => lock::try_lock;
+    /// `pgq._queue_changed()`
+    pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
+    /// `pgq.logutriga()`
+    pgq_logutriga, pg_finfo_pgq_logutriga => trigger::logutriga;
+    /// `pgq.jsontriga()`
+    pgq_jsontriga, pg_finfo_pgq_jsontriga => trigger::jsontriga;
+    /// `pgq.sqltriga()`
+    pgq_sqltriga, pg_finfo_pgq_sqltriga => trigger::sqltriga;
+    /// `logtriga()` of databases that Skytools 2 has set up
+    pgq_logtriga, pg_finfo_pgq_logtriga => trigger::logtriga;
+}
