@@ -67,6 +67,8 @@ pub(crate) enum Verb {
     Info(command::info::Args),
     /// Prove that archiving works.
     Check(command::check::Args),
+    /// After pg_upgrade, let the stanza take WAL and backups of the new cluster.
+    StanzaUpgrade,
     /// Make the server archive to this repository no more.
     Stop(command::stop::Args),
     /// Make this host a standby.

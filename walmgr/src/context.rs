@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backup::info;
 use crate::config::{Config, Location};
 use crate::error::{Error, Result};
+use crate::pg::control;
 use crate::repo::local::LocalStore;
 use crate::repo::s3::S3Store;
 use crate::repo::ssh::SshStore;
@@ -41,6 +43,38 @@ impl Context {
     /// Open the configured stanza.
     pub(crate) fn stanza(&self) -> Result<Stanza> {
         Stanza::open(self.store()?, &self.config.stanza)
+    }
+
+    /// Open what the stanza has of each of its systems, the present one last.
+    pub(crate) fn systems(&self) -> Result<Vec<Stanza>> {
+        let present = self.stanza()?;
+        let earlier: Vec<u64> = present.earlier().map(|info| info.system_identifier).collect();
+        let mut all = Vec::new();
+        for identifier in earlier {
+            all.push(self.stanza()?.of(identifier)?);
+        }
+        all.push(present);
+        Ok(all)
+    }
+
+    /// Open what the stanza has of the system in a data directory.
+    pub(crate) fn stanza_of(&self, data: Option<&Path>) -> Result<Stanza> {
+        let stanza = self.stanza()?;
+        match data.map(control::system_identifier).transpose()?.flatten() {
+            Some(identifier) => stanza.of(identifier),
+            None => Ok(stanza),
+        }
+    }
+
+    /// Open what the stanza has of the system that a backup is of; of the present one, if there is
+    /// no such backup.
+    pub(crate) fn stanza_with(&self, backup: &str) -> Result<Stanza> {
+        for stanza in self.systems()? {
+            if info::list(&stanza)?.iter().any(|other| other.id == backup) {
+                return Ok(stanza);
+            }
+        }
+        self.stanza()
     }
 
     /// Keep `expire` away from what is read. A dry run writes nothing, and that includes locks.

@@ -28,3 +28,4 @@ mod ssh;
 mod standby;
 mod sync;
 mod syslog;
+mod upgrade;

@@ -17,7 +17,6 @@ use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
-use crate::pg::control;
 use crate::pg::signal::{self, Recovery};
 use crate::repo::wal::{self, Fetched};
 use crate::sync::spool;
@@ -155,12 +154,7 @@ fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
         // Whatever else it is: look for oneself.
         _ => {}
     }
-    let stanza = context.stanza()?;
-    if let Some(data) = context.data_of_server()
-        && let Some(identifier) = control::system_identifier(&data)?
-    {
-        stanza.check_system(identifier)?;
-    }
+    let stanza = context.stanza_of(context.data_of_server().as_deref())?;
     let fetched = wal::fetch(&stanza, name, &args.path)?;
     if let Some(spool) = &args.partial
         && fetched != Fetched::Delivered

@@ -28,7 +28,13 @@ pub(crate) struct Args {
 /// Check.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
-    log::print(format_args!("ok: stanza \"{}\" in {}", stanza.name, stanza.store.describe()));
+    log::print(format_args!("ok: stanza \"{}\" in {}", stanza.title, stanza.store.describe()));
+    for earlier in stanza.earlier() {
+        log::print(format_args!(
+            "ok: it was for system {} (PostgreSQL {}) before an upgrade",
+            earlier.system_identifier, earlier.pg_version
+        ));
+    }
     let mut client = sql::connect(context.config.connect()?)?;
     stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
     log::print(format_args!("ok: the server is system {}", stanza.info.system_identifier));

@@ -18,13 +18,37 @@ pub(crate) struct Args {
     /// Do it. Nothing brings it back.
     #[arg(long)]
     yes: bool,
+    /// Remove only the WAL and the backups of this system, which the stanza had before a
+    /// stanza-upgrade.
+    #[arg(long, value_name = "IDENTIFIER")]
+    system: Option<u64>,
 }
 
 /// Remove the stanza.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.stanza()?;
+    let mut stanza = context.stanza()?;
     let mut keys = Vec::new();
-    collect(stanza.store.as_ref(), &stanza.name, &mut keys)?;
+    let name = match args.system {
+        Some(system) if system == stanza.info.system_identifier => {
+            return Err(Error::Usage(format!(
+                "system {system} is the present one of stanza \"{}\" (cleanup without --system)",
+                stanza.title
+            )));
+        }
+        Some(system) => {
+            stanza = stanza.of(system)?;
+            for directory in ["backup", "pack", "wal"] {
+                collect(stanza.store.as_ref(), &stanza.key(directory), &mut keys)?;
+            }
+            // The system stays known: its WAL is refused for ever.
+            keys.retain(|key| !key.ends_with("/README"));
+            stanza.name.clone()
+        }
+        None => {
+            collect(stanza.store.as_ref(), &stanza.title, &mut keys)?;
+            stanza.title.clone()
+        }
+    };
     // What makes backups exist goes first, what makes the stanza exist last.
     let rank = |key: &String| match key {
         key if key.ends_with("/stanza.json") => 2,
@@ -52,11 +76,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let _backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     let _expire = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?;
-    stanza.store.sweep(&stanza.name, Duration::ZERO)?;
+    stanza.store.sweep(&name, Duration::ZERO)?;
     for key in &keys {
         stanza.store.remove(key)?;
     }
-    log::notice(format_args!("stanza \"{}\" removed: {} objects", stanza.name, keys.len()));
+    log::notice(format_args!("\"{name}\" removed: {} objects", keys.len()));
     Ok(())
 }
 

@@ -67,15 +67,19 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
         }
         .to_owned()));
     }
-    let stanza = context.stanza()?;
+    // Each system by itself: how many backups another has says nothing of it.
+    context.systems()?.iter().try_for_each(|stanza| expire_system(context, stanza, &rules))
+}
+
+fn expire_system(context: &Context, stanza: &Stanza, rules: &Rules) -> Result<()> {
     let _locks = if context.dry_run {
         None
     } else {
         let backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
         Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
     };
-    let history = History::load(&stanza)?;
-    let decisions = retention::kept(&history, &rules, Timestamp::now());
+    let history = History::load(stanza)?;
+    let decisions = retention::kept(&history, rules, Timestamp::now());
     let decided = || history.backups.iter().zip(&decisions);
     let kept: Vec<&BackupInfo> =
         decided().filter(|(_, kept)| kept.is_some()).map(|(backup, _)| backup).collect();
@@ -89,15 +93,15 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
         ));
     }
     // Everything is known to be readable before the first thing is removed.
-    let packs = unneeded::packs(&stanza, &kept)?;
+    let packs = unneeded::packs(stanza, &kept)?;
     let needs = Needs::new(&history, &decisions);
-    let wal = unneeded::wal(&stanza, &needs)?;
+    let wal = unneeded::wal(stanza, &needs)?;
     if context.dry_run {
-        plan(&kept, &gone, &stanza, &packs, &wal);
+        plan(&kept, &gone, stanza, &packs, &wal);
         return Ok(());
     }
     for id in needs.standalone() {
-        pin::mark_standalone(&stanza, id)?;
+        pin::mark_standalone(stanza, id)?;
         log::notice(format_args!(
             "backup {id} is kept for itself: times after it can be restored to no more"
         ));

@@ -45,6 +45,9 @@ struct Info {
     newest_timeline: Option<u32>,
     /// Backups that do not lead there.
     abandoned: Vec<String>,
+    /// The same of the systems that the stanza had before an upgrade, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Info>,
 }
 
 #[derive(Serialize)]
@@ -85,13 +88,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    let stanza = context.stanza()?;
-    let info = gather(&stanza)?;
+    let mut systems = context.systems()?.iter().map(gather).collect::<Result<Vec<Info>>>()?;
+    let Some(mut info) = systems.pop() else { return Ok(()) };
+    info.earlier = systems;
     if args.json {
         let text = serde_json::to_string_pretty(&info)
             .map_err(|error| Error::Failed(error.to_string()))?;
         log::print(text);
     } else {
+        for earlier in &info.earlier {
+            print_text(earlier);
+            log::print("upgraded to");
+        }
         print_text(&info);
     }
     Ok(())
@@ -101,7 +109,7 @@ fn gather(stanza: &Stanza) -> Result<Info> {
     let history = History::load(stanza)?;
     let numbers = history.numbers();
     Ok(Info {
-        stanza: stanza.name.clone(),
+        stanza: stanza.title.clone(),
         system_identifier: stanza.info.system_identifier.to_string(),
         pg_version: stanza.info.pg_version,
         wal_segment_size: stanza.info.wal_segment_size,
@@ -109,6 +117,7 @@ fn gather(stanza: &Stanza) -> Result<Info> {
         newest_timeline: history.newest_timeline(),
         abandoned: history.abandoned().iter().map(|backup| backup.id.clone()).collect(),
         backups: history.backups,
+        earlier: Vec::new(),
     })
 }
 

@@ -17,9 +17,12 @@ pub(crate) struct Args {
 
 /// List backups.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.stanza()?;
-    // In the order they were taken, which is not always that of their names.
-    let backups = History::load_without_wal(&stanza)?.backups;
+    let systems = context.systems()?;
+    let mut backups = Vec::new();
+    for stanza in &systems {
+        // In the order they were taken, which is not always that of their names.
+        backups.extend(History::load_without_wal(stanza)?.backups);
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&backups)
             .map_err(|error| Error::Failed(error.to_string()))?;
@@ -30,7 +33,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         "{:<16}  {:<20}  {:>9}  {:>9}  {:<24}  LABEL",
         "BACKUP", "COMPLETE AT", "SIZE", "ADDED", "FIRST WAL"
     ));
+    let mut system = backups.first().map(|backup| &backup.system_identifier);
     for backup in &backups {
+        if system != Some(&backup.system_identifier) {
+            system = Some(&backup.system_identifier);
+            log::print(format_args!(
+                "of system {}, PostgreSQL {}, since an upgrade:",
+                backup.system_identifier, backup.pg_version
+            ));
+        }
         log::print(line(backup));
     }
     Ok(())

@@ -22,6 +22,7 @@ pub(crate) mod places;
 pub(crate) mod remote_store;
 pub(crate) mod restore;
 pub(crate) mod setup;
+pub(crate) mod stanza_upgrade;
 pub(crate) mod stop;
 pub(crate) mod sync;
 pub(crate) mod syncdaemon;
@@ -90,6 +91,7 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Pin(args) => pin::run(context, args),
         Verb::Unpin(args) => pin::unpin(context, args),
         Verb::Info(args) => info::run(context, args),
+        Verb::StanzaUpgrade => stanza_upgrade::run(context),
         Verb::Check(args) => check::run(context, args),
         Verb::Stop(args) => stop::run(context, args),
         Verb::Createslave(args) => createslave::run(context, args),

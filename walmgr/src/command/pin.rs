@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(until) = until.filter(|until| *until <= now) {
         return Err(Error::Usage(format!("--until {} is in the past", log::time(until))));
     }
-    let stanza = context.stanza()?;
+    let stanza = context.stanza_with(&args.backup)?;
     // An expire that has decided already must not remove it now.
     let _lock = context.reading(&stanza)?;
     find(&stanza, &args.backup)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// Leave a backup to the rules again.
 pub(crate) fn unpin(context: &Context, args: &Unpin) -> Result<()> {
-    let stanza = context.stanza()?;
+    let stanza = context.stanza_with(&args.backup)?;
     let id = &args.backup;
     find(&stanza, id)?;
     if context.dry_run {

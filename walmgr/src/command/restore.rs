@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// The backup; else the newest that was complete before the target and is on the way to the
     /// timeline.
     backup: Option<String>,
+    /// Restore this system, which the stanza had before a stanza-upgrade; also known by a backup.
+    #[arg(long, value_name = "IDENTIFIER")]
+    system: Option<u64>,
     /// Data directory to restore into; else cluster.data of the configuration.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -113,7 +116,11 @@ impl Args {
 
 /// Restore.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.stanza()?;
+    let stanza = match (args.system, &args.backup) {
+        (Some(system), _) => context.stanza()?.of(system)?,
+        (None, Some(backup)) => context.stanza_with(backup)?,
+        (None, None) => context.stanza()?,
+    };
     let _lock = context.reading(&stanza)?;
     let target = args.target()?;
     let mut wanted = Wanted {

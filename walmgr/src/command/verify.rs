@@ -24,41 +24,54 @@ pub(crate) struct Args {
 
 /// Verify; everything that is wrong is reported before the command fails.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.stanza()?;
-    let _lock = context.reading(&stanza)?;
-    let mut history = History::load_without_wal(&stanza)?;
-    if args.backups.is_empty() {
-        history.load_wal(&stanza, 0)?;
-    }
-    for id in &args.backups {
-        if !history.backups.iter().any(|backup| backup.id == *id) {
-            return Err(Error::NotFound(format!("backup \"{id}\" does not exist")));
-        }
-    }
-    let is_wanted =
-        |backup: &&BackupInfo| args.backups.is_empty() || args.backups.contains(&backup.id);
-    let backups: Vec<&BackupInfo> = history.backups.iter().filter(is_wanted).collect();
     let mut findings = Findings::default();
-    let mut seen = HashSet::new();
-    for backup in backups.iter().copied() {
-        findings.note(verify_backup(&stanza, backup, &mut seen));
-        findings.note(verify_range(&stanza, backup));
+    let mut known = Vec::new();
+    let mut backups = 0;
+    for stanza in context.systems()? {
+        let _lock = context.reading(&stanza)?;
+        let mut history = History::load_without_wal(&stanza)?;
+        known.extend(history.backups.iter().map(|backup| backup.id.clone()));
+        if args.backups.is_empty() {
+            history.load_wal(&stanza, 0)?;
+        }
+        backups += verify_system(&stanza, &history, args, &mut findings)?;
     }
-    if args.backups.is_empty() {
-        verify_archive(&stanza, &history, &mut findings)?;
-        verify_present(&history, &mut findings);
+    if let Some(id) = args.backups.iter().find(|id| !known.contains(id)) {
+        return Err(Error::NotFound(format!("backup \"{id}\" does not exist")));
     }
     match findings.count {
         0 => {
             log::print(format_args!(
                 "{} and {} as they should be",
-                count(backups.len(), "backup"),
+                count(backups, "backup"),
                 count(findings.files, "WAL file")
             ));
             Ok(())
         }
         number => Err(Error::Corrupt(format!("{} found", count(number, "problem")))),
     }
+}
+
+/// The number of backups that were verified.
+fn verify_system(
+    stanza: &Stanza,
+    history: &History,
+    args: &Args,
+    findings: &mut Findings,
+) -> Result<usize> {
+    let is_wanted =
+        |backup: &&BackupInfo| args.backups.is_empty() || args.backups.contains(&backup.id);
+    let backups: Vec<&BackupInfo> = history.backups.iter().filter(is_wanted).collect();
+    let mut seen = HashSet::new();
+    for backup in backups.iter().copied() {
+        findings.note(verify_backup(stanza, backup, &mut seen));
+        findings.note(verify_range(stanza, backup));
+    }
+    if args.backups.is_empty() {
+        verify_archive(stanza, history, findings)?;
+        verify_present(history, findings);
+    }
+    Ok(backups.len())
 }
 
 #[derive(Default)]

@@ -14,7 +14,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::pg::control;
 use crate::repo::wal::{self, Fetched};
 use crate::wal::name::{Segment, WalName};
 
@@ -127,7 +126,7 @@ impl Prefetcher {
     }
 
     fn look_ahead(&self, name: &str) -> Result<()> {
-        let size = self.context.stanza()?.info.wal_segment_size;
+        let size = self.context.stanza_of(self.spool.parent())?.info.wal_segment_size;
         let Some(mut segment) = Segment::parse(name, size) else { return Ok(()) };
         let mut wanted = Vec::new();
         for _ in 0..self.ahead {
@@ -157,12 +156,7 @@ impl Prefetcher {
     }
 
     fn fetch(&self, name: &WalName, path: &Path) -> Result<Fetched> {
-        let stanza = self.context.stanza()?;
-        if let Some(data) = self.spool.parent()
-            && let Some(identifier) = control::system_identifier(data)?
-        {
-            stanza.check_system(identifier)?;
-        }
+        let stanza = self.context.stanza_of(self.spool.parent())?;
         wal::fetch(&stanza, name, path)
     }
 

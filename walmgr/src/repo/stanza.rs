@@ -1,4 +1,8 @@
 //! A stanza: one cluster's part of a repository, tied to that cluster by its system identifier.
+//!
+//! pg_upgrade makes another system of a cluster, whose WAL has the old names again. Each system has
+//! a part of the stanza of its own: the first `STANZA/`, the others `STANZA/2/`, `STANZA/3/` and so
+//! on. The last one is the present.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,27 +30,47 @@ pub(crate) struct StanzaInfo {
 pub(crate) struct Stanza {
     /// The repository.
     pub(crate) store: Box<dyn Store>,
-    /// Its name: the top directory of its keys.
+    /// Its name.
+    pub(crate) title: String,
+    /// The directory of its keys: that of one system.
     pub(crate) name: String,
-    /// Whose it is.
+    /// The system.
     pub(crate) info: StanzaInfo,
+    /// All systems that it has had, the present one last.
+    systems: Vec<StanzaInfo>,
+}
+
+/// The directory of the keys of a stanza's system.
+fn directory(title: &str, at: usize) -> String {
+    if at == 0 { title.to_owned() } else { format!("{title}/{}", at + 1) }
 }
 
 impl Stanza {
-    /// Open a stanza.
+    /// Open a stanza, as that of its present system.
     ///
     /// # Errors
     /// [`Error::Repository`] when the stanza is not there: it was not created, or the storage is
     /// not the right one. Never [`Error::NotFound`], since a missing stanza says nothing about the
     /// objects in it.
     pub(crate) fn open(store: Box<dyn Store>, name: &str) -> Result<Self> {
-        let key = format!("{name}/stanza.json");
-        let bytes = read_all(store.as_ref(), &key)?.ok_or_else(|| {
+        let mut systems = Vec::new();
+        while let Some(info) = Self::read(store.as_ref(), &directory(name, systems.len()))? {
+            systems.push(info);
+        }
+        let info = systems.last().cloned().ok_or_else(|| {
             Error::repository(format!(
                 "stanza \"{name}\" does not exist in {} (walmgr setup creates it)",
                 store.describe()
             ))(rustix::io::Errno::NOENT)
         })?;
+        let name = name.to_owned();
+        Ok(Self { store, name: directory(&name, systems.len() - 1), title: name, info, systems })
+    }
+
+    /// What is said of one system.
+    fn read(store: &dyn Store, name: &str) -> Result<Option<StanzaInfo>> {
+        let key = format!("{name}/stanza.json");
+        let Some(bytes) = read_all(store, &key)? else { return Ok(None) };
         let info: StanzaInfo = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Corrupt(format!("{key}: {error}")))?;
         if info.format != FORMAT {
@@ -64,7 +88,44 @@ impl Stanza {
                 info.wal_segment_size
             )));
         }
-        Ok(Self { store, name: name.to_owned(), info })
+        Ok(Some(info))
+    }
+
+    /// The same stanza's part of a system that it has or had.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for any other system.
+    pub(crate) fn of(mut self, identifier: u64) -> Result<Self> {
+        let is_it = |info: &StanzaInfo| info.system_identifier == identifier;
+        let Some(at) = self.systems.iter().position(is_it) else {
+            return self.check_system(identifier).map(|()| self);
+        };
+        self.name = directory(&self.title, at);
+        self.info = self.systems.remove(at);
+        self.systems.insert(at, self.info.clone());
+        Ok(self)
+    }
+
+    /// Systems that it had before the present one, oldest first.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &StanzaInfo> {
+        self.systems.iter().take(self.systems.len().saturating_sub(1))
+    }
+
+    /// Make another system the present one.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when somebody else upgrades it to a third one.
+    pub(crate) fn upgrade(&self, info: &StanzaInfo) -> Result<()> {
+        let name = directory(&self.title, self.systems.len());
+        Self::write(self.store.as_ref(), &name, info)?;
+        let made = Self::read(self.store.as_ref(), &name)?;
+        if made.as_ref() != Some(info) {
+            return Err(Error::Mismatch(format!(
+                "stanza \"{}\" was upgraded to another system at the same time",
+                self.title
+            )));
+        }
+        self.store.settle(&format!("{name}/stanza.json"))
     }
 
     /// Create a stanza for a cluster, or open the one that is there for the same cluster.
@@ -76,27 +137,31 @@ impl Stanza {
         name: &str,
         info: &StanzaInfo,
     ) -> Result<(Self, Created)> {
-        let text = serde_json::to_string_pretty(info)
-            .map_err(|error| Error::Failed(format!("write stanza: {error}")))?;
-        // A marker in each directory makes "the directory is missing" different from "there are no
-        // files".
-        create_small(store.as_ref(), &format!("{name}/wal/README"), WAL_README.as_bytes())?;
-        let created =
-            create_small(store.as_ref(), &format!("{name}/stanza.json"), text.as_bytes())?;
+        let created = Self::write(store.as_ref(), name, info)?;
         let stanza = Self::open(store, name)?;
         if stanza.info.system_identifier != info.system_identifier
             || stanza.info.wal_segment_size != info.wal_segment_size
         {
             return Err(Error::Mismatch(format!(
-                "stanza \"{name}\" belongs to system {} (segment size {}), not to {} ({})",
+                "stanza \"{name}\" belongs to system {} (segment size {}), not to {} ({}); if that is \
+                 the same cluster after pg_upgrade: walmgr stanza-upgrade",
                 stanza.info.system_identifier,
                 stanza.info.wal_segment_size,
                 info.system_identifier,
                 info.wal_segment_size
             )));
         }
-        stanza.store.settle(&format!("{name}/stanza.json"))?;
+        stanza.store.settle(&stanza.key("stanza.json"))?;
         Ok((stanza, created))
+    }
+
+    fn write(store: &dyn Store, name: &str, info: &StanzaInfo) -> Result<Created> {
+        let text = serde_json::to_string_pretty(info)
+            .map_err(|error| Error::Failed(format!("write stanza: {error}")))?;
+        // A marker in each directory makes "the directory is missing" different from "there are no
+        // files".
+        create_small(store, &format!("{name}/wal/README"), WAL_README.as_bytes())?;
+        create_small(store, &format!("{name}/stanza.json"), text.as_bytes())
     }
 
     /// The key of something in this stanza.
@@ -112,9 +177,14 @@ impl Stanza {
         if system_identifier == self.info.system_identifier {
             return Ok(());
         }
+        let before = self.earlier().any(|info| info.system_identifier == system_identifier);
+        let why = match before {
+            true => "; it was for this one before an upgrade, and takes nothing of it any more",
+            false => "; if this one is its successor by pg_upgrade: walmgr stanza-upgrade",
+        };
         Err(Error::Mismatch(format!(
-            "this cluster is system {system_identifier}, stanza \"{}\" is for system {}",
-            self.name, self.info.system_identifier
+            "this cluster is system {system_identifier}, stanza \"{}\" is for system {}{why}",
+            self.title, self.info.system_identifier
         )))
     }
 }
