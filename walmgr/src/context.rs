@@ -7,10 +7,9 @@ use crate::config::{Config, Location};
 use crate::error::{Error, Result};
 use crate::pg::control;
 use crate::repo::local::LocalStore;
-use crate::repo::s3::S3Store;
 use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
-use crate::repo::{Lock, LockMode, Store};
+use crate::repo::{Lock, LockMode, Store, azure, gcs, s3};
 
 /// A command's surroundings.
 #[derive(Clone, Debug)]
@@ -26,7 +25,9 @@ impl Context {
     pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
         Ok(match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::open(path)?),
-            Location::S3(settings) => Box::new(S3Store::open(settings)?),
+            Location::S3(settings) => Box::new(s3::store(settings)?.open()?),
+            Location::Gcs(settings) => Box::new(gcs::store(settings)?.open()?),
+            Location::Azure(settings) => Box::new(azure::store(settings)?.open()?),
             Location::Ssh(settings) => Box::new(SshStore::open(settings)?),
         })
     }
@@ -35,7 +36,9 @@ impl Context {
     pub(crate) fn init_store(&self) -> Result<Box<dyn Store>> {
         Ok(match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::init(path)?),
-            Location::S3(settings) => Box::new(S3Store::init(settings)?),
+            Location::S3(settings) => Box::new(s3::store(settings)?.init()?),
+            Location::Gcs(settings) => Box::new(gcs::store(settings)?.init()?),
+            Location::Azure(settings) => Box::new(azure::store(settings)?.init()?),
             Location::Ssh(settings) => Box::new(SshStore::init(settings)?),
         })
     }

@@ -34,6 +34,9 @@ pub(crate) enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The store keeps the object for longer.
+    #[error("{0}")]
+    Retained(String),
     /// Wrong system identifier, or a name that already stands for other content.
     #[error("{0}")]
     Mismatch(String),
@@ -63,7 +66,7 @@ impl Error {
             Self::NotFound(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Locked(_) => 3,
-            Self::Repository { .. } => 4,
+            Self::Repository { .. } | Self::Retained(_) => 4,
             Self::Mismatch(_) => 5,
             Self::Corrupt(_) => 6,
             Self::Server(_) => 7,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::expire::locked;
 use crate::log;
 use crate::pg::sql;
 use crate::repo::LockMode;
@@ -77,10 +78,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let _backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     let _expire = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?;
     stanza.store.sweep(&name, Duration::ZERO)?;
-    for key in &keys {
-        stanza.store.remove(key)?;
-    }
-    log::notice(format_args!("\"{name}\" removed: {} objects", keys.len()));
+    let removed = locked::remove(&stanza, &keys)?;
+    let left = if removed == keys.len() { "removed" } else { "not wholly removed" };
+    log::notice(format_args!("\"{name}\" {left}: {removed} objects"));
     Ok(())
 }
 

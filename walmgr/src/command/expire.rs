@@ -14,6 +14,7 @@ use crate::backup::pin;
 use crate::config::Expire;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::expire::locked;
 use crate::expire::retention::{self, Kept, Rules};
 use crate::expire::tiers::Tiers;
 use crate::expire::unneeded::{self, Needs};
@@ -79,7 +80,8 @@ fn expire_system(context: &Context, stanza: &Stanza, rules: &Rules) -> Result<()
         Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
     };
     let history = History::load(stanza)?;
-    let decisions = retention::kept(&history, rules, Timestamp::now());
+    let mut decisions = retention::kept(&history, rules, Timestamp::now());
+    locked::keep(stanza, &history, &mut decisions)?;
     let decided = || history.backups.iter().zip(&decisions);
     let kept: Vec<&BackupInfo> =
         decided().filter(|(_, kept)| kept.is_some()).map(|(backup, _)| backup).collect();
@@ -109,17 +111,16 @@ fn expire_system(context: &Context, stanza: &Stanza, rules: &Rules) -> Result<()
     for backup in &gone {
         stanza.store.remove(&stanza.key(&format!("backup/{}.json", backup.id)))?;
     }
-    for key in packs.iter().chain(&wal) {
-        stanza.store.remove(key)?;
-    }
+    let packs = locked::remove(stanza, &packs)?;
+    let wal = locked::remove(stanza, &wal)?;
     // Pushes are not locked out here, but none takes a day.
     stanza.store.sweep(&stanza.key("wal"), Duration::from_secs(86_400))?;
-    if !gone.is_empty() || !wal.is_empty() {
+    if !gone.is_empty() || wal > 0 {
         log::notice(format_args!(
             "{}, {} of backups and {} removed",
             count(gone.len(), "backup"),
-            count(packs.len(), "object"),
-            count(wal.len(), "WAL file")
+            count(packs, "object"),
+            count(wal, "WAL file")
         ));
     }
     Ok(())

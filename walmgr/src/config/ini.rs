@@ -126,6 +126,8 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         repository: Repository {
             path: host.is_none().then(|| stored.clone()),
             s3: None,
+            gcs: None,
+            azure: None,
             ssh: host.as_ref().map(|host| Ssh::new(host, stored)),
             compression: Compression::default(),
             level: 3,

@@ -16,7 +16,7 @@ pub(crate) mod ini;
 mod repository;
 pub(crate) mod value;
 
-pub(crate) use repository::{Compression, Location, Repository, S3, Ssh};
+pub(crate) use repository::{Compression, Location, Repository, Ssh};
 use value::{duration, opt_duration, opt_zone};
 
 /// Everything a configuration file can say.
@@ -272,6 +272,8 @@ impl Config {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let timeout = match self.repository.location()? {
             Location::S3(s3) => millis(s3.timeout),
+            Location::Gcs(gcs) => millis(gcs.timeout),
+            Location::Azure(azure) => millis(azure.timeout),
             Location::Ssh(ssh) => millis(ssh.timeout),
             Location::Directory(_) => 1,
         };

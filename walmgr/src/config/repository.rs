@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use crate::config::value::duration;
 use crate::error::{Error, Result};
+use crate::repo::azure::Azure;
+use crate::repo::gcs::Gcs;
+use crate::repo::s3::S3;
 
 /// Where WAL and backups go.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +20,10 @@ pub(crate) struct Repository {
     pub(crate) path: Option<PathBuf>,
     /// Or an object store.
     pub(crate) s3: Option<S3>,
+    /// Or Google's.
+    pub(crate) gcs: Option<Gcs>,
+    /// Or Microsoft's.
+    pub(crate) azure: Option<Azure>,
     /// Or a directory of another host.
     pub(crate) ssh: Option<Ssh>,
     /// `zstd`, `lz4` or `none`.
@@ -65,65 +72,6 @@ impl Ssh {
     }
 }
 
-/// An S3-compatible object store.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct S3 {
-    /// URL of the service.
-    pub(crate) endpoint: String,
-    /// Bucket, which exists.
-    pub(crate) bucket: String,
-    /// Part of the bucket.
-    #[serde(default)]
-    pub(crate) prefix: String,
-    /// Region, for signatures.
-    #[serde(default = "default_region")]
-    pub(crate) region: String,
-    /// The bucket is part of the path instead of the host name.
-    #[serde(default)]
-    pub(crate) path_style: bool,
-    /// Key; else `AWS_ACCESS_KEY_ID`.
-    pub(crate) access_key: Option<String>,
-    /// File with the secret; else `AWS_SECRET_ACCESS_KEY`.
-    pub(crate) secret_key_file: Option<PathBuf>,
-    /// Send large objects in parts.
-    #[serde(default = "default_multipart")]
-    pub(crate) multipart: bool,
-    /// How long a connection, an answer, or the next bytes of one may take.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    pub(crate) timeout: Duration,
-}
-
-impl std::fmt::Debug for S3 {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "s3://{}/{}", self.bucket, self.prefix)
-    }
-}
-
-impl S3 {
-    /// Access key and secret.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when there are none.
-    pub(crate) fn keys(&self) -> Result<(String, String)> {
-        let missing = |what: &str| Error::Usage(format!("{what} is not set"));
-        let key = self.access_key.clone().or_else(|| std::env::var("AWS_ACCESS_KEY_ID").ok());
-        let secret = match &self.secret_key_file {
-            Some(file) => Some(
-                std::fs::read_to_string(file)
-                    .map_err(|error| Error::Usage(format!("{}: {error}", file.display())))?
-                    .trim()
-                    .to_owned(),
-            ),
-            None => std::env::var("AWS_SECRET_ACCESS_KEY").ok(),
-        };
-        Ok((
-            key.ok_or_else(|| missing("repository.s3.access_key"))?,
-            secret.ok_or_else(|| missing("repository.s3.secret_key_file"))?,
-        ))
-    }
-}
-
 /// Where a repository is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Location<'a> {
@@ -131,6 +79,10 @@ pub(crate) enum Location<'a> {
     Directory(&'a Path),
     /// In an object store.
     S3(&'a S3),
+    /// In Google's object store.
+    Gcs(&'a Gcs),
+    /// In Microsoft's object store.
+    Azure(&'a Azure),
     /// On another host.
     Ssh(&'a Ssh),
 }
@@ -141,14 +93,23 @@ impl Repository {
     /// # Errors
     /// [`Error::Usage`] unless it is at one place.
     pub(crate) fn location(&self) -> Result<Location<'_>> {
-        match (&self.path, &self.s3, &self.ssh) {
-            (Some(path), None, None) if path.is_absolute() => Ok(Location::Directory(path)),
-            (Some(path), None, None) => {
+        let mut places = [
+            self.path.as_deref().map(Location::Directory),
+            self.s3.as_ref().map(Location::S3),
+            self.gcs.as_ref().map(Location::Gcs),
+            self.azure.as_ref().map(Location::Azure),
+            self.ssh.as_ref().map(Location::Ssh),
+        ]
+        .into_iter()
+        .flatten();
+        match (places.next(), places.next()) {
+            (Some(Location::Directory(path)), None) if !path.is_absolute() => {
                 Err(Error::Usage(format!("repository.path \"{}\" is not absolute", path.display())))
             }
-            (None, Some(s3), None) => Ok(Location::S3(s3)),
-            (None, None, Some(ssh)) => Ok(Location::Ssh(ssh)),
-            _ => Err(Error::Usage("one of repository.path, .ssh and .s3 must be set".to_owned())),
+            (Some(place), None) => Ok(place),
+            _ => Err(Error::Usage(
+                "one of repository.path, .ssh, .s3, .gcs and .azure must be set".to_owned(),
+            )),
         }
     }
 }
@@ -158,6 +119,8 @@ impl std::fmt::Display for Location<'_> {
         match self {
             Self::Directory(path) => write!(out, "{}", path.display()),
             Self::S3(s3) => write!(out, "{s3:?}"),
+            Self::Gcs(gcs) => write!(out, "{gcs:?}"),
+            Self::Azure(azure) => write!(out, "{azure:?}"),
             Self::Ssh(ssh) => write!(out, "{ssh:?}"),
         }
     }
@@ -174,14 +137,6 @@ pub(crate) enum Compression {
     Lz4,
     /// No compression.
     None,
-}
-
-fn default_region() -> String {
-    "us-east-1".to_owned()
-}
-
-fn default_multipart() -> bool {
-    true
 }
 
 fn default_timeout() -> Duration {

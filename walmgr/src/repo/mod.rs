@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
+pub(crate) mod azure;
+pub(crate) mod gcs;
 pub(crate) mod local;
 pub(crate) mod object;
+pub(crate) mod object_store;
 pub(crate) mod s3;
 pub(crate) mod ssh;
 pub(crate) mod stanza;
@@ -91,7 +94,19 @@ pub(crate) trait Store: Send + Sync {
     /// Names directly below a directory, sorted; directories end in `/`.
     fn list(&self, directory: &str) -> Result<Vec<String>>;
     /// Remove an object; it need not exist.
+    ///
+    /// # Errors
+    /// [`Error::Retained`] while it is locked.
     fn remove(&self, key: &str) -> Result<()>;
+    /// Remove several objects, which need not exist, in any order; those that are locked, and stay.
+    fn remove_all(&self, keys: &[String]) -> Result<Vec<String>> {
+        keys.iter().try_for_each(|key| self.remove(key))?;
+        Ok(Vec::new())
+    }
+    /// Until when an object cannot be removed, in words; `None` for one that can.
+    fn retained(&self, _key: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
     /// Rename an object out of the way, to a name that nothing reads.
     fn set_aside(&self, key: &str) -> Result<()>;
     /// Take a lock without waiting.

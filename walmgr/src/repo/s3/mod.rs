@@ -1,269 +1,291 @@
-//! A repository in an S3-compatible object store.
-//!
-//! Objects are created with `If-None-Match: *`, so that here too a name keeps its first content; a
-//! store that does not honour that is refused at `setup`. Blocking requests, no runtime: a push
-//! starts as fast as with a directory.
+//! The protocol of S3, by which many object stores can be reached.
 
-mod http;
-mod lease;
-mod multipart;
+mod credentials;
+mod retention;
+mod settings;
+mod uploads;
 
-use std::collections::VecDeque;
-use std::io::{self, Cursor, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::S3;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+use rusty_s3::actions::{DeleteObjectsResponse, ListObjectsV2, ObjectIdentifier};
+use rusty_s3::{Credentials, S3Action, UrlStyle};
+
 use crate::error::{Error, Result};
-use crate::failpoint;
-use crate::repo::{Created, Fill, Lock, LockMode, SMALL, Source, Store, check_key, create_small};
+use crate::repo::object_store::ObjectStore;
+use crate::repo::object_store::bucket::{self, Bucket, Head, Outcome, Page, Write};
+use crate::repo::object_store::credentials::Cached;
+use crate::repo::object_store::http::{Answer, Http, Request, busy};
 
-use http::Client;
-use multipart::Upload;
+use retention::Retention;
+pub(crate) use settings::S3;
 
-const MARKER: &str = "walmgr.repo";
-const MARKER_TEXT: &str = "{\"format\":1}\n";
+/// How long a signature holds; longer than any attempt.
+const VALID: Duration = Duration::from_secs(3600);
 
-/// How much is read from an object at a time, and how many such blocks are kept.
-const BLOCK: u64 = 4 << 20;
-const BLOCKS: usize = 4;
+/// How many objects one request may remove.
+const BATCH: usize = 1000;
 
-/// The largest object that is ever set aside: a WAL segment, stored as it is.
-const LARGEST: u64 = (1 << 30) + 4096;
-
-/// A bucket, or a part of one, with the marker object in it.
-pub(crate) struct S3Store {
-    client: Arc<Client>,
-    multipart: bool,
+/// A store at the place that the settings name; nothing is sent yet.
+///
+/// # Errors
+/// [`Error::Usage`] for a bad endpoint or missing keys.
+pub(crate) fn store(settings: &S3) -> Result<ObjectStore> {
+    Ok(ObjectStore::new(S3Bucket::new(settings)?, &settings.prefix, settings.multipart))
 }
 
-impl S3Store {
-    /// Open a repository.
-    ///
-    /// # Errors
-    /// [`Error::Repository`] when the store does not answer, or the marker is not there.
-    pub(crate) fn open(settings: &S3) -> Result<Self> {
-        let store = Self::new(settings)?;
-        match store.client.get_whole(MARKER, SMALL)? {
-            Some(text) if text == MARKER_TEXT.as_bytes() => Ok(store),
-            Some(_) => Err(Error::Usage(format!(
-                "{} has a format that this walmgr does not know",
-                store.describe()
-            ))),
-            None => Err(Error::repository(format!("{} is not a repository", store.describe()))(
-                rustix::io::Errno::NOENT,
+/// A bucket, and how to sign for it.
+struct S3Bucket {
+    http: Http,
+    bucket: rusty_s3::Bucket,
+    credentials: Cached<Credentials>,
+    prefix: String,
+    retention: Option<Retention>,
+}
+
+impl S3Bucket {
+    fn new(settings: &S3) -> Result<Self> {
+        let endpoint = settings.endpoint.parse().map_err(|error| {
+            Error::Usage(format!("repository.s3.endpoint \"{}\": {error}", settings.endpoint))
+        })?;
+        let style = if settings.path_style { UrlStyle::Path } else { UrlStyle::VirtualHost };
+        let (name, region) = (settings.bucket.clone(), settings.region.clone());
+        let bucket = rusty_s3::Bucket::new(endpoint, style, name, region)
+            .map_err(|error| Error::Usage(format!("repository.s3: {error}")))?;
+        Ok(Self {
+            // 409 is a conflict of two conditional requests, of which one may still win.
+            http: Http::new(settings.timeout, |answer| busy(answer) || answer.status == 409),
+            bucket,
+            credentials: credentials::find(settings)?,
+            prefix: bucket::clean_prefix(&settings.prefix),
+            retention: settings.retention()?,
+        })
+    }
+
+    /// Send a request that an action signs; `sign` gives the action's URL and what it signed.
+    fn send<'a>(
+        &'a self,
+        key: &str,
+        sign: &dyn Fn(&Credentials) -> Result<Request<'a>>,
+    ) -> Result<Answer> {
+        self.http.send(key, &|renew| sign(&self.credentials.get(renew)?))
+    }
+
+    /// Headers of a new object that is to be locked, as of now.
+    fn retained_headers(&self, how: Write) -> Vec<(&'static str, String)> {
+        match &self.retention {
+            Some(retention) if how == Write::Kept => retention.headers(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn look(&self, key: &str) -> Result<Option<Answer>> {
+        let answer = self.send(key, &|keys| {
+            let url = self.bucket.head_object(Some(keys), key).sign(VALID);
+            Ok(Request::new("HEAD", url))
+        })?;
+        match answer.status {
+            200 => Ok(Some(answer)),
+            404 => Ok(None),
+            _ => Err(answer.refused("look at", key)),
+        }
+    }
+
+    /// Remove one version, or what is there under the name.
+    fn delete_version(&self, key: &str, version: Option<&str>) -> Result<()> {
+        let answer = self.send(key, &|keys| {
+            let mut action = self.bucket.delete_object(Some(keys), key);
+            if let Some(version) = version {
+                action.query_mut().insert("versionId", version.to_owned());
+            }
+            Ok(Request::new("DELETE", action.sign(VALID)))
+        })?;
+        match answer.status {
+            200..=299 | 404 => Ok(()),
+            _ => Err(answer.refused("remove", key)),
+        }
+    }
+
+    /// Remove many objects by one request; false when the store knows no such request.
+    fn delete_batch(&self, keys: &[String]) -> Result<bool> {
+        const DOING: &str = "remove objects such as";
+        let Some(first) = keys.first() else { return Ok(true) };
+        let objects: Vec<_> = keys.iter().cloned().map(ObjectIdentifier::new).collect();
+        let answer = self.send(first, &|credentials| {
+            let mut action = self.bucket.delete_objects(Some(credentials), objects.iter());
+            action.set_quiet(true);
+            let (body, digest) = action.clone().body_with_md5();
+            action.headers_mut().insert("content-md5", digest.clone());
+            let url = action.sign(VALID);
+            Ok(Request::new("POST", url).header("content-md5", digest).body(body.into_bytes()))
+        })?;
+        match answer.status {
+            200 => {}
+            400 | 404 | 405 | 501 => return Ok(false),
+            _ => return Err(answer.refused(DOING, first)),
+        }
+        let response = DeleteObjectsResponse::parse(&answer.text());
+        let Ok(response) = response else { return Err(answer.refused(DOING, first)) };
+        match response.errors.iter().find(|error| error.code != "NoSuchKey") {
+            None => Ok(true),
+            Some(error) => Err(Error::repository(format!("remove {}", error.key))(
+                std::io::Error::other(error.code.clone()),
             )),
         }
     }
-
-    /// Make the place a repository, or open the one that is there.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for a place that has other objects, or a store that overwrites where it was
-    /// told not to.
-    pub(crate) fn init(settings: &S3) -> Result<Self> {
-        let store = Self::new(settings)?;
-        if store.client.get_whole(MARKER, SMALL)?.is_none() {
-            if let Some(name) = store.list("")?.first() {
-                return Err(Error::Usage(format!(
-                    "{} is not empty (it has \"{name}\") and not a repository",
-                    store.describe()
-                )));
-            }
-            create_small(&store, MARKER, MARKER_TEXT.as_bytes())?;
-        }
-        if store.client.put_new(MARKER, b"overwritten")? == Created::New {
-            store.client.delete(MARKER)?;
-            return Err(Error::Usage(format!(
-                "{} ignores If-None-Match, so it cannot keep an archive",
-                store.describe()
-            )));
-        }
-        if store.multipart {
-            store.probe_multipart()?;
-        }
-        Self::open(settings)
-    }
-
-    fn new(settings: &S3) -> Result<Self> {
-        Ok(Self { client: Arc::new(Client::new(settings)?), multipart: settings.multipart })
-    }
-
-    /// Refuse a store that overwrites when an upload is completed, or knows no uploads in parts.
-    fn probe_multipart(&self) -> Result<()> {
-        const PROBE: &str = "walmgr.probe";
-        self.client.put_new(PROBE, b"kept")?;
-        let mut upload = self.upload(PROBE);
-        let outcome = upload.write_all(b"overwritten").map_err(Error::repository(PROBE));
-        let outcome = outcome.and_then(|()| upload.finish_parts());
-        drop(upload);
-        self.client.delete(PROBE)?;
-        let why = match outcome {
-            Ok(Created::Exists) => return Ok(()),
-            Ok(Created::New) => "it overwrites what is there".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        Err(Error::Usage(format!(
-            "{} does not complete uploads in parts as it must ({why}): set repository.s3.multipart = false",
-            self.describe()
-        )))
-    }
-
-    fn upload(&self, key: &str) -> Upload {
-        Upload::new(&self.client, key, lease::own_name())
-    }
 }
 
-impl Store for S3Store {
-    fn create(&self, key: &str, fill: &mut Fill<'_>) -> Result<Created> {
-        check_key(key)?;
-        let step =
-            |name: &str| failpoint::visit(name).map_err(Error::repository(format!("write {key}")));
-        step("store.opened")?;
-        let created = if self.multipart {
-            let mut upload = self.upload(key);
-            fill(&mut upload)?;
-            step("store.written")?;
-            upload.finish()?
-        } else {
-            let mut body = Cursor::new(Vec::new());
-            fill(&mut body)?;
-            step("store.written")?;
-            self.client.put_new(key, body.get_ref())?
-        };
-        step("store.durable")?;
-        Ok(created)
+/// The digest that S3 compares with what arrived.
+fn digest(body: &[u8]) -> String {
+    STANDARD.encode(Md5::digest(body))
+}
+
+impl Bucket for S3Bucket {
+    fn describe(&self) -> String {
+        format!("s3://{}/{}", self.bucket.name(), self.prefix)
     }
 
-    fn settle(&self, _key: &str) -> Result<()> {
-        // What the store has acknowledged, or shows to others, is durable.
-        Ok(())
+    fn section(&self) -> &'static str {
+        "repository.s3"
     }
 
-    fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
-        check_key(key)?;
-        let Some(size) = self.client.size(key)? else { return Ok(None) };
-        let client = Arc::clone(&self.client);
-        let blocks = Mutex::new(VecDeque::new());
-        Ok(Some(Box::new(S3Source { client, key: key.to_owned(), size, blocks })))
+    fn put(&self, key: &str, body: &[u8], how: Write) -> Result<Outcome> {
+        let digest = digest(body);
+        let answer = self.http.send(key, &|renew| {
+            let keys = self.credentials.get(renew)?;
+            let mut action = self.bucket.put_object(Some(&keys), key);
+            let mut headers = self.retained_headers(how);
+            headers.push(("content-md5", digest.clone()));
+            if how != Write::Over {
+                headers.push(("if-none-match", "*".to_owned()));
+            }
+            for (name, value) in &headers {
+                action.headers_mut().insert(*name, value.clone());
+            }
+            Ok(Request { headers, ..Request::new("PUT", action.sign(VALID)).body(body) })
+        })?;
+        match answer.status {
+            200..=299 => Ok(Outcome::Done),
+            412 => Ok(Outcome::taken(&answer)),
+            _ => Err(answer.refused("create", key)),
+        }
     }
 
-    fn list(&self, directory: &str) -> Result<Vec<String>> {
-        self.client.list(directory)
+    fn get(&self, key: &str, range: Option<(u64, u64)>, limit: u64) -> Result<Option<Vec<u8>>> {
+        if range.is_some_and(|(start, end)| start >= end) {
+            return Ok(Some(Vec::new()));
+        }
+        let answer = self.send(key, &|keys| {
+            let url = self.bucket.get_object(Some(keys), key).sign(VALID);
+            Ok(Request::new("GET", url).ranged(range, limit))
+        })?;
+        answer.content(key, range)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Head>> {
+        let Some(answer) = self.look(key)? else { return Ok(None) };
+        let Some(size) = answer.length() else { return Err(answer.refused("look at", key)) };
+        let modified = answer.header("last-modified").and_then(bucket::http_time);
+        let mark = answer.header(uploads::MARK_HEADER).map(str::to_owned);
+        Ok(Some(Head { size, age: bucket::age(&answer, modified), mark }))
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        self.delete_version(key, None)
     }
 
     fn remove(&self, key: &str) -> Result<()> {
-        check_key(key)?;
-        self.client.delete(key)?;
-        failpoint::visit("store.removed").map_err(Error::repository(format!("remove {key}")))
+        if self.retention.is_none() {
+            return self.delete(key);
+        }
+        // Removing by name would only hide what is locked, for ever.
+        let Some(answer) = self.look(key)? else { return Ok(()) };
+        match retention::locked(&answer) {
+            Some(until) => Err(Error::Retained(format!("{key} is locked until {until}"))),
+            None => self.delete_version(key, answer.header("x-amz-version-id")),
+        }
     }
 
-    fn set_aside(&self, key: &str) -> Result<()> {
-        check_key(key)?;
-        let bytes = self.client.get_whole(key, LARGEST)?.unwrap_or_default();
-        for number in 0..1000 {
-            if self.client.put_new(&format!("{key}.damaged{number}"), &bytes)? == Created::New {
-                return self.client.delete(key);
+    fn remove_all(&self, keys: &[String]) -> Result<Vec<String>> {
+        let mut locked = Vec::new();
+        for batch in keys.chunks(BATCH) {
+            if self.retention.is_none() && batch.len() > 1 && self.delete_batch(batch)? {
+                continue;
+            }
+            for key in batch {
+                match self.remove(key) {
+                    Err(Error::Retained(_)) => locked.push(key.clone()),
+                    other => other?,
+                }
             }
         }
-        Err(Error::repository(format!("set {key} aside"))(rustix::io::Errno::EXIST))
+        Ok(locked)
     }
 
-    fn lock(&self, key: &str, mode: LockMode) -> Result<Box<dyn Lock>> {
-        check_key(key)?;
-        Ok(Box::new(lease::Lease::take(&self.client, key, mode)?))
-    }
-
-    fn sweep(&self, _directory: &str, _age: Duration) -> Result<Vec<String>> {
-        // An object is there whole or not at all.
-        Ok(Vec::new())
-    }
-
-    fn pack_size(&self) -> u64 {
-        // Without parts, a pack is in memory until it is sent.
-        if self.multipart { 256 << 20 } else { 32 << 20 }
-    }
-
-    fn describe(&self) -> String {
-        self.client.describe()
-    }
-}
-
-type Block = (u64, Arc<Vec<u8>>);
-
-struct S3Source {
-    client: Arc<Client>,
-    key: String,
-    size: u64,
-    blocks: Mutex<VecDeque<Block>>,
-}
-
-impl S3Source {
-    fn block(&self, number: u64) -> Result<Arc<Vec<u8>>> {
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, block)) = blocks.iter().find(|(other, _)| *other == number) {
-            return Ok(Arc::clone(block));
+    fn retained(&self, key: &str) -> Result<Option<String>> {
+        if self.retention.is_none() {
+            return Ok(None);
         }
-        let start = number * BLOCK;
-        let end = self.size.min(start + BLOCK);
-        let bytes = self.client.get(&self.key, (start, end))?.ok_or_else(|| {
-            Error::Corrupt(format!("object {} vanished while it was read", self.key))
+        Ok(self.look(key)?.and_then(|answer| retention::locked(&answer)))
+    }
+
+    fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page> {
+        let answer = self.send(prefix, &|keys| {
+            let mut action = self.bucket.list_objects_v2(Some(keys));
+            action.with_prefix(prefix);
+            action.with_delimiter("/");
+            if let Some(token) = token {
+                action.with_continuation_token(token);
+            }
+            Ok(Request::new("GET", action.sign(VALID)))
         })?;
-        let block = Arc::new(bytes);
-        blocks.push_back((number, Arc::clone(&block)));
-        if blocks.len() > BLOCKS {
-            blocks.pop_front();
+        if answer.status != 200 {
+            return Err(answer.refused("list", prefix));
         }
-        Ok(block)
+        let parsed = ListObjectsV2::parse_response(&answer.text()).map_err(|error| {
+            Error::repository(format!("list {prefix}"))(std::io::Error::other(error.to_string()))
+        })?;
+        let keys = parsed.contents.into_iter().map(|object| object.key);
+        let directories = parsed.common_prefixes.into_iter().map(|common| common.prefix);
+        Ok(Page { names: keys.chain(directories).collect(), next: parsed.next_continuation_token })
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        if offset >= self.size {
-            return Ok(0);
-        }
-        let block = self.block(offset / BLOCK)?;
-        let within = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
-        let bytes = block.get(within..).unwrap_or_default();
-        let count = bytes.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        Ok(count)
+    fn begin(&self, key: &str, mark: &str, how: Write) -> Result<String> {
+        self.begin_upload(key, mark, how)
+    }
+
+    fn part(&self, key: &str, upload: &str, number: u16, body: &[u8]) -> Result<String> {
+        self.send_part(key, upload, number, body)
+    }
+
+    fn complete(&self, key: &str, upload: &str, parts: &[String], _mark: &str) -> Result<Outcome> {
+        self.complete_upload(key, upload, parts)
+    }
+
+    fn abort(&self, key: &str, upload: &str) -> Result<()> {
+        self.abort_upload(key, upload)
     }
 }
 
-impl Source for S3Source {
-    fn size(&self) -> u64 {
-        self.size
-    }
+#[cfg(test)]
+mod tests {
+    use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let rest = buffer.get_mut(filled..).unwrap_or_default();
-            let count = self.read_at(rest, offset + u64::try_from(filled).unwrap_or(0))?;
-            if count == 0 {
-                return Err(Error::Corrupt(format!("object {} is cut short", self.key)));
-            }
-            filled += count;
-        }
-        Ok(())
-    }
-
-    fn reader(&self) -> Box<dyn Read + '_> {
-        Box::new(Reader { source: self, offset: 0 })
-    }
-}
-
-struct Reader<'a> {
-    source: &'a S3Source,
-    offset: u64,
-}
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read_at(buffer, self.offset).map_err(io::Error::other)?;
-        self.offset += u64::try_from(count).unwrap_or(0);
-        Ok(count)
+    #[test]
+    fn signatures_are_those_that_amazon_publishes() {
+        // "Authenticating Requests: Using Query Parameters" of the S3 API Reference.
+        let endpoint = "https://s3.amazonaws.com".parse().unwrap();
+        let bucket =
+            Bucket::new(endpoint, UrlStyle::VirtualHost, "examplebucket", "us-east-1").unwrap();
+        let keys =
+            Credentials::new("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        let url = bucket.get_object(Some(&keys), "test.txt").sign_with_time(
+            std::time::Duration::from_secs(86_400),
+            &"2013-05-24T00:00:00Z".parse().unwrap(),
+        );
+        let signature = url.query_pairs().find(|(name, _)| name == "X-Amz-Signature").unwrap().1;
+        assert_eq!(signature, "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404");
     }
 }

@@ -10,11 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::s3::http::{Answer, Client};
+use crate::repo::object_store::bucket::{self, Bucket, Write, put_new};
 use crate::repo::{Created, Lock, LockMode, SMALL};
 
 /// How often a holder renews its object, and for how long that is good.
@@ -23,7 +22,7 @@ const GOOD_FOR: i64 = 180;
 
 /// A lock, renewed by a thread until it is dropped.
 pub(super) struct Lease {
-    client: Arc<Client>,
+    bucket: Arc<dyn Bucket>,
     key: String,
     ended: Arc<(Mutex<bool>, Condvar)>,
 }
@@ -32,44 +31,46 @@ impl Lock for Lease {}
 
 impl Lease {
     /// Take a lock, or say who has it.
-    pub(super) fn take(client: &Arc<Client>, key: &str, mode: LockMode) -> Result<Self> {
+    pub(super) fn take(bucket: &Arc<dyn Bucket>, key: &str, mode: LockMode) -> Result<Self> {
         let shared = format!("{key}.shared");
         let own = match mode {
             LockMode::Exclusive => key.to_owned(),
             LockMode::Shared => format!("{shared}/{}", own_name()),
         };
         let holder = own_name();
-        if client.put_new(&own, holder.as_bytes())? == Created::Exists {
-            if is_alive(client, &own)? {
-                return Err(held(client, &own));
+        if put_new(bucket.as_ref(), &own, holder.as_bytes(), Write::New)? == Created::Exists {
+            if is_alive(bucket.as_ref(), &own)? {
+                return Err(held(bucket.as_ref(), &own));
             }
             log::warning(format_args!("lock {own} was left behind; it is taken over"));
-            client.delete(&own)?;
-            if client.put_new(&own, holder.as_bytes())? == Created::Exists {
-                return Err(held(client, &own));
+            bucket.delete(&own)?;
+            if put_new(bucket.as_ref(), &own, holder.as_bytes(), Write::New)? == Created::Exists {
+                return Err(held(bucket.as_ref(), &own));
             }
         }
         // From here on, dropping the lease removes the object.
-        let lease = Self::renewed(Arc::clone(client), own, holder);
+        let lease = Self::renewed(Arc::clone(bucket), own, holder);
         match mode {
             LockMode::Exclusive => {
-                for name in client.list(&shared)? {
+                for name in bucket::list(bucket.as_ref(), &format!("{shared}/"))? {
                     let other = format!("{shared}/{name}");
-                    if is_alive(client, &other)? {
-                        return Err(held(client, &other));
+                    if is_alive(bucket.as_ref(), &other)? {
+                        return Err(held(bucket.as_ref(), &other));
                     }
-                    client.delete(&other)?;
+                    bucket.delete(&other)?;
                 }
             }
-            LockMode::Shared if is_alive(client, key)? => return Err(held(client, key)),
+            LockMode::Shared if is_alive(bucket.as_ref(), key)? => {
+                return Err(held(bucket.as_ref(), key));
+            }
             LockMode::Shared => {}
         }
         Ok(lease)
     }
 
-    fn renewed(client: Arc<Client>, key: String, holder: String) -> Self {
+    fn renewed(bucket: Arc<dyn Bucket>, key: String, holder: String) -> Self {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let (renewing, name, flag) = (Arc::clone(&client), key.clone(), Arc::clone(&ended));
+        let (renewing, name, flag) = (Arc::clone(&bucket), key.clone(), Arc::clone(&ended));
         std::thread::spawn(move || {
             let (mutex, changed) = &*flag;
             let mut ended = mutex.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,12 +82,12 @@ impl Lease {
                 }
                 // Held while renewing, so that the end of the lease cannot be followed by a
                 // renewal.
-                if let Err(error) = renewing.put_over(&name, holder.as_bytes()) {
+                if let Err(error) = renewing.put(&name, holder.as_bytes(), Write::Over) {
                     log::warning(format_args!("lock {name} was not renewed: {error}"));
                 }
             }
         });
-        Self { client, key, ended }
+        Self { bucket, key, ended }
     }
 }
 
@@ -95,7 +96,7 @@ impl Drop for Lease {
         let (mutex, changed) = &*self.ended;
         *mutex.lock().unwrap_or_else(PoisonError::into_inner) = true;
         changed.notify_all();
-        if let Err(error) = self.client.delete(&self.key) {
+        if let Err(error) = self.bucket.delete(&self.key) {
             log::warning(format_args!("lock {} stays until it is too old: {error}", self.key));
         }
     }
@@ -109,24 +110,14 @@ pub(super) fn own_name() -> String {
     format!("{host}-{}-{}-{nanos}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
-fn held(client: &Client, key: &str) -> Error {
-    let holder = client.get_whole(key, SMALL).ok().flatten().unwrap_or_default();
+fn held(bucket: &dyn Bucket, key: &str) -> Error {
+    let holder = bucket.get(key, None, SMALL).ok().flatten().unwrap_or_default();
     Error::Locked(format!("lock {key} is held by {}", String::from_utf8_lossy(&holder)))
 }
 
 /// True while somebody renews the object.
-fn is_alive(client: &Client, key: &str) -> Result<bool> {
-    let answer = client.head(key)?;
-    if answer.status == 404 {
-        return Ok(false);
-    }
+fn is_alive(bucket: &dyn Bucket, key: &str) -> Result<bool> {
+    let Some(head) = bucket.head(key)? else { return Ok(false) };
     // When in doubt, it is.
-    Ok(age(&answer).is_none_or(|age| age < GOOD_FOR))
-}
-
-fn age(answer: &Answer) -> Option<i64> {
-    let time = |text: &Option<String>| {
-        Some(rfc2822::parse(text.as_deref()?).ok()?.timestamp().as_second())
-    };
-    Some(time(&answer.date)? - time(&answer.modified)?)
+    Ok(head.age.is_none_or(|age| age < GOOD_FOR))
 }

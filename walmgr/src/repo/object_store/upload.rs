@@ -9,16 +9,10 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use md5::{Digest, Md5};
-use rusty_s3::S3Action;
-use rusty_s3::actions::CreateMultipartUpload;
-
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::Created;
-use crate::repo::s3::http::{Client, VALID, refused};
+use crate::repo::object_store::bucket::{Bucket, Write as How, complete_new, put_new};
 
 /// Size of a part. S3 allows 10000 of them, and none but the last below 5 MiB.
 pub(super) const PART: usize = 8 << 20;
@@ -26,96 +20,12 @@ pub(super) const PART: usize = 8 << 20;
 /// How many parts are under way while the next is filled.
 const UNDER_WAY: usize = 2;
 
-/// Header by which an upload is known again whose completion got no answer.
-const MARK: &str = "x-amz-meta-walmgr-upload";
-
-impl Client {
-    /// Begin; the upload's id.
-    fn begin_upload(&self, key: &str, mark: &str) -> Result<String> {
-        let full = self.full(key);
-        let mut action = self.bucket.create_multipart_upload(Some(&self.credentials), &full);
-        action.headers_mut().insert(MARK, mark);
-        let url = action.sign(VALID);
-        let headers = [(MARK, mark.to_owned())];
-        let answer = self.send("POST", url.as_str(), &headers, &[], key, None)?;
-        let text = String::from_utf8_lossy(&answer.body);
-        match CreateMultipartUpload::parse_response(&text) {
-            Ok(response) if answer.status == 200 => Ok(response.upload_id().to_owned()),
-            _ => Err(refused("begin upload of", key, &answer)),
-        }
-    }
-
-    /// Send a part; its tag.
-    fn send_part(&self, key: &str, upload: &str, number: u16, body: &[u8]) -> Result<String> {
-        let full = self.full(key);
-        let mut action = self.bucket.upload_part(Some(&self.credentials), &full, number, upload);
-        let digest = STANDARD.encode(Md5::digest(body));
-        action.headers_mut().insert("content-md5", digest.clone());
-        let url = action.sign(VALID);
-        let headers = [("content-md5", digest)];
-        let answer = self.send("PUT", url.as_str(), &headers, body, key, None)?;
-        match (answer.status, &answer.tag) {
-            (200..=299, Some(tag)) => Ok(tag.clone()),
-            _ => Err(refused("send a part of", key, &answer)),
-        }
-    }
-
-    /// Make the object exist, unless its name is taken.
-    fn complete_upload(
-        &self,
-        key: &str,
-        upload: &str,
-        tags: &[String],
-        mark: &str,
-    ) -> Result<Created> {
-        let full = self.full(key);
-        let mut action = self.bucket.complete_multipart_upload(
-            Some(&self.credentials),
-            &full,
-            upload,
-            tags.iter().map(String::as_str),
-        );
-        action.headers_mut().insert("if-none-match", "*");
-        let url = action.sign(VALID);
-        let headers = [("if-none-match", "*".to_owned())];
-        let answer =
-            self.send("POST", url.as_str(), &headers, action.body().as_bytes(), key, None)?;
-        // The status may have been sent before the work was done: then the body says how it went.
-        let failed = String::from_utf8_lossy(&answer.body).contains("<Error>");
-        match answer.status {
-            200 if !failed => Ok(Created::New),
-            412 if !answer.after_loss => Ok(Created::Exists),
-            // The first attempt may have worked: then the upload is gone, and the object has its
-            // mark.
-            404 | 412 if answer.after_loss => {
-                let head = self.head(key)?;
-                match (head.status, &head.mark) {
-                    (200, Some(found)) if found == mark => Ok(Created::New),
-                    (200, _) => Ok(Created::Exists),
-                    _ => Err(refused("complete upload of", key, &answer)),
-                }
-            }
-            _ => Err(refused("complete upload of", key, &answer)),
-        }
-    }
-
-    fn abort_upload(&self, key: &str, upload: &str) -> Result<()> {
-        let full = self.full(key);
-        let url = self.bucket.abort_multipart_upload(Some(&self.credentials), &full, upload);
-        let url = url.sign(VALID);
-        let answer = self.send("DELETE", url.as_str(), &[], &[], key, None)?;
-        match answer.status {
-            200..=299 | 404 => Ok(()),
-            _ => Err(refused("abort upload of", key, &answer)),
-        }
-    }
-}
-
 /// An object that is being written. A small one stays in memory, and is sent at once.
 pub(super) struct Upload {
-    client: Arc<Client>,
+    bucket: Arc<dyn Bucket>,
     key: String,
     mark: String,
+    how: How,
     id: Option<String>,
     /// The first part, which stays here to the end: headers are written last.
     first: Vec<u8>,
@@ -133,11 +43,12 @@ pub(super) struct Upload {
 
 impl Upload {
     /// Nothing is sent yet. The mark tells this upload from all others.
-    pub(super) fn new(client: &Arc<Client>, key: &str, mark: String) -> Self {
+    pub(super) fn new(bucket: &Arc<dyn Bucket>, key: &str, mark: String, how: How) -> Self {
         Self {
-            client: Arc::clone(client),
+            bucket: Arc::clone(bucket),
             key: key.to_owned(),
             mark,
+            how,
             id: None,
             first: Vec::new(),
             part: Vec::new(),
@@ -152,7 +63,7 @@ impl Upload {
     /// Send what remains and make the object exist, unless its name is taken.
     pub(super) fn finish(mut self) -> Result<Created> {
         if self.id.is_none() && self.part.is_empty() {
-            return self.client.put_new(&self.key, &self.first);
+            return put_new(self.bucket.as_ref(), &self.key, &self.first, self.how);
         }
         self.finish_parts()
     }
@@ -166,9 +77,9 @@ impl Upload {
             self.tags.push(join(part)?);
         }
         let upload = self.begun()?;
-        let first = self.client.send_part(&self.key, &upload, 1, &self.first)?;
+        let first = self.bucket.part(&self.key, &upload, 1, &self.first)?;
         let tags: Vec<String> = std::iter::once(first).chain(self.tags.drain(..)).collect();
-        let created = self.client.complete_upload(&self.key, &upload, &tags, &self.mark)?;
+        let created = complete_new(self.bucket.as_ref(), &self.key, &upload, &tags, &self.mark)?;
         if created == Created::New {
             self.id = None;
         }
@@ -179,7 +90,7 @@ impl Upload {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        let id = self.client.begin_upload(&self.key, &self.mark)?;
+        let id = self.bucket.begin(&self.key, &self.mark, self.how)?;
         self.id = Some(id.clone());
         Ok(id)
     }
@@ -198,9 +109,9 @@ impl Upload {
             Error::Failed(format!("object {} is too large for an object store", self.key))
         })?;
         let body = std::mem::take(&mut self.part);
-        let (client, key) = (Arc::clone(&self.client), self.key.clone());
+        let (bucket, key) = (Arc::clone(&self.bucket), self.key.clone());
         self.under_way
-            .push_back(std::thread::spawn(move || client.send_part(&key, &upload, number, &body)));
+            .push_back(std::thread::spawn(move || bucket.part(&key, &upload, number, &body)));
         Ok(())
     }
 }
@@ -263,7 +174,7 @@ impl Drop for Upload {
             let _ = join(part);
         }
         if let Some(upload) = self.id.take()
-            && let Err(error) = self.client.abort_upload(&self.key, &upload)
+            && let Err(error) = self.bucket.abort(&self.key, &upload)
         {
             crate::log::warning(format_args!("parts of {} were left behind: {error}", self.key));
         }
