@@ -29,7 +29,10 @@ help:
 	@echo "make test      run every test"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
+	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
+	@echo "make deb       Debian packages, in target/deb; make dist: their source"
+	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make fmt       format the sources"
 
 .PHONY: needs tree peer programs archivers
@@ -48,20 +51,41 @@ archivers: needs
 .PHONY: build build-release
 build: tree
 	$(private) cargo build --locked -p pgq_ext $(library) $(features)
-	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh \
-		$(CARGO_TARGET_DIR)/debug/libpgq.so $(CARGO_TARGET_DIR)/debug
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh all $(CARGO_TARGET_DIR)/debug
 build-release: tree
 	$(private) cargo build --locked --release -p pgq_ext $(library) $(features)
-	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh \
-		$(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+	@PG_CONFIG=$(ours)/bin/pg_config packaging/install.sh all $(CARGO_TARGET_DIR)/release
 
-# Into the server that PG_CONFIG describes; DESTDIR goes before its directories.
+# For the server that PG_CONFIG describes, beside what is built for other major versions; and into
+# it. DESTDIR goes before its directories; BINDIR and DATADIR are for programs: see
+# packaging/install.sh. What is built and not older than its source is installed as it is.
 PG_CONFIG ?= pg_config
-.PHONY: install
-install: needs
+major := $(shell $(PG_CONFIG) --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+built := $(CARGO_TARGET_DIR)/built/$(major)
+sources := Cargo.toml Cargo.lock \
+  $(shell find pgq_ext pgq_ticker_bgw client walmgr \
+    -name '*.rs' -o -name Cargo.toml -o -name '*.sql')
+.PHONY: all install install-server install-programs deb dist
+all: $(built)/libpgq.so
+$(built)/libpgq.so: $(sources)
 	packaging/build.sh $(PG_CONFIG)
-	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh \
-		$(CARGO_TARGET_DIR)/release/libpgq.so $(CARGO_TARGET_DIR)/release
+install:
+	@$(MAKE) -sq all || { tests/env/needs.sh && $(MAKE) all; }
+	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh all $(built)
+install-server:
+	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh server $(built)
+install-programs:
+	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh programs $(built)
+
+# Debian packages, in target/deb; the source of one, with its crates, in target/dist.
+deb:
+	packaging/deb.sh
+dist:
+	packaging/dist.sh
+# The packages in containers that boot systemd; needs root.
+.PHONY: test-packages
+test-packages: deb
+	tests/packages/run.sh
 
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql

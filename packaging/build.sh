@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Build the release for the server that PG_CONFIG describes: library and programs.
-# Usage: build.sh PG_CONFIG. A server without headers is built for with those of a private tree of
-# its major version.
+# Build the release for the server that PG_CONFIG describes, libraries and programs, into
+# $CARGO_TARGET_DIR/built/MAJOR: several major versions lie side by side.
+# Usage: build.sh PG_CONFIG
+# A server without headers is built for with those of a private tree of its major version.
 set -euo pipefail
 . "$(dirname "$0")/../tests/env/common.sh"
 
@@ -29,3 +30,11 @@ cargo build --locked --release -p pgq_client -p walmgr
 # walmgr's small client, which is a workspace of its own and for Linux on x86-64.
 [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] ||
   cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
+
+built=$target/built/$major
+mkdir -p "$built"
+# The extension's library is the last: make takes it for the mark that all is there.
+for file in libwalmgr_archive.so pgq walmgr walmgr-push libpgq.so; do
+  [ ! -e "$target/release/$file" ] || cp "$target/release/$file" "$built/"
+done
+[ "$major" -ge 15 ] || rm -f "$built/libwalmgr_archive.so"
