@@ -2,9 +2,14 @@
 //!
 //! Texts that PgQ 3.5 had are kept, since clients match them.
 
-use pgrx::PgSqlErrorCode;
-
+use pgq_core::capture::change::KeyChanged;
+use pgq_core::capture::expression::BadExpression;
+use pgq_core::capture::kinds::BadKinds;
+use pgq_core::capture::options::BadOption;
+use pgq_core::encode::TooLarge;
 use pgq_pg::call::SqlError;
+use pgq_pg::sql::Refused;
+use pgrx::PgSqlErrorCode;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +64,60 @@ pub(crate) enum PgqError {
     NoSuchLock { name: String },
     /// A query on the extension's own tables failed in an unexpected way.
     #[error("query on the queue's metadata failed: {0}")]
-    Query(#[from] pgrx::spi::Error),
+    Query(#[from] Refused),
+    // What a change-capture trigger refuses.
+    #[error("pgq.{0} not called as trigger")]
+    NotATrigger(&'static str),
+    #[error("pgq tRuncate trigger must be fired FOR EACH STATEMENT")]
+    TruncatePerRow,
+    #[error("pgq Ins/Upd/Del trigger must be fired FOR EACH ROW")]
+    ChangePerStatement,
+    #[error("pgq trigger must have destination queue as argument")]
+    NoQueue,
+    #[error("unknown event for pgq trigger")]
+    UnknownEvent,
+    #[error("SKIP does not work in AFTER trigger.")]
+    SkipAfter,
+    #[error("pgq.logtriga must be used with 2 or 3 args")]
+    KindArguments,
+    #[error("pgq.logtriga must be fired AFTER")]
+    KindsNotAfter,
+    #[error(transparent)]
+    BadKinds(#[from] BadKinds),
+    #[error(transparent)]
+    BadOption(#[from] BadOption),
+    #[error("Column ignore does not make sense for truncate trigger")]
+    TruncateIgnore,
+    #[error("Custom pkey_list does not make sense for truncate trigger")]
+    TruncateKey,
+    #[error("Backup does not make sense for truncate trigger")]
+    TruncateBackup,
+    #[error("Custom expressions do not make sense for truncater trigger")]
+    TruncateExpression,
+    #[error("Update/Delete on table without pkey")]
+    NoKey { table: String },
+    #[error("Table '{table}' to queue '{queue}': change not allowed ({operation})")]
+    Denied { table: String, queue: String, operation: &'static str },
+    #[error(transparent)]
+    KeyChanged(#[from] KeyChanged),
+    #[error("logtriga: Unexpected NULL key value")]
+    NullKey,
+    #[error("Unknown magic column: {0}")]
+    UnknownMagic(String),
+    #[error(transparent)]
+    BadExpression(#[from] BadExpression),
+    #[error("Override query failed")]
+    ExpressionFailed(String),
+    #[error("Expect 1 row from override query, got {0}")]
+    ExpressionRows(usize),
+    #[error("when= query result must be boolean, got={0}")]
+    ConditionType(u32),
+    #[error("when= should not be NULL")]
+    ConditionNull,
+    #[error("call of pgq.insert_event failed")]
+    InsertFailed(String),
+    #[error("event of table {table}: {problem}")]
+    TooLarge { table: String, problem: TooLarge },
 }
 
 impl PgqError {
@@ -82,11 +140,36 @@ impl PgqError {
             | Self::NotOwnSequence { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             Self::NoSuchRelation { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
             Self::NotASequence { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Self::Query(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::Query(_) | Self::InsertFailed(_) => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Self::NotATrigger(_)
+            | Self::TruncatePerRow
+            | Self::ChangePerStatement
+            | Self::UnknownEvent
+            | Self::SkipAfter
+            | Self::KindsNotAfter => PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            Self::NoQueue
+            | Self::KindArguments
+            | Self::BadKinds(_)
+            | Self::BadOption(_)
+            | Self::TruncateIgnore
+            | Self::TruncateKey
+            | Self::TruncateBackup
+            | Self::TruncateExpression
+            | Self::UnknownMagic(_)
+            | Self::BadExpression(_)
+            | Self::ExpressionFailed(_)
+            | Self::ExpressionRows(_)
+            | Self::ConditionType(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::ConditionNull => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::NoKey { .. } | Self::Denied { .. } | Self::KeyChanged(_) | Self::NullKey => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
+            Self::TooLarge { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         }
     }
 
     fn hint(&self) -> Option<String> {
+        let plain = |hint: &str| Some(hint.to_owned());
         match self {
             Self::NoSuchQueue { queue } | Self::EventQueueNotFound { queue } => Some(format!(
                 "There is no queue \"{queue}\" in this database. Create it with pgq.create_queue(), or see pgq.get_queue_info()."
@@ -98,19 +181,55 @@ impl PgqError {
                 "Batch {batch} is finished, or was never handed out by pgq.next_batch()."
             )),
             Self::TransactionLimit { .. } => {
-                Some("Commit more often, or raise queue_per_tx_limit in pgq.queue.".to_owned())
+                plain("Commit more often, or raise queue_per_tx_limit in pgq.queue.")
             }
-            Self::NotEventTable { .. } => Some(
-                "An event table is an ordinary table that inherits from pgq.event_template, and belongs to the owner of pgq.queue or a superuser."
-                    .to_owned(),
+            Self::NotEventTable { .. } => plain(
+                "An event table is an ordinary table that inherits from pgq.event_template, and belongs to the owner of pgq.queue or a superuser.",
             ),
-            Self::NotOwnSequence { .. } => Some(
-                "The sequences of a queue are named pgq.event_<queue_id>_…, and belong to the owner of pgq.queue or a superuser."
-                    .to_owned(),
+            Self::NotOwnSequence { .. } => plain(
+                "The sequences of a queue are named pgq.event_<queue_id>_…, and belong to the owner of pgq.queue or a superuser.",
             ),
+            Self::NoKey { table } => Some(format!(
+                "Give table {table} a primary key, name its key columns in the trigger with pkey=, or capture inserts only."
+            )),
+            Self::NullKey => plain("A key column of the row is NULL: choose others with pkey=."),
+            Self::NoQueue => plain("Name the queue: execute function pgq.logutriga('queue')."),
+            Self::TruncatePerRow => plain("create trigger … for each statement …"),
+            Self::ChangePerStatement => plain("create trigger … for each row …"),
+            Self::SkipAfter => plain("Make it a BEFORE trigger, or leave out SKIP."),
+            Self::UnknownMagic(_) => plain(
+                "Columns _pgq_ev_type, _pgq_ev_data and _pgq_ev_extra1 to _pgq_ev_extra4 set fields of the event.",
+            ),
+            Self::KeyChanged(_) => plain(
+                "A consumer finds a row by its key. Delete the row and insert it with the new key.",
+            ),
+            Self::BadOption(_) => plain(
+                "Options are SKIP, backup, deny, ignore=, pkey=, when=, and ev_type=, ev_data=, ev_extra1= to ev_extra4=.",
+            ),
+            Self::BadExpression(BadExpression::Syntax) => plain(
+                "A string or comment has no end, or there is a quoted identifier; name columns without quotes.",
+            ),
+            Self::ExpressionFailed(reason) | Self::InsertFailed(reason) => {
+                Some(format!("SPI says {reason}."))
+            }
             Self::NullArgument(_)
             | Self::ArrayLength { .. }
             | Self::ArrayDimensions(_)
+            | Self::BadKinds(_)
+            | Self::UnknownEvent
+            | Self::NotATrigger(_)
+            | Self::KindArguments
+            | Self::KindsNotAfter
+            | Self::TruncateIgnore
+            | Self::TruncateKey
+            | Self::TruncateBackup
+            | Self::TruncateExpression
+            | Self::Denied { .. }
+            | Self::BadExpression(_)
+            | Self::ExpressionRows(_)
+            | Self::ConditionType(_)
+            | Self::ConditionNull
+            | Self::TooLarge { .. }
             | Self::NoSuchRelation { .. }
             | Self::NotASequence { .. }
             | Self::NoSuchLock { .. }

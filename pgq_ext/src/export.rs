@@ -2,21 +2,21 @@
 //! their names.
 
 use crate::batch::{events, sql, waiting};
-use crate::event::{functions, queue_cache};
-use crate::trigger::functions as trigger;
+use crate::event::{entry, queue_cache};
+use crate::trigger::entry as trigger;
 use crate::{lock, own_relation};
 
 pgq_pg::sql_functions! {
     /// `pgq.insert_event(text, text, text)`
-    pgq_insert_event3, pg_finfo_pgq_insert_event3 => functions::insert_event;
+    pgq_insert_event3, pg_finfo_pgq_insert_event3 => entry::insert_event;
     /// `pgq.insert_event(text, text, text, text, text, text, text)`
-    pgq_insert_event7, pg_finfo_pgq_insert_event7 => functions::insert_event;
+    pgq_insert_event7, pg_finfo_pgq_insert_event7 => entry::insert_event;
     /// `pgq.insert_event_raw(…)`
-    pgq_insert_event_raw, pg_finfo_pgq_insert_event_raw => functions::insert_event_raw;
+    pgq_insert_event_raw, pg_finfo_pgq_insert_event_raw => entry::insert_event_raw;
     /// `pgq.insert_events(…)`
-    pgq_insert_events, pg_finfo_pgq_insert_events => functions::insert_events;
+    pgq_insert_events, pg_finfo_pgq_insert_events => entry::insert_events;
     /// `pgq.current_event_table(text)`
-    pgq_current_event_table, pg_finfo_pgq_current_event_table => functions::current_event_table;
+    pgq_current_event_table, pg_finfo_pgq_current_event_table => entry::current_event_table;
     /// `pgq.get_batch_events(bigint)`
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
     /// `pgq._batch_has_events(bigint)`
@@ -26,7 +26,7 @@ pgq_pg::sql_functions! {
     /// `pgq._find_waiting(integer, text, text)`
     pgq_find_waiting, pg_finfo_pgq_find_waiting => waiting::find_waiting;
     /// `pgq._last_value(regclass)`
-    pgq_last_value, pg_finfo_pgq_last_value => functions::last_value;
+    pgq_last_value, pg_finfo_pgq_last_value => entry::last_value;
     /// `pgq._event_table(text)`
     pgq_event_table, pg_finfo_pgq_event_table => own_relation::event_table_function;
     /// `pgq._own_sequence(integer, text)`

@@ -21,6 +21,7 @@
 mod batch;
 mod error;
 mod event;
+mod event_table;
 mod export;
 mod lock;
 mod own_relation;

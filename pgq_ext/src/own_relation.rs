@@ -14,7 +14,7 @@ use crate::error::PgqError;
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::catalog::{self, QualifiedName};
 use pgq_pg::text::Text;
-use pgq_pg::{freshness, sequence};
+use pgq_pg::{sequence, watch};
 
 /// What the proof that a relation is a queue's rests on; other numbers, another proof.
 type Proof = (u32, u32, u64);
@@ -29,8 +29,8 @@ thread_local! {
 fn is_proven(relation: pg_sys::Oid, kind: u8, is_one: impl FnOnce(pg_sys::Oid) -> bool) -> bool {
     let Some(queues) = catalog::relation_oid(c"pgq", c"queue") else { return false };
     // The numbers before the facts.
-    let relations = (freshness::of_relation(relation), freshness::of_relation(queues));
-    let proof = (relations.0, relations.1, freshness::of_functions());
+    let relations = (watch::of_relation(relation), watch::of_relation(queues));
+    let proof = (relations.0, relations.1, watch::of_functions());
     if PROVEN.with_borrow(|proven| proven.get(&(relation, kind)) == Some(&proof)) {
         return true;
     }

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::function::{self, Entry};
-use super::ports;
+use super::{constants, ports};
 
 /// True when each row that is inserted, updated or deleted, and each TRUNCATE, calls the C function
 /// at once, whoever does it: the triggers are enabled ALWAYS, so also under
@@ -11,12 +11,12 @@ use super::ports;
 /// does, too.
 ///
 /// To disable, drop or alter a trigger invalidates the table; to replace its function changes the
-/// number of [`super::freshness::of_functions`].
+/// number of [`super::watch::of_functions`].
 pub fn reports_all(table: pg_sys::Oid, entry: Entry) -> bool {
     const FOR_ROWS: [u32; 3] =
         [pg_sys::TRIGGER_TYPE_INSERT, pg_sys::TRIGGER_TYPE_UPDATE, pg_sys::TRIGGER_TYPE_DELETE];
     // SAFETY: opens by oid; a missing relation gives null.
-    let relation = unsafe { pg_sys::try_relation_open(table, ports::ACCESS_SHARE) };
+    let relation = unsafe { pg_sys::try_relation_open(table, constants::lock::ACCESS_SHARE) };
     if relation.is_null() {
         return false;
     }
@@ -28,7 +28,7 @@ pub fn reports_all(table: pg_sys::Oid, entry: Entry) -> bool {
     } else {
         // SAFETY: a description of the open relation, with as many triggers as it says.
         let triggers = unsafe {
-            let count = usize::try_from((*triggers).numtriggers).unwrap_or(0);
+            let count = ports::count((*triggers).numtriggers);
             std::slice::from_raw_parts((*triggers).triggers, count)
         };
         triggers

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
+use super::ports;
 use super::procedure::{self, Caller};
 use super::text::{self, Text};
 
@@ -58,7 +59,7 @@ impl Call {
     pub fn arg_count(&self) -> usize {
         // SAFETY: the pointer is valid during the call (contract of `new`).
         let nargs = unsafe { (*self.0).nargs };
-        usize::try_from(nargs).unwrap_or(0)
+        ports::count(nargs)
     }
 
     /// The argument as it is; None for NULL or an argument that was not passed.

@@ -1,11 +1,12 @@
 //! Looks into system catalogs. Each needs an open transaction.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::ports::{self, raw};
+use super::constants;
+use super::ports::raw;
 use super::string::from_server;
 
 /// Oid of a table, view, index or sequence; None when there is none of this name.
@@ -19,7 +20,7 @@ pub fn relation_oid(schema: &CStr, name: &CStr) -> Option<pg_sys::Oid> {
 
 /// `relkind`; None when there is no such relation.
 pub fn relation_kind(relation: pg_sys::Oid) -> Option<u8> {
-    relation_facts(relation, |form| u8::try_from(form.relkind).unwrap_or(0))
+    relation_facts(relation, |form| u8::from_ne_bytes(form.relkind.to_ne_bytes()))
 }
 
 /// The owner; None when there is no such relation.
@@ -30,7 +31,7 @@ pub fn relation_owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
 /// Owner of the schema that a relation is in.
 pub fn schema_owner(relation: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let schema = relation_facts(relation, |form| form.relnamespace)?;
-    facts(pg_sys::SysCacheIdentifier::NAMESPACEOID, schema, |form| {
+    facts(constants::cache::SCHEMA, schema, |form| {
         // SAFETY: a row of pg_namespace.
         unsafe { (*form.cast::<pg_sys::FormData_pg_namespace>()).nspowner }
     })
@@ -40,7 +41,7 @@ fn relation_facts<R>(
     relation: pg_sys::Oid,
     read: impl FnOnce(&pg_sys::FormData_pg_class) -> R,
 ) -> Option<R> {
-    facts(pg_sys::SysCacheIdentifier::RELOID, relation, |form| {
+    facts(constants::cache::RELATION, relation, |form| {
         // SAFETY: a row of pg_class.
         read(unsafe { &*form.cast::<pg_sys::FormData_pg_class>() })
     })
@@ -49,13 +50,12 @@ fn relation_facts<R>(
 /// Look at the row with this oid in a system cache whose key is the oid; `read` must not call
 /// PostgreSQL.
 fn facts<R>(
-    cache: pg_sys::SysCacheIdentifier::Type,
+    cache: c_int,
     oid: pg_sys::Oid,
     read: impl FnOnce(*const std::ffi::c_char) -> R,
 ) -> Option<R> {
     // SAFETY: the key of these caches is an oid.
-    let tuple =
-        unsafe { pg_sys::SearchSysCache1(ports::cache_id(cache), pg_sys::Datum::from(oid)) };
+    let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(oid)) };
     if tuple.is_null() {
         return None;
     }
@@ -166,7 +166,7 @@ pub struct DatabaseRow {
 /// All databases. Works without a database of one's own.
 pub fn databases() -> Vec<DatabaseRow> {
     let mut found = Vec::new();
-    let share = lockmode(pg_sys::AccessShareLock);
+    let share = constants::lock::ACCESS_SHARE;
     // SAFETY: a sequential scan of a shared catalog with a catalog snapshot; tuples are looked at
     // before the next is fetched.
     unsafe {
@@ -208,13 +208,12 @@ pub fn database_is_claimed(oid: u32) -> bool {
         locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
         locktag_field3: oid,
         locktag_field4: 0,
-        locktag_type: u8::try_from(pg_sys::LockTagType::LOCKTAG_OBJECT).unwrap_or(0),
-        locktag_lockmethodid: 1, // DEFAULT_LOCKMETHOD
+        locktag_type: constants::lock::OBJECT,
+        locktag_lockmethodid: constants::lock::DEFAULT_METHOD,
     };
     // SAFETY: the lock a new session takes (InitPostgres), tried without waiting; released with the
     // transaction.
-    let result =
-        unsafe { pg_sys::LockAcquire(&tag, lockmode(pg_sys::RowExclusiveLock), false, true) };
+    let result = unsafe { pg_sys::LockAcquire(&tag, constants::lock::ROW_EXCLUSIVE, false, true) };
     result == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
@@ -243,8 +242,4 @@ pub fn my_database_name() -> String {
         }
         from_server(CStr::from_ptr(name))
     }
-}
-
-fn lockmode(mode: u32) -> pg_sys::LOCKMODE {
-    pg_sys::LOCKMODE::try_from(mode).unwrap_or(0)
 }

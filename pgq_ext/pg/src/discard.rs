@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::constants;
+
 unsafe extern "C-unwind" {
     // Not in the bindings. They raise no errors but for lack of memory, and what calls them ends in
     // the worker's guard.
@@ -22,14 +24,10 @@ pub(crate) fn everything() {
         pg_sys::ResetAllOptions();
         pg_sys::DropAllPreparedStatements();
         Async_UnlistenAll();
-        pg_sys::LockReleaseAll(lock_method(), true);
+        pg_sys::LockReleaseAll(u16::from(constants::lock::USER_METHOD), true);
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         pg_sys::ResetTempTableNamespace();
         pg_sys::PopActiveSnapshot();
         ResetSequenceCaches();
     }
-}
-
-fn lock_method() -> pg_sys::LOCKMETHODID {
-    pg_sys::LOCKMETHODID::try_from(pg_sys::USER_LOCKMETHOD).unwrap_or(0)
 }

@@ -1,10 +1,10 @@
 //! Finding out whether an SQL function is one of ours, so that it can be called without SQL.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 use pgrx::pg_sys;
 
-use super::{ports, text};
+use super::{constants, ports, text};
 
 /// An SQL function that is bound to a C function of this library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,13 @@ pub fn find_own(schema: &CStr, name: &CStr, arguments: usize, entry: Entry) -> O
     // SAFETY: a C string; a missing schema gives InvalidOid.
     let namespace = unsafe { pg_sys::get_namespace_oid(schema.as_ptr(), true) };
     let types = vec![pg_sys::TEXTOID; arguments];
-    let count = i32::try_from(arguments).unwrap_or(0);
+    let count = c_int::try_from(arguments).expect("a function has at most 100 arguments");
     // SAFETY: as many types as the count says; the result is in the current memory context.
     let types = unsafe { pg_sys::buildoidvector(types.as_ptr(), count) };
     // SAFETY: the keys of this cache are name, argument types and schema.
     let tuple = unsafe {
         pg_sys::SearchSysCache3(
-            ports::cache_id(pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP),
+            constants::cache::FUNCTION_BY_NAME,
             pg_sys::Datum::from(name.as_ptr()),
             pg_sys::Datum::from(types),
             pg_sys::Datum::from(namespace),
@@ -74,9 +74,10 @@ pub fn find_own(schema: &CStr, name: &CStr, arguments: usize, entry: Entry) -> O
 
 /// True when the function of this oid is bound to `entry`, whatever it is called.
 pub fn is_own(function: pg_sys::Oid, entry: Entry) -> bool {
-    let cache = ports::cache_id(pg_sys::SysCacheIdentifier::PROCOID);
     // SAFETY: the key of this cache is an oid.
-    let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function)) };
+    let tuple = unsafe {
+        pg_sys::SearchSysCache1(constants::cache::FUNCTION, pg_sys::Datum::from(function))
+    };
     if tuple.is_null() {
         return false;
     }
@@ -103,9 +104,9 @@ unsafe fn is_bound_to(tuple: pg_sys::HeapTuple, entry: Entry) -> bool {
     // SAFETY: as above.
     let (settings, symbol, library) = unsafe {
         (
-            attribute(tuple, pg_sys::Anum_pg_proc_proconfig),
-            attribute(tuple, pg_sys::Anum_pg_proc_prosrc),
-            attribute(tuple, pg_sys::Anum_pg_proc_probin),
+            attribute(tuple, constants::function::SETTINGS),
+            attribute(tuple, constants::function::SYMBOL),
+            attribute(tuple, constants::function::LIBRARY),
         )
     };
     settings.is_none_or(only_search_path)
@@ -136,7 +137,7 @@ impl OwnFunction {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: the output pointers are ours.
         unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
-        let local = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE.cast_signed();
+        let local = context | constants::flag::LOCAL_USER;
         // SAFETY: as PostgreSQL's fmgr_security_definer does; the end of a failed (sub)transaction
         // restores the user.
         unsafe { pg_sys::SetUserIdAndSecContext(self.owner, local) };
@@ -152,14 +153,14 @@ impl OwnFunction {
 /// # Safety
 ///
 /// `tuple` is a pinned row of pg_proc and `number` one of its columns.
-unsafe fn attribute(tuple: pg_sys::HeapTuple, number: u32) -> Option<pg_sys::Datum> {
+unsafe fn attribute(tuple: pg_sys::HeapTuple, number: c_int) -> Option<pg_sys::Datum> {
     let mut is_null = true;
     // SAFETY: by this function's contract.
     let value = unsafe {
         pg_sys::SysCacheGetAttr(
-            ports::cache_id(pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP),
+            constants::cache::FUNCTION_BY_NAME,
             tuple,
-            i16::try_from(number).unwrap_or(0),
+            pg_sys::AttrNumber::try_from(number).expect("a column of pg_proc"),
             &mut is_null,
         )
     };

@@ -2,10 +2,9 @@
 
 use std::ffi::{CStr, CString};
 
-use core::ffi::c_int;
 use pgrx::pg_sys;
 
-use super::ports;
+use super::{constants, ports};
 
 /// Refuse settings with this prefix that nobody has defined.
 pub fn reserve_prefix(prefix: &'static CStr) {
@@ -20,8 +19,7 @@ pub fn is_defined(name: &'static CStr) -> bool {
     // SAFETY: as above; without `restrict_privileged` it raises nothing for a name that may be
     // missing.
     let is_known = !unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) }.is_null();
-    let placeholder = c_int::try_from(pg_sys::GUC_CUSTOM_PLACEHOLDER).unwrap_or(0);
-    is_known && flags & placeholder == 0
+    is_known && flags & constants::flag::PLACEHOLDER == 0
 }
 
 /// Set a setting for the rest of this process, above what the configuration file and the database

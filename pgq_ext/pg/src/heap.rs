@@ -3,14 +3,14 @@
 //! That is only right for a table on which an INSERT would do nothing but store the row: see
 //! [`Plain`].
 
+use std::ffi::c_int;
 use std::ptr;
 
-use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::ports;
-use super::text::Text;
+use super::value::Value;
+use super::{constants, ports};
 
 /// What an insertion needs to know of a plain table.
 #[derive(Clone, Debug)]
@@ -51,46 +51,6 @@ impl PlainIndex {
     }
 }
 
-/// One value of a row.
-#[derive(Clone, Copy)]
-pub enum Value {
-    /// NULL.
-    Null,
-    /// `integer`.
-    Int4(i32),
-    /// `bigint` or `timestamptz`.
-    Int8(i64),
-    /// `text`.
-    Text(Text),
-}
-
-impl Value {
-    pub(crate) fn datum(self) -> pg_sys::Datum {
-        match self {
-            Self::Null => pg_sys::Datum::null(),
-            Self::Int4(value) => value.into(),
-            Self::Int8(value) => value.into(),
-            Self::Text(text) => text.datum(),
-        }
-    }
-
-    /// The value as an argument of an SQL statement. `type_oid` tells bigint from timestamptz.
-    pub fn argument(self, type_oid: pg_sys::Oid) -> DatumWithOid<'static> {
-        match self {
-            Self::Null => DatumWithOid::null_oid(type_oid),
-            // SAFETY: the caller gives the type that the value was made for.
-            Self::Int4(value) => unsafe { DatumWithOid::new(value, type_oid) },
-            // SAFETY: as above.
-            Self::Int8(value) => unsafe { DatumWithOid::new(value, type_oid) },
-            Self::Text(text) => text.into(),
-        }
-    }
-
-    pub(crate) fn is_null(self) -> bool {
-        matches!(self, Self::Null)
-    }
-}
-
 /// A table opened and locked for writing (ROW EXCLUSIVE, until the transaction ends).
 pub struct WritableTable {
     relation: pg_sys::Relation,
@@ -101,7 +61,7 @@ impl WritableTable {
     /// Open and lock it, processing pending invalidations; None when it does not exist (any more).
     pub fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: opens by oid; a missing relation gives null.
-        let relation = unsafe { pg_sys::try_relation_open(oid, ports::ROW_EXCLUSIVE) };
+        let relation = unsafe { pg_sys::try_relation_open(oid, constants::lock::ROW_EXCLUSIVE) };
         (!relation.is_null()).then_some(Self { relation, oid })
     }
 
@@ -274,7 +234,7 @@ pub(crate) unsafe fn oids_of(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
         // SAFETY: `i` is below the list's length, and the list holds oids.
         unsafe { (*(*list).elements.add(i)).oid_value }
     };
-    (0..usize::try_from(length).unwrap_or(0)).map(cell).collect()
+    (0..ports::count(length)).map(cell).collect()
 }
 
 /// An index opened and locked for writing.
@@ -284,7 +244,7 @@ impl OpenIndex {
     fn open(oid: pg_sys::Oid) -> Self {
         // SAFETY: the table is locked, so its indexes cannot go away; opens by oid or raises an
         // error.
-        Self(unsafe { pg_sys::index_open(oid, ports::ROW_EXCLUSIVE) })
+        Self(unsafe { pg_sys::index_open(oid, constants::lock::ROW_EXCLUSIVE) })
     }
 
     /// Offsets of the index's columns in a row; Some(None) when the index takes no entries yet;
@@ -371,7 +331,7 @@ impl RowSlots {
         let leftovers = unsafe {
             pg_sys::AllocSetContextCreateExtended(
                 pg_sys::CurrentMemoryContext,
-                c"pgq insert_events".as_ptr(),
+                c"rows for heap_multi_insert".as_ptr(),
                 0,
                 8 * 1024,
                 8 * 1024 * 1024,
@@ -397,7 +357,7 @@ impl RowSlots {
     fn insert(&self, relation: pg_sys::Relation, count: usize) {
         // The C function wants a mutable array; it sets the slots' row addresses.
         let mut slots = self.slots.clone();
-        let count = i32::try_from(count).unwrap_or(0);
+        let count = c_int::try_from(count).expect("no more rows than slots");
         // SAFETY: marks the command as one that wrote.
         let command = unsafe { pg_sys::GetCurrentCommandId(true) };
         // SAFETY: the context is alive; an error resets the current context by itself.

@@ -11,9 +11,11 @@ use std::ptr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::heap::{Plain, Value, WritableTable};
-use super::ports::{self, raw};
-use super::{freshness, invalidation};
+use super::constants;
+use super::heap::{Plain, WritableTable};
+use super::ports::raw;
+use super::value::Value;
+use super::watch;
 
 /// Where a row goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Target {
     pub table: pg_sys::Oid,
     /// The sequence of its ids.
     pub sequence: pg_sys::Oid,
-    /// [`invalidation::generation`] when both were looked up; both are watched.
+    /// [`watch::generation`] when both were looked up; both are watched.
     pub generation: u64,
 }
 
@@ -68,7 +70,7 @@ pub struct LockedTable {
 /// What other sessions have changed is heard of before rights are taken for granted, and again once
 /// the transaction has its id: a lock that the transaction has already tells it nothing.
 pub fn begin(target: Target) -> Begun {
-    freshness::watch_roles();
+    watch::register();
     let known = HELD.get();
     // SAFETY: nothing in the section has a destructor; the functions get oids and are called inside
     // a transaction.
@@ -80,16 +82,16 @@ pub fn begin(target: Target) -> Begun {
                 subtransaction: raw::GetCurrentSubTransactionId(),
                 target,
                 user: raw::GetUserId(),
-                roles: freshness::of_roles(),
+                roles: watch::of_roles(),
             };
-            let is_proven = known == Some(held) && target.generation == invalidation::generation();
+            let is_proven = known == Some(held) && target.generation == watch::generation();
             let next_value = raw::nextval_internal(target.sequence, !is_proven);
             let relation = if is_proven {
                 raw::relation_open(target.table, 0)
             } else {
                 held.xid = raw::GetTopFullTransactionId().value;
                 raw::AcceptInvalidationMessages();
-                raw::try_relation_open(target.table, ports::ROW_EXCLUSIVE)
+                raw::try_relation_open(target.table, constants::lock::ROW_EXCLUSIVE)
             };
             (next_value, raw::GetCurrentTransactionStartTimestamp(), held, relation)
         })
@@ -111,14 +113,15 @@ impl LockedTable {
     /// `values` has a value for each column that `plain` was made for.
     pub fn insert<const N: usize>(self, plain: &Plain, values: &[Value; N]) {
         let Self { table, held } = self;
-        let is_proven = HELD.get() == Some(held) && held.roles == freshness::of_roles();
+        let is_proven = HELD.get() == Some(held) && held.roles == watch::of_roles();
         if !is_proven {
             table.check_insert_privilege();
         }
         let mut datums = values.map(Value::datum);
         let mut nulls = values.map(Value::is_null);
         let relation = ManuallyDrop::new(table).relation();
-        let index_lock = if is_proven { 0 } else { ports::ROW_EXCLUSIVE };
+        let index_lock =
+            if is_proven { constants::lock::NONE } else { constants::lock::ROW_EXCLUSIVE };
         // SAFETY: nothing in the section has a destructor. The relation is open, locked, and plain,
         // so a row is stored by heap_insert and index entries alone; the values fit its columns
         // (`Plain`).
@@ -164,7 +167,7 @@ pub fn open(target: Target) -> Option<LockedTable> {
             subtransaction: pg_sys::GetCurrentSubTransactionId(),
             target: Target { sequence: pg_sys::InvalidOid, ..target },
             user: pg_sys::GetUserId(),
-            roles: freshness::of_roles(),
+            roles: watch::of_roles(),
         }
     };
     Some(LockedTable { table: opened, held })

@@ -1,11 +1,12 @@
 //! Reading the rows of a table whose indexed bigint column is within a range.
 
+use std::ffi::c_int;
 use std::ops::ControlFlow;
 
 use pgrx::pg_sys;
 
 use super::heap::{check_privilege, has_columns, oids_of};
-use super::ports;
+use super::{constants, ports};
 
 /// A table opened for reading (ACCESS SHARE, until the transaction ends) together with a btree
 /// index on a bigint column.
@@ -25,9 +26,8 @@ impl IndexedTable {
     /// one at offset `indexed`, or row security: it has to be read by a query then. Raises 42501
     /// unless the current user may select from it.
     pub fn open(oid: pg_sys::Oid, columns: &[(&str, pg_sys::Oid)], indexed: usize) -> Option<Self> {
-        let lock = i32::try_from(pg_sys::AccessShareLock).unwrap_or(0);
         // SAFETY: opens by oid or raises an error.
-        let table = unsafe { pg_sys::table_open(oid, lock) };
+        let table = unsafe { pg_sys::table_open(oid, constants::lock::ACCESS_SHARE) };
         // SAFETY: opened above; stays open while `this` or this function has it.
         let form = unsafe { &*(*table).rd_rel };
         let is_open_to_all =
@@ -54,8 +54,8 @@ impl IndexedTable {
         high: i64,
         mut visit: impl FnMut(&ScannedRow) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let at_least = key(pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, low);
-        let at_most = key(pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, high);
+        let at_least = key(constants::flag::AT_LEAST, pg_sys::F_INT8GE, low);
+        let at_most = key(constants::flag::AT_MOST, pg_sys::F_INT8LE, high);
         let mut keys = [at_least, at_most];
         let row = ScannedRow { slot: self.slot };
         // SAFETY: both relations are open; the caller's statement keeps the active snapshot.
@@ -124,9 +124,9 @@ pub fn may_select(oid: pg_sys::Oid) -> bool {
     result == pg_sys::AclResult::ACLCHECK_OK
 }
 
-fn key(strategy: u32, procedure: u32, argument: i64) -> pg_sys::ScanKeyData {
+fn key(strategy: c_int, procedure: u32, argument: i64) -> pg_sys::ScanKeyData {
     let mut key = pg_sys::ScanKeyData::default();
-    let strategy = u16::try_from(strategy).unwrap_or_default();
+    let strategy = pg_sys::StrategyNumber::try_from(strategy).expect("btrees have five");
     // SAFETY: fills `key` for the index's first column; the operator is one on bigint.
     unsafe { pg_sys::ScanKeyInit(&mut key, 1, strategy, procedure.into(), argument.into()) };
     key
@@ -134,12 +134,11 @@ fn key(strategy: u32, procedure: u32, argument: i64) -> pg_sys::ScanKeyData {
 
 /// Open a valid btree index, without a predicate, whose first column is the one at this offset.
 fn find_index(table: pg_sys::Relation, column: usize) -> Option<pg_sys::Relation> {
-    let lock = i32::try_from(pg_sys::AccessShareLock).unwrap_or(0);
     // SAFETY: the table is open; the list is a copy.
     let oids = unsafe { oids_of(pg_sys::RelationGetIndexList(table)) };
     for oid in oids {
         // SAFETY: the table is locked, so its indexes stay; opens by oid or raises an error.
-        let index = unsafe { pg_sys::index_open(oid, lock) };
+        let index = unsafe { pg_sys::index_open(oid, constants::lock::ACCESS_SHARE) };
         // SAFETY: opened above.
         let (form, facts) = unsafe { (&*(*index).rd_rel, &*(*index).rd_index) };
         // SAFETY: an index has at least one column.

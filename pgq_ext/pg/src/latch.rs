@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use core::ffi::{CStr, c_int, c_long};
+use core::ffi::{CStr, c_long};
 use pgrx::pg_sys;
 
+use super::constants::flag;
 use super::ports;
 
 /// A name in `pg_stat_activity`, made once per process.
@@ -41,10 +42,9 @@ pub fn wake(number: usize) {
 ///
 /// Ends the process when the postmaster is gone.
 pub fn sleep(limit: Duration, event: WaitEvent) {
-    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: MyLatch is this process's own and set up before any of our code runs.
     unsafe {
-        pg_sys::WaitLatch(pg_sys::MyLatch, flags(events), milliseconds(limit), event.0);
+        pg_sys::WaitLatch(pg_sys::MyLatch, flag::WAIT, milliseconds(limit), event.0);
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
 }
@@ -60,12 +60,11 @@ pub fn sleep_beside_client(limit: Duration, event: WaitEvent) -> bool {
         sleep(limit, event);
         return false;
     };
-    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH | closed;
     // SAFETY: as in `sleep`; the socket is the client's, open until the process ends.
     let happened = unsafe {
         let happened = pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
-            flags(events),
+            flag::WAIT | closed,
             socket,
             milliseconds(limit),
             event.0,
@@ -73,11 +72,7 @@ pub fn sleep_beside_client(limit: Duration, event: WaitEvent) -> bool {
         pg_sys::ResetLatch(pg_sys::MyLatch);
         happened
     };
-    happened & flags(closed) != 0
-}
-
-fn flags(events: u32) -> c_int {
-    c_int::try_from(events).unwrap_or(0)
+    happened & closed != 0
 }
 
 // Rounded up: waking a moment early would mean to loop without sleeping.

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::constants;
+
 /// `locktag_field4` of an advisory lock. SQL's own functions take 1 and 2: nobody gets at these
 /// through them.
 const OUT_OF_REACH: u16 = 3;
@@ -9,8 +11,7 @@ const OUT_OF_REACH: u16 = 3;
 /// Take the lock (`class`, `key`) of this database; true when it is taken, false if it is busy and
 /// the caller does not wait.
 pub fn acquire(class: u32, key: u32, is_shared: bool, waits: bool) -> bool {
-    let mode = if is_shared { pg_sys::ShareLock } else { pg_sys::ExclusiveLock };
-    let mode = i32::try_from(mode).unwrap_or(0);
+    let mode = if is_shared { constants::lock::SHARE } else { constants::lock::EXCLUSIVE };
     // SAFETY: the tag is complete; the lock belongs to the current transaction, whose end releases
     // it.
     let result = unsafe {
@@ -19,8 +20,8 @@ pub fn acquire(class: u32, key: u32, is_shared: bool, waits: bool) -> bool {
             locktag_field2: class,
             locktag_field3: key,
             locktag_field4: OUT_OF_REACH,
-            locktag_type: u8::try_from(pg_sys::LockTagType::LOCKTAG_ADVISORY).unwrap_or(0),
-            locktag_lockmethodid: u8::try_from(pg_sys::USER_LOCKMETHOD).unwrap_or(0),
+            locktag_type: constants::lock::ADVISORY,
+            locktag_lockmethodid: constants::lock::USER_METHOD,
         };
         pg_sys::LockAcquire(&raw const tag, mode, false, !waits)
     };

@@ -1,19 +1,21 @@
 //! Memory contexts that outlive a transaction.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
 /// A memory context for what a cache entry points to. Dropping it frees the memory.
 pub struct LongLivedContext(pg_sys::MemoryContext);
 
 impl LongLivedContext {
-    /// A context of its own below PostgreSQL's cache context.
-    pub(crate) fn new() -> Self {
+    /// A context of this name below PostgreSQL's cache context.
+    pub fn new(name: &'static CStr) -> Self {
         // SAFETY: CacheMemoryContext exists in every backend that has run a query; the name is a
         // static string.
         Self(unsafe {
             pg_sys::AllocSetContextCreateInternal(
                 pg_sys::CacheMemoryContext,
-                c"pgq trigger".as_ptr(),
+                name.as_ptr(),
                 0,
                 1024,
                 8192,

@@ -4,12 +4,14 @@ use std::ffi::{CStr, c_int, c_long};
 
 use pgrx::pg_sys;
 
-/// Lock of a reader.
-#[expect(clippy::as_conversions, reason = "a small constant")]
-pub(crate) const ACCESS_SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-/// Lock of a writer.
-#[expect(clippy::as_conversions, reason = "a small constant")]
-pub(crate) const ROW_EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+#[cfg(not(any(feature = "pg13", feature = "pg14")))]
+use super::constants;
+
+/// A number of things that PostgreSQL has counted.
+#[inline]
+pub(crate) fn count<N: TryInto<usize>>(number: N) -> usize {
+    number.try_into().ok().expect("PostgreSQL counts upwards from zero, and in memory")
+}
 
 /// No random access to a sort's result: a flag set since 15, a boolean before.
 #[cfg(any(feature = "pg13", feature = "pg14"))]
@@ -58,7 +60,7 @@ pub(crate) unsafe fn attribute(
     #[cfg(feature = "pg18")]
     // SAFETY: by this function's contract.
     unsafe {
-        pg_sys::TupleDescAttr(desc, i32::try_from(index).unwrap_or(0))
+        pg_sys::TupleDescAttr(desc, c_int::try_from(index).expect("a row has at most 1664 columns"))
     }
     #[cfg(not(feature = "pg18"))]
     // SAFETY: by this function's contract.
@@ -146,11 +148,6 @@ pub(crate) unsafe fn begin_row_store(
             (store, desc)
         }
     }
-}
-
-/// Number of a system cache, as the cache functions take it.
-pub(crate) fn cache_id(cache: pg_sys::SysCacheIdentifier::Type) -> i32 {
-    i32::try_from(cache).unwrap_or(-1)
 }
 
 /// Raise 42501 unless `user` may use the schema.
@@ -245,7 +242,7 @@ pub(crate) fn max_backends() -> usize {
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     // SAFETY: computed before the request hook runs, constant from then on.
     let backends = unsafe { pg_sys::MaxBackends };
-    usize::try_from(backends).unwrap_or(0)
+    count(backends)
 }
 
 /// This process's index in the server's process array, if it has one yet.
@@ -274,14 +271,14 @@ pub(crate) fn wait_event(name: &'static CStr) -> u32 {
 }
 
 /// Wait events that say that the client has closed its connection; zero where the version has none.
-pub(crate) fn socket_closed_event() -> u32 {
+pub(crate) fn socket_closed_event() -> c_int {
     #[cfg(any(feature = "pg13", feature = "pg14"))]
     {
         0
     }
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     {
-        pg_sys::WL_SOCKET_CLOSED
+        constants::flag::SOCKET_CLOSED
     }
 }
 

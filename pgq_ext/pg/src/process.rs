@@ -7,7 +7,7 @@ use core::ffi::{c_char, c_int};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{ports, report};
+use super::{constants, ports, report};
 
 unsafe extern "C-unwind" {
     // pg_sys has these two as Rust wrappers, whose addresses are of no use to the server.
@@ -91,10 +91,7 @@ fn describe(kind: Kind, argument: usize) -> pg_sys::BackgroundWorker {
     copy(kind.name, &mut worker.bgw_type);
     copy(kind.library, &mut worker.bgw_library_name);
     copy(kind.entry, &mut worker.bgw_function_name);
-    worker.bgw_flags = c_int::try_from(
-        pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION,
-    )
-    .unwrap_or(0);
+    worker.bgw_flags = constants::flag::DATABASE_WORKER;
     worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
     worker.bgw_restart_time = kind.restart.unwrap_or(-1);
     worker.bgw_main_arg = pg_sys::Datum::from(argument);

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys;
 
-use super::ports;
+use super::heap::oids_of;
+use super::{constants, ports};
 
 /// A relation that somebody else keeps open.
 #[derive(Clone, Copy)]
@@ -71,7 +72,7 @@ impl<'c> Relation<'c> {
     pub fn column_count(self) -> usize {
         // SAFETY: an open relation has its row type.
         let count = unsafe { (*self.tuple_desc()).natts };
-        usize::try_from(count).unwrap_or(0)
+        ports::count(count)
     }
 
     /// All columns in order, dropped ones included.
@@ -104,15 +105,8 @@ impl<'c> Relation<'c> {
         // SAFETY: the relation is open and locked; the list is a copy in the current memory
         // context.
         let list = unsafe { pg_sys::RelationGetIndexList(self.relation) };
-        if list.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: not null, so a list.
-        let (length, elements) = unsafe { ((*list).length, (*list).elements) };
-        (0..usize::try_from(length).unwrap_or(0))
-            // SAFETY: a list of oids with `length` elements.
-            .map(|index| unsafe { (*elements.add(index)).oid_value })
-            .collect()
+        // SAFETY: a list of oids, as RelationGetIndexList makes it; null is the empty list.
+        unsafe { oids_of(list) }
     }
 
     /// The row type.
@@ -124,7 +118,7 @@ impl<'c> Relation<'c> {
 
 /// The key columns of an index, counted from 0, if it is a primary key.
 fn primary_key_columns(index: pg_sys::Oid) -> Option<Vec<usize>> {
-    let cache = ports::cache_id(pg_sys::SysCacheIdentifier::INDEXRELID);
+    let cache = constants::cache::INDEX;
     // SAFETY: the key of this cache is an oid.
     let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(index)) };
     if tuple.is_null() {
@@ -132,7 +126,7 @@ fn primary_key_columns(index: pg_sys::Oid) -> Option<Vec<usize>> {
     }
     // SAFETY: a row of pg_index, pinned until it is released below.
     let form = unsafe { &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_index>() };
-    let count = usize::try_from(form.indnkeyatts).unwrap_or(0);
+    let count = ports::count(form.indnkeyatts);
     let column = |position| {
         // SAFETY: indkey has at least `indnkeyatts` elements.
         let number = unsafe { *form.indkey.values.as_ptr().add(position) };

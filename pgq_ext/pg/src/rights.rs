@@ -7,6 +7,8 @@
 use core::ffi::c_int;
 use pgrx::pg_sys;
 
+use super::constants::flag;
+
 /// Make the session the role's, as `SET SESSION AUTHORIZATION` would. Inside a transaction, outside
 /// of [`enter`] and [`leave`].
 pub fn become_role(role: u32) {
@@ -22,13 +24,13 @@ pub fn become_role(role: u32) {
 /// Inside a transaction: from now on the role cannot be changed by SQL. (It could: who logged in is
 /// a superuser.)
 pub(crate) fn enter() {
-    set_context(pg_sys::SECURITY_LOCAL_USERID_CHANGE);
+    set_context(flag::LOCAL_USER);
 }
 
 /// Right before the commit: what was left for it, deferred triggers or the rows of a cursor, can
 /// moreover make nothing that would outlive the transaction.
 pub(crate) fn enter_commit() {
-    set_context(pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION);
+    set_context(flag::LOCAL_USER | flag::RESTRICTED);
 }
 
 /// After the commit. A rollback does this by itself.
@@ -36,8 +38,7 @@ pub(crate) fn leave() {
     set_context(0);
 }
 
-fn set_context(context: u32) {
-    let context = c_int::try_from(context).unwrap_or(0);
+fn set_context(context: c_int) {
     // SAFETY: the session's own role, so only the context changes.
     unsafe { pg_sys::SetUserIdAndSecContext(pg_sys::GetSessionUserId(), context) }
 }

@@ -6,6 +6,7 @@ use pgq_core::encode::decimal;
 use pgrx::{pg_sys, varlena};
 
 use super::memory::LongLivedContext;
+use super::ports;
 use super::relation::{Column, Relation};
 
 /// How to read the rows of one table. Good until the table is invalidated.
@@ -36,7 +37,7 @@ enum Equality {
 impl Shape {
     /// Learn how to read a table's rows.
     pub fn new(relation: Relation<'_>) -> Self {
-        let memory = LongLivedContext::new();
+        let memory = LongLivedContext::new(c"shape of a table");
         let describe = |column: Column| {
             if !column.has_value {
                 return (column, Reader::Text, Equality::Text);
@@ -114,13 +115,14 @@ impl<'r> Row<'r> {
         shape: &'r Shape,
         end: usize,
     ) -> Self {
-        let wanted = i16::try_from(end.min(shape.columns.len())).unwrap_or(i16::MAX);
+        let wanted =
+            i16::try_from(end.min(shape.columns.len())).expect("a row has at most 1664 columns");
         // SAFETY: a valid slot, by this function's contract.
         if unsafe { (*slot).tts_nvalid } < wanted {
             // SAFETY: the slot has that many columns, as the table has.
             unsafe { pg_sys::slot_getsomeattrs_int(slot, i32::from(wanted)) };
         }
-        let count = usize::try_from(wanted).unwrap_or(0);
+        let count = ports::count(wanted);
         // SAFETY: the first `wanted` elements are valid now, and stay so by this function's
         // contract.
         let (values, nulls) = unsafe {
@@ -264,7 +266,7 @@ unsafe fn is_identical(column: &Column, this: pg_sys::Datum, that: pg_sys::Datum
         -1 => unsafe { varlena::varsize_any(value.cast()) },
         // SAFETY: -2 says C string.
         -2 => unsafe { CStr::from_ptr(value.cast()) }.count_bytes(),
-        length => usize::try_from(length).unwrap_or(0),
+        length => ports::count(length),
     };
     // SAFETY: each value is as long as its type says.
     let bytes = |value: *mut u8| unsafe { std::slice::from_raw_parts(value, size(value)) };

@@ -1,14 +1,15 @@
 //! The result of a set-returning function, collected in a tuple store that spills to disk beyond
 //! `work_mem`.
 
-use super::guc::without_jit;
 use pgrx::pg_sys;
 
 use super::call::Call;
 use super::index_scan::ScannedRow;
 use super::ports;
+use super::sql::{self, Plan, Refused, Under};
+use super::value::Value;
 
-/// Rows for the caller. The first column is a bigint key; [`RowStore::finish`] puts the rows into
+/// Rows for the caller. Scanned rows begin with a bigint key; [`RowStore::finish`] puts them into
 /// its order.
 pub struct RowStore {
     store: *mut pg_sys::Tuplestorestate,
@@ -28,49 +29,47 @@ impl RowStore {
     /// Add the given columns of a scanned row; the first of them is the key.
     pub fn push<const N: usize>(&mut self, row: &ScannedRow, columns: &[usize; N]) {
         let values = columns.map(|column| row.datum(column));
-        let mut nulls = values.map(|value| value.is_none());
-        let mut datums = values.map(|value| value.unwrap_or_else(pg_sys::Datum::null));
+        let nulls = values.map(|value| value.is_none());
+        let datums = values.map(|value| value.unwrap_or_else(pg_sys::Datum::null));
         let key = i64::from_ne_bytes(datums[0].value().to_ne_bytes());
         self.is_ordered &= key >= self.last_key;
         self.last_key = key;
-        // SAFETY: N is the number of result columns, and the values have their types; they are
-        // copied.
+        self.store(datums, nulls);
+    }
+
+    /// Add a row of these values, which are those of the result's columns.
+    pub fn put<const N: usize>(&mut self, values: [Value; N]) {
+        self.store(values.map(Value::datum), values.map(Value::is_null));
+    }
+
+    /// Add the rows of a query, which has the result's `N` columns and gives them in order. It runs
+    /// as a statement of its own.
+    pub fn fill_from_query<const N: usize>(&mut self, sql: &str) -> Result<(), Refused> {
+        sql::connected(|connection| {
+            let plan = Plan::prepare(connection, sql.as_bytes(), &[])?;
+            let answer = plan.run(connection, &[], Under::Own)?;
+            for record in answer.records() {
+                let values = std::array::from_fn::<_, N, _>(|column| record.binary(column + 1));
+                self.store(values.map(|(value, _)| value), values.map(|(_, is_null)| is_null));
+            }
+            Ok(())
+        })
+    }
+
+    #[inline]
+    fn store<const N: usize>(&mut self, mut values: [pg_sys::Datum; N], mut nulls: [bool; N]) {
+        // SAFETY: a row type lives as long as the call.
+        let columns = unsafe { (*self.desc).natts };
+        assert_eq!(usize::try_from(columns), Ok(N), "a value for each column of the result");
+        // SAFETY: as many values as columns; they have the columns' types, and are copied.
         unsafe {
             pg_sys::tuplestore_putvalues(
                 self.store,
                 self.desc,
-                datums.as_mut_ptr(),
+                values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
             )
         };
-    }
-
-    /// Add the rows of a query, which has the result's `N` columns and gives them in order.
-    pub fn fill_from_query<const N: usize>(&mut self, sql: &str) -> Result<(), pgrx::spi::Error> {
-        let rows = |client: &pgrx::spi::SpiClient<'_>| {
-            for row in client.select(sql, None, &[])? {
-                let mut datums = [pg_sys::Datum::null(); N];
-                let mut nulls = [true; N];
-                for column in 0..N {
-                    let value =
-                        row.get_datum_by_ordinal(column + 1)?.value::<pgrx::AnyElement>()?;
-                    nulls[column] = value.is_none();
-                    datums[column] = value.map_or_else(pg_sys::Datum::null, |value| value.datum());
-                }
-                // SAFETY: N is the number of result columns, and the query's columns have their
-                // types; they are copied.
-                unsafe {
-                    pg_sys::tuplestore_putvalues(
-                        self.store,
-                        self.desc,
-                        datums.as_mut_ptr(),
-                        nulls.as_mut_ptr(),
-                    )
-                };
-            }
-            Ok(())
-        };
-        without_jit(|| pgrx::Spi::connect(rows))
     }
 
     /// Put the rows into the order of their keys, where they did not come that way.

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::{heap, ports};
+use super::{constants, heap, ports};
 
 /// Advance a sequence as the current user; the new value. Errors: 42501, 25006, 2200H, as `nextval`
 /// has them.
@@ -10,7 +10,7 @@ pub fn nextval(sequence: pg_sys::Oid) -> i64 {
     // SAFETY: nextval_oid takes one non-null oid.
     let value =
         unsafe { pgrx::direct_function_call(pg_sys::nextval_oid, &[Some(sequence.into())]) };
-    value.unwrap_or_default()
+    value.expect("nextval gives a value, or raises an error")
 }
 
 /// The one row of a sequence, `FormData_pg_sequence_data` of commands/sequence.h.
@@ -40,19 +40,18 @@ pub fn current_value(sequence: pg_sys::Oid) -> Option<i64> {
 /// Unlike `pg_sequence_last_value` it gives its lock back at once: a transaction that looks at a
 /// thousand sequences does not hold a thousand locks.
 fn read(sequence: pg_sys::Oid, checks_privilege: bool) -> Option<(i64, bool)> {
-    let lock = i32::try_from(pg_sys::AccessShareLock).unwrap_or(0);
     // SAFETY: an error leaves through pgrx's guard, and transaction abort closes what is open. The
     // relation stays open and locked while its row is read; a sequence has one row of this layout,
     // which is the first item of its first page.
     unsafe {
-        let relation = pg_sys::relation_open(sequence, lock);
+        let relation = pg_sys::relation_open(sequence, constants::lock::ACCESS_SHARE);
         let mut value = None;
         if u8::try_from((*(*relation).rd_rel).relkind) == Ok(pg_sys::RELKIND_SEQUENCE) {
             if checks_privilege {
                 heap::check_privilege(relation, sequence, ports::SELECT);
             }
             let buffer = pg_sys::ReadBuffer(relation, 0);
-            pg_sys::LockBuffer(buffer, i32::try_from(pg_sys::BUFFER_LOCK_SHARE).unwrap_or(0));
+            pg_sys::LockBuffer(buffer, constants::flag::BUFFER_SHARE);
             let page = pg_sys::BufferGetPage(buffer);
             let item = pg_sys::PageGetItemId(page, 1);
             let tuple = pg_sys::PageGetItem(page, item).cast::<pg_sys::HeapTupleHeaderData>();
@@ -60,7 +59,7 @@ fn read(sequence: pg_sys::Oid, checks_privilege: bool) -> Option<(i64, bool)> {
             value = Some(((*row).last_value, (*row).is_called));
             pg_sys::UnlockReleaseBuffer(buffer);
         }
-        pg_sys::relation_close(relation, lock);
+        pg_sys::relation_close(relation, constants::lock::ACCESS_SHARE);
         value
     }
 }

@@ -2,17 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::time::Duration;
 
-use core::ffi::{c_char, c_int};
+use pgq_core::encode::opaque;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{IntoDatum, PgSqlErrorCode, PgTryBuilder};
+use pgrx::{PgSqlErrorCode, PgTryBuilder};
 
-use super::guc::without_jit;
-use super::{discard, limit, ports, rights, string};
+use super::call::SqlError;
+use super::snapshot::StatementSnapshot;
+use super::sql::{self, Connection, Plan, Record, Refused, Under};
+use super::text::Text;
+use super::{discard, limit, ports, rights, string, value};
 
 /// Why a transaction was rolled back.
 #[derive(Clone, Debug)]
@@ -144,63 +147,48 @@ fn failure(cause: &CaughtError) -> Failure {
 fn sqlstate(code: PgSqlErrorCode) -> String {
     let code = code as isize;
     (0..5)
-        .filter_map(|position| {
-            let bits = u8::try_from((code >> (6 * position)) & 0x3f).ok()?;
-            Some(char::from(bits + b'0'))
+        .map(|position| {
+            let bits = u8::try_from((code >> (6 * position)) & 0x3f).expect("six bits");
+            char::from(bits + b'0')
         })
         .collect()
 }
 
 thread_local! {
-    static PLANS: RefCell<HashMap<&'static str, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<&'static str, Rc<Plan>>> = RefCell::new(HashMap::new());
 }
 
 /// Run a statement that this process will run again and again; its plan is kept.
 ///
 /// Errors are raised, to be caught by [`transaction`] or by the server.
 pub fn query(sql: &'static str, arguments: &[Value<'_>]) -> Vec<Row> {
-    connected(|| {
-        let known = PLANS.with_borrow(|plans| plans.get(sql).copied());
+    connected(|connection| {
+        let known = PLANS.with_borrow(|plans| plans.get(sql).cloned());
         let plan = known.unwrap_or_else(|| {
-            let plan = prepare(sql, arguments);
-            // SAFETY: a plan of this connection; kept, it lives as long as the process.
-            unsafe { pg_sys::SPI_keepplan(plan) };
-            PLANS.with_borrow_mut(|plans| plans.insert(sql, plan));
+            let plan = Rc::new(prepare(connection, sql, arguments));
+            PLANS.with_borrow_mut(|plans| plans.insert(sql, Rc::clone(&plan)));
             plan
         });
-        execute(plan, arguments)
+        execute(connection, &plan, arguments)
     })
 }
 
 /// Run a statement once.
 pub fn query_once(sql: &str, arguments: &[Value<'_>]) -> Vec<Row> {
-    connected(|| execute(prepare(sql, arguments), arguments))
+    connected(|connection| execute(connection, &prepare(connection, sql, arguments), arguments))
 }
 
-fn connected<T>(body: impl FnOnce() -> T) -> T {
-    without_jit(|| connected_as_is(body))
+fn connected<T>(body: impl FnOnce(&Connection) -> T) -> T {
+    sql::connected(|connection| {
+        // For the portal's that a client's statement would have: functions may ask for one.
+        // Statements take their own.
+        let _snapshot = StatementSnapshot::take();
+        body(connection)
+    })
 }
 
-fn connected_as_is<T>(body: impl FnOnce() -> T) -> T {
-    // SAFETY: a transaction is open. An error leaves connection and snapshot to the rollback. The
-    // snapshot stands for the portal's that a client's statement would have: functions may ask for
-    // one. Statements take their own.
-    unsafe {
-        pg_sys::SPI_connect();
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-    }
-    let value = body();
-    // SAFETY: closes what was opened above. Results have been copied.
-    unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::SPI_finish();
-    }
-    value
-}
-
-fn prepare(sql: &str, arguments: &[Value<'_>]) -> pg_sys::SPIPlanPtr {
-    let text = string::to_server(sql);
-    let mut types: Vec<pg_sys::Oid> = arguments
+fn prepare(connection: &Connection, sql: &str, arguments: &[Value<'_>]) -> Plan {
+    let types: Vec<pg_sys::Oid> = arguments
         .iter()
         .map(|argument| match argument {
             Value::Int4(_) => pg_sys::INT4OID,
@@ -208,60 +196,31 @@ fn prepare(sql: &str, arguments: &[Value<'_>]) -> pg_sys::SPIPlanPtr {
             Value::Text(_) => pg_sys::TEXTOID,
         })
         .collect();
-    let count = c_int::try_from(types.len()).unwrap_or(0);
-    // SAFETY: connected; the server copies text and types.
-    let plan = unsafe { pg_sys::SPI_prepare(text.as_ptr(), count, types.as_mut_ptr()) };
-    if plan.is_null() {
-        // SAFETY: a variable of this process.
-        let code = unsafe { pg_sys::SPI_result };
-        pgrx::error!("SPI_prepare failed with code {code}: {sql}");
-    }
-    plan
+    Plan::prepare(connection, string::to_server(sql).as_bytes(), &types)
+        .unwrap_or_else(|refused| raise(&refused, sql))
 }
 
-fn execute(plan: pg_sys::SPIPlanPtr, arguments: &[Value<'_>]) -> Vec<Row> {
-    let mut values: Vec<pg_sys::Datum> = arguments
+fn execute(connection: &Connection, plan: &Plan, arguments: &[Value<'_>]) -> Vec<Row> {
+    let values: Vec<value::Value> = arguments
         .iter()
-        .map(|argument| {
-            match argument {
-                Value::Int4(number) => number.into_datum(),
-                Value::Int8(number) => number.into_datum(),
-                Value::Text(text) => Some(string::to_datum(text)),
-            }
-            .unwrap_or(pg_sys::Datum::from(0))
+        .map(|argument| match argument {
+            Value::Int4(number) => value::Value::Int4(*number),
+            Value::Int8(number) => value::Value::Int8(*number),
+            Value::Text(text) => value::Value::Text(Text::of_string(text)),
         })
         .collect();
-    // SAFETY: the values have the types the plan was made for; none is null. Read-write: each
-    // statement of a function it calls gets a snapshot of its own.
-    let code = unsafe {
-        pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), std::ptr::null::<c_char>(), false, 0)
+    let answer = plan
+        .run(connection, &values, Under::Own)
+        .unwrap_or_else(|refused| raise(&refused, "a statement"));
+    let columns = answer.columns();
+    let row = |record: Record<'_>| {
+        let text = |column| record.text(column).map(|text| opaque::decode(&text).into_owned());
+        (1..=columns).map(text).collect()
     };
-    if code < 0 {
-        pgrx::error!("SPI_execute_plan failed with code {code}");
-    }
-    rows()
+    answer.records().map(row).collect()
 }
 
-fn rows() -> Vec<Row> {
-    // SAFETY: set by the statement that has just run; null when it returns no rows.
-    let Some(table) = (unsafe { pg_sys::SPI_tuptable.as_ref() }) else { return Vec::new() };
-    // SAFETY: as above.
-    let count = usize::try_from(unsafe { pg_sys::SPI_processed }).unwrap_or(0);
-    // SAFETY: the descriptor of the result.
-    let columns = unsafe { (*table.tupdesc).natts };
-    (0..count)
-        .map(|row| {
-            (1..=columns)
-                .map(|column| {
-                    // SAFETY: row and column exist; the text is a C string in SPI's memory, copied
-                    // at once.
-                    unsafe {
-                        let tuple = *table.vals.add(row);
-                        let text = pg_sys::SPI_getvalue(tuple, table.tupdesc, column);
-                        (!text.is_null()).then(|| string::from_server(CStr::from_ptr(text)))
-                    }
-                })
-                .collect()
-        })
-        .collect()
+fn raise(refused: &Refused, sql: &str) -> ! {
+    let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
+    SqlError { code, message: format!("SPI refuses {sql}: {refused}"), hint: None }.raise()
 }

@@ -8,6 +8,8 @@ use core::ffi::{c_char, c_int};
 use pgq_core::encode::opaque;
 use pgrx::pg_sys;
 
+use super::ports;
+
 /// A string of the server's.
 pub(crate) fn from_server(text: &CStr) -> String {
     opaque::decode(text.to_bytes()).into_owned()
@@ -20,15 +22,6 @@ pub(crate) fn to_server(text: &str) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
-/// A `text` value in the current memory context.
-pub(crate) fn to_datum(text: &str) -> pg_sys::Datum {
-    let bytes = opaque::encode(text);
-    // SAFETY: pointer and length describe the bytes; a length over the limit makes palloc raise an
-    // error.
-    unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast::<c_char>(), length(&bytes)) }
-        .into()
-}
-
 /// The bytes of a text, no more than `limit` and not cut within a character of the database's
 /// encoding.
 pub fn clip(text: &str, limit: usize) -> Vec<u8> {
@@ -39,7 +32,7 @@ pub fn clip(text: &str, limit: usize) -> Vec<u8> {
         // single bytes.
         let end =
             unsafe { pg_sys::pg_mbcliplen(bytes.as_ptr().cast::<c_char>(), length(&bytes), most) };
-        bytes.truncate(usize::try_from(end).unwrap_or(0));
+        bytes.truncate(ports::count(end));
     }
     bytes
 }

@@ -3,7 +3,7 @@
 use pgq_core::encode::opaque;
 use pgrx::pg_sys;
 
-use super::setting;
+use super::{ports, setting};
 
 /// A `text` datum that stays where it is; handing it on to a tuple copies nothing.
 ///
@@ -92,7 +92,7 @@ pub(crate) unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<Text>
             &mut count,
         )
     };
-    let count = usize::try_from(count).unwrap_or(0);
+    let count = ports::count(count);
     let element = |i: usize| {
         // SAFETY: deconstruct_array filled `count` elements and null flags.
         let (value, is_null) = unsafe { (*elements.add(i), *nulls.add(i)) };

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use super::call::{Call, ResultRow};
+use super::ports;
 use super::relation::Relation;
 use super::row::{Row, Shape};
 
@@ -86,7 +87,7 @@ impl<'c> TriggerCall<'c> {
 
     /// The arguments of CREATE TRIGGER.
     pub fn arguments(&self) -> impl ExactSizeIterator<Item = &'c [u8]> {
-        let count = usize::try_from(self.trigger.tgnargs).unwrap_or(0);
+        let count = ports::count(self.trigger.tgnargs);
         let arguments = self.trigger.tgargs;
         (0..count).map(move |index| {
             // SAFETY: the trigger has `tgnargs` arguments.

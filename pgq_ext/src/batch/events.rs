@@ -3,21 +3,20 @@
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
-use super::event_table::{self, OWNER, TXID};
-use super::kept_query::KeptQuery;
 use super::span::{Span, TickPair};
 use super::waiting::has_event;
 use crate::error::PgqError;
+use crate::event_table::{self, DELIVERED, OWNER, TXID};
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::row_store::RowStore;
 use pgq_pg::snapshot::StatementSnapshot;
-
-/// Offsets of the result's columns: all but `ev_owner`.
-const RESULT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10];
+use pgq_pg::sql::{Query, Under};
+use pgrx::pg_sys;
 
 thread_local! {
-    static OPEN_BATCH: KeptQuery = const { KeptQuery::new(include_str!("open_batch.sql")) };
+    static OPEN_BATCH: Query =
+        const { Query::new(include_str!("open_batch.sql"), &[pg_sys::INT8OID]) };
 }
 
 /// `pgq.get_batch_events(x_batch_id)`.
@@ -40,7 +39,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
         // An event table that somebody changed: ask the planner instead.
         None => {
             let sql = span.sql(subscription, None).ok_or_else(damaged)?;
-            rows.fill_from_query::<{ RESULT.len() }>(&sql)?;
+            rows.fill_from_query::<{ DELIVERED.len() }>(&sql)?;
         }
     }
     rows.finish();
@@ -73,16 +72,17 @@ fn is_for(row: &ScannedRow, subscription: i32) -> bool {
 /// The ticks and the subscription of an open batch.
 fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
     let row = OPEN_BATCH.with(|query| {
-        query.first_row(&[batch.into()], |row| {
+        query.first(&[batch.into()], Under::Own, |row| {
             let ticks = TickPair {
-                queue: row.get(1)?.unwrap_or_default(),
-                previous: row.get(2)?.unwrap_or_default(),
-                current: row.get(3)?.unwrap_or_default(),
+                queue: row.get(1).expect("sub_queue is not null"),
+                previous: row.get(2)?,
+                current: row.get(3)?,
             };
-            Ok((ticks, row.get(4)?.unwrap_or_default()))
+            Some((ticks, row.get(4).expect("sub_id is not null")))
         })
     })?;
-    row.ok_or(PgqError::NoSuchBatch { batch })
+    let ticks = row.ok_or(PgqError::NoSuchBatch { batch })?;
+    ticks.ok_or(PgqError::NoBatchSql { batch: batch.unwrap_or_default() })
 }
 
 fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
@@ -95,7 +95,7 @@ fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStor
                 (last_xid, last_contained) = (Some(xid), span.window.contains(xid));
             }
             if last_contained && is_for_us(row) {
-                rows.push(row, &RESULT);
+                rows.push(row, &DELIVERED);
             }
         }
         ControlFlow::<Infallible>::Continue(())
@@ -103,7 +103,7 @@ fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStor
     for &xid in &span.window.old {
         let ControlFlow::Continue(()) = table.scan_range(xid, xid, |row| {
             if is_for_us(row) {
-                rows.push(row, &RESULT);
+                rows.push(row, &DELIVERED);
             }
             ControlFlow::<Infallible>::Continue(())
         });

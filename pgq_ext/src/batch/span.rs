@@ -1,13 +1,15 @@
 //! What lies between two ticks of a queue: which transactions, and in which tables their events
 //! are.
 
-use super::kept_query::KeptQuery;
 use crate::error::PgqError;
 use crate::own_relation;
 use pgq_core::snapshot::{InvalidSnapshot, Snapshot};
 use pgq_core::window::Window;
 use pgq_core::window_sql::window_sql;
 use pgq_pg::catalog::QualifiedName;
+use pgq_pg::sql::{Query, Under};
+use pgq_pg::value::Value;
+use pgrx::pg_sys;
 
 /// Two ticks of a queue.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +31,26 @@ pub(crate) struct Span {
 }
 
 thread_local! {
-    static SPAN: KeptQuery = const { KeptQuery::new(include_str!("span.sql")) };
+    static SPAN: Query = const {
+        Query::new(
+            include_str!("span.sql"),
+            &[pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID],
+        )
+    };
 }
 
 impl Span {
     /// Look it up as the current user sees it; None when a tick or the queue is missing. Errors:
     /// XX001 no snapshot, or not an event table; 42P01 a table is missing.
     pub(crate) fn load(ticks: TickPair) -> Result<Option<Self>, PgqError> {
-        let args = [ticks.queue.into(), ticks.previous.into(), ticks.current.into()];
+        let arguments =
+            [Value::Int4(ticks.queue), Value::Int8(ticks.previous), Value::Int8(ticks.current)];
         let row = SPAN.with(|query| {
-            query.first_row(&args, |row| {
-                let previous: String = row.get(1)?.unwrap_or_default();
-                let current: String = row.get(2)?.unwrap_or_default();
-                let tables: Vec<String> = row.get(3)?.unwrap_or_default();
-                Ok((previous, current, tables))
+            query.first(&arguments, Under::Own, |row| {
+                let snapshot = |column| row.get(column).expect("tick_snapshot is not null");
+                let (previous, current): (String, String) = (snapshot(1), snapshot(2));
+                let tables: Vec<String> = row.get(3).expect("array() is not null");
+                (previous, current, tables)
             })
         })?;
         let Some((previous, current, tables)) = row else { return Ok(None) };

@@ -5,15 +5,19 @@ use std::ops::ControlFlow;
 use pgq_core::snapshot::Snapshot;
 use pgq_core::window::Window;
 
-use super::event_table::{self, TXID};
-use super::kept_query::KeptQuery;
 use crate::error::PgqError;
+use crate::event_table::{self, TXID};
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::snapshot::StatementSnapshot;
+use pgq_pg::sql::{Query, Under};
+use pgq_pg::value::Value;
+use pgrx::pg_sys;
 
 thread_local! {
-    static TABLES: KeptQuery = const { KeptQuery::new(include_str!("waiting.sql")) };
+    static TABLES: Query = const {
+        Query::new(include_str!("waiting.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID])
+    };
 }
 
 /// `pgq._find_waiting(i_queue_id, i_prev, i_now)`.
@@ -34,10 +38,11 @@ pub(crate) fn find_waiting(call: &Call) -> Result<Returned, PgqError> {
 /// `pgq.create_queue` made it.
 fn tables(queue: i32, previous: &Snapshot) -> Result<Option<Vec<IndexedTable>>, PgqError> {
     let row = TABLES.with(|query| {
-        query.first_row(&[queue.into(), previous.xmin().into()], |row| {
-            let numbers: Vec<i32> = row.get(1)?.unwrap_or_default();
-            let prefix: String = row.get(2)?.unwrap_or_default();
-            Ok((numbers, prefix))
+        let arguments = [Value::Int4(queue), Value::Int8(previous.xmin())];
+        query.first(&arguments, Under::Own, |row| {
+            let numbers: Vec<i32> = row.get(1).expect("an array is not null");
+            let prefix: String = row.get(2).expect("queue_data_pfx is not null");
+            (numbers, prefix)
         })
     })?;
     let Some((numbers, prefix)) = row else { return Ok(None) };

@@ -12,34 +12,14 @@
 
 use std::rc::Rc;
 
-use pgq_pg::guc::without_jit;
-use pgrx::spi::{Spi, SpiClient};
-
 use super::limit;
 use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
-use pgq_pg::heap::{Value, WritableTable};
+use crate::event_table::{COLUMNS, NewEvent, Row};
+use pgq_pg::heap::WritableTable;
+use pgq_pg::sql::{self, Plan, Under};
 use pgq_pg::text::Text;
-use pgq_pg::{catalog, hot, invalidation, sequence, xact};
-
-/// An event to be stored.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct NewEvent {
-    /// `ev_id`; None: the next one of the queue.
-    pub(crate) id: Option<i64>,
-    /// `ev_time`; None: start of the transaction.
-    pub(crate) time: Option<i64>,
-    /// `ev_owner`: the subscription an event is redelivered to.
-    pub(crate) owner: Option<i32>,
-    /// `ev_retry`: how often it was redelivered.
-    pub(crate) retry: Option<i32>,
-    /// `ev_type`.
-    pub(crate) event_type: Option<Text>,
-    /// `ev_data`.
-    pub(crate) data: Option<Text>,
-    /// `ev_extra1` to `ev_extra4`.
-    pub(crate) extra: [Option<Text>; 4],
-}
+use pgq_pg::{catalog, hot, sequence, watch, xact};
 
 /// Store one event; its id.
 ///
@@ -60,7 +40,7 @@ pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, Pg
     };
     check_admission(queue_name, &queue, begun.xid, 1)?;
     let id = event.id.unwrap_or(begun.next_value);
-    let row = row(id, begun.xid, begun.now, event);
+    let row = event.row(id, begun.xid, begun.now);
     match &queue.plain {
         Some(plain) => table.insert(plain, &row),
         None => store_through_executor(&queue, &mut std::iter::once(row))?,
@@ -76,7 +56,7 @@ pub(crate) fn insert_events(
     events: &mut dyn Iterator<Item = NewEvent>,
 ) -> Result<i64, PgqError> {
     let xid = xact::assign_top_xid();
-    invalidation::catch_up();
+    watch::catch_up();
     let queue = find(queue_name)?;
     let (queue, table) = lock_current_table(queue_name, queue)?;
     check_admission(queue_name, &queue, xid, count)?;
@@ -84,7 +64,7 @@ pub(crate) fn insert_events(
     let mut stored: i64 = 0;
     let mut rows = events.map(|event| {
         stored += 1;
-        row(sequence::nextval(queue.event_sequence), xid, now, &event)
+        event.row(sequence::nextval(queue.event_sequence), xid, now)
     });
     match &queue.plain {
         Some(plain) => {
@@ -109,7 +89,7 @@ pub(crate) fn current_event_table(queue_name: Option<Text>) -> Result<Text, PgqE
     };
     let queue_name = queue_name.ok_or_else(not_found)?;
     xact::assign_top_xid();
-    invalidation::catch_up();
+    watch::catch_up();
     let queue = queue_cache::lookup(queue_name)?.ok_or_else(not_found)?;
     let (queue, _table) = lock_current_table(queue_name, queue)?;
     if queue.insert_disabled && !xact::is_replica_role() {
@@ -151,32 +131,10 @@ fn check_admission(
     if !limit::admits(queue.id, queue.current_table, xid, queue.transaction_limit, events) {
         return Err(PgqError::TransactionLimit {
             queue: queue_name.to_display(),
-            limit: queue.transaction_limit.unwrap_or_default(),
+            limit: queue.transaction_limit.expect("without a limit all are admitted"),
         });
     }
     Ok(())
-}
-
-/// A row in the order of [`queue_cache::EVENT_COLUMNS`].
-type Row = [Value; 11];
-
-fn row(id: i64, xid: i64, now: i64, event: &NewEvent) -> Row {
-    let int4 = |value: Option<i32>| value.map_or(Value::Null, Value::Int4);
-    let text = |value: Option<Text>| value.map_or(Value::Null, Value::Text);
-    let [extra1, extra2, extra3, extra4] = event.extra.map(text);
-    [
-        Value::Int8(id),
-        Value::Int8(event.time.unwrap_or(now)),
-        Value::Int8(xid),
-        int4(event.owner),
-        int4(event.retry),
-        text(event.event_type),
-        text(event.data),
-        extra1,
-        extra2,
-        extra3,
-        extra4,
-    ]
 }
 
 /// Store rows through SQL, for an event table with triggers, rules, row security, constraints or
@@ -185,24 +143,18 @@ fn store_through_executor(
     queue: &Queue,
     rows: &mut dyn Iterator<Item = Row>,
 ) -> Result<(), PgqError> {
-    let columns: Vec<_> = queue_cache::EVENT_COLUMNS.iter().map(|(name, _)| *name).collect();
+    let columns: Vec<_> = COLUMNS.iter().map(|(name, _)| *name).collect();
     let sql = format!(
         "insert into {} ({}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         catalog::quoted_name(queue.table),
         columns.join(", ")
     );
-    let types = queue_cache::EVENT_COLUMNS.map(|(_, oid)| oid.into());
-    let insert = |client: &mut SpiClient<'_>| {
-        let statement = client.prepare_mut(sql.as_str(), &types)?;
+    let types = COLUMNS.map(|(_, oid)| oid);
+    sql::connected(|connection| {
+        let plan = Plan::prepare(connection, sql.as_bytes(), &types)?;
         for row in rows {
-            let mut arguments = Vec::with_capacity(row.len());
-            for (value, (_, oid)) in row.iter().zip(queue_cache::EVENT_COLUMNS) {
-                arguments.push(value.argument(oid));
-            }
-            client.update(&statement, None, &arguments)?;
+            plan.run(connection, &row, Under::Own)?;
         }
-        Ok::<(), pgrx::spi::Error>(())
-    };
-    without_jit(|| Spi::connect_mut(insert))?;
-    Ok(())
+        Ok(())
+    })
 }

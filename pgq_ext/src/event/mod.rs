@@ -1,6 +1,6 @@
 //! Events going into a queue.
 
-pub(crate) mod functions;
+pub(crate) mod entry;
 pub(crate) mod insert;
 mod limit;
 pub(crate) mod queue_cache;

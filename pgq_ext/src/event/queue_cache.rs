@@ -12,37 +12,19 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use crate::error::PgqError;
-use crate::own_relation;
+use crate::{event_table, own_relation};
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::heap::{Plain, WritableTable};
 use pgq_pg::hot::Target;
-use pgq_pg::query::NowQuery;
+use pgq_pg::sql::{Query, Record, Under};
 use pgq_pg::text::Text;
-use pgq_pg::{always_trigger, catalog, freshness, invalidation, query, xact};
-
-/// Columns of an event table, as `pgq.event_template` has them.
-pub(crate) const EVENT_COLUMNS: [(&str, pg_sys::Oid); 11] = [
-    ("ev_id", pg_sys::INT8OID),
-    ("ev_time", pg_sys::TIMESTAMPTZOID),
-    ("ev_txid", pg_sys::INT8OID),
-    ("ev_owner", pg_sys::INT4OID),
-    ("ev_retry", pg_sys::INT4OID),
-    ("ev_type", pg_sys::TEXTOID),
-    ("ev_data", pg_sys::TEXTOID),
-    ("ev_extra1", pg_sys::TEXTOID),
-    ("ev_extra2", pg_sys::TEXTOID),
-    ("ev_extra3", pg_sys::TEXTOID),
-    ("ev_extra4", pg_sys::TEXTOID),
-];
-
-/// Offsets of the columns that every event has a value in: `ev_id`, `ev_time`, `ev_txid`.
-const NEVER_NULL: [usize; 3] = [0, 1, 2];
+use pgq_pg::value::Value;
+use pgq_pg::{always_trigger, catalog, watch, xact};
 
 /// One queue as of its last load.
 #[derive(Debug)]
@@ -87,13 +69,13 @@ impl Queue {
 
     /// False when a change was heard of since it was loaded.
     fn is_unchanged(&self) -> bool {
-        self.generation == invalidation::generation() && self.functions == freshness::of_functions()
+        self.generation == watch::generation() && self.functions == watch::of_functions()
     }
 }
 
 // It runs with the rights of the extension's owner and the search_path of whoever inserts: nothing
 // in it may be looked up there.
-const QUEUE_ROW: &CStr = cr"
+const QUEUE_ROW: &str = "
     select q.queue_id
          , q.queue_cur_table
          , pg_catalog.concat(q.queue_data_pfx, '_', q.queue_cur_table)
@@ -103,8 +85,11 @@ const QUEUE_ROW: &CStr = cr"
       from pgq.queue q
      where q.queue_name operator(pg_catalog.=) $1";
 
+/// Why a value of the row is there.
+const NOT_NULL: &str = "pgq.queue declares the column not null";
+
 thread_local! {
-    static ROW: NowQuery = const { NowQuery::new(QUEUE_ROW) };
+    static ROW: Query = const { Query::new(QUEUE_ROW, &[pg_sys::TEXTOID]) };
     /// The queue used last, in front of the others: most transactions write to one.
     static LAST: RefCell<Option<(Vec<u8>, Rc<Queue>)>> = const { RefCell::new(None) };
     static CACHE: RefCell<HashMap<Vec<u8>, Rc<Queue>>> = RefCell::new(HashMap::new());
@@ -138,7 +123,7 @@ fn reload(name: Text) -> Result<Option<Rc<Queue>>, PgqError> {
         // One stale entry means that all are: their generation is the same number.
         if cache.values().any(|queue| !queue.is_unchanged()) {
             cache.clear();
-            invalidation::unwatch_all();
+            watch::unwatch_all();
         }
     });
     loop {
@@ -161,16 +146,16 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     // Nothing may slip between the query and the watch: watch pgq.queue first, take the number,
     // then read.
     let is_announced = watch_queue_table();
-    let (generation, functions) = (invalidation::generation(), freshness::of_functions());
+    let (generation, functions) = (watch::generation(), watch::of_functions());
     let is_settled = xact::has_xid();
-    let read = |row: &query::FirstRow| {
+    let read = |row: Record<'_>| {
         let queue = Queue {
-            id: row.get(1).unwrap_or_default(),
-            current_table: row.get(2).unwrap_or_default(),
-            table_name: row.get(3).unwrap_or_default(),
+            id: row.get(1).expect(NOT_NULL),
+            current_table: row.get(2).expect(NOT_NULL),
+            table_name: row.get(3).expect(NOT_NULL),
             table: pg_sys::InvalidOid,
             event_sequence: pg_sys::InvalidOid,
-            insert_disabled: row.get(5).unwrap_or_default(),
+            insert_disabled: row.get(5).expect(NOT_NULL),
             transaction_limit: row.get(6),
             plain: None,
             is_announced,
@@ -178,9 +163,9 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
             generation,
             functions,
         };
-        (queue, row.get::<String>(4).unwrap_or_default())
+        (queue, row.get::<String>(4).expect(NOT_NULL))
     };
-    let row = ROW.with(|query| query.first_row(name, read));
+    let row = ROW.with(|query| query.first(&[Value::Text(name)], Under::Latest, read))?;
     let Some((mut queue, sequence)) = row else { return Ok(None) };
     let or_none = |oid: Option<pg_sys::Oid>| oid.unwrap_or(pg_sys::InvalidOid);
     queue.event_sequence = or_none(own_relation::own_sequence(queue.id, &sequence)?);
@@ -197,9 +182,9 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
     else {
         return Err(missing(&format!("event table {}", queue.table_name)));
     };
-    invalidation::watch(queue.table);
-    invalidation::watch(queue.event_sequence);
-    queue.plain = table.plain(&EVENT_COLUMNS, &NEVER_NULL);
+    watch::watch(queue.table);
+    watch::watch(queue.event_sequence);
+    queue.plain = table.plain(&event_table::COLUMNS, &event_table::NEVER_NULL);
     Ok(Some(queue))
 }
 
@@ -207,7 +192,7 @@ fn load(name: Text) -> Result<Option<Queue>, PgqError> {
 /// its triggers tell of every change.
 fn watch_queue_table() -> bool {
     catalog::relation_oid(c"pgq", c"queue").is_some_and(|oid| {
-        invalidation::watch(oid);
+        watch::watch(oid);
         always_trigger::reports_all(oid, pgq_pg::entry_of!(pgq_queue_changed))
     })
 }
@@ -215,7 +200,7 @@ fn watch_queue_table() -> bool {
 /// `pgq._queue_changed()`: trigger on `pgq.queue`, makes every backend load its queues again.
 pub(crate) fn queue_changed(call: &Call) -> Result<Returned, PgqError> {
     if let Some(relation) = call.trigger_relation() {
-        invalidation::invalidate(relation);
+        watch::invalidate(relation);
     }
     Ok(Returned::Done)
 }

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use pgrx::pg_sys::Oid;
 
 use super::capture::Capture;
-use super::error::TriggerError;
 use super::format::Format;
+use crate::error::PgqError;
 use pgq_pg::trigger::TriggerCall;
-use pgq_pg::{freshness, setting};
+use pgq_pg::{setting, watch};
 
 /// Beyond this number, stale entries are looked for whenever one is added.
 const MANY: usize = 64;
@@ -29,11 +29,11 @@ thread_local! {
 }
 
 /// What is known of the trigger that is firing. Studied anew when its table has changed since.
-pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Capture>, TriggerError> {
+pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Capture>, PgqError> {
     let relation = call.relation();
     let key = (relation.oid().to_u32(), call.trigger_oid().to_u32(), format);
     // Taken before anything is read: what is invalidated while reading is stale at the next call.
-    let table_version = freshness::of_relation(relation.oid());
+    let table_version = watch::of_relation(relation.oid());
     let quotes_all = setting::quotes_all_identifiers();
     let known = CAPTURES.with_borrow(|captures| {
         let entry = captures.get(&key)?;
@@ -54,7 +54,7 @@ pub(crate) fn lookup(format: Format, call: &TriggerCall<'_>) -> Result<Rc<Captur
             let stale: Vec<_> = captures
                 .iter()
                 .filter(|((table, ..), entry)| {
-                    entry.table_version != freshness::of_relation(Oid::from(*table))
+                    entry.table_version != watch::of_relation(Oid::from(*table))
                 })
                 .map(|(key, _)| *key)
                 .collect();

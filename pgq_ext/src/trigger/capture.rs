@@ -7,9 +7,9 @@ use pgq_core::capture::names;
 use pgq_core::capture::options::{self, Field, Options};
 use pgq_core::encode::TooLarge;
 
-use super::error::TriggerError;
 use super::expression::Expressions;
 use super::format::{Format, KeyNames};
+use crate::error::PgqError;
 use pgq_pg::relation::Column;
 use pgq_pg::row::{Shape, is_time};
 use pgq_pg::setting;
@@ -74,16 +74,16 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Study a trigger and its table.
-    pub(crate) fn new(format: Format, call: &TriggerCall<'_>) -> Result<Self, TriggerError> {
+    pub(crate) fn new(format: Format, call: &TriggerCall<'_>) -> Result<Self, PgqError> {
         let relation = call.relation();
         let (schema, name) = (relation.schema(), relation.name());
         let shape = Shape::new(relation);
         let mut arguments = call.arguments();
-        let queue = arguments.next().ok_or(TriggerError::NoQueue)?;
+        let queue = arguments.next().ok_or(PgqError::NoQueue)?;
         let (options, roles) = match format {
             Format::Kinds => {
                 let live = shape.columns().filter(|column| column.is_live).count();
-                let kinds = arguments.next().ok_or(TriggerError::KindArguments)?;
+                let kinds = arguments.next().ok_or(PgqError::KindArguments)?;
                 (Options::default(), Some(kinds::parse(kinds, live)?))
             }
             Format::Url | Format::Json | Format::Sql => (Options::parse(arguments)?, None),
@@ -147,13 +147,13 @@ impl Capture {
     }
 
     /// The error for a text that is too long to be stored.
-    pub(crate) fn too_large(&self, problem: TooLarge) -> TriggerError {
+    pub(crate) fn too_large(&self, problem: TooLarge) -> PgqError {
         too_large(self.table.bytes(), problem)
     }
 }
 
-fn too_large(table: &[u8], problem: TooLarge) -> TriggerError {
-    TriggerError::TooLarge { table: setting::for_message(table), problem }
+fn too_large(table: &[u8], problem: TooLarge) -> PgqError {
+    PgqError::TooLarge { table: setting::for_message(table), problem }
 }
 
 fn captured_columns(

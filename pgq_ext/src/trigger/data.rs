@@ -5,8 +5,8 @@ use pgq_core::encode::sql::Items;
 use pgq_core::encode::{Buffer, json, url};
 
 use super::capture::{Capture, JsonValue};
-use super::error::TriggerError;
 use super::format::Format;
+use crate::error::PgqError;
 use pgq_pg::row::Row;
 
 /// The rows of one change.
@@ -32,7 +32,7 @@ pub(crate) fn write(
     capture: &Capture,
     change: &Change<'_>,
     out: &mut Buffer,
-) -> Result<bool, TriggerError> {
+) -> Result<bool, PgqError> {
     if capture.format.is_sql() {
         return write_sql(capture, change, out);
     }
@@ -57,7 +57,7 @@ pub(crate) fn write_backup(capture: &Capture, old: &Row<'_>, out: &mut Buffer) {
 }
 
 /// Without an `ignore=` list every UPDATE is of interest, if it leaves the key alone.
-fn is_interesting(capture: &Capture, old: &Row<'_>, new: &Row<'_>) -> Result<bool, TriggerError> {
+fn is_interesting(capture: &Capture, old: &Row<'_>, new: &Row<'_>) -> Result<bool, PgqError> {
     let looks_at_data = capture.options.ignore.is_some();
     let mut changes = Changes::default();
     for column in &capture.columns {
@@ -111,11 +111,7 @@ fn write_json(capture: &Capture, row: &Row<'_>, out: &mut Buffer) {
     writer.finish();
 }
 
-fn write_sql(
-    capture: &Capture,
-    change: &Change<'_>,
-    out: &mut Buffer,
-) -> Result<bool, TriggerError> {
+fn write_sql(capture: &Capture, change: &Change<'_>, out: &mut Buffer) -> Result<bool, PgqError> {
     match change {
         Change::Insert { new } => {
             out.extend(&capture.insert_head);
@@ -140,7 +136,7 @@ fn write_sql_update(
     old: &Row<'_>,
     new: &Row<'_>,
     out: &mut Buffer,
-) -> Result<bool, TriggerError> {
+) -> Result<bool, PgqError> {
     let mut changes = Changes::default();
     let mut items = Items::new(out, b",");
     for column in &capture.columns {
@@ -163,7 +159,7 @@ fn write_sql_update(
                 items.assignment(&key.label, text);
                 Ok(())
             }
-            None => Err(TriggerError::NullKey),
+            None => Err(PgqError::NullKey),
         })?;
     }
     out.extend(b" where ");
@@ -171,7 +167,7 @@ fn write_sql_update(
     Ok(true)
 }
 
-fn write_where(capture: &Capture, old: &Row<'_>, out: &mut Buffer) -> Result<(), TriggerError> {
+fn write_where(capture: &Capture, old: &Row<'_>, out: &mut Buffer) -> Result<(), PgqError> {
     let mut items = Items::new(out, b" and ");
     for column in capture.columns.iter().filter(|column| column.role == Role::Key) {
         old.with_text(column.index, |text| match text {
@@ -179,7 +175,7 @@ fn write_where(capture: &Capture, old: &Row<'_>, out: &mut Buffer) -> Result<(),
                 items.assignment(&column.label, text);
                 Ok(())
             }
-            None => Err(TriggerError::NullKey),
+            None => Err(PgqError::NullKey),
         })?;
     }
     Ok(())

@@ -5,10 +5,10 @@ use std::cell::OnceCell;
 use pgq_core::capture::expression;
 use pgq_core::capture::options::{Field, Options};
 
-use super::error::TriggerError;
-use pgq_pg::plan::{self, Connection, Plan, Refused};
+use crate::error::PgqError;
 use pgq_pg::row::{Row, Shape};
 use pgq_pg::setting;
+use pgq_pg::sql::{self, Answer, Connection, Plan, Refused};
 use pgq_pg::text::Text;
 
 /// An expression, prepared when it is first needed.
@@ -51,8 +51,8 @@ impl Expressions {
         shape: &Shape,
         row: &Row<'_>,
         mut set: impl FnMut(Field, Option<Text>),
-    ) -> Result<bool, TriggerError> {
-        let values = plan::connected(|connection| {
+    ) -> Result<bool, PgqError> {
+        let values = sql::connected(|connection| {
             let mut values = Vec::with_capacity(self.fields.len());
             for (field, expression) in &self.fields {
                 values.push((*field, expression.text(connection, shape, row)?));
@@ -61,7 +61,7 @@ impl Expressions {
                 Some(when) => when.condition(connection, shape, row)?,
                 None => true,
             };
-            Ok::<_, TriggerError>((values, holds))
+            Ok::<_, PgqError>((values, holds))
         });
         let (values, holds) = values?;
         // Made only now: memory from inside the connection is gone.
@@ -78,8 +78,8 @@ impl Expression {
         connection: &Connection,
         shape: &Shape,
         row: &Row<'_>,
-    ) -> Result<Option<Vec<u8>>, TriggerError> {
-        self.answer(connection, shape, row, |answer| Ok(answer.first_text()))
+    ) -> Result<Option<Vec<u8>>, PgqError> {
+        self.answer(connection, shape, row, |answer| Ok(first_text(answer)))
     }
 
     fn condition(
@@ -87,13 +87,13 @@ impl Expression {
         connection: &Connection,
         shape: &Shape,
         row: &Row<'_>,
-    ) -> Result<bool, TriggerError> {
+    ) -> Result<bool, PgqError> {
         self.answer(connection, shape, row, |answer| {
             let type_oid = answer.first_type();
             if type_oid != pgrx::pg_sys::BOOLOID {
-                return Err(TriggerError::ConditionType(type_oid.to_u32()));
+                return Err(PgqError::ConditionType(type_oid.to_u32()));
             }
-            let value = answer.first_text().ok_or(TriggerError::ConditionNull)?;
+            let value = first_text(answer).ok_or(PgqError::ConditionNull)?;
             Ok(value == b"t")
         })
     }
@@ -103,8 +103,8 @@ impl Expression {
         connection: &Connection,
         shape: &Shape,
         row: &Row<'_>,
-        read: impl FnOnce(&plan::Answer<'_>) -> Result<R, TriggerError>,
-    ) -> Result<R, TriggerError> {
+        read: impl FnOnce(&Answer<'_>) -> Result<R, PgqError>,
+    ) -> Result<R, PgqError> {
         let prepared = match self.prepared.get() {
             Some(prepared) => prepared,
             None => {
@@ -112,15 +112,18 @@ impl Expression {
                 self.prepared.get_or_init(|| prepared)
             }
         };
-        let answer =
-            prepared.plan.read(connection, Some(row), &prepared.columns).map_err(failed)?;
+        let answer = prepared
+            .plan
+            .run_for_row(connection, row, &prepared.columns)
+            .and_then(Answer::of_select)
+            .map_err(failed)?;
         if answer.rows() != 1 {
-            return Err(TriggerError::ExpressionRows(answer.rows()));
+            return Err(PgqError::ExpressionRows(answer.rows()));
         }
         read(&answer)
     }
 
-    fn prepare(&self, connection: &Connection, shape: &Shape) -> Result<Prepared, TriggerError> {
+    fn prepare(&self, connection: &Connection, shape: &Shape) -> Result<Prepared, PgqError> {
         let column = |name: &[u8]| {
             shape.columns().position(|column| column.has_value && column.name == name)
         };
@@ -135,6 +138,10 @@ impl Expression {
     }
 }
 
-fn failed(refused: Refused) -> TriggerError {
-    TriggerError::ExpressionFailed(refused.0)
+fn first_text(answer: &Answer<'_>) -> Option<Vec<u8>> {
+    answer.records().next()?.text(1)
+}
+
+fn failed(refused: Refused) -> PgqError {
+    PgqError::ExpressionFailed(refused.0)
 }

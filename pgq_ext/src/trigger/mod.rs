@@ -3,7 +3,7 @@
 //! `logutriga`, `jsontriga`, `sqltriga` and the old `logtriga` differ in how they write a row;
 //! everything else is shared:
 //!
-//! * [`functions`] is what SQL calls, [`protocol`] the order of the checks,
+//! * [`entry`] is what SQL calls, [`protocol`] the order of the checks,
 //! * [`capture`] is what is known of one trigger on one table, kept by [`cache`],
 //! * [`data`] writes rows, [`overrides`] replaces fields of the event, [`publish`] hands it to
 //!   `pgq.insert_event`.
@@ -11,10 +11,9 @@
 mod cache;
 mod capture;
 mod data;
-mod error;
+pub(crate) mod entry;
 mod expression;
 mod format;
-pub(crate) mod functions;
 mod overrides;
 mod protocol;
 mod publish;

@@ -3,7 +3,7 @@
 use pgq_core::capture::options::Field;
 
 use super::capture::Capture;
-use super::error::TriggerError;
+use crate::error::PgqError;
 use pgq_pg::row::Row;
 use pgq_pg::setting;
 use pgq_pg::text::Text;
@@ -33,11 +33,11 @@ pub(crate) fn apply(
     capture: &Capture,
     row: &Row<'_>,
     fields: &mut Fields,
-) -> Result<bool, TriggerError> {
+) -> Result<bool, PgqError> {
     for column in &capture.magic {
         let field = column
             .field
-            .ok_or_else(|| TriggerError::UnknownMagic(setting::for_message(&column.name)))?;
+            .ok_or_else(|| PgqError::UnknownMagic(setting::for_message(&column.name)))?;
         let value = row.with_text(column.index, |text| text.map(Text::new));
         fields.set(field, value);
     }

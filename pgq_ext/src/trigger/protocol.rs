@@ -6,18 +6,18 @@ use pgq_core::capture::options::Field;
 
 use super::capture::Capture;
 use super::data::{self, Change};
-use super::error::TriggerError;
 use super::format::{Format, word};
 use super::overrides::{self, Fields};
 use super::scratch::{self, Scratch};
 use super::{cache, publish};
+use crate::error::PgqError;
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::setting;
 use pgq_pg::trigger::{Operation, TriggerCall, Version};
 
 /// A trigger has fired.
-pub(crate) fn fire(format: Format, call: &Call) -> Result<Returned, TriggerError> {
-    let call = TriggerCall::of(call).ok_or(TriggerError::NotATrigger(format.function()))?;
+pub(crate) fn fire(format: Format, call: &Call) -> Result<Returned, PgqError> {
+    let call = TriggerCall::of(call).ok_or(PgqError::NotATrigger(format.function()))?;
     if setting::is_local_role() {
         return Ok(go_on(&call, false));
     }
@@ -34,24 +34,24 @@ fn go_on(call: &TriggerCall<'_>, skip: bool) -> Returned {
     if call.is_after() || skip { Returned::Done } else { Returned::Row(call.result_row()) }
 }
 
-fn check_call(format: Format, call: &TriggerCall<'_>) -> Result<Operation, TriggerError> {
+fn check_call(format: Format, call: &TriggerCall<'_>) -> Result<Operation, PgqError> {
     let operation = call.operation();
     match (operation == Some(Operation::Truncate), call.is_row_level()) {
-        (true, true) => return Err(TriggerError::TruncatePerRow),
-        (false, false) => return Err(TriggerError::ChangePerStatement),
+        (true, true) => return Err(PgqError::TruncatePerRow),
+        (false, false) => return Err(PgqError::ChangePerStatement),
         _ => {}
     }
     let arguments = call.arguments().len();
     if arguments == 0 {
-        return Err(TriggerError::NoQueue);
+        return Err(PgqError::NoQueue);
     }
-    let operation = operation.ok_or(TriggerError::UnknownEvent)?;
+    let operation = operation.ok_or(PgqError::UnknownEvent)?;
     if format == Format::Kinds {
         if !(2..=3).contains(&arguments) {
-            return Err(TriggerError::KindArguments);
+            return Err(PgqError::KindArguments);
         }
         if !call.is_after() {
-            return Err(TriggerError::KindsNotAfter);
+            return Err(PgqError::KindsNotAfter);
         }
     }
     Ok(operation)
@@ -61,27 +61,27 @@ fn check_options(
     capture: &Rc<Capture>,
     call: &TriggerCall<'_>,
     operation: Operation,
-) -> Result<(), TriggerError> {
+) -> Result<(), PgqError> {
     let options = &capture.options;
     match operation {
         Operation::Truncate if options.has_expressions() => {
-            return Err(TriggerError::TruncateExpression);
+            return Err(PgqError::TruncateExpression);
         }
         Operation::Truncate if options.ignore.is_some() => {
-            return Err(TriggerError::TruncateIgnore);
+            return Err(PgqError::TruncateIgnore);
         }
-        Operation::Truncate if options.key.is_some() => return Err(TriggerError::TruncateKey),
-        Operation::Truncate if options.backup => return Err(TriggerError::TruncateBackup),
+        Operation::Truncate if options.key.is_some() => return Err(PgqError::TruncateKey),
+        Operation::Truncate if options.backup => return Err(PgqError::TruncateBackup),
         Operation::Update | Operation::Delete if !capture.has_key => {
-            return Err(TriggerError::NoKey { table: capture.table_name() });
+            return Err(PgqError::NoKey { table: capture.table_name() });
         }
         _ => {}
     }
     if options.skip && call.is_after() {
-        return Err(TriggerError::SkipAfter);
+        return Err(PgqError::SkipAfter);
     }
     if options.deny {
-        return Err(TriggerError::Denied {
+        return Err(PgqError::Denied {
             table: capture.table_name(),
             queue: setting::for_message(capture.queue.bytes()),
             operation: word(operation),
@@ -96,7 +96,7 @@ fn capture_change(
     call: &TriggerCall<'_>,
     operation: Operation,
     scratch: &mut Scratch,
-) -> Result<(), TriggerError> {
+) -> Result<(), PgqError> {
     let mut fields = Fields::default();
     fields.set(Field::Type, Some(capture.event_type(operation).text()));
     fields.set(Field::Extra1, Some(capture.table.text()));

@@ -4,27 +4,28 @@
 //! called by its SQL name. As long as it is our own, what it would do is done without going through
 //! SQL: the same permission is required, and the event is stored by the same user.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
-use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use super::capture::Capture;
-use super::error::TriggerError;
 use super::overrides::Fields;
-use crate::event::insert::{self, NewEvent};
+use crate::error::PgqError;
+use crate::event::insert;
+use crate::event_table::NewEvent;
 use pgq_pg::function::{self, OwnFunction};
-use pgq_pg::plan::{self, Connection, Plan, Refused};
-use pgq_pg::{freshness, invalidation};
+use pgq_pg::sql::{self, Answer, Query, Refused, Under};
+use pgq_pg::value::Value;
+use pgq_pg::watch;
 
 const SCHEMA: &CStr = c"pgq";
 const FUNCTION: &CStr = c"insert_event";
 const ARGUMENTS: usize = 7;
-const CALL: &[u8] = b"select pgq.insert_event($1, $2, $3, $4, $5, $6, $7)";
+const CALL: &str = "select pgq.insert_event($1, $2, $3, $4, $5, $6, $7)";
 
 /// How to reach the function: for which user this was found out, and under which number of
-/// [`freshness::of_functions`].
+/// [`watch::of_functions`].
 #[derive(Clone, Copy)]
 struct Route {
     own: Option<OwnFunction>,
@@ -34,11 +35,11 @@ struct Route {
 
 thread_local! {
     static ROUTE: Cell<Option<Route>> = const { Cell::new(None) };
-    static PLAN: RefCell<Option<Rc<Plan>>> = const { RefCell::new(None) };
+    static INSERT: Query = const { Query::new(CALL, &[pg_sys::TEXTOID; ARGUMENTS]) };
 }
 
 /// Store an event.
-pub(crate) fn publish(capture: &Capture, fields: &Fields) -> Result<(), TriggerError> {
+pub(crate) fn publish(capture: &Capture, fields: &Fields) -> Result<(), PgqError> {
     let Some(function) = route() else { return publish_through_sql(capture, fields) };
     let [event_type, data, extra1, extra2, extra3, extra4] = fields.values();
     let event = NewEvent {
@@ -54,9 +55,9 @@ pub(crate) fn publish(capture: &Capture, fields: &Fields) -> Result<(), TriggerE
 /// Our own function, if `pgq.insert_event` is it and the user may call it; an error if he may not.
 fn route() -> Option<OwnFunction> {
     // A right that was revoked is gone, also within a transaction.
-    invalidation::catch_up();
+    watch::catch_up();
     let user = OwnFunction::current_user();
-    let version = freshness::of_functions();
+    let version = watch::of_functions();
     if let Some(route) = ROUTE.get()
         && route.user == user
         && route.version == version
@@ -71,23 +72,13 @@ fn route() -> Option<OwnFunction> {
     own
 }
 
-fn publish_through_sql(capture: &Capture, fields: &Fields) -> Result<(), TriggerError> {
+fn publish_through_sql(capture: &Capture, fields: &Fields) -> Result<(), PgqError> {
     let [event_type, data, extra1, extra2, extra3, extra4] = fields.values();
     let queue = Some(capture.queue.text());
-    let arguments = [queue, event_type, data, extra1, extra2, extra3, extra4];
-    plan::connected(|connection| {
-        let plan = sql_plan(connection)?;
-        plan.call(connection, &arguments).map(|_| ())
+    let arguments = [queue, event_type, data, extra1, extra2, extra3, extra4].map(Value::from);
+    sql::connected(|connection| {
+        let plan = INSERT.with(|query| query.plan(connection))?;
+        plan.run(connection, &arguments, Under::Own).and_then(Answer::of_select).map(|_| ())
     })
-    .map_err(|refused: Refused| TriggerError::InsertFailed(refused.0))
-}
-
-/// The call's plan. PostgreSQL plans it anew when the function is dropped and created.
-fn sql_plan(connection: &Connection) -> Result<Rc<Plan>, Refused> {
-    if let Some(plan) = PLAN.with_borrow(Clone::clone) {
-        return Ok(plan);
-    }
-    let plan = Rc::new(Plan::prepare(connection, CALL, &[pg_sys::TEXTOID; ARGUMENTS])?);
-    PLAN.with_borrow_mut(|slot| *slot = Some(Rc::clone(&plan)));
-    Ok(plan)
+    .map_err(|refused: Refused| PgqError::InsertFailed(refused.0))
 }

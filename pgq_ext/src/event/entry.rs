@@ -1,7 +1,8 @@
 //! The functions as SQL calls them: arguments in, result out.
 
-use super::insert::{self, NewEvent};
+use super::insert;
 use crate::error::PgqError;
+use crate::event_table::NewEvent;
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::sequence;
 use pgq_pg::text::Text;
