@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backup::info;
 use crate::config::{Config, Location};
 use crate::error::{Error, Result};
+use crate::limit::{Limited, Limiter, Limiters};
 use crate::pg::control;
 use crate::repo::local::LocalStore;
 use crate::repo::ssh::SshStore;
@@ -18,9 +18,44 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// Print what would be done, and change nothing.
     pub(crate) dry_run: bool,
+    /// How much of the repository this process may use.
+    limiters: Limiters,
+}
+
+/// What the repository is used for, as far as that has a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Use {
+    /// Taking a backup.
+    Backup,
+    /// Storing WAL.
+    Archive,
+    /// Restoring a backup.
+    Restore,
 }
 
 impl Context {
+    /// The surroundings of a configuration.
+    pub(crate) fn new(config: Config, dry_run: bool) -> Self {
+        let limits = &config.limits;
+        let limiters = Limiters {
+            backup: limits.backup.map(Limiter::new),
+            archive: limits.archive.map(Limiter::new),
+            restore: limits.restore.map(Limiter::new),
+        };
+        Self { limiters, config, dry_run }
+    }
+
+    /// Put a use of the repository behind its limit.
+    pub(crate) fn limited(&self, mut stanza: Stanza, usage: Use) -> Stanza {
+        let limiter = match usage {
+            Use::Backup => &self.limiters.backup,
+            Use::Archive => &self.limiters.archive,
+            Use::Restore => &self.limiters.restore,
+        };
+        stanza.store = Limited::behind(limiter.as_ref(), stanza.store);
+        stanza
+    }
+
     /// Open the configured repository.
     pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
         Ok(match self.config.repository.location()? {
@@ -67,17 +102,6 @@ impl Context {
             Some(identifier) => stanza.of(identifier),
             None => Ok(stanza),
         }
-    }
-
-    /// Open what the stanza has of the system that a backup is of; of the present one, if there is
-    /// no such backup.
-    pub(crate) fn stanza_with(&self, backup: &str) -> Result<Stanza> {
-        for stanza in self.systems()? {
-            if info::list(&stanza)?.iter().any(|other| other.id == backup) {
-                return Ok(stanza);
-            }
-        }
-        self.stanza()
     }
 
     /// Keep `expire` away from what is read. A dry run writes nothing, and that includes locks.

@@ -16,6 +16,7 @@ mod error;
 mod expire;
 mod failpoint;
 mod history;
+mod limit;
 mod log;
 mod metrics;
 mod old_names;

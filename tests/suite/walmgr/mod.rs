@@ -14,6 +14,7 @@ mod history;
 mod hostile;
 mod init;
 mod library;
+mod limits;
 mod messages;
 mod metrics;
 mod nothing_written;

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, create_small, read_all};
 
@@ -25,15 +24,6 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
-    /// As people read it.
-    pub(crate) fn shown(&self) -> String {
-        let until = match self.until {
-            Some(until) => format!("pinned until {}", log::time(until)),
-            None => "pinned".to_owned(),
-        };
-        if self.reason.is_empty() { until } else { format!("{until}: {}", self.reason) }
-    }
-
     /// True before it has ended.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)

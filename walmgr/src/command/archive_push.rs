@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::daemon::client;
 use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
@@ -68,6 +68,7 @@ fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
     {
         stanza.check_system(identifier)?;
     }
+    let stanza = context.limited(stanza, Use::Archive);
     wal::push(&stanza, name, path, context.config.codec())
 }
 

@@ -17,9 +17,10 @@ use crate::backup::manifest::{self, CONFIG, Control, Manifest};
 use crate::backup::scan::{self, Found, Scan};
 use crate::backup::unit::PageCheck;
 use crate::command::expire;
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::limit::be_polite;
 use crate::log;
 use crate::pg::backup::{Session, Stopped};
 use crate::pg::{control, sql};
@@ -62,6 +63,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would copy {} files with {size} bytes", scan.files.len() + 1));
         return Ok(());
     }
+    be_polite(context.config.limits.nice, context.config.limits.idle_io);
+    let stanza = context.limited(stanza, Use::Backup);
     let lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     for directory in ["pack", "backup"] {
         for name in stanza.store.sweep(&stanza.key(directory), Duration::ZERO)? {
@@ -197,8 +200,8 @@ fn finish(
     Ok(info)
 }
 
-/// With page checksums, or when told to, the server writes a page whole before it changes as much as
-/// a hint bit of it.
+/// With page checksums, or when told to, the server writes a page whole before it changes as much
+/// as a hint bit of it.
 fn logs_hints(client: &mut Client) -> Result<bool> {
     Ok(sql::setting(client, "data_checksums")? == "on"
         || sql::setting(client, "wal_log_hints")? == "on")

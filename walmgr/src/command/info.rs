@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::backup::info::BackupInfo;
+use crate::command::pin;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -194,7 +195,7 @@ fn print_text(info: &Info) {
     }
     for backup in &info.backups {
         if let Some(pin) = &backup.pin {
-            log::print(format_args!("backup {} is {}", backup.id, pin.shown()));
+            log::print(format_args!("backup {} is {}", backup.id, pin::shown(pin)));
         }
     }
     if !info.abandoned.is_empty() {

@@ -1,6 +1,7 @@
 //! `listbackups`: the complete backups, oldest first.
 
 use crate::backup::info::BackupInfo;
+use crate::command::pin;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -61,6 +62,6 @@ fn line(backup: &BackupInfo) -> String {
         log::size(backup.added),
         backup.start_wal,
         backup.label,
-        backup.pin.as_ref().map_or_else(String::new, |pin| format!("  [{}]", pin.shown()))
+        backup.pin.as_ref().map_or_else(String::new, |pin| format!("  [{}]", pin::shown(pin)))
     )
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
     let context = Config::load(&cli.config).map(|config| {
         log::set_target(&config.log);
-        Context { config, dry_run: cli.dry_run }
+        Context::new(config, cli.dry_run)
     });
     if let Verb::ArchiveGet(args) = &cli.verb {
         // Has exit codes of its own, also for a configuration that cannot be read.

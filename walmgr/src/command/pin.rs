@@ -37,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(until) = until.filter(|until| *until <= now) {
         return Err(Error::Usage(format!("--until {} is in the past", log::time(until))));
     }
-    let stanza = context.stanza_with(&args.backup)?;
+    let stanza = stanza_with(context, &args.backup)?;
     // An expire that has decided already must not remove it now.
     let _lock = context.reading(&stanza)?;
     find(&stanza, &args.backup)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// Leave a backup to the rules again.
 pub(crate) fn unpin(context: &Context, args: &Unpin) -> Result<()> {
-    let stanza = context.stanza_with(&args.backup)?;
+    let stanza = stanza_with(context, &args.backup)?;
     let id = &args.backup;
     find(&stanza, id)?;
     if context.dry_run {
@@ -69,6 +69,26 @@ pub(crate) fn unpin(context: &Context, args: &Unpin) -> Result<()> {
         false => log::notice(format_args!("backup {id} is not pinned")),
     }
     Ok(())
+}
+
+/// A pin as people read it.
+pub(crate) fn shown(pin: &Pin) -> String {
+    let until = match pin.until {
+        Some(until) => format!("pinned until {}", log::time(until)),
+        None => "pinned".to_owned(),
+    };
+    if pin.reason.is_empty() { until } else { format!("{until}: {}", pin.reason) }
+}
+
+/// Open what the stanza has of the system that a backup is of; of the present one, if there is no
+/// such backup.
+pub(crate) fn stanza_with(context: &Context, backup: &str) -> Result<Stanza> {
+    for stanza in context.systems()? {
+        if info::list(&stanza)?.iter().any(|other| other.id == backup) {
+            return Ok(stanza);
+        }
+    }
+    context.stanza()
 }
 
 fn find(stanza: &Stanza, id: &str) -> Result<()> {

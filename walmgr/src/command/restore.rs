@@ -6,8 +6,9 @@ use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Control, Manifest};
 use crate::backup::pg_manifest;
 use crate::command::backup::jobs;
+use crate::command::pin::stanza_with;
 use crate::command::places::PlaceArgs;
-use crate::context::{Context, shell_quote};
+use crate::context::{Context, Use, shell_quote};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::history::History;
@@ -118,9 +119,10 @@ impl Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = match (args.system, &args.backup) {
         (Some(system), _) => context.stanza()?.of(system)?,
-        (None, Some(backup)) => context.stanza_with(backup)?,
+        (None, Some(backup)) => stanza_with(context, backup)?,
         (None, None) => context.stanza()?,
     };
+    let stanza = context.limited(stanza, Use::Restore);
     let _lock = context.reading(&stanza)?;
     let target = args.target()?;
     let mut wanted = Wanted {

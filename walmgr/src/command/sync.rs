@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::{sql, standby};
@@ -14,7 +14,7 @@ use crate::wal::lsn::Lsn;
 /// Receive up to now, and store what is whole.
 pub(crate) fn run(context: &Context) -> Result<()> {
     let spool = directory(context)?;
-    let stanza = context.stanza()?;
+    let stanza = context.limited(context.stanza()?, Use::Archive);
     let mut client = sql::connect(receiver::conninfo(context)?)?;
     stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
     let query = "select pg_catalog.pg_current_wal_flush_lsn()::text";

@@ -8,7 +8,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::command::sync;
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::sync::receiver::{self, Receiver};
@@ -70,5 +70,6 @@ fn follow(context: &Context, spool: &std::path::Path, stopped: &dyn Fn() -> bool
 }
 
 fn ship(context: &Context, spool: &std::path::Path) -> Result<()> {
-    spool::ship(&context.stanza()?, spool, context.config.codec())
+    let stanza = context.limited(context.stanza()?, Use::Archive);
+    spool::ship(&stanza, spool, context.config.codec())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Log,
+    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Limits, Log,
     Repository, Ssh, Standby, Streaming,
 };
 use crate::error::{Error, Result};
@@ -135,6 +135,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         archive: Archive::default(),
         backup: Backup::default(),
         // walmgr3 deleted before it copied; its 0 meant "only the new one".
+        limits: Limits::default(),
         expire: Expire { keep: keep.map(|keep| keep.max(1)), ..Expire::default() },
         standby: Standby { primary_conninfo: take("primary_conninfo")?, slot: None },
         daemon: Daemon::default(),

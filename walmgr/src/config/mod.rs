@@ -17,7 +17,7 @@ mod repository;
 pub(crate) mod value;
 
 pub(crate) use repository::{Compression, Location, Repository, Ssh};
-use value::{duration, opt_duration, opt_zone};
+use value::{duration, opt_duration, opt_rate, opt_zone};
 
 /// Everything a configuration file can say.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +39,9 @@ pub(crate) struct Config {
     /// How long backups are kept.
     #[serde(default)]
     pub(crate) expire: Expire,
+    /// How much of network, disk and processor is used.
+    #[serde(default)]
+    pub(crate) limits: Limits,
     /// How this host becomes a standby.
     #[serde(default)]
     pub(crate) standby: Standby,
@@ -134,6 +137,25 @@ pub(crate) struct Expire {
     /// Where days begin at midnight; else UTC.
     #[serde(deserialize_with = "opt_zone")]
     pub(crate) time_zone: Option<TimeZone>,
+}
+
+/// How much of network, disk and processor is used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Bytes a second between `backup` and the repository.
+    #[serde(deserialize_with = "opt_rate")]
+    pub(crate) backup: Option<u64>,
+    /// The same of all that stores WAL.
+    #[serde(deserialize_with = "opt_rate")]
+    pub(crate) archive: Option<u64>,
+    /// The same of `restore`.
+    #[serde(deserialize_with = "opt_rate")]
+    pub(crate) restore: Option<u64>,
+    /// How much a backup's priority for the processor is lowered, 0 to 19.
+    pub(crate) nice: u8,
+    /// A backup uses disks only when nobody else does.
+    pub(crate) idle_io: bool,
 }
 
 /// How this host becomes a standby.
@@ -280,6 +302,7 @@ impl Config {
         let bounds = [
             ("repository.level", i64::from(self.repository.level), 1..=22, ""),
             ("repository timeout", timeout, 1..=3_600_000, " ms"),
+            ("limits.nice", self.limits.nice.into(), 0..=19, ""),
             ("backup.jobs", number(self.backup.jobs), 1..=256, ""),
             ("daemon.jobs", number(self.daemon.jobs), 1..=64, ""),
             ("daemon.ahead", number(self.daemon.ahead), 0..=10_000, ""),
@@ -373,6 +396,8 @@ mod tests {
             Config::parse(&text, Path::new("x")).and_then(|config| config.check_bounds())
         };
         for line in [
+            "limits.backup = '50 MB/s'",
+            "limits.nice = 19",
             "expire.time_zone = 'Europe/Berlin'",
             "repository.level = 22",
             "backup.jobs = 1",
@@ -393,6 +418,11 @@ mod tests {
             "daemon.prefetch = 9999",
             "expire.keep = 0",
             "expire.daily = 0",
+            "limits.nice = 20",
+            "limits.backup = '50MB'",
+            "limits.restore = '1MB/s/s'",
+            "limits.archive = '10kB/s'",
+            "limits.archive = '9999999GB/s'",
             "expire.monthly = 1000000",
             "expire.time_zone = 'Nowhere/None'",
             "archive.get_timeout = '40000d'",

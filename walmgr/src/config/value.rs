@@ -42,6 +42,39 @@ pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
     duration(from).map(Some)
 }
 
+/// Parse a rate; bytes a second.
+fn parse_rate(text: &str) -> Option<u64> {
+    let amount = text.trim().strip_suffix("/s")?;
+    let digits = amount.find(|ch: char| !ch.is_ascii_digit())?;
+    let (number, unit) = amount.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let unit = match unit.trim() {
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit).filter(|rate| (SLOWEST..=FASTEST).contains(rate))
+}
+
+/// Slower, and a segment of 16 MiB would take longer than a server waits for the daemon.
+const SLOWEST: u64 = 1_000_000;
+/// Faster than anything there is.
+const FASTEST: u64 = 1_000_000_000_000;
+
+/// Deserialise a rate that need not be there.
+pub(crate) fn opt_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_rate(&text).map(Some).ok_or_else(|| {
+        de::Error::custom(format!(
+            "\"{text}\" is no rate from 1MB/s to 1000GB/s, in kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s"
+        ))
+    })
+}
+
 /// Deserialise the name of a time zone that need not be there.
 pub(crate) fn opt_zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeZone>, D::Error> {
     let name = String::deserialize(from)?;
@@ -55,7 +88,30 @@ pub(crate) fn opt_zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Time
 mod tests {
     use std::time::Duration;
 
-    use super::parse_duration;
+    use super::{parse_duration, parse_rate};
+
+    #[test]
+    fn rates_have_units_and_bounds() {
+        let right =
+            [("50MB/s", 50_000_000), (" 2 MiB/s", 2 << 20), ("1000GB/s", 1_000_000_000_000)];
+        for (text, rate) in right {
+            assert_eq!(parse_rate(text), Some(rate), "{text}");
+        }
+        for text in [
+            "",
+            "/s",
+            "50",
+            "50MB",
+            "MB/s",
+            "5mb/s",
+            "999kB/s",
+            "1001GB/s",
+            "-1MB/s",
+            "99999999999GB/s",
+        ] {
+            assert_eq!(parse_rate(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn units_are_read() {

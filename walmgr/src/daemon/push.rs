@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
@@ -201,7 +201,7 @@ impl Pusher {
     }
 
     fn try_store(&self, paths: &[PathBuf]) -> Result<Vec<Result<Pushed>>> {
-        let stanza = self.context.stanza()?;
+        let stanza = self.context.limited(self.context.stanza()?, Use::Archive);
         let directories: BTreeSet<_> =
             paths.iter().filter_map(|path| path.parent()?.parent()).collect();
         for data in directories {

@@ -50,8 +50,8 @@ pub(crate) struct Recovery {
     /// Do not read ahead of replay (PostgreSQL 15 and newer): WAL is missing after the target, and
     /// asking for it would stop the server.
     pub(crate) no_prefetch: bool,
-    /// Go on where WAL changes a page that is not there: databases were left out, and their pages do
-    /// not come whole in the WAL.
+    /// Go on where WAL changes a page that is not there: databases were left out, and their pages
+    /// do not come whole in the WAL.
     pub(crate) ignore_invalid_pages: bool,
     /// Become a standby: connection to the primary and slot, as far as there are any.
     pub(crate) standby: Option<(Option<String>, Option<String>)>,
