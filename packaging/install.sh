@@ -31,7 +31,7 @@ place() {
 }
 
 install_server() {
-  local pkglibdir extdir major manifest ext control old
+  local pkglibdir extdir major manifest old
   pkglibdir=${DESTDIR:-}$(of_server --pkglibdir)
   extdir=${DESTDIR:-}$(of_server --sharedir)/extension
   major=$(of_server --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
@@ -39,12 +39,9 @@ install_server() {
 
   install -d "$pkglibdir" "$extdir"
   for manifest in "$root"/sql/*/manifest; do
-    ext=$(basename "$(dirname "$manifest")")
-    "$root/packaging/assemble.sh" "$ext" "$scratch"
-    control=$root/sql/$ext/$ext.control
-    [ "$ext" = pgq ] && control=$root/pgq_ext/pgq.control
-    install -m 644 "$control" "$extdir/"
+    "$root/packaging/assemble.sh" "$(basename "$(dirname "$manifest")")" "$scratch"
   done
+  install -m 644 "$scratch"/*.control "$extdir/"
   install -m 644 "$scratch"/*.sql "$extdir/"
   place "$from/libpgq.so" "$pkglibdir/pgq.so"
   # An older server has no archive libraries, and what lies here is for another.

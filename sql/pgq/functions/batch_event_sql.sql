@@ -1,6 +1,13 @@
 create or replace function pgq._window_sql(
-    i_queue_id integer, i_sub_id integer, i_prev_tick bigint, i_cur_tick bigint, i_filter text)
-returns text as 'MODULE_PATHNAME', 'pgq_window_sql'
+    i_queue_id  integer,
+    i_sub_id    integer,
+    i_prev_tick bigint,
+    i_cur_tick  bigint,
+    i_filter    text)
+returns text
+language c
+stable
+set search_path = pg_catalog, pg_temp
 -- ----------------------------------------------------------------------
 -- Function: pgq._window_sql(5)
 --      Query for the events that a subscription gets between two ticks: those of transactions that
@@ -9,23 +16,27 @@ returns text as 'MODULE_PATHNAME', 'pgq_window_sql'
 --      probes for each older transaction that has ended in between.
 -- Parameters:
 --      i_queue_id, i_sub_id - queue and subscription
---      i_prev_tick          - tick before the window
---      i_cur_tick           - tick at its end
---      i_filter             - SQL condition on the event e, or NULL
+--      i_prev_tick tick before the window
+--      i_cur_tick  tick at its end
+--      i_filter    SQL condition on the event e, or NULL
 -- Returns: text of the query without "order by", NULL if queue or ticks do not exist
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
-language c stable set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._window_sql(integer, integer, bigint, bigint, text)
-    is 'query for the events that a subscription gets between two ticks';
+as 'MODULE_PATHNAME', 'pgq_window_sql';
+comment on function pgq._window_sql(integer, integer, bigint, bigint, text) is
+    'query for the events that a subscription gets between two ticks';
 
 create or replace function pgq.batch_event_sql(x_batch_id bigint)
-returns text as $$
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.batch_event_sql(1)
 --      Query for the events of a batch.
--- Parameters: x_batch_id - id of the batch
+-- Parameters:
+--      x_batch_id  id of the batch
 -- Returns: text of a query with the columns ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
 --      ev_extra1 to
 --      ev_extra4, in order of ev_id; it is right until the batch is finished or moved
@@ -33,24 +44,25 @@ returns text as $$
 -- Tables: pgq.subscription, pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
 declare
-    v_sub pgq.subscription%rowtype;
-    v_sql text;
+    sub     pgq.subscription;
+    statement   text;
 begin
-    select * into v_sub from pgq.subscription s where s.sub_batch = x_batch_id;
+    select * into sub from pgq.subscription s where s.sub_batch = x_batch_id;
     if not found then
         raise exception 'batch not found'
             using errcode = '42704',
-                  hint = format('Batch %s is finished, or was never handed out by pgq.next_batch().', x_batch_id);
+                  hint = format('Batch %s is finished, or was never handed out by '
+                                'pgq.next_batch().', x_batch_id);
     end if;
 
-    v_sql := pgq._window_sql(v_sub.sub_queue, v_sub.sub_id, v_sub.sub_last_tick, v_sub.sub_next_tick, null);
-    if coalesce(v_sql, '') = '' then
+    statement := pgq._window_sql(sub.sub_queue, sub.sub_id, sub.sub_last_tick, sub.sub_next_tick,
+                                 null);
+    if coalesce(statement, '') = '' then
         raise exception 'could not construct sql for batch %', x_batch_id
             using errcode = 'XX001',
                   hint = 'The ticks at its ends are gone: see pgq.queue_health().';
     end if;
-    return v_sql || ' order by 1';
+    return statement || ' order by 1';
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.batch_event_sql(bigint) is 'query for the events of a batch';

@@ -1,23 +1,31 @@
 create or replace function pgq.create_queue(i_queue_name text)
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.create_queue(1)
 --      Create a queue: its row, sequences, event tables, and first tick. Two sessions may create
 --      the same queue at the same time: one of them does, the other waits for it.
--- Parameters: i_queue_name - any text, as in PgQ 3.5 also the empty one
+-- Parameters:
+--      i_queue_name    any text, as in PgQ 3.5 also the empty one
 -- Returns: 1 created, 0 was there already
 -- Errors: 22004 NULL name
 -- Locks: the new row; see pgq.ticker(1)
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id integer;
-    v_ntables  integer;
-    v_parent   text;
-    v_child    text;
+    id      integer;
+    ntables integer;
+    parent  text;
+    child   text;
 begin
     if i_queue_name is null then
-        raise exception 'Invalid NULL value' using errcode = '22004', hint = 'A queue needs a name.';
+        raise exception 'Invalid NULL value'
+            using errcode = '22004',
+                  hint = 'A queue needs a name.';
     end if;
 
     perform 1 from pgq.queue q where q.queue_name = i_queue_name;
@@ -28,35 +36,35 @@ begin
     -- A dump of the schema alone leaves tables of queues that are not there. They are in nobody's
     -- way but an id's.
     loop
-        v_queue_id := pgq._next_id('queue');
-        v_parent := 'event_' || v_queue_id;
+        id := pgq._next_id('queue');
+        parent := 'event_' || id;
         perform 1
            from pg_catalog.pg_class c
           where c.relnamespace = 'pgq'::regnamespace
-            and c.relname ~ ('^' || v_parent || '(_|$)');
+            and c.relname ~ ('^' || parent || '(_|$)');
         exit when not found;
     end loop;
 
     insert into pgq.queue (queue_id, queue_name, queue_data_pfx, queue_event_seq, queue_tick_seq)
-    values (v_queue_id, i_queue_name, 'pgq.' || v_parent, 'pgq.' || v_parent || '_id_seq',
-            'pgq.' || v_parent || '_tick_seq')
+    values (id, i_queue_name, 'pgq.' || parent, 'pgq.' || parent || '_id_seq',
+            'pgq.' || parent || '_tick_seq')
         on conflict (queue_name) do nothing
     returning queue_ntables
-         into v_ntables;
+         into ntables;
     if not found then
         return 0;
     end if;
 
-    execute format('create sequence pgq.%I', v_parent || '_id_seq');
-    execute format('create sequence pgq.%I', v_parent || '_tick_seq');
-    execute format('create table pgq.%I () inherits (pgq.event_template)', v_parent);
+    execute format('create sequence pgq.%I', parent || '_id_seq');
+    execute format('create sequence pgq.%I', parent || '_tick_seq');
+    execute format('create table pgq.%I () inherits (pgq.event_template)', parent);
 
-    for i in 0 .. v_ntables - 1 loop
-        v_child := v_parent || '_' || i;
-        execute format('create table pgq.%I () inherits (pgq.%I)', v_child, v_parent);
+    for i in 0 .. ntables - 1 loop
+        child := parent || '_' || i;
+        execute format('create table pgq.%I () inherits (pgq.%I)', child, parent);
         execute format('alter table pgq.%I alter column ev_id set default nextval(%L)',
-                       v_child, 'pgq.' || v_parent || '_id_seq');
-        execute format('create index %I on pgq.%I (ev_txid)', v_child || '_txid_idx', v_child);
+                       child, 'pgq.' || parent || '_id_seq');
+        execute format('create index %I on pgq.%I (ev_txid)', child || '_txid_idx', child);
     end loop;
 
     perform pgq.grant_perms(i_queue_name);
@@ -65,6 +73,5 @@ begin
 
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.create_queue(text) is 'create a queue: 1 created, 0 was there already';

@@ -1,12 +1,17 @@
 create or replace function pgq.drop_queue(x_queue_name text, x_force bool)
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.drop_queue(2)
 --      Drop a queue with its events, ticks, tables and sequences.
 -- Parameters:
---      x_queue_name - name of the queue
---      x_force      - true: unregister its consumers first; false or NULL: refuse while there are
---      any
+--      x_queue_name    name of the queue
+--      x_force         true: unregister its consumers first; false or NULL: refuse while there are
+--                      any
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
 --      table;
@@ -16,19 +21,19 @@ returns integer as $$
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
-    v_queue    pgq.queue%rowtype;
-    v_queue_id integer;
-    v_consumer text;
-    v_relation regclass;
+    queue       pgq.queue;
+    id          integer;
+    consumer    text;
+    relation    regclass;
 begin
-    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
-        perform pgq._lock('ticks', v_queue_id);
+        perform pgq._lock('ticks', id);
         -- Nobody registers meanwhile. With that the row needs no stronger lock, and foreign keys
         -- can look at it.
-        perform pgq._lock('rotation', v_queue_id);
+        perform pgq._lock('rotation', id);
     end if;
-    select * into v_queue from pgq.queue q where q.queue_name = x_queue_name for no key update;
+    select * into queue from pgq.queue q where q.queue_name = x_queue_name for no key update;
     if not found then
         raise exception 'No such event queue'
             using errcode = '42704',
@@ -36,66 +41,72 @@ begin
     end if;
 
     if x_force then
-        for v_consumer in
+        for consumer in
             select i.consumer_name from pgq.get_consumer_info(x_queue_name) i
         loop
-            perform pgq.unregister_consumer(x_queue_name, v_consumer);
+            perform pgq.unregister_consumer(x_queue_name, consumer);
         end loop;
     else
         select string_agg(format('"%s"', c.co_name), ', ' order by c.co_name)
-          into v_consumer
+          into consumer
           from pgq.subscription s
           join pgq.consumer c on c.co_id = s.sub_consumer
-         where s.sub_queue = v_queue.queue_id;
-        if v_consumer is not null then
+         where s.sub_queue = queue.queue_id;
+        if consumer is not null then
             raise exception 'cannot drop queue, consumers still attached'
                 using errcode = '55000',
-                      detail = format('Consumers of queue "%s": %s.', x_queue_name, v_consumer),
-                      hint = format('Unregister them with pgq.unregister_consumer(), or have pgq.drop_queue(%L, true) do so.'
+                      detail = format('Consumers of queue "%s": %s.', x_queue_name, consumer),
+                      hint = format('Unregister them with pgq.unregister_consumer(), or have '
+                                    'pgq.drop_queue(%L, true) do so.'
                                     ' What they have not read is lost.', x_queue_name);
         end if;
     end if;
 
     -- The children first. What is gone already is left out.
-    for v_relation in
-        select pgq._event_table(v_queue.queue_data_pfx || n.suffix)
-          from (select 0 as place, '_' || i as suffix from generate_series(0, v_queue.queue_ntables - 1) i
+    for relation in
+        select pgq._event_table(queue.queue_data_pfx || n.suffix)
+          from (select 0 as place, '_' || i as suffix
+                  from generate_series(0, queue.queue_ntables - 1) i
                  union all
                 select 1, '') n
-         where to_regclass(pgq.quote_fqname(v_queue.queue_data_pfx || n.suffix)) is not null
+         where to_regclass(pgq.quote_fqname(queue.queue_data_pfx || n.suffix)) is not null
          order by n.place
     loop
-        execute format('drop table %s', v_relation);
+        execute format('drop table %s', relation);
     end loop;
-    delete from pgq.tick t where t.tick_queue = v_queue.queue_id;
-    delete from pgq.retry_queue r where r.ev_queue = v_queue.queue_id;
-    for v_relation in
-        select pgq._own_sequence(v_queue.queue_id, s.name)
-          from unnest(array[v_queue.queue_tick_seq, v_queue.queue_event_seq]) s (name)
+    delete from pgq.tick t where t.tick_queue = queue.queue_id;
+    delete from pgq.retry_queue r where r.ev_queue = queue.queue_id;
+    for relation in
+        select pgq._own_sequence(queue.queue_id, s.name)
+          from unnest(array[queue.queue_tick_seq, queue.queue_event_seq]) s (name)
          where to_regclass(pgq.quote_fqname(s.name)) is not null
     loop
-        execute format('drop sequence %s', v_relation);
+        execute format('drop sequence %s', relation);
     end loop;
-    delete from pgq.queue q where q.queue_id = v_queue.queue_id;
+    delete from pgq.queue q where q.queue_id = queue.queue_id;
 
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.drop_queue(text, bool) is 'drop a queue; true: even if it has consumers';
 
 create or replace function pgq.drop_queue(x_queue_name text)
-returns integer as $$
+returns integer
+language plpgsql
+strict
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.drop_queue(1)
 --      Drop a queue that has no consumers. See pgq.drop_queue(2).
--- Parameters: x_queue_name - name of the queue
+-- Parameters:
+--      x_queue_name    name of the queue
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers
 -- ----------------------------------------------------------------------
 begin
     return pgq.drop_queue(x_queue_name, false);
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.drop_queue(text) is 'drop a queue that has no consumers';

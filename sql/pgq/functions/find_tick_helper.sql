@@ -1,8 +1,19 @@
 create or replace function pgq.find_tick_helper(
-    in i_queue_id int4, in i_prev_tick_id int8, in i_prev_tick_time timestamptz, in i_prev_tick_seq int8,
-    in i_min_count int8, in i_min_interval interval,
-    out next_tick_id int8, out next_tick_time timestamptz, out next_tick_seq int8)
-returns record as $$
+    in  i_queue_id          int4,
+    in  i_prev_tick_id      int8,
+    in  i_prev_tick_time    timestamptz,
+    in  i_prev_tick_seq     int8,
+    in  i_min_count         int8,
+    in  i_min_interval      interval,
+    out next_tick_id        int8,
+    out next_tick_time      timestamptz,
+    out next_tick_seq       int8)
+returns record
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.find_tick_helper(6)
 --      Where a batch ends that shall have a number of events or span a time: at the newest tick,
@@ -13,8 +24,8 @@ returns record as $$
 -- Tables: pgq.tick
 -- ----------------------------------------------------------------------
 declare
-    v_count int8;
-    v_span  interval;
+    n       int8;
+    span    interval;
 begin
     select t.tick_id, t.tick_time, t.tick_event_seq
       into next_tick_id, next_tick_time, next_tick_seq
@@ -27,9 +38,9 @@ begin
         return;
     end if;
 
-    v_count := next_tick_seq - i_prev_tick_seq;
-    v_span := next_tick_time - i_prev_tick_time;
-    if v_count > i_min_count * 2 or v_span > i_min_interval * 2 then
+    n := next_tick_seq - i_prev_tick_seq;
+    span := next_tick_time - i_prev_tick_time;
+    if n > i_min_count * 2 or span > i_min_interval * 2 then
         select t.tick_id, t.tick_time, t.tick_event_seq
           into next_tick_id, next_tick_time, next_tick_seq
           from pgq.tick t
@@ -39,7 +50,7 @@ begin
                 or t.tick_time - i_prev_tick_time >= i_min_interval)
          order by t.tick_id
          limit 1;
-    elsif v_count >= i_min_count or v_span >= i_min_interval then
+    elsif n >= i_min_count or span >= i_min_interval then
         null;
     else
         next_tick_id := null;
@@ -47,7 +58,6 @@ begin
         next_tick_seq := null;
     end if;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.find_tick_helper(int4, int8, timestamptz, int8, int8, interval)
-    is 'tick at which a batch of a wanted size ends';
+$$;
+comment on function pgq.find_tick_helper(int4, int8, timestamptz, int8, int8, interval) is
+    'tick at which a batch of a wanted size ends';

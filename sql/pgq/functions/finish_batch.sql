@@ -1,10 +1,16 @@
 create or replace function pgq.finish_batch(x_batch_id bigint)
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.finish_batch(1)
 --      Close a batch: the consumer has its events and moves on. A member of a cooperative group has
 --      no position to move; it is without one until its next batch.
--- Parameters: x_batch_id - id of the batch
+-- Parameters:
+--      x_batch_id  id of the batch
 -- Returns: 1 closed, 0 with a warning: no such batch
 -- Locks: row of the subscription
 -- Tables: pgq.subscription
@@ -14,7 +20,8 @@ begin
        set sub_active = now(),
            sub_last_tick = case
                                when sub_id = any (select m.sub_id from pgq.subscription m
-                                                   where m.sub_queue = s.sub_queue and m.sub_consumer <> s.sub_consumer)
+                                                   where m.sub_queue = s.sub_queue
+                                                     and m.sub_consumer <> s.sub_consumer)
                                     and pgq._group_main(sub_queue, sub_consumer) is not null
                                    then null
                                else sub_next_tick
@@ -29,6 +36,5 @@ begin
     end if;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.finish_batch(bigint) is 'close a batch: 1 closed, 0 no such batch';

@@ -46,11 +46,9 @@ as $$
 -- Function: pgq._drop_member(2)
 --      Take a member out of its cooperative group. An open batch goes back to the group first:
 --      - if nothing after it has been handed out, the group's position moves back to where the
---      batch began, and its events
---        come again next, in order;
+--        batch began, and its events come again next, in order;
 --      - else they go to the retry queue, owned by the group and with their retry counts as they
---      were, and come again after
---        what has been handed out already.
+--        were, and come again after what has been handed out already.
 --      Either way the events are delivered at least once more, and the batch's id is dead:
 --      finishing it does nothing.
 -- Parameters:
@@ -61,13 +59,13 @@ as $$
 -- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer
 -- ----------------------------------------------------------------------
 declare
-    v_main      pgq.subscription;
-    v_member    pgq.subscription;
+    main    pgq.subscription;
+    member  pgq.subscription;
 begin
     -- The main row is the group's lock: next_batch takes it too, so the position cannot move
     -- meanwhile.
     select m.*
-      into v_main
+      into main
       from pgq.subscription m
      where m.sub_queue = i_queue_id
        and m.sub_consumer = pgq._group_main(i_queue_id, i_consumer_id)
@@ -77,29 +75,30 @@ begin
     end if;
     perform 1 from pgq.consumer c where c.co_id = i_consumer_id for no key update;
     select s.*
-      into v_member
+      into member
       from pgq.subscription s
      where s.sub_queue = i_queue_id
        and s.sub_consumer = i_consumer_id
-       and s.sub_id = v_main.sub_id
+       and s.sub_id = main.sub_id
        for update;
     if not found then
         return 0;
     end if;
 
-    if v_member.sub_batch is not null then
-        if v_main.sub_batch is null and v_main.sub_last_tick = v_member.sub_next_tick then
+    if member.sub_batch is not null then
+        if main.sub_batch is null and main.sub_last_tick = member.sub_next_tick then
             update pgq.subscription
-               set sub_last_tick = v_member.sub_last_tick
+               set sub_last_tick = member.sub_last_tick
              where sub_queue = i_queue_id
-               and sub_consumer = v_main.sub_consumer;
+               and sub_consumer = main.sub_consumer;
         else
             insert into pgq.retry_queue
                    (ev_retry_after, ev_queue, ev_id, ev_time, ev_txid, ev_owner, ev_retry,
                     ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
-            select current_timestamp, i_queue_id, e.ev_id, e.ev_time, null, v_member.sub_id, e.ev_retry,
+            select current_timestamp, i_queue_id, e.ev_id, e.ev_time, null, member.sub_id,
+                   e.ev_retry,
                    e.ev_type, e.ev_data, e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4
-              from pgq.get_batch_events(v_member.sub_batch) e
+              from pgq.get_batch_events(member.sub_batch) e
                 on conflict do nothing;
         end if;
     end if;

@@ -1,6 +1,15 @@
 create or replace function pgq._health_rotation(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_rotation(0)
 --      Findings about queues whose event tables do not rotate, and who holds them back: a consumer
@@ -12,7 +21,8 @@ returns setof record as $$
         select q.*, q.queue_switch_time + q.queue_rotation_period as due
           from pgq.queue q
          where q.queue_ntables > 1
-           and now() - greatest(q.queue_switch_time + q.queue_rotation_period, pg_postmaster_start_time())
+           and now() - greatest(q.queue_switch_time + q.queue_rotation_period,
+                                pg_postmaster_start_time())
                > least(q.queue_rotation_period, interval '5 minutes')
            and not pg_is_in_recovery()
     ), holding as materialized (
@@ -37,29 +47,35 @@ returns setof record as $$
         select a.backend_xid::text as xid,
                format('process %s (transaction %s, open for %s, %s)', a.pid, a.backend_xid,
                       date_trunc('second', now() - a.xact_start), a.state) as holder,
-               format('Have it end. As a last resort select pg_terminate_backend(%s), which rolls its work back.', a.pid) as remedy
+               format('Have it end. As a last resort select pg_terminate_backend(%s), which rolls '
+                      'its work back.', a.pid) as remedy
           from pg_stat_activity a
          where a.backend_xid is not null
         union all
         select p.transaction::text,
-               format('prepared transaction %L of database "%s" (transaction %s, prepared %s ago)', p.gid, p.database,
+               format('prepared transaction %L of database "%s" (transaction %s, prepared %s ago)',
+                      p.gid, p.database,
                       p.transaction, date_trunc('second', now() - p.prepared)),
-               format('Ask who prepared it how it is to end: commit prepared %L, or rollback prepared, which loses its work.', p.gid)
+               format('Ask who prepared it how it is to end: commit prepared %L, or rollback '
+                      'prepared, which loses its work.', p.gid)
           from pg_prepared_xacts p
     ), locked as materialized (
         select l.queue_id, string_agg(distinct k.pid::text, ', ') as pids
           from late l
           join pg_locks k
-            on k.relation = to_regclass(l.queue_data_pfx || '_' || (l.queue_cur_table + 1) % l.queue_ntables)
+            on k.relation = to_regclass(l.queue_data_pfx || '_'
+                                        || (l.queue_cur_table + 1) % l.queue_ntables)
            and k.granted
            and k.pid is not null
          group by l.queue_id
     )
     select l.queue_name, 'warning', 'rotation_held_by_consumer',
-           format('consumer "%s" still needs the previous event table; its position is of %s', h.co_name,
+           format('consumer "%s" still needs the previous event table; its position is of %s',
+                  h.co_name,
                   date_trunc('second', h.tick_time)),
            l.due,
-           format('Start it. Only if nobody wants its events any more: pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
+           format('Start it. Only if nobody wants its events any more: '
+                  'pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
                   l.queue_name, h.co_name)
       from late l
       join holding h using (queue_id)
@@ -69,7 +85,8 @@ returns setof record as $$
     union all
     select distinct l.queue_name, 'warning', 'rotation_held_by_transaction',
            coalesce(t.holder, format('transaction %s', h.xmin))
-               || ' was open when the event tables were switched last; until it ends they cannot be switched again',
+               || ' was open when the event tables were switched last; until it ends they cannot '
+                  'be switched again',
            l.due,
            coalesce(t.remedy, 'It has ended in the meantime: consumers have to get past it.')
       from late l
@@ -87,13 +104,13 @@ returns setof record as $$
     union all
     select l.queue_name, 'warning', 'rotation_late',
            case
-               when l.queue_switch_step2 is null then 'the event tables were switched, but step 2 did not follow'
+               when l.queue_switch_step2 is null
+                   then 'the event tables were switched, but step 2 did not follow'
                else 'the event tables could be switched, and nobody does'
            end,
            l.due, 'Something has to run pgq.maint_operations(): the worker or pgqd.'
       from late l
      where not exists (select 1 from holding h where h.queue_id = l.queue_id)
        and not exists (select 1 from locked k where k.queue_id = l.queue_id)
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._health_rotation() is 'findings about event tables that do not rotate';

@@ -1,13 +1,23 @@
 create or replace function pgq._health_storage(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_storage(0)
 --      Findings about tables and sequences: missing or changed, too large, near their end, full of
 --      dead rows.
 -- ----------------------------------------------------------------------
     with limits as materialized (
-        select pg_size_bytes(coalesce(current_setting('pgq.health_table_size', true), '10GB')) as bytes
+        select pg_size_bytes(coalesce(current_setting('pgq.health_table_size', true),
+                                      '10GB')) as bytes
     ), event_table as materialized (
         select q.queue_name, t.name, to_regclass(t.name) as oid
           from pgq.queue q,
@@ -26,16 +36,20 @@ returns setof record as $$
           from (values ('pgq.batch_id_seq'), ('pgq.queue_queue_id_seq'), ('pgq.consumer_co_id_seq'),
                        ('pgq.subscription_sub_id_seq')) s (name)
     )
-    select e.queue_name, 'critical', 'table_missing', format('event table %s does not exist', e.name), null::timestamptz,
-           'Create it anew as pgq.create_queue() does; the events in it are lost unless a backup has them.'
+    select e.queue_name, 'critical', 'table_missing',
+           format('event table %s does not exist', e.name), null::timestamptz,
+           'Create it anew as pgq.create_queue() does; the events in it are lost unless a backup '
+           'has them.'
       from event_table e
      where e.oid is null
     union all
     select e.queue_name, 'critical', 'table_changed',
-           format('event table %s lacks column %s', e.name, string_agg(a.attname, ', ' order by a.attnum)), null,
+           format('event table %s lacks column %s', e.name,
+                  string_agg(a.attname, ', ' order by a.attnum)), null,
            'Put the column back: alter table ... inherit pgq.event_<id> wants all of them.'
       from event_table e
-      join pg_attribute a on a.attrelid = 'pgq.event_template'::regclass and a.attnum > 0 and not a.attisdropped
+      join pg_attribute a
+        on a.attrelid = 'pgq.event_template'::regclass and a.attnum > 0 and not a.attisdropped
      where e.oid is not null
        and not exists (
                select 1
@@ -45,7 +59,8 @@ returns setof record as $$
                   and b.atttypid = a.atttypid)
      group by e.queue_name, e.name
     union all
-    select e.queue_name, 'warning', 'index_missing', format('event table %s has no index that begins with ev_txid', e.name), null,
+    select e.queue_name, 'warning', 'index_missing',
+           format('event table %s has no index that begins with ev_txid', e.name), null,
            format('create index on %s (ev_txid);', e.name)
       from event_table e
      where e.oid is not null
@@ -58,12 +73,14 @@ returns setof record as $$
                   and i.indpred is null
                   and a.attname = 'ev_txid')
     union all
-    select z.queue_name, 'warning', 'tables_large', format('its event tables take %s', pg_size_pretty(z.bytes)), null,
+    select z.queue_name, 'warning', 'tables_large',
+           format('its event tables take %s', pg_size_pretty(z.bytes)), null,
            'Rotate more often (rotation_period), or see what holds back the rotation.'
       from queue_size z, limits
      where z.bytes > limits.bytes
     union all
-    select s.queue_name, 'critical', 'sequence_missing', format('sequence %s does not exist', s.name), null,
+    select s.queue_name, 'critical', 'sequence_missing',
+           format('sequence %s does not exist', s.name), null,
            'Create it, with a value above all that were given out.'
       from sequence s
      where s.oid is null
@@ -76,11 +93,13 @@ returns setof record as $$
      where pgq._last_value(s.oid) > d.seqmax / 10 * 9
     union all
     select null, 'warning', 'dead_rows',
-           format('%s has %s dead rows besides %s live ones', c.oid::regclass, pg_stat_get_dead_tuples(c.oid), pg_stat_get_live_tuples(c.oid)),
-           null, 'A long transaction, a prepared one or a replication slot may keep VACUUM from removing them.'
+           format('%s has %s dead rows besides %s live ones', c.oid::regclass,
+                  pg_stat_get_dead_tuples(c.oid), pg_stat_get_live_tuples(c.oid)),
+           null, 'A long transaction, a prepared one or a replication slot may keep VACUUM from '
+                 'removing them.'
       from pg_class c
-     where c.oid in ('pgq.tick'::regclass, 'pgq.subscription'::regclass, 'pgq.queue'::regclass, 'pgq.retry_queue'::regclass)
+     where c.oid in ('pgq.tick'::regclass, 'pgq.subscription'::regclass, 'pgq.queue'::regclass,
+                     'pgq.retry_queue'::regclass)
        and pg_stat_get_dead_tuples(c.oid) > 100000 + 2 * pg_stat_get_live_tuples(c.oid)
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._health_storage() is 'findings about tables and sequences';

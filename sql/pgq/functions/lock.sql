@@ -3,34 +3,35 @@
 -- connect cannot take them and hold everybody up.
 
 create or replace function pgq._lock(i_lock text, i_queue_id integer)
-returns void as 'MODULE_PATHNAME', 'pgq_lock'
+returns void
+language c
 -- ----------------------------------------------------------------------
 -- Function: pgq._lock(2)
 --      Take a lock until the end of the transaction; wait for it.
--- Parameters: i_lock - ticks, rotation or ids; i_queue_id - the queue
+-- Parameters:
+--      i_lock  ticks, rotation or ids; i_queue_id - the queue
 -- Errors: 22023 no such lock; 22004 NULL
 -- ----------------------------------------------------------------------
-language c;
-
+as 'MODULE_PATHNAME', 'pgq_lock';
 comment on function pgq._lock(text, integer) is 'take a lock of a queue';
 
 create or replace function pgq._lock_shared(i_lock text, i_queue_id integer)
-returns void as 'MODULE_PATHNAME', 'pgq_lock_shared'
+returns void
+language c
 -- ----------------------------------------------------------------------
 -- Function: pgq._lock_shared(2)
 --      The same together with others that share it.
 -- ----------------------------------------------------------------------
-language c;
-
+as 'MODULE_PATHNAME', 'pgq_lock_shared';
 comment on function pgq._lock_shared(text, integer) is 'share a lock of a queue';
 
 create or replace function pgq._try_lock(i_lock text, i_queue_id integer)
-returns boolean as 'MODULE_PATHNAME', 'pgq_try_lock'
+returns boolean
+language c
 -- ----------------------------------------------------------------------
 -- Function: pgq._try_lock(2)
 --      Take a lock until the end of the transaction, unless somebody else has it.
 -- Returns: true if it is taken
 -- ----------------------------------------------------------------------
-language c;
-
+as 'MODULE_PATHNAME', 'pgq_try_lock';
 comment on function pgq._try_lock(text, integer) is 'take a lock of a queue if it is free';

@@ -1,5 +1,9 @@
 create or replace function pgq.maint_tables_to_vacuum()
-returns setof text as $$
+returns setof text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_tables_to_vacuum(0)
 --      Tables that change much and have to be vacuumed by maintenance where autovacuum is off.
@@ -13,17 +17,24 @@ begin
     select w.name
       from unnest(array[
                'pgq.subscription', 'pgq.consumer', 'pgq.queue', 'pgq.tick', 'pgq.retry_queue',
-               'pgq_ext.completed_tick', 'pgq_ext.completed_batch', 'pgq_ext.completed_event', 'pgq_ext.partial_batch',
-               'pgq_node.local_state', 'londiste.seq_info', 'txid.epoch', 'londiste.completed']) with ordinality w (name, place)
+               'pgq_ext.completed_tick', 'pgq_ext.completed_batch', 'pgq_ext.completed_event',
+               'pgq_ext.partial_batch',
+               'pgq_node.local_state', 'londiste.seq_info', 'txid.epoch',
+               'londiste.completed']) with ordinality w (name, place)
      where pgq._table_exists(split_part(w.name, '.', 1), split_part(w.name, '.', 2))
      order by w.place;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.maint_tables_to_vacuum() is 'tables that maintenance has to vacuum';
 
-create or replace function pgq.maint_operations(out func_name text, out func_arg text)
-returns setof record as $$
+create or replace function pgq.maint_operations(
+    out func_name   text,
+    out func_arg    text)
+returns setof record
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_operations(0)
 --      What maintenance has to do now. Each row is a function with one argument or, if that is
@@ -33,7 +44,7 @@ returns setof record as $$
 -- Tables: pgq.queue; pgq_node.node_info and londiste.seq_info where they exist
 -- ----------------------------------------------------------------------
 declare
-    v_rotates boolean := false;
+    rotates boolean := false;
 begin
     for func_name, func_arg in
         select 'pgq.maint_rotate_tables_step1', q.queue_name
@@ -43,15 +54,15 @@ begin
            and q.queue_switch_time + q.queue_rotation_period < current_timestamp
          order by q.queue_name
     loop
-        v_rotates := true;
+        rotates := true;
         return next;
     end loop;
 
-    if not v_rotates then
+    if not rotates then
         perform 1 from pgq.queue q where q.queue_switch_step2 is null;
-        v_rotates := found;
+        rotates := found;
     end if;
-    if v_rotates then
+    if rotates then
         func_name := 'pgq.maint_rotate_tables_step2';
         func_arg := null;
         return next;
@@ -65,15 +76,18 @@ begin
     return query
     select 'vacuum'::text, t from pgq.maint_tables_to_vacuum() t;
 
-    if pgq._function_exists('pgq_node', 'maint_watermark') and pgq._table_exists('pgq_node', 'node_info') then
+    if pgq._function_exists('pgq_node', 'maint_watermark')
+       and pgq._table_exists('pgq_node', 'node_info') then
         return query execute
             'select ''pgq_node.maint_watermark''::text, n.queue_name from pgq_node.node_info n'
             ' where n.node_type = ''root''';
     end if;
-    if pgq._function_exists('londiste', 'root_check_seqs') and pgq._table_exists('londiste', 'seq_info')
+    if pgq._function_exists('londiste', 'root_check_seqs')
+       and pgq._table_exists('londiste', 'seq_info')
        and pgq._table_exists('pgq_node', 'node_info') then
         return query execute
-            'select distinct ''londiste.root_check_seqs''::text, s.queue_name from londiste.seq_info s, pgq_node.node_info n'
+            'select distinct ''londiste.root_check_seqs''::text, s.queue_name from '
+            'londiste.seq_info s, pgq_node.node_info n'
             ' where s.local and s.queue_name = n.queue_name and n.node_type = ''root''';
     end if;
     if pgq._function_exists('londiste', 'periodic_maintenance') then
@@ -82,12 +96,19 @@ begin
         return next;
     end if;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.maint_operations() is 'what maintenance has to do now, in order';
 
-create or replace function pgq._is_part_of(i_class regclass, i_object oid, i_schema oid, i_owner oid)
-returns boolean as $$
+create or replace function pgq._is_part_of(
+    i_class     regclass,
+    i_object    oid,
+    i_schema    oid,
+    i_owner     oid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._is_part_of(4)
 --      True if an object may be run, or read, by maintenance because of its name. A schema called
@@ -98,18 +119,18 @@ returns boolean as $$
 -- Parameters: catalog of the object, its oid, schema and owner
 -- ----------------------------------------------------------------------
 declare
-    v_trusted oid[];
+    trusted oid[];
 begin
-    v_trusted := array(
+    trusted := array(
         select r.oid from pg_catalog.pg_roles r where r.rolsuper
          union all
         select n.nspowner from pg_catalog.pg_namespace n where n.nspname = 'pgq');
-    return i_owner = any (v_trusted)
+    return i_owner = any (trusted)
        and exists (
                select 1
                  from pg_catalog.pg_namespace n
                 where n.oid = i_schema
-                  and (n.nspowner = any (v_trusted)
+                  and (n.nspowner = any (trusted)
                        or exists (
                               select 1
                                 from pg_catalog.pg_depend d
@@ -120,39 +141,49 @@ begin
                                  and d.deptype = 'e'
                                  and e.extname = n.nspname)));
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._is_part_of(regclass, oid, oid, oid) is 'true if maintenance may run or read an object because of its name';
+$$;
+comment on function pgq._is_part_of(regclass, oid, oid, oid) is
+    'true if maintenance may run or read an object because of its name';
 
 create or replace function pgq._function_exists(i_schema text, i_name text)
-returns boolean as $$
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._function_exists(2)
 --      True if the schema has functions of that name, and each of them is one that maintenance may
 --      run: see pgq._is_part_of(4).
 -- ----------------------------------------------------------------------
-    select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace, p.proowner)), false)
+    select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace,
+                                             p.proowner)), false)
       from pg_catalog.pg_proc p
       join pg_catalog.pg_namespace n on n.oid = p.pronamespace
      where n.nspname = $1
-       and p.proname = $2;
-$$ language sql stable set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._function_exists(text, text) is 'true if the schema has a function of that name that maintenance may run';
+       and p.proname = $2
+$$;
+comment on function pgq._function_exists(text, text) is
+    'true if the schema has a function of that name that maintenance may run';
 
 create or replace function pgq._table_exists(i_schema text, i_name text)
-returns boolean as $$
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._table_exists(2)
 --      True if the schema has an ordinary table of that name that maintenance may read: see
 --      pgq._is_part_of(4).
 -- ----------------------------------------------------------------------
-    select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_class'::regclass, c.oid, c.relnamespace, c.relowner)), false)
+    select coalesce(bool_and(pgq._is_part_of('pg_catalog.pg_class'::regclass, c.oid, c.relnamespace,
+                                             c.relowner)), false)
       from pg_catalog.pg_class c
       join pg_catalog.pg_namespace n on n.oid = c.relnamespace
      where n.nspname = $1
        and c.relname = $2
-       and c.relkind = 'r';
-$$ language sql stable set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._table_exists(text, text) is 'true if the schema has a table of that name that maintenance may read';
+       and c.relkind = 'r'
+$$;
+comment on function pgq._table_exists(text, text) is
+    'true if the schema has a table of that name that maintenance may read';

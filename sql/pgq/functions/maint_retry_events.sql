@@ -1,5 +1,9 @@
 create or replace function pgq.maint_retry_events()
-returns integer as $$
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_retry_events(0)
 --      Move due events from the retry queue back to the event tables, up to 1000 of each queue, the
@@ -10,15 +14,18 @@ returns integer as $$
 -- Tables: pgq.retry_queue, pgq.queue, event tables
 -- ----------------------------------------------------------------------
 declare
-    v_queue record;
-    v_moved integer;
-    v_total integer := 0;
+    queue   record;
+    moved   integer;
+    total   integer := 0;
 begin
     lock table pgq.retry_queue in share update exclusive mode;
 
-    for v_queue in
+    for queue in
         select q.queue_id, q.queue_name,
-               case when q.queue_per_tx_limit between 0 and 999 then q.queue_per_tx_limit else 1000 end as most
+               case
+                   when q.queue_per_tx_limit between 0 and 999 then q.queue_per_tx_limit
+                   else 1000
+               end as most
           from pgq.queue q,
                lateral (
                    select r.ev_retry_after
@@ -27,17 +34,18 @@ begin
                     order by r.ev_retry_after
                     limit 1) oldest
          where oldest.ev_retry_after <= current_timestamp
-           and (not q.queue_disable_insert or current_setting('session_replication_role') = 'replica')
+           and (not q.queue_disable_insert
+                or current_setting('session_replication_role') = 'replica')
          order by oldest.ev_retry_after
     loop
         begin
             with due as (
                 select r.ev_owner, r.ev_id
                   from pgq.retry_queue r
-                 where r.ev_queue = v_queue.queue_id
+                 where r.ev_queue = queue.queue_id
                    and r.ev_retry_after <= current_timestamp
                  order by r.ev_retry_after
-                 limit v_queue.most
+                 limit queue.most
             ), taken as (
                 delete from pgq.retry_queue r
                  using due
@@ -45,20 +53,23 @@ begin
                    and r.ev_id = due.ev_id
                 returning r.*
             )
-            select count(pgq.insert_event_raw(v_queue.queue_name, t.ev_id, t.ev_time, t.ev_owner, t.ev_retry,
-                                              t.ev_type, t.ev_data, t.ev_extra1, t.ev_extra2, t.ev_extra3, t.ev_extra4))
-              into v_moved
+            select count(pgq.insert_event_raw(queue.queue_name, t.ev_id, t.ev_time, t.ev_owner,
+                                              t.ev_retry,
+                                              t.ev_type, t.ev_data, t.ev_extra1, t.ev_extra2,
+                                              t.ev_extra3, t.ev_extra4))
+              into moved
               from taken t;
-            v_total := v_total + v_moved;
+            total := total + moved;
         exception
             when others then
-                raise warning 'maint_retry_events: queue "%": %', v_queue.queue_name, sqlerrm
-                    using hint = 'Its events wait, those of other queues do not. See pgq.queue_health().';
+                raise warning 'maint_retry_events: queue "%": %', queue.queue_name, sqlerrm
+                    using hint = 'Its events wait, those of other queues do not. See '
+                                 'pgq.queue_health().';
         end;
     end loop;
 
-    return v_total;
+    return total;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.maint_retry_events() is 'move due events from the retry queue back; call again until 0';
+$$;
+comment on function pgq.maint_retry_events() is
+    'move due events from the retry queue back; call again until 0';

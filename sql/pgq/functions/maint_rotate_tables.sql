@@ -1,11 +1,16 @@
 create or replace function pgq.maint_rotate_tables_step1(i_queue_name text)
-returns integer as $$
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_rotate_tables_step1(1)
 --      Switch a queue to its next event table, which is emptied first, if the time has come and no
 --      consumer needs the previous table. Must be followed by pgq.maint_rotate_tables_step2 in
 --      another transaction.
--- Parameters: i_queue_name - name of the queue
+-- Parameters:
+--      i_queue_name    name of the queue
 -- Returns: 0, always
 -- Errors: XX001 transaction ids or ticks are not those of this cluster (see pgq.rebase), or a
 --      consumer's tick is gone
@@ -14,23 +19,23 @@ returns integer as $$
 -- Tables: pgq.queue, pgq.subscription, pgq.tick, event tables
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id integer;
-    v_queue    pgq.queue%rowtype;
-    v_lowest   bigint;
-    v_xmin     bigint;
-    v_next     integer;
-    v_table    regclass;
+    id          integer;
+    queue       pgq.queue;
+    lowest      bigint;
+    oldest      bigint;
+    next_table  integer;
+    tab         regclass;
 begin
     -- In a statement of its own, so that what follows sees what the last holder did.
-    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_queue_name;
-    if not found or not pgq._try_lock('rotation', v_queue_id) then
+    select q.queue_id into id from pgq.queue q where q.queue_name = i_queue_name;
+    if not found or not pgq._try_lock('rotation', id) then
         return 0;
     end if;
 
     select *
-      into v_queue
+      into queue
       from pgq.queue q
-     where q.queue_id = v_queue_id
+     where q.queue_id = id
        and q.queue_ntables > 1
        and q.queue_rotation_period is not null
        and q.queue_switch_step2 is not null
@@ -40,60 +45,64 @@ begin
         return 0;
     end if;
 
-    if txid_current() < v_queue.queue_switch_step1 then
+    if txid_current() < queue.queue_switch_step1 then
         raise exception 'queue % maint failure: step1=%, current=%',
-                        i_queue_name, v_queue.queue_switch_step1, txid_current()
+                        i_queue_name, queue.queue_switch_step1, txid_current()
             using errcode = 'XX001',
                   hint = 'If the database was restored from a dump, call pgq.rebase().';
     end if;
 
-    select min(s.sub_last_tick) into v_lowest from pgq.subscription s where s.sub_queue = v_queue_id;
-    if v_lowest is not null then
+    select min(s.sub_last_tick) into lowest from pgq.subscription s where s.sub_queue = id;
+    if lowest is not null then
         select txid_snapshot_xmin(t.tick_snapshot)
-          into v_xmin
+          into oldest
           from pgq.tick t
-         where t.tick_queue = v_queue_id
-           and t.tick_id = v_lowest;
+         where t.tick_queue = id
+           and t.tick_id = lowest;
         if not found then
-            raise exception 'queue % maint failure: tick % not found', i_queue_name, v_lowest
+            raise exception 'queue % maint failure: tick % not found', i_queue_name, lowest
                 using errcode = 'XX001',
                       hint = 'A consumer stands there: see pgq.queue_health() for which.';
         end if;
-        if v_xmin <= v_queue.queue_switch_step2 then
+        if oldest <= queue.queue_switch_step2 then
             return 0;
         end if;
     end if;
 
-    v_next := (v_queue.queue_cur_table + 1) % v_queue.queue_ntables;
-    v_table := pgq._event_table(v_queue.queue_data_pfx || '_' || v_next);
+    next_table := (queue.queue_cur_table + 1) % queue.queue_ntables;
+    tab := pgq._event_table(queue.queue_data_pfx || '_' || next_table);
     begin
-        execute format('lock table %s in access exclusive mode nowait', v_table);
-        execute format('truncate %s', v_table);
+        execute format('lock table %s in access exclusive mode nowait', tab);
+        execute format('truncate %s', tab);
     exception
         when lock_not_available then
             return 0;
     end;
 
     update pgq.queue
-       set queue_cur_table = v_next,
+       set queue_cur_table = next_table,
            queue_switch_time = current_timestamp,
            queue_switch_step1 = txid_current(),
            queue_switch_step2 = null
-     where queue_id = v_queue_id;
+     where queue_id = id;
 
     -- The newest tick stays: new consumers begin there.
     delete from pgq.tick t
-     where t.tick_queue = v_queue_id
-       and txid_snapshot_xmin(t.tick_snapshot) < v_queue.queue_switch_step2
-       and t.tick_id < (select max(n.tick_id) from pgq.tick n where n.tick_queue = v_queue_id);
+     where t.tick_queue = id
+       and txid_snapshot_xmin(t.tick_snapshot) < queue.queue_switch_step2
+       and t.tick_id < (select max(n.tick_id) from pgq.tick n where n.tick_queue = id);
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.maint_rotate_tables_step1(text) is 'switch a queue to its next event table, if it is time';
+$$;
+comment on function pgq.maint_rotate_tables_step1(text) is
+    'switch a queue to its next event table, if it is time';
 
 create or replace function pgq.maint_rotate_tables_step2()
-returns integer as $$
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_rotate_tables_step2(0)
 --      For all queues that have switched: note from which transaction on nobody writes to the
@@ -108,35 +117,37 @@ returns integer as $$
 -- Tables: pgq.queue
 -- ----------------------------------------------------------------------
 declare
-    v_pending integer;
-    v_locked  integer[] := '{}';
+    pending integer;
+    locked  integer[] := '{}';
 begin
-    for v_pending in
+    for pending in
         select q.queue_id from pgq.queue q where q.queue_switch_step2 is null order by q.queue_id
     loop
-        if pgq._try_lock('rotation', v_pending) then
-            v_locked := v_locked || v_pending;
+        if pgq._try_lock('rotation', pending) then
+            locked := locked || pending;
         end if;
     end loop;
-    if v_locked = '{}' then
+    if locked = '{}' then
         return 0;
     end if;
     if txid_current_if_assigned() is not null
        and current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
         raise exception 'pgq.maint_rotate_tables_step2 must be called in a transaction of its own'
             using errcode = '25001',
-                  hint = 'Call it alone, in a transaction that begins after the one of pgq.maint_rotate_tables_step1() has committed.';
+                  hint = 'Call it alone, in a transaction that begins after the one of '
+                         'pgq.maint_rotate_tables_step1() has committed.';
     end if;
 
     -- This transaction's id may be older than the locks; the end of a new snapshot is not.
     -- Of a switch in this very transaction nobody else knows yet.
     update pgq.queue
-       set queue_switch_step2 = greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot()))
-     where queue_id = any (v_locked)
+       set queue_switch_step2 = greatest(txid_current(),
+                                         txid_snapshot_xmax(txid_current_snapshot()))
+     where queue_id = any (locked)
        and queue_switch_step2 is null
        and queue_switch_step1 is distinct from txid_current_if_assigned();
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.maint_rotate_tables_step2() is 'second step of a switch of event tables, in its own transaction';
+$$;
+comment on function pgq.maint_rotate_tables_step2() is
+    'second step of a switch of event tables, in its own transaction';

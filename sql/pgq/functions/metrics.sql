@@ -1,5 +1,13 @@
-create or replace function pgq.metrics(out name text, out labels jsonb, out value float8)
-returns setof record as $$
+create or replace function pgq.metrics(
+    out name    text,
+    out labels  jsonb,
+    out value   float8)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.metrics(0)
 --      Numbers about the queues of this database and its worker, named as Prometheus wants it.
@@ -38,7 +46,8 @@ returns setof record as $$
           left join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick
          where c.co_name <> 'dead_letters' -- it keeps letters, and lags as long as there are any
     ), retry as materialized (
-        select q.labels, count(*)::float8 as events, coalesce(extract(epoch from now() - min(r.ev_retry_after)), 0)::float8 as age
+        select q.labels, count(*)::float8 as events,
+               coalesce(extract(epoch from now() - min(r.ev_retry_after)), 0)::float8 as age
           from pgq.retry_queue r
           join queue q on q.queue_id = r.ev_queue
          group by q.labels
@@ -48,7 +57,8 @@ returns setof record as $$
         select d.*
           from state s,
                json_to_recordset(s.state -> 'databases') as d (
-                   oid oid, pid integer, ticks float8, demand_ticks float8, retries float8, rotations float8,
+                   oid oid, pid integer, ticks float8, demand_ticks float8, retries float8,
+                   rotations float8,
                    vacuums float8, restarts float8, errors float8)
          where d.oid = (select oid from pg_database where datname = current_database())
     )
@@ -83,7 +93,8 @@ returns setof record as $$
       from pgq._dead_letters(10000) d,
            lateral (values
                ('pgq_dead_letters', d.letters::float8),
-               ('pgq_dead_letters_oldest_seconds', extract(epoch from now() - d.oldest)::float8)) v (name, value)
+               ('pgq_dead_letters_oldest_seconds',
+                extract(epoch from now() - d.oldest)::float8)) v (name, value)
      where v.value is not null
     union all
     select 'pgq_queue_waiting_consumers', q.labels, w.waiters
@@ -109,6 +120,5 @@ returns setof record as $$
       from state s,
            json_to_recordset(s.state -> 'problems') as p (task text)
      group by p.task
-$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.metrics() is 'numbers about queues and worker, in Prometheus naming';

@@ -1,5 +1,8 @@
 create or replace function pgq._check_tick(i_queue_id integer, i_tick_id bigint)
-returns void as $$
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._check_tick(2)
 --      Refuse a tick of another cluster, as a restored dump has them: new events would be taken for
@@ -7,42 +10,58 @@ returns void as $$
 -- Errors: XX001 the tick is of another cluster
 -- ----------------------------------------------------------------------
 declare
-    v_xmin bigint;
-    v_xmax bigint;
+    old_xmin    bigint;
+    old_xmax    bigint;
 begin
     select txid_snapshot_xmin(t.tick_snapshot), txid_snapshot_xmax(t.tick_snapshot)
-      into v_xmin, v_xmax
+      into old_xmin, old_xmax
       from pgq.tick t
      where t.tick_queue = i_queue_id
        and t.tick_id = i_tick_id
        and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, txid_current_snapshot());
     if found then
-        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%', v_xmin, v_xmax, txid_current()
+        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%', old_xmin, old_xmax,
+                        txid_current()
             using errcode = 'XX001',
                   hint = 'If the database was restored from a dump, call pgq.rebase().';
     end if;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._check_tick(integer, bigint) is 'refuse a tick of another cluster';
 
 create or replace function pgq.next_batch_custom(
-    in i_queue_name text, in i_consumer_name text,
-    in i_min_lag interval, in i_min_count int4, in i_min_interval interval,
-    out batch_id int8, out cur_tick_id int8, out prev_tick_id int8,
-    out cur_tick_time timestamptz, out prev_tick_time timestamptz,
-    out cur_tick_event_seq int8, out prev_tick_event_seq int8)
-returns record as $$
+    in  i_queue_name        text,
+    in  i_consumer_name     text,
+    in  i_min_lag           interval,
+    in  i_min_count         int4,
+    in  i_min_interval      interval,
+    out batch_id            int8,
+    out cur_tick_id         int8,
+    out prev_tick_id        int8,
+    out cur_tick_time       timestamptz,
+    out prev_tick_time      timestamptz,
+    out cur_tick_event_seq  int8,
+    out prev_tick_event_seq int8)
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+-- through the primary key, also with a plan that was made when pgq.tick was small
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch_custom(5)
 --      Open the next batch of a consumer, or return the one that is open. Two sessions of one
 --      consumer get the same batch under the same id.
 -- Parameters:
---      i_queue_name    - name of the queue
---      i_consumer_name - name of the consumer
---      i_min_lag       - the batch must end at least this long ago
---      i_min_count     - at least this many events, see pgq.find_tick_helper
---      i_min_interval  - or spanning at least this time
+--      i_queue_name    name of the queue
+--      i_consumer_name name of the consumer
+--      i_min_lag       the batch must end at least this long ago
+--      i_min_count     at least this many events, see pgq.find_tick_helper
+--      i_min_interval  or spanning at least this time
 -- Returns: id of the batch, and the ticks at its ends; all NULL when there is nothing (yet)
 -- Errors: 42704 not subscribed; XX001 the consumer's tick is gone, or the tick is of another
 --      cluster (see pgq.rebase)
@@ -50,20 +69,22 @@ returns record as $$
 -- Tables: pgq.subscription, pgq.tick
 -- ----------------------------------------------------------------------
 declare
-    v_sub pgq.subscription%rowtype;
+    sub pgq.subscription;
 begin
     select s.*
-      into v_sub
+      into sub
       from pgq.subscription s
      where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue_name)
        and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer_name)
        for update;
     if not found then
-        raise exception 'Not subscriber to queue: %/%', coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL')
+        raise exception 'Not subscriber to queue: %/%', coalesce(i_queue_name, 'NULL'),
+                        coalesce(i_consumer_name, 'NULL')
             using errcode = '42704',
                   hint = case
                       when exists (select 1 from pgq.queue q where q.queue_name = i_queue_name)
-                          then format('Register the consumer: select pgq.register_consumer(%L, %L).', i_queue_name, i_consumer_name)
+                          then format('Register the consumer: select pgq.register_consumer(%L, '
+                                      '%L).', i_queue_name, i_consumer_name)
                       else pgq._no_queue_hint(i_queue_name)
                   end;
     end if;
@@ -72,24 +93,27 @@ begin
     select t.tick_id, t.tick_time, t.tick_event_seq
       into prev_tick_id, prev_tick_time, prev_tick_event_seq
       from pgq.tick t
-     where t.tick_queue = v_sub.sub_queue
-       and t.tick_id = v_sub.sub_last_tick;
+     where t.tick_queue = sub.sub_queue
+       and t.tick_id = sub.sub_last_tick;
     if not found then
-        raise exception 'PgQ corruption: Consumer % on queue % does not see tick <NULL>', i_consumer_name, i_queue_name
+        raise exception 'PgQ corruption: Consumer % on queue % does not see tick <NULL>',
+                        i_consumer_name, i_queue_name
             using errcode = 'XX001',
-                  detail = format('It stands at tick %s of queue "%s", which is gone.', v_sub.sub_last_tick, i_queue_name),
-                  hint = 'Choose the tick where it goes on: pgq.register_consumer_at(). If the database was restored from a dump,'
+                  detail = format('It stands at tick %s of queue "%s", which is gone.',
+                                  sub.sub_last_tick, i_queue_name),
+                  hint = 'Choose the tick where it goes on: pgq.register_consumer_at(). If the '
+                         'database was restored from a dump,'
                          ' call pgq.rebase().';
     end if;
 
-    if v_sub.sub_batch is not null then
-        batch_id := v_sub.sub_batch;
+    if sub.sub_batch is not null then
+        batch_id := sub.sub_batch;
         select t.tick_id, t.tick_time, t.tick_event_seq
           into cur_tick_id, cur_tick_time, cur_tick_event_seq
           from pgq.tick t
-         where t.tick_queue = v_sub.sub_queue
-           and t.tick_id = v_sub.sub_next_tick;
-        perform pgq._check_tick(v_sub.sub_queue, cur_tick_id);
+         where t.tick_queue = sub.sub_queue
+           and t.tick_id = sub.sub_next_tick;
+        perform pgq._check_tick(sub.sub_queue, cur_tick_id);
         return;
     end if;
 
@@ -97,14 +121,15 @@ begin
         select t.tick_id, t.tick_time, t.tick_event_seq
           into cur_tick_id, cur_tick_time, cur_tick_event_seq
           from pgq.tick t
-         where t.tick_queue = v_sub.sub_queue
-           and t.tick_id > v_sub.sub_last_tick
+         where t.tick_queue = sub.sub_queue
+           and t.tick_id > sub.sub_last_tick
          order by t.tick_id
          limit 1;
     else
         select h.next_tick_id, h.next_tick_time, h.next_tick_seq
           into cur_tick_id, cur_tick_time, cur_tick_event_seq
-          from pgq.find_tick_helper(v_sub.sub_queue, prev_tick_id, prev_tick_time, prev_tick_event_seq,
+          from pgq.find_tick_helper(sub.sub_queue, prev_tick_id, prev_tick_time,
+                                    prev_tick_event_seq,
                                     i_min_count, i_min_interval) h;
     end if;
 
@@ -118,28 +143,34 @@ begin
         return;
     end if;
 
-    perform pgq._check_tick(v_sub.sub_queue, cur_tick_id);
+    perform pgq._check_tick(sub.sub_queue, cur_tick_id);
     batch_id := nextval('pgq.batch_id_seq');
     update pgq.subscription
        set sub_batch = batch_id,
            sub_next_tick = cur_tick_id,
            sub_active = now()
-     where sub_queue = v_sub.sub_queue
-       and sub_consumer = v_sub.sub_consumer;
+     where sub_queue = sub.sub_queue
+       and sub_consumer = sub.sub_consumer;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off
-    -- through the primary key, also with a plan that was made when pgq.tick was small
-    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off;
-
-comment on function pgq.next_batch_custom(text, text, interval, int4, interval)
-    is 'open the next batch of a consumer, of a wanted size';
+$$;
+comment on function pgq.next_batch_custom(text, text, interval, int4, interval) is
+    'open the next batch of a consumer, of a wanted size';
 
 create or replace function pgq.next_batch_info(
-    in i_queue_name text, in i_consumer_name text,
-    out batch_id int8, out cur_tick_id int8, out prev_tick_id int8,
-    out cur_tick_time timestamptz, out prev_tick_time timestamptz,
-    out cur_tick_event_seq int8, out prev_tick_event_seq int8)
-returns record as $$
+    in  i_queue_name        text,
+    in  i_consumer_name     text,
+    out batch_id            int8,
+    out cur_tick_id         int8,
+    out prev_tick_id        int8,
+    out cur_tick_time       timestamptz,
+    out prev_tick_time      timestamptz,
+    out cur_tick_event_seq  int8,
+    out prev_tick_event_seq int8)
+returns record
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch_info(2)
 --      Open the next batch of a consumer: from its position to the next tick. See
@@ -152,12 +183,16 @@ begin
            cur_tick_event_seq, prev_tick_event_seq
       from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.next_batch_info(text, text) is 'open the next batch of a consumer, with the ticks at its ends';
+$$;
+comment on function pgq.next_batch_info(text, text) is
+    'open the next batch of a consumer, with the ticks at its ends';
 
 create or replace function pgq.next_batch(i_queue_name text, i_consumer_name text)
-returns int8 as $$
+returns int8
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.next_batch(2)
 --      Open the next batch of a consumer, or return the one that is open. See
@@ -167,6 +202,6 @@ returns int8 as $$
 begin
     return f.batch_id from pgq.next_batch_custom(i_queue_name, i_consumer_name, null, null, null) f;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.next_batch(text, text) is 'open the next batch of a consumer; NULL: none yet';
+$$;
+comment on function pgq.next_batch(text, text) is
+    'open the next batch of a consumer; NULL: none yet';

@@ -3,36 +3,43 @@
 -- every function that uses such a name asks here, as the library does for itself.
 
 create or replace function pgq._event_table(i_name text)
-returns regclass as 'MODULE_PATHNAME', 'pgq_event_table'
+returns regclass
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._event_table(1)
 --      The table of that name, if it is an event table: an ordinary table that inherits from
 --      pgq.event_template, and belongs, as its schema does, to the owner of pgq.queue or a
 --      superuser.
--- Parameters: i_name - raw name, see pgq.quote_fqname
+-- Parameters:
+--      i_name  raw name, see pgq.quote_fqname
 -- Returns: the table; NULL for NULL
 -- Errors: 42P01 no such relation; XX001 it is something else
 -- ----------------------------------------------------------------------
-language c strict;
-
+as 'MODULE_PATHNAME', 'pgq_event_table';
 comment on function pgq._event_table(text) is 'the table of that name, if it is an event table';
 
 create or replace function pgq._own_sequence(i_queue_id integer, i_name text)
-returns regclass as 'MODULE_PATHNAME', 'pgq_own_sequence'
+returns regclass
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._own_sequence(2)
 --      The sequence of that name, if it is one of the queue: its name begins with pgq.event_<queue
 --      id>_, and it belongs to the owner of pgq.queue or a superuser.
--- Parameters: i_queue_id - the queue; i_name - raw name, see pgq.quote_fqname
+-- Parameters:
+--      i_queue_id  the queue; i_name - raw name, see pgq.quote_fqname
 -- Returns: the sequence; NULL for NULL
 -- Errors: 42P01 no such relation; XX001 it is something else
 -- ----------------------------------------------------------------------
-language c strict;
-
-comment on function pgq._own_sequence(integer, text) is 'the sequence of that name, if it is one of the queue';
+as 'MODULE_PATHNAME', 'pgq_own_sequence';
+comment on function pgq._own_sequence(integer, text) is
+    'the sequence of that name, if it is one of the queue';
 
 create or replace function pgq._sequence_value(i_queue_id integer, i_name text)
-returns bigint as 'MODULE_PATHNAME', 'pgq_sequence_value'
+returns bigint
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._sequence_value(2)
 --      How far a sequence of the queue has given out ids, for those who look at all queues: one
@@ -41,12 +48,15 @@ returns bigint as 'MODULE_PATHNAME', 'pgq_sequence_value'
 -- Returns: last value; NULL before the first, and if there is no such sequence or it is none of the
 --      queue
 -- ----------------------------------------------------------------------
-language c strict;
-
-comment on function pgq._sequence_value(integer, text) is 'last value of a sequence of the queue; NULL: none';
+as 'MODULE_PATHNAME', 'pgq_sequence_value';
+comment on function pgq._sequence_value(integer, text) is
+    'last value of a sequence of the queue; NULL: none';
 
 create or replace function pgq._move_sequence(i_queue_id integer, i_name text, i_value bigint)
-returns void as $$
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._move_sequence(3)
 --      Set a sequence of the queue forward, never back.
@@ -54,12 +64,12 @@ returns void as $$
 -- Errors: as pgq._own_sequence(2)
 -- ----------------------------------------------------------------------
 declare
-    v_sequence regclass := pgq._own_sequence(i_queue_id, i_name);
+    sequence regclass := pgq._own_sequence(i_queue_id, i_name);
 begin
-    if coalesce(pgq._last_value(v_sequence), 1) < i_value then
-        perform setval(v_sequence, i_value);
+    if coalesce(pgq._last_value(sequence), 1) < i_value then
+        perform setval(sequence, i_value);
     end if;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._move_sequence(integer, text, bigint) is 'set a sequence of the queue forward, never back';
+$$;
+comment on function pgq._move_sequence(integer, text, bigint) is
+    'set a sequence of the queue forward, never back';

@@ -1,6 +1,16 @@
 create or replace function pgq.queue_health(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.queue_health(0)
 --      What is wrong with the queues of this database, or will be: one row per queue and finding;
@@ -8,10 +18,10 @@ returns setof record as $$
 --      wrong is not held against the time in which the server did not run. No remedy begins with
 --      giving up events.
 -- Returns:
---      queue_name - the queue; NULL for what concerns all
---      severity   - critical: events do not flow or the disk fills; warning: it will come to that;
---      info code       - what it is, for programs finding    - what it is, for people since      -
---      since when, if known remedy     - what to do
+--      queue_name  the queue; NULL for what concerns all
+--      severity    critical: events do not flow or the disk fills; warning: it will come to that;
+--                  info code       - what it is, for programs finding    - what it is, for people
+--                  since      - since when, if known remedy     - what to do
 -- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are
 --      not read,
 --      but for those of dead-letter queues
@@ -28,13 +38,22 @@ returns setof record as $$
     union all
     select * from pgq._health_storage()
      order by 1 nulls first, 2, 3, 4
-$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.queue_health() is 'what is wrong with the queues of this database; no row: nothing';
+$$;
+comment on function pgq.queue_health() is
+    'what is wrong with the queues of this database; no row: nothing';
 
 create or replace function pgq._health_worker(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_worker(0)
 --      Findings about the worker: not running, and what it tries in vain.
@@ -47,25 +66,34 @@ returns setof record as $$
                    oid oid, pid integer, state text, since float8, last_error text)
          where d.oid = (select oid from pg_database where datname = current_database())
     )
-    select null, 'info', 'standby', 'this server is a standby: no worker runs, and nothing can be consumed here',
+    select null, 'info', 'standby',
+           'this server is a standby: no worker runs, and nothing can be consumed here',
            null::timestamptz, 'Consumers belong on the primary.'
      where pg_is_in_recovery()
     union all
     select null, 'warning', 'worker_not_running',
            case
-               when not (s ->> 'preloaded')::boolean then 'no worker runs: pgq is not in shared_preload_libraries'
+               when not (s ->> 'preloaded')::boolean
+                   then 'no worker runs: pgq is not in shared_preload_libraries'
                when (s ->> 'max_workers')::integer = 0 then 'no worker runs: pgq.max_workers is 0'
                when s ->> 'launcher_pid' is null then 'no worker runs: the launcher does not either'
-               when slot.oid is null then 'no worker runs: pgq.max_workers is used up, or the launcher has not come here yet'
-               else format('no worker runs: it is %s', slot.state) || coalesce(', last error: ' || slot.last_error, '')
+               when slot.oid is null
+                   then 'no worker runs: pgq.max_workers is used up, or the launcher has not come '
+                        'here yet'
+               else format('no worker runs: it is %s', slot.state)
+                    || coalesce(', last error: ' || slot.last_error, '')
            end,
            to_timestamp(slot.since),
            case
                when not (s ->> 'preloaded')::boolean
-                   then 'Add pgq to shared_preload_libraries and restart, or call pgq.start_worker(), or run pgqd.'
-               when (s ->> 'max_workers')::integer = 0 then 'Raise pgq.max_workers and restart, or run pgqd.'
+                   then 'Add pgq to shared_preload_libraries and restart, or call '
+                        'pgq.start_worker(), or run pgqd.'
+               when (s ->> 'max_workers')::integer = 0
+                   then 'Raise pgq.max_workers and restart, or run pgqd.'
                when slot.state = 'stopped' then 'Call pgq.start_worker().'
-               when slot.oid is null then 'Compare pgq.max_workers and max_worker_processes with the number of databases that use pgq.'
+               when slot.oid is null
+                   then 'Compare pgq.max_workers and max_worker_processes with the number of '
+                        'databases that use pgq.'
                else 'It starts again by itself; the server log tells more.'
            end
       from state
@@ -78,8 +106,12 @@ returns setof record as $$
                slot.oid is null
                and s ->> 'launcher_pid' is not null
                and (s ->> 'max_workers')::integer >
-                   (select count(*) from json_to_recordset(s -> 'databases') as d (pid integer) where d.pid is not null)
-               and now() - pg_postmaster_start_time() < current_setting('pgq.discovery_period', true)::interval + interval '5 seconds',
+                   (select count(*)
+                      from json_to_recordset(s -> 'databases') as d (pid integer)
+                     where d.pid is not null)
+               and now() - pg_postmaster_start_time()
+                   < current_setting('pgq.discovery_period', true)::interval
+                     + interval '5 seconds',
                false)
        and not exists (
                select 1
@@ -90,12 +122,17 @@ returns setof record as $$
     select q.queue_name,
            case p.task when 'tick' then 'critical' else 'warning' end,
            p.task || '_failed',
-           format('%s of "%s" failed %s times, last: %s (%s)', p.task, p.object, p.count, p.message, p.sqlstate),
+           format('%s of "%s" failed %s times, last: %s (%s)', p.task, p.object, p.count, p.message,
+                  p.sqlstate),
            to_timestamp(p.first),
            case
                when p.sqlstate = '55P03' then 'Somebody holds a lock; see pg_locks.'
-               when p.sqlstate = 'XX001' then 'If the database was restored from a dump, call pgq.rebase().'
-               when p.sqlstate = '57014' then 'It held up the ticks for longer than pgq.maint_timeout, or somebody cancelled it: make it shorter, or raise the limit. Meanwhile it is left alone for ten times as long.'
+               when p.sqlstate = 'XX001'
+                   then 'If the database was restored from a dump, call pgq.rebase().'
+               when p.sqlstate = '57014'
+                   then 'It held up the ticks for longer than pgq.maint_timeout, or somebody '
+                        'cancelled it: make it shorter, or raise the limit. Meanwhile it is left '
+                        'alone for ten times as long.'
                else 'Remove the cause; the worker tries again by itself.'
            end
       from state,
@@ -105,13 +142,21 @@ returns setof record as $$
      where p.task <> 'tick'
         or q.queue_name is not null
         or p.object = 'all queues'
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._health_worker() is 'findings about the worker';
 
 create or replace function pgq._health_ticks(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_ticks(0)
 --      Findings about queues that get no ticks.
@@ -131,7 +176,8 @@ returns setof record as $$
                     limit 1) l on true
     ), looks as materialized (
         -- the worker looks this often; in a quiet database only every fourth time
-        select 4 * coalesce(current_setting('pgq.ticker_period', true)::interval, '0') + interval '15 seconds' as apart
+        select 4 * coalesce(current_setting('pgq.ticker_period', true)::interval, '0')
+               + interval '15 seconds' as apart
     ), holder as materialized (
         select h.objid::bigint::integer as queue_id, min(h.pid) as pid
           from pg_locks h
@@ -142,13 +188,15 @@ returns setof record as $$
            and h.database = (select oid from pg_database where datname = current_database())
          group by 1
     )
-    select q.queue_name, 'info', 'paused', 'the queue is paused: its events reach nobody', null::timestamptz,
+    select q.queue_name, 'info', 'paused', 'the queue is paused: its events reach nobody',
+           null::timestamptz,
            'Call pgq.resume_queue().'
       from queue q
      where q.queue_ticker_paused
     union all
     select q.queue_name, 'warning', 'no_external_tick',
-           'ticks of this queue come from elsewhere, and have not come for ' || date_trunc('second', q.lag),
+           'ticks of this queue come from elsewhere, and have not come for '
+           || date_trunc('second', q.lag),
            q.tick_time, 'Look at the consumer that copies this queue from its provider.'
       from queue q
      where q.queue_external_ticker
@@ -158,7 +206,9 @@ returns setof record as $$
     union all
     select q.queue_name, 'critical', 'not_ticking',
            case
-               when h.pid is not null then format('no tick for %s: process %s holds the ticker lock', coalesce(date_trunc('second', q.lag)::text, 'ever'), h.pid)
+               when h.pid is not null
+                   then format('no tick for %s: process %s holds the ticker lock',
+                               coalesce(date_trunc('second', q.lag)::text, 'ever'), h.pid)
                else format('no tick for %s', coalesce(date_trunc('second', q.lag)::text, 'ever'))
            end,
            q.tick_time,
@@ -175,22 +225,32 @@ returns setof record as $$
        and coalesce(
                q.silence > q.queue_ticker_max_lag + looks.apart
                and (q.event_seq > coalesce(q.tick_event_seq, 0)
-                    or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag + looks.apart),
+                    or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag
+                                   + looks.apart),
                true)
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._health_ticks() is 'findings about queues that get no ticks';
 
 create or replace function pgq._health_consumers(
-    out queue_name text, out severity text, out code text, out finding text, out since timestamptz, out remedy text)
-returns setof record as $$
+    out queue_name  text,
+    out severity    text,
+    out code        text,
+    out finding     text,
+    out since       timestamptz,
+    out remedy      text)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_consumers(0)
 --      Findings about consumers that lag, and events that wait for another delivery.
 -- ----------------------------------------------------------------------
     with limits as materialized (
         select coalesce(current_setting('pgq.health_consumer_lag', true), '1h')::interval as lag,
-               coalesce(current_setting('pgq.health_retry_backlog', true), '10000')::bigint as retries
+               coalesce(current_setting('pgq.health_retry_backlog', true), '10000')::bigint
+                   as retries
     ), position as materialized (
         select q.queue_name, c.co_name, s.sub_batch, s.sub_active, t.tick_time,
                (select n.tick_time
@@ -220,7 +280,8 @@ returns setof record as $$
     )
     select p.queue_name, 'critical', 'position_lost',
            format('the tick at which consumer "%s" stands is gone', p.co_name), null::timestamptz,
-           format('Its next events are gone with the tick. Find out how; then choose the tick where it goes on:'
+           format('Its next events are gone with the tick. Find out how; then choose the tick '
+                  'where it goes on:'
                   ' select pgq.register_consumer_at(%L, %L, tick).', p.queue_name, p.co_name)
       from position p
      where p.tick_time is null
@@ -228,15 +289,18 @@ returns setof record as $$
     select p.queue_name, 'warning', 'consumer_lag',
            case
                when p.sub_batch is null
-                   then format('consumer "%s" lags %s and has no open batch', p.co_name, date_trunc('second', now() - p.behind_since))
+                   then format('consumer "%s" lags %s and has no open batch', p.co_name,
+                               date_trunc('second', now() - p.behind_since))
                else format('consumer "%s" lags %s and works on batch %s since %s', p.co_name,
-                           date_trunc('second', now() - p.behind_since), p.sub_batch, date_trunc('second', p.sub_active))
+                           date_trunc('second', now() - p.behind_since), p.sub_batch,
+                           date_trunc('second', p.sub_active))
            end,
            p.behind_since,
            case
                when p.sub_batch is null then 'Start it.'
                else 'See what it does with the batch, and start it if it does not run.'
-           end || format(' Only if nobody wants its events any more: pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
+           end || format(' Only if nobody wants its events any more: pgq.unregister_consumer(%L, '
+                         '%L) gives up all that it has not read.',
                          p.queue_name, p.co_name)
       from position p, limits
      where now() - p.behind_since >= limits.lag
@@ -257,7 +321,7 @@ returns setof record as $$
            end
       from due d, limits
      where not pg_is_in_recovery()
-       and (d.events > limits.retries or d.queue_disable_insert or greatest(d.oldest, pg_postmaster_start_time()) < now() - interval '5 minutes')
-$$ language sql security definer set search_path = pg_catalog, pg_temp;
-
+       and (d.events > limits.retries or d.queue_disable_insert
+            or greatest(d.oldest, pg_postmaster_start_time()) < now() - interval '5 minutes')
+$$;
 comment on function pgq._health_consumers() is 'findings about consumers and retries';

@@ -1,10 +1,17 @@
 create or replace function pgq.quote_fqname(i_name text)
-returns text as $$
+returns text
+language plpgsql
+immutable
+strict
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.quote_fqname(1)
 --      Quote a name for use in SQL. The first dot separates schema and object; without one, the
 --      schema is public.
--- Parameters: i_name - raw name
+-- Parameters:
+--      i_name  raw name
 -- Returns: quoted schema.name
 -- ----------------------------------------------------------------------
 begin
@@ -12,10 +19,10 @@ begin
     -- transaction.
     return case
                when strpos(i_name, '.') > 0
-                   then quote_ident(split_part(i_name, '.', 1)) || '.' || quote_ident(substr(i_name, strpos(i_name, '.') + 1))
+                   then quote_ident(split_part(i_name, '.', 1)) || '.'
+                        || quote_ident(substr(i_name, strpos(i_name, '.') + 1))
                else 'public.' || quote_ident(i_name)
            end;
 end;
-$$ language plpgsql strict immutable set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.quote_fqname(text) is 'quote schema.name, split at the first dot';

@@ -4,7 +4,12 @@
 -- pgq.rebase() moves them into this cluster's past.
 
 create or replace function pgq.rebase()
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.rebase(0)
 --      After a dump was restored: make transaction ids of another cluster into ids of this one, in
@@ -19,8 +24,8 @@ returns integer as $$
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription, event tables
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id integer;
-    v_count    integer := 0;
+    id  integer;
+    n   integer := 0;
 begin
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
         raise exception 'pgq.rebase must be called in a READ COMMITTED transaction'
@@ -28,18 +33,18 @@ begin
                   hint = 'begin isolation level read committed; select pgq.rebase(); commit;';
     end if;
 
-    for v_queue_id in
+    for id in
         select q.queue_id from pgq.queue q order by q.queue_id
     loop
-        if pgq._is_foreign(v_queue_id) then
-            perform pgq._lock('ticks', v_queue_id);
-            perform pgq._lock('rotation', v_queue_id);
-            if pgq._is_foreign(v_queue_id) then
-                perform pgq._rebase_queue(v_queue_id);
-                v_count := v_count + 1;
+        if pgq._is_foreign(id) then
+            perform pgq._lock('ticks', id);
+            perform pgq._lock('rotation', id);
+            if pgq._is_foreign(id) then
+                perform pgq._rebase_queue(id);
+                n := n + 1;
             end if;
         end if;
-        perform pgq._forward_sequences(v_queue_id);
+        perform pgq._forward_sequences(id);
     end loop;
 
     perform pgq.seq_setval('pgq.queue_queue_id_seq', (select max(q.queue_id) from pgq.queue q));
@@ -48,14 +53,18 @@ begin
         (select max(s.sub_id) from pgq.subscription s),
         (select max(r.ev_owner) from pgq.retry_queue r),
         (select max(e.ev_owner) from pgq.event_template e)));
-    return v_count;
+    return n;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.rebase() is 'after a dump was restored: move transaction ids of another cluster into this one''s past';
+$$;
+comment on function pgq.rebase() is
+    'after a dump was restored: move transaction ids of another cluster into this one''s past';
 
 create or replace function pgq._live_tables(i_queue_id integer)
-returns setof text as $$
+returns setof text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._live_tables(1)
 --      Event tables that batches are read from: the current and the previous one.
@@ -63,21 +72,24 @@ returns setof text as $$
 -- ----------------------------------------------------------------------
     select distinct pgq._event_table(q.queue_data_pfx || '_' || n)::text
       from pgq.queue q,
-           unnest(array[q.queue_cur_table, (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables]) n
-     where q.queue_id = i_queue_id;
-$$ language sql stable set search_path = pg_catalog, pg_temp;
-
+           unnest(array[q.queue_cur_table,
+                        (q.queue_cur_table + q.queue_ntables - 1) % q.queue_ntables]) n
+     where q.queue_id = i_queue_id
+$$;
 comment on function pgq._live_tables(integer) is 'event tables that batches are read from';
 
 create or replace function pgq._is_foreign(i_queue_id integer)
-returns boolean as $$
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._is_foreign(1)
 --      True if a queue contains transaction ids that this cluster has not given out yet.
 -- ----------------------------------------------------------------------
 declare
-    v_table  text;
-    v_result boolean;
+    tab     text;
+    result  boolean;
 begin
     select exists (
                select 1
@@ -90,29 +102,33 @@ begin
                 where q.queue_id = i_queue_id
                   and greatest(q.queue_switch_step1, q.queue_switch_step2)
                       > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot())))
-      into v_result;
-    if v_result then
+      into result;
+    if result then
         return true;
     end if;
 
-    for v_table in
+    for tab in
         select t from pgq._live_tables(i_queue_id) t
     loop
-        execute format('select max(e.ev_txid) > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot()))'
-                       ' from %s e', v_table)
-           into v_result;
-        if v_result then
+        execute format('select max(e.ev_txid) > greatest(txid_current(), '
+                       'txid_snapshot_xmax(txid_current_snapshot()))'
+                       ' from %s e', tab)
+           into result;
+        if result then
             return true;
         end if;
     end loop;
     return false;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._is_foreign(integer) is 'true if a queue contains transaction ids of another cluster';
+$$;
+comment on function pgq._is_foreign(integer) is
+    'true if a queue contains transaction ids of another cluster';
 
 create or replace function pgq._restored_by(i_queue_id integer, i_now txid_snapshot)
-returns bigint[] as $$
+returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._restored_by(2)
 --      Transactions of this cluster that brought events here from a dump. An event says which
@@ -120,50 +136,55 @@ returns bigint[] as $$
 --      these are the same, or the latter is a savepoint of the former and follows it. A restore
 --      stores many transactions' events in one.
 -- Parameters:
---      i_queue_id - id of the queue
---      i_now      - present snapshot
+--      i_queue_id  id of the queue
+--      i_now       present snapshot
 -- Returns: transaction ids with epoch
 -- ----------------------------------------------------------------------
 declare
-    v_seq    bigint;
-    v_table  text;
-    v_part   bigint[];
-    v_result bigint[];
+    seq     bigint;
+    tab     text;
+    part    bigint[];
+    result  bigint[];
 begin
     -- New events have ids above what the newest tick of the dump had counted.
     select max(t.tick_event_seq)
-      into v_seq
+      into seq
       from pgq.tick t
      where t.tick_queue = i_queue_id
        and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, i_now);
-    v_result := array(
+    result := array(
         select distinct pgq._full_xid(t.xmin, txid_snapshot_xmax(i_now))
           from pgq.tick t
          where t.tick_queue = i_queue_id
            and pgq._is_foreign_tick(t.tick_snapshot, t.xmin, i_now));
 
-    for v_table in
+    for tab in
         select t from pgq._live_tables(i_queue_id) t
     loop
         execute format('select array_agg(r.stored) from ('
                        ' select x.stored from ('
-                       '  select pgq._full_xid(e.xmin, $1) as stored, e.ev_txid, e.ev_id, e.ev_retry from %s e) x'
+                       '  select pgq._full_xid(e.xmin, $1) as stored, e.ev_txid, e.ev_id, '
+                       'e.ev_retry from %s e) x'
                        ' group by x.stored'
                        ' having count(distinct x.ev_txid) > 1'
                        ' or bool_or(x.ev_txid > x.stored)'
-                       ' or bool_or(x.ev_txid < x.stored and x.ev_retry is null and x.ev_id <= $2)) r', v_table)
-           into v_part
-          using txid_snapshot_xmax(i_now), v_seq;
-        v_result := v_result || v_part;
+                       ' or bool_or(x.ev_txid < x.stored and x.ev_retry is null and x.ev_id <= '
+                       '$2)) r', tab)
+           into part
+          using txid_snapshot_xmax(i_now), seq;
+        result := result || part;
     end loop;
-    return v_result;
+    return result;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._restored_by(integer, txid_snapshot) is 'transactions of this cluster that brought events here from a dump';
+$$;
+comment on function pgq._restored_by(integer, txid_snapshot) is
+    'transactions of this cluster that brought events here from a dump';
 
 create or replace function pgq._rebase_queue(i_queue_id integer)
-returns void as $$
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._rebase_queue(1)
 --      Give a queue transaction ids of this cluster. With ticks 1 to n, ids u(0) < ... < u(n) are
@@ -175,140 +196,147 @@ returns void as $$
 --      has the queue's ticker and rotation locks.
 -- ----------------------------------------------------------------------
 declare
-    v_queue    pgq.queue%rowtype;
-    v_own      bigint := txid_current();
-    v_now      txid_snapshot;
-    v_ticks    bigint[];
-    v_snaps    txid_snapshot[];
-    v_stored   xid[];
-    v_n        integer;
-    v_groups   bigint;
-    v_group    bigint := 0;
-    v_fill     bigint := 0;
-    v_ids      bigint[];
-    v_foreign  integer;
-    v_restored bigint[];
-    v_tables   text[];
-    v_tx       record;
-    v_first    integer := 1;
-    v_class    integer;
-    v_before   integer;
-    v_low      bigint[] := '{}';
-    v_high     bigint[] := '{}';
-    v_value    bigint[] := '{}';
-    v_new      boolean[] := '{}';
-    v_ranges   integer := 0;
-    v_identity text;
+    queue           pgq.queue;
+    own             bigint := txid_current();
+    present         txid_snapshot;
+    ticks           bigint[];
+    snaps           txid_snapshot[];
+    storers         xid[];
+    n_ticks         integer;
+    groups          bigint;
+    part            bigint := 0;
+    fill            bigint := 0;
+    ids             bigint[];
+    last_foreign    integer;
+    restored        bigint[];
+    tables          text[];
+    tx              record;
+    first           integer := 1;
+    class           integer;
+    before          integer;
+    low             bigint[] := '{}';
+    high            bigint[] := '{}';
+    value           bigint[] := '{}';
+    fresh           boolean[] := '{}';
+    ranges          integer := 0;
+    identity        text;
 begin
-    select * into v_queue from pgq.queue q where q.queue_id = i_queue_id for no key update;
+    select * into queue from pgq.queue q where q.queue_id = i_queue_id for no key update;
     select array_agg(t.tick_id order by t.tick_id), array_agg(t.tick_snapshot order by t.tick_id),
            array_agg(t.xmin order by t.tick_id), count(*)
-      into v_ticks, v_snaps, v_stored, v_n
+      into ticks, snaps, storers, n_ticks
       from pgq.tick t
      where t.tick_queue = i_queue_id;
 
     -- Any two groups of events that no tick covers are together more than a batch.
-    v_tables := array(select pgq._live_tables(i_queue_id));
-    execute (select 'select sum(c) from (' || string_agg(format('select count(*) as c from %s', t), ' union all ') || ') x'
-               from unnest(v_tables) t)
-       into v_groups;
-    v_groups := least(v_groups * 2 / v_queue.queue_batch_max_count + 1, 10000);
+    tables := array(select pgq._live_tables(i_queue_id));
+    execute (select 'select sum(c) from ('
+             || string_agg(format('select count(*) as c from %s', t), ' union all ') || ') x'
+               from unnest(tables) t)
+       into groups;
+    groups := least(groups * 2 / queue.queue_batch_max_count + 1, 10000);
 
     -- The ids first: whatever is in progress when they are known must not be seen by any tick.
-    v_ids := pgq._past_ids(i_queue_id, v_n + v_groups);
-    v_now := txid_current_snapshot();
+    ids := pgq._past_ids(i_queue_id, n_ticks + groups);
+    present := txid_current_snapshot();
     select coalesce(max(s.place), 0)
-      into v_foreign
-      from unnest(v_snaps, v_stored) with ordinality s (snapshot, stored, place)
-     where pgq._is_foreign_tick(s.snapshot, s.stored, v_now);
-    v_restored := pgq._restored_by(i_queue_id, v_now);
+      into last_foreign
+      from unnest(snaps, storers) with ordinality s (snapshot, stored, place)
+     where pgq._is_foreign_tick(s.snapshot, s.stored, present);
+    restored := pgq._restored_by(i_queue_id, present);
 
     -- For each transaction, oldest first: which tick is the first to see it. Neighbours of one
     -- class make a range.
-    for v_tx in
+    for tx in
         execute 'select x.ev_txid, not (x.stored = any ($1)) as is_new, count(*) as events from ('
-                || (select string_agg(format('select e.ev_txid, pgq._full_xid(e.xmin, $2) as stored from %s e', t), ' union all ')
-                      from unnest(v_tables) t)
+                || (select string_agg(format('select e.ev_txid, pgq._full_xid(e.xmin, $2) as '
+                                             'stored from %s e', t), ' union all ')
+                      from unnest(tables) t)
                 || ') x group by 1, 2 order by 2, 1'
-          using v_restored, txid_snapshot_xmax(v_now)
+          using restored, txid_snapshot_xmax(present)
     loop
-        if v_tx.is_new then
-            v_class := v_foreign + 1;
+        if tx.is_new then
+            class := last_foreign + 1;
         else
-            while v_first <= v_n and txid_snapshot_xmax(v_snaps[v_first]) <= v_tx.ev_txid loop
-                v_first := v_first + 1;
+            while first <= n_ticks and txid_snapshot_xmax(snaps[first]) <= tx.ev_txid loop
+                first := first + 1;
             end loop;
-            v_class := v_first;
+            class := first;
         end if;
-        while v_class <= v_n and not txid_visible_in_snapshot(v_tx.ev_txid, v_snaps[v_class]) loop
-            v_class := v_class + 1;
+        while class <= n_ticks and not txid_visible_in_snapshot(tx.ev_txid, snaps[class]) loop
+            class := class + 1;
         end loop;
-        if v_class > v_n then
-            if v_fill > 0 and v_fill + v_tx.events > v_queue.queue_batch_max_count and v_group < v_groups - 1 then
-                v_group := v_group + 1;
-                v_fill := 0;
+        if class > n_ticks then
+            if fill > 0 and fill + tx.events > queue.queue_batch_max_count
+               and part < groups - 1 then
+                part := part + 1;
+                fill := 0;
             end if;
-            v_fill := v_fill + v_tx.events;
-            v_class := v_n + 1 + v_group;
+            fill := fill + tx.events;
+            class := n_ticks + 1 + part;
         end if;
 
-        if v_ranges > 0 and v_before = v_class and v_new[v_ranges] = v_tx.is_new then
-            v_high[v_ranges] := v_tx.ev_txid;
+        if ranges > 0 and before = class and fresh[ranges] = tx.is_new then
+            high[ranges] := tx.ev_txid;
         else
-            v_ranges := v_ranges + 1;
-            v_low[v_ranges] := v_tx.ev_txid;
-            v_high[v_ranges] := v_tx.ev_txid;
-            v_value[v_ranges] := v_ids[v_class];
-            v_new[v_ranges] := v_tx.is_new;
-            v_before := v_class;
+            ranges := ranges + 1;
+            low[ranges] := tx.ev_txid;
+            high[ranges] := tx.ev_txid;
+            value[ranges] := ids[class];
+            fresh[ranges] := tx.is_new;
+            before := class;
         end if;
     end loop;
 
-    for i in 1 .. cardinality(v_tables) loop
-        v_identity := pgq._allow_update(v_tables[i]::regclass);
-        execute format('update %s e set ev_txid = r.value from unnest($1, $2, $3, $4) r (low, high, value, is_new)'
+    for i in 1 .. cardinality(tables) loop
+        identity := pgq._allow_update(tables[i]::regclass);
+        execute format('update %s e set ev_txid = r.value from unnest($1, $2, $3, $4) r (low, '
+                       'high, value, is_new)'
                        ' where e.ev_txid between r.low and r.high'
-                       ' and r.is_new = (not (pgq._full_xid(e.xmin, $6) = any ($5)))', v_tables[i])
-          using v_low, v_high, v_value, v_new, v_restored, txid_snapshot_xmax(v_now);
-        if v_identity is not null then
-            execute format('alter table %s replica identity %s', v_tables[i], v_identity);
+                       ' and r.is_new = (not (pgq._full_xid(e.xmin, $6) = any ($5)))', tables[i])
+          using low, high, value, fresh, restored, txid_snapshot_xmax(present);
+        if identity is not null then
+            execute format('alter table %s replica identity %s', tables[i], identity);
         end if;
     end loop;
 
     update pgq.tick t
-       set tick_snapshot = pgq._cut_snapshot(v_now, v_ids[s.place + 1], array[v_own])
-      from unnest(v_ticks) with ordinality s (tick_id, place)
+       set tick_snapshot = pgq._cut_snapshot(present, ids[s.place + 1], array[own])
+      from unnest(ticks) with ordinality s (tick_id, place)
      where t.tick_queue = i_queue_id
        and t.tick_id = s.tick_id;
 
     -- Both tables are to be read for all batches that are there now.
     update pgq.queue
-       set queue_switch_step1 = v_ids[1],
+       set queue_switch_step1 = ids[1],
            queue_switch_step2 = case when queue_switch_step2 is not null
-                                     then greatest(v_own, txid_snapshot_xmax(v_now)) end
+                                     then greatest(own, txid_snapshot_xmax(present)) end
      where queue_id = i_queue_id;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._rebase_queue(integer) is 'give a queue transaction ids of this cluster';
 
 create or replace function pgq._allow_update(i_table regclass)
-returns text as $$
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._allow_update(1)
 --      A publication of updates, one for all tables say, forbids them in a table whose rows it
 --      cannot identify, and event tables have no key. They are only ever updated after a restore,
 --      so the whole row identifies for so long.
--- Parameters: i_table - an event table
+-- Parameters:
+--      i_table an event table
 -- Returns: replica identity to go back to, as ALTER TABLE takes it; NULL when nothing had to be
 --      done
 -- Locks: access exclusive on the table, if something had to be done
 -- ----------------------------------------------------------------------
 declare
-    v_identity text;
+    identity text;
 begin
     select case c.relreplident when 'n' then 'nothing' else 'default' end
-      into v_identity
+      into identity
       from pg_catalog.pg_class c
      where c.oid = i_table
        and c.relreplident in ('d', 'n')
@@ -320,68 +348,74 @@ begin
     if found then
         execute format('alter table %s replica identity full', i_table);
     end if;
-    return v_identity;
+    return identity;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._allow_update(regclass) is 'let a table be updated that is published without a key';
+$$;
+comment on function pgq._allow_update(regclass) is
+    'let a table be updated that is published without a key';
 
 create or replace function pgq._forward_sequences(i_queue_id integer)
-returns void as $$
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._forward_sequences(1)
 --      Set a queue's sequences behind what its ticks say: a dump without the data of pgq.event_*
 --      lacks them.
 -- ----------------------------------------------------------------------
 declare
-    v_queue pgq.queue%rowtype;
-    v_tick  bigint;
-    v_event bigint;
+    queue   pgq.queue;
+    tick    bigint;
+    event   bigint;
 begin
-    select * into v_queue from pgq.queue q where q.queue_id = i_queue_id;
+    select * into queue from pgq.queue q where q.queue_id = i_queue_id;
     select max(t.tick_id), max(t.tick_event_seq)
-      into v_tick, v_event
+      into tick, event
       from pgq.tick t
      where t.tick_queue = i_queue_id;
-    perform pgq._move_sequence(i_queue_id, v_queue.queue_tick_seq, v_tick);
-    perform pgq._move_sequence(i_queue_id, v_queue.queue_event_seq, v_event);
+    perform pgq._move_sequence(i_queue_id, queue.queue_tick_seq, tick);
+    perform pgq._move_sequence(i_queue_id, queue.queue_event_seq, event);
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._forward_sequences(integer) is 'set a queue''s sequences behind its ticks';
 
 create or replace function pgq._past_ids(i_queue_id integer, i_count bigint)
-returns bigint[] as $$
+returns bigint[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._past_ids(2)
 --      The newest transaction ids of this cluster that are not in progress, ascending. In a cluster
 --      too young to have given out as many, uses up the missing ones, in subtransactions that are
 --      rolled back.
 -- Parameters:
---      i_queue_id - a queue of which a tick is locked to use up ids
---      i_count    - how many ids
+--      i_queue_id  a queue of which a tick is locked to use up ids
+--      i_count     how many ids
 -- ----------------------------------------------------------------------
 declare
-    v_own    bigint := txid_current();
-    v_now    txid_snapshot;
-    v_result bigint[];
+    own     bigint := txid_current();
+    present txid_snapshot;
+    result  bigint[];
 begin
     loop
-        v_now := txid_current_snapshot();
+        present := txid_current_snapshot();
         -- Ids below 3 are reserved.
-        v_result := array(
+        result := array(
             select p.id
               from (select x as id
-                      from generate_series(greatest(3, txid_snapshot_xmax(v_now) - i_count
-                                                       - (select count(*) from txid_snapshot_xip(v_now)) - 1),
-                                           txid_snapshot_xmax(v_now) - 1) x
-                     where txid_visible_in_snapshot(x, v_now)
-                       and x <> v_own
+                      from generate_series(
+                               greatest(3, txid_snapshot_xmax(present) - i_count - 1
+                                           - (select count(*) from txid_snapshot_xip(present))),
+                               txid_snapshot_xmax(present) - 1) x
+                     where txid_visible_in_snapshot(x, present)
+                       and x <> own
                      order by 1 desc
                      limit i_count) p
              order by 1);
-        exit when cardinality(v_result) = i_count;
-        for i in 1 .. i_count - cardinality(v_result) loop
+        exit when cardinality(result) = i_count;
+        for i in 1 .. i_count - cardinality(result) loop
             begin
                 perform 1 from pgq.tick t where t.tick_queue = i_queue_id limit 1 for key share;
                 raise exception using errcode = 'PQ001';
@@ -391,8 +425,8 @@ begin
             end;
         end loop;
     end loop;
-    return v_result;
+    return result;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._past_ids(integer, bigint) is 'newest transaction ids that are not in progress';
+$$;
+comment on function pgq._past_ids(integer, bigint) is
+    'newest transaction ids that are not in progress';

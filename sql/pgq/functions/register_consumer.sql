@@ -1,13 +1,20 @@
-create or replace function pgq.register_consumer_at(x_queue_name text, x_consumer_name text, x_tick_pos bigint)
-returns integer as $$
+create or replace function pgq.register_consumer_at(
+    x_queue_name    text,
+    x_consumer_name text,
+    x_tick_pos      bigint)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.register_consumer_at(3)
 --      Subscribe a consumer to a queue at a tick, or move it there; an open batch is then given up.
 -- Parameters:
---      x_queue_name    - name of the queue
---      x_consumer_name - name of the consumer, which need not exist yet
---      x_tick_pos      - tick to stand on; NULL: the newest one, or where the consumer stands
---      already
+--      x_queue_name    name of the queue
+--      x_consumer_name name of the consumer, which need not exist yet
+--      x_tick_pos      tick to stand on; NULL: the newest one, or where the consumer stands already
 -- Returns: 1 subscribed, 0 was subscribed already
 -- Errors: 42704 no such queue or tick; 55000 the queue has no ticks; 23502 NULL consumer
 -- Locks: the queue's rotation lock (shared, so that the tick stays), then the rows of consumer and
@@ -15,18 +22,18 @@ returns integer as $$
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id    integer;
-    v_consumer_id integer;
-    v_last_tick   bigint;
+    id          integer;
+    consumer    integer;
+    last_tick   bigint;
 begin
-    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
         raise exception 'Event queue not created yet'
             using errcode = '42704',
                   hint = pgq._no_queue_hint(x_queue_name);
     end if;
-    perform pgq._lock_shared('rotation', v_queue_id);
-    perform 1 from pgq.queue q where q.queue_id = v_queue_id;
+    perform pgq._lock_shared('rotation', id);
+    perform 1 from pgq.queue q where q.queue_id = id;
     if not found then -- dropped while this call waited
         raise exception 'Event queue not created yet'
             using errcode = '42704',
@@ -37,7 +44,11 @@ begin
     -- keys look at it when a subscription is updated twice, and whoever does that may have the
     -- subscription that this call waits for.
     loop
-        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name for no key update;
+        select c.co_id
+          into consumer
+          from pgq.consumer c
+         where c.co_name = x_consumer_name
+           for no key update;
         exit when found;
         insert into pgq.consumer (co_id, co_name)
         values (pgq._next_id('consumer'), x_consumer_name)
@@ -45,21 +56,22 @@ begin
     end loop;
 
     if x_tick_pos is not null then
-        perform 1 from pgq.tick t where t.tick_queue = v_queue_id and t.tick_id = x_tick_pos;
+        perform 1 from pgq.tick t where t.tick_queue = id and t.tick_id = x_tick_pos;
         if not found then
             raise exception 'cannot reposition, tick not found: %', x_tick_pos
                 using errcode = '42704',
                       hint = (select format('Queue "%s" has ', x_queue_name)
-                                     || coalesce('ticks ' || min(t.tick_id) || ' to ' || max(t.tick_id), 'no ticks') || '.'
+                                     || coalesce('ticks ' || min(t.tick_id) || ' to '
+                                                 || max(t.tick_id), 'no ticks') || '.'
                                 from pgq.tick t
-                               where t.tick_queue = v_queue_id);
+                               where t.tick_queue = id);
         end if;
     end if;
 
     perform 1
        from pgq.subscription s
-      where s.sub_queue = v_queue_id
-        and s.sub_consumer = v_consumer_id
+      where s.sub_queue = id
+        and s.sub_consumer = consumer
         for update;
     if found then
         if x_tick_pos is not null then
@@ -68,49 +80,55 @@ begin
                    sub_batch = null,
                    sub_next_tick = null,
                    sub_active = now()
-             where sub_queue = v_queue_id
-               and sub_consumer = v_consumer_id;
+             where sub_queue = id
+               and sub_consumer = consumer;
         end if;
         return 0;
     end if;
 
-    v_last_tick := x_tick_pos;
-    if v_last_tick is null then
+    last_tick := x_tick_pos;
+    if last_tick is null then
         select t.tick_id
-          into v_last_tick
+          into last_tick
           from pgq.tick t
-         where t.tick_queue = v_queue_id
+         where t.tick_queue = id
          order by t.tick_id desc
          limit 1;
         if not found then
             raise exception 'No ticks for this queue.  Please run ticker on database.'
                 using errcode = '55000',
-                      hint = format('Queue "%s" has none: call pgq.ticker(%L), or have the worker or pgqd run.', x_queue_name, x_queue_name);
+                      hint = format('Queue "%s" has none: call pgq.ticker(%L), or have the worker '
+                                    'or pgqd run.', x_queue_name, x_queue_name);
         end if;
     end if;
 
     insert into pgq.subscription (sub_id, sub_queue, sub_consumer, sub_last_tick)
-    values (pgq._next_id('subscription'), v_queue_id, v_consumer_id, v_last_tick);
+    values (pgq._next_id('subscription'), id, consumer, last_tick);
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.register_consumer_at(text, text, bigint) is 'subscribe a consumer at a tick, or move it there';
+$$;
+comment on function pgq.register_consumer_at(text, text, bigint) is
+    'subscribe a consumer at a tick, or move it there';
 
 create or replace function pgq.register_consumer(x_queue_name text, x_consumer_id text)
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.register_consumer(2)
 --      Subscribe a consumer to a queue: it gets what is committed after the newest tick.
 -- Parameters:
---      x_queue_name  - name of the queue
---      x_consumer_id - name of the consumer
+--      x_queue_name    name of the queue
+--      x_consumer_id   name of the consumer
 -- Returns: 1 subscribed, 0 was subscribed already
 -- Errors: as pgq.register_consumer_at(3)
 -- ----------------------------------------------------------------------
 begin
     return pgq.register_consumer_at(x_queue_name, x_consumer_id, null);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.register_consumer(text, text) is 'subscribe a consumer: 1 subscribed, 0 was already';
+$$;
+comment on function pgq.register_consumer(text, text) is
+    'subscribe a consumer: 1 subscribed, 0 was already';

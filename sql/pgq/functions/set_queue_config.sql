@@ -1,14 +1,21 @@
-create or replace function pgq.set_queue_config(x_queue_name text, x_param_name text, x_param_value text)
-returns integer as $$
+create or replace function pgq.set_queue_config(
+    x_queue_name    text,
+    x_param_name    text,
+    x_param_value   text)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.set_queue_config(3)
 --      Change a setting of a queue.
 -- Parameters:
---      x_queue_name  - name of the queue
---      x_param_name  - ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused,
---      rotation_period,
---                      external_ticker or batch_max_count
---      x_param_value - the value as text
+--      x_queue_name    name of the queue
+--      x_param_name    ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused,
+--                      rotation_period, external_ticker or batch_max_count
+--      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
 --      22P02, 22007, 22003
@@ -17,31 +24,35 @@ returns integer as $$
 -- Tables: pgq.queue
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id integer;
-    v_type     text;
-    v_valid    boolean;
+    id      integer;
+    kind    text;
+    valid   boolean;
 begin
     if x_queue_name is null or x_param_name is null then
-        raise exception 'Invalid NULL value' using errcode = '22004', hint = 'Name a queue and a parameter.';
+        raise exception 'Invalid NULL value'
+            using errcode = '22004',
+                  hint = 'Name a queue and a parameter.';
     end if;
 
-    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if not found then
         raise exception 'No such event queue'
             using errcode = '42704',
                   hint = pgq._no_queue_hint(x_queue_name);
     end if;
 
-    v_type := case
+    kind := case
         when x_param_name in ('ticker_max_count', 'batch_max_count') then 'integer'
-        when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period') then 'interval'
+        when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period')
+            then 'interval'
         when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
     end;
-    if v_type is null then
+    if kind is null then
         -- The stray "s" is PgQ's.
         raise exception 'cannot change parameter "%s"', x_param_name
             using errcode = '22023',
-                  hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused, rotation_period,'
+                  hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, '
+                         'ticker_paused, rotation_period,'
                          ' external_ticker and batch_max_count.';
     end if;
     if x_param_value is null then
@@ -50,24 +61,24 @@ begin
                   hint = format('Parameter "%s" needs a value.', x_param_name);
     end if;
 
-    v_valid := case v_type
+    valid := case kind
         when 'integer' then x_param_value::integer > 0
         when 'interval' then x_param_value::interval >= '0'
         else x_param_value::boolean is not null
     end;
-    if not v_valid then
+    if not valid then
         raise exception 'invalid value for parameter "%": "%"', x_param_name, x_param_value
             using errcode = '22023',
-                  hint = case v_type
+                  hint = case kind
                       when 'integer' then 'The value must be at least 1.'
                       else 'The value must not be negative.'
                   end;
     end if;
 
-    execute format('update pgq.queue set %I = $1::%s where queue_id = $2', 'queue_' || x_param_name, v_type)
-      using x_param_value, v_queue_id;
+    execute format('update pgq.queue set %I = $1::%s where queue_id = $2', 'queue_' || x_param_name,
+                   kind)
+      using x_param_value, id;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.set_queue_config(text, text, text) is 'change a setting of a queue';

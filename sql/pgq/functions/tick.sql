@@ -1,5 +1,12 @@
 create or replace function pgq._due_queues()
-returns setof integer as $$
+returns setof integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+-- as for pgq._tick
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._due_queues(0)
 --      Queues in which a tick may be due: the rules of pgq._tick for all queues at once. It says
@@ -11,7 +18,8 @@ returns setof integer as $$
 begin
     return query
     select x.queue_id
-      from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
+      from (select q.queue_id, q.queue_ticker_max_count, q.queue_ticker_max_lag,
+                   q.queue_ticker_idle_period,
                    pgq._sequence_value(q.queue_id, q.queue_event_seq) as value,
                    greatest(now() - l.tick_time, l.tick_time - now()) as lag,
                    l.tick_id, l.tick_time, l.tick_event_seq, l.tick_snapshot, l.stored
@@ -57,13 +65,14 @@ begin
                         true)
            end;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp
-    set enable_bitmapscan = off set enable_sort = off; -- as for pgq._tick
-
+$$;
 comment on function pgq._due_queues() is 'queues in which a tick may be due';
 
 create or replace function pgq._has_ended(i_snapshot txid_snapshot)
-returns boolean as $$
+returns boolean
+language sql
+stable
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._has_ended(1)
 --      True if a transaction has ended that was in progress in the snapshot.
@@ -71,13 +80,20 @@ returns boolean as $$
     select exists (
         select 1
           from pg_catalog.txid_snapshot_xip($1) x
-         where pg_catalog.txid_visible_in_snapshot(x, pg_catalog.txid_current_snapshot()));
-$$ language sql stable;
-
-comment on function pgq._has_ended(txid_snapshot) is 'true if a transaction has ended that was in progress in the snapshot';
+         where pg_catalog.txid_visible_in_snapshot(x, pg_catalog.txid_current_snapshot()))
+$$;
+comment on function pgq._has_ended(txid_snapshot) is
+    'true if a transaction has ended that was in progress in the snapshot';
 
 create or replace function pgq._tick(i_queue_id integer, i_demand boolean)
-returns bigint as $$
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+-- through the primary key, also with a plan that was made when pgq.tick was small
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._tick(2)
 --      Decide whether a queue gets a tick now, and lay it. The caller has the queue's ticker lock,
@@ -90,31 +106,31 @@ returns bigint as $$
 --      committed after it, and the first event ever, since the sequence says 1 before it and after
 --      it.
 -- Parameters:
---      i_queue_id - id of the queue
---      i_demand   - true: not by rule, but exactly if a committed event waits for a tick
+--      i_queue_id  id of the queue
+--      i_demand    true: not by rule, but exactly if a committed event waits for a tick
 -- Returns: id of the newest tick laid, or NULL
 -- Errors: XX001 the newest tick is of another cluster
 -- ----------------------------------------------------------------------
 declare
-    v_queue record;
-    v_last  record;
-    v_seq   bigint;
-    v_new   bigint;
-    v_lag   interval;
-    v_due   boolean;
+    queue   record;
+    last    record;
+    seq     bigint;
+    fresh   bigint;
+    lag     interval;
+    due     boolean;
 begin
     -- The sequence first: events that it counts and the snapshot does not see yet are counted in
     -- vain, not missed.
     select q.*, pgq._last_value(pgq._own_sequence(q.queue_id, q.queue_event_seq)) as seq
-      into v_queue
+      into queue
       from pgq.queue q
      where q.queue_id = i_queue_id;
     -- The caller has looked before it waited for the lock; meanwhile the queue may have become
     -- another node's branch.
-    if not found or v_queue.queue_external_ticker then
+    if not found or queue.queue_external_ticker then
         return null;
     end if;
-    v_seq := coalesce(v_queue.seq, 1);
+    seq := coalesce(queue.seq, 1);
 
     -- The snapshot that the tick gets is the one that sees the newest tick.
     select s.snapshot, l.tick_id, l.tick_time, l.tick_snapshot, l.tick_event_seq, l.stored,
@@ -124,7 +140,7 @@ begin
                and p.tick_id < l.tick_id
              order by p.tick_id desc
              limit 1) as before
-      into v_last
+      into last
       from (select txid_current_snapshot() as snapshot) s
       left join lateral (
                select t.*, t.xmin as stored
@@ -133,81 +149,91 @@ begin
                 order by t.tick_id desc
                 limit 1) l on true;
 
-    if v_last.tick_id is null then
-        return pgq._add_tick(v_queue.queue_id, v_queue.queue_tick_seq, v_last.snapshot, v_seq);
+    if last.tick_id is null then
+        return pgq._add_tick(queue.queue_id, queue.queue_tick_seq, last.snapshot, seq);
     end if;
 
-    if pgq._is_foreign_tick(v_last.tick_snapshot, v_last.stored, v_last.snapshot) then
+    if pgq._is_foreign_tick(last.tick_snapshot, last.stored, last.snapshot) then
         -- A tick now would skip events of transactions that the newest tick takes for finished.
-        if txid_snapshot_xmin(v_last.tick_snapshot) <= txid_current() and txid_snapshot_xmax(v_last.tick_snapshot) > txid_current() then
-            raise warning 'Dubious PgQ state: old xmax=%, cur txid=%', txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+        if txid_snapshot_xmin(last.tick_snapshot) <= txid_current()
+           and txid_snapshot_xmax(last.tick_snapshot) > txid_current() then
+            raise warning 'Dubious PgQ state: old xmax=%, cur txid=%',
+                          txid_snapshot_xmax(last.tick_snapshot), txid_current()
                 using hint = 'If the database was restored from a dump, call pgq.rebase().';
             return null;
         end if;
         raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
-                        txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), txid_current()
+                        txid_snapshot_xmin(last.tick_snapshot),
+                        txid_snapshot_xmax(last.tick_snapshot), txid_current()
             using errcode = 'XX001',
                   hint = 'If the database was restored from a dump, call pgq.rebase().';
     end if;
-    if v_queue.queue_switch_step1 > txid_snapshot_xmax(v_last.snapshot)
-       and v_queue.queue_switch_step1 is distinct from txid_current_if_assigned() then
-        raise exception 'Invalid PgQ state: step1=%, cur txid=%', v_queue.queue_switch_step1, txid_current()
+    if queue.queue_switch_step1 > txid_snapshot_xmax(last.snapshot)
+       and queue.queue_switch_step1 is distinct from txid_current_if_assigned() then
+        raise exception 'Invalid PgQ state: step1=%, cur txid=%', queue.queue_switch_step1,
+                        txid_current()
             using errcode = 'XX001',
                   hint = 'If the database was restored from a dump, call pgq.rebase().';
     end if;
 
     -- In these transactions the snapshot is older than the lock.
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-       and pgq._has_unseen_tick(v_queue.queue_id, v_queue.queue_tick_seq, v_last.tick_id) then
+       and pgq._has_unseen_tick(queue.queue_id, queue.queue_tick_seq, last.tick_id) then
         return null;
     end if;
 
-    v_new := v_seq - v_last.tick_event_seq;
-    if v_new < 0 then
-        raise warning 'Negative new_events?  old=% cur=%', v_last.tick_event_seq, v_seq;
+    fresh := seq - last.tick_event_seq;
+    if fresh < 0 then
+        raise warning 'Negative new_events?  old=% cur=%', last.tick_event_seq, seq;
     end if;
     -- Also for a tick of a time to come: the clock was set back.
-    v_lag := greatest(now() - v_last.tick_time, v_last.tick_time - now());
+    lag := greatest(now() - last.tick_time, last.tick_time - now());
 
     if i_demand then
-        v_due := pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot);
+        due := pgq._has_waiting(i_queue_id, last.tick_snapshot, last.snapshot);
     else
-        if v_new = 0
-           and (v_lag >= v_queue.queue_ticker_max_lag or v_queue.queue_ticker_max_count <= 1)
-           and (v_queue.seq = 1
-                or pgq._has_ended(v_last.tick_snapshot)
+        if fresh = 0
+           and (lag >= queue.queue_ticker_max_lag or queue.queue_ticker_max_count <= 1)
+           and (queue.seq = 1
+                or pgq._has_ended(last.tick_snapshot)
                 -- Transactions that were in progress and are not in the snapshot: their ids lie
                 -- between its end and the tick's own. Looked for in the first seconds only, since
                 -- this is so in every busy database.
-                or (v_lag < v_queue.queue_ticker_max_lag + interval '10 seconds'
-                    and pgq._full_xid(v_last.stored, txid_snapshot_xmax(v_last.tick_snapshot))
-                        > txid_snapshot_xmax(v_last.tick_snapshot)))
-           and pgq._has_waiting(i_queue_id, v_last.tick_snapshot, v_last.snapshot) then
-            v_new := 1;
+                or (lag < queue.queue_ticker_max_lag + interval '10 seconds'
+                    and pgq._full_xid(last.stored, txid_snapshot_xmax(last.tick_snapshot))
+                        > txid_snapshot_xmax(last.tick_snapshot)))
+           and pgq._has_waiting(i_queue_id, last.tick_snapshot, last.snapshot) then
+            fresh := 1;
         end if;
-        if v_new > 0 then
-            v_due := v_new >= v_queue.queue_ticker_max_count or v_lag >= v_queue.queue_ticker_max_lag;
-        elsif v_last.before is null then
-            v_due := true;
+        if fresh > 0 then
+            due := fresh >= queue.queue_ticker_max_count or lag >= queue.queue_ticker_max_lag;
+        elsif last.before is null then
+            due := true;
         else
-            v_due := not (v_lag < v_queue.queue_ticker_max_lag / 2
-                          or (v_lag < 2 * (v_last.tick_time - v_last.before) and v_lag < v_queue.queue_ticker_idle_period));
+            due := not (lag < queue.queue_ticker_max_lag / 2
+                        or (lag < 2 * (last.tick_time - last.before)
+                            and lag < queue.queue_ticker_idle_period));
         end if;
     end if;
 
-    if not v_due then
+    if not due then
         return null;
     end if;
-    return pgq._lay_ticks(i_queue_id, v_last.tick_id, v_last.snapshot, v_seq);
+    return pgq._lay_ticks(i_queue_id, last.tick_id, last.snapshot, seq);
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp
-    -- through the primary key, also with a plan that was made when pgq.tick was small
-    set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off;
+$$;
+comment on function pgq._tick(integer, boolean) is
+    'decide whether a queue gets a tick now, and lay it';
 
-comment on function pgq._tick(integer, boolean) is 'decide whether a queue gets a tick now, and lay it';
-
-create or replace function pgq._add_tick(i_queue_id integer, i_tick_seq text, i_snapshot txid_snapshot, i_event_seq bigint)
-returns bigint as $$
+create or replace function pgq._add_tick(
+    i_queue_id  integer,
+    i_tick_seq  text,
+    i_snapshot  txid_snapshot,
+    i_event_seq bigint)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._add_tick(4)
 --      Add a row to pgq.tick, with the next tick id. Its transaction is to be durable once it is
@@ -216,23 +242,29 @@ returns bigint as $$
 -- Returns: id of the tick
 -- ----------------------------------------------------------------------
 declare
-    v_tick_id bigint;
+    id bigint;
 begin
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
-    values (i_queue_id, nextval(pgq._own_sequence(i_queue_id, i_tick_seq)), now(), i_snapshot, i_event_seq)
+    values (i_queue_id, nextval(pgq._own_sequence(i_queue_id, i_tick_seq)), now(), i_snapshot,
+            i_event_seq)
     returning tick_id
-         into v_tick_id;
+         into id;
     if current_setting('synchronous_commit') = 'off' then
         perform set_config('synchronous_commit', 'local', true);
     end if;
-    return v_tick_id;
+    return id;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
+$$;
 comment on function pgq._add_tick(integer, text, txid_snapshot, bigint) is 'add a row to pgq.tick';
 
-create or replace function pgq._has_unseen_tick(i_queue_id integer, i_tick_seq text, i_last_tick bigint)
-returns boolean as $$
+create or replace function pgq._has_unseen_tick(
+    i_queue_id  integer,
+    i_tick_seq  text,
+    i_last_tick bigint)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._has_unseen_tick(3)
 --      True if a newer tick is committed than this transaction's snapshot shows. Ids above the
@@ -242,17 +274,17 @@ returns boolean as $$
 -- Returns: true if there is one, or if there may be one
 -- ----------------------------------------------------------------------
 declare
-    v_value bigint := pg_sequence_last_value(pgq._own_sequence(i_queue_id, i_tick_seq));
+    value bigint := pg_sequence_last_value(pgq._own_sequence(i_queue_id, i_tick_seq));
 begin
-    if v_value <= i_last_tick then
+    if value <= i_last_tick then
         return false;
     end if;
-    if v_value > i_last_tick + 1000 then
+    if value > i_last_tick + 1000 then
         return true;
     end if;
     begin
         insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
-        select i_queue_id, n, 0 from generate_series(i_last_tick + 1, v_value) n;
+        select i_queue_id, n, 0 from generate_series(i_last_tick + 1, value) n;
         raise exception using errcode = 'PQ001';
     exception
         when sqlstate 'PQ001' then
@@ -261,6 +293,6 @@ begin
             return true;
     end;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp;
-
-comment on function pgq._has_unseen_tick(integer, text, bigint) is 'true if a newer tick is committed than the snapshot shows';
+$$;
+comment on function pgq._has_unseen_tick(integer, text, bigint) is
+    'true if a newer tick is committed than the snapshot shows';

@@ -1,35 +1,40 @@
 create or replace function pgq.unregister_consumer(x_queue_name text, x_consumer_name text)
-returns integer as $$
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.unregister_consumer(2)
 --      Remove a consumer from a queue. A main consumer takes the members of its cooperative group
 --      with it; a member leaves alone, and its open batch goes back to the group. Consumers go with
 --      their last subscription.
 -- Parameters:
---      x_queue_name    - name of the queue
---      x_consumer_name - name of the consumer
+--      x_queue_name    name of the queue
+--      x_consumer_name name of the consumer
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
 -- Locks: the consumer's row, its subscription, then those of its members; for a member what
 --      pgq._drop_member(2) locks
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue
 -- ----------------------------------------------------------------------
 declare
-    v_queue_id    integer;
-    v_consumer_id integer;
-    v_sub         pgq.subscription%rowtype;
-    v_group       integer[];
+    id          integer;
+    consumer    integer;
+    sub         pgq.subscription;
+    main        integer[];
 begin
-    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = x_queue_name;
+    select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     loop
-        select c.co_id into v_consumer_id from pgq.consumer c where c.co_name = x_consumer_name;
+        select c.co_id into consumer from pgq.consumer c where c.co_name = x_consumer_name;
         -- A member's group is locked before its own rows.
-        if pgq._group_main(v_queue_id, v_consumer_id) is not null then
-            return pgq._drop_member(v_queue_id, v_consumer_id);
+        if pgq._group_main(id, consumer) is not null then
+            return pgq._drop_member(id, consumer);
         end if;
 
         begin
-            perform 1 from pgq.consumer c where c.co_id = v_consumer_id for no key update;
-            if pgq._group_main(v_queue_id, v_consumer_id) is not null then
+            perform 1 from pgq.consumer c where c.co_id = consumer for no key update;
+            if pgq._group_main(id, consumer) is not null then
                 raise exception using errcode = 'PQ001';
             end if;
             exit;
@@ -40,10 +45,10 @@ begin
     end loop;
 
     select *
-      into v_sub
+      into sub
       from pgq.subscription s
-     where s.sub_queue = v_queue_id
-       and s.sub_consumer = v_consumer_id
+     where s.sub_queue = id
+       and s.sub_consumer = consumer
        for update;
     if not found then
         return 0;
@@ -52,25 +57,25 @@ begin
     -- The consumer and its members. Not by sub_id alone: restored from a dump of 3.x, unrelated
     -- subscriptions can have the same.
     select array_agg(s.sub_consumer)
-      into v_group
+      into main
       from pgq.subscription s
-     where s.sub_queue = v_queue_id
-       and s.sub_id = v_sub.sub_id
-       and (s.sub_consumer = v_consumer_id
-            or pgq._group_main(s.sub_queue, s.sub_consumer) = v_consumer_id);
-    perform 1 from pgq.consumer c where c.co_id = any (v_group) order by c.co_id for no key update;
+     where s.sub_queue = id
+       and s.sub_id = sub.sub_id
+       and (s.sub_consumer = consumer
+            or pgq._group_main(s.sub_queue, s.sub_consumer) = consumer);
+    perform 1 from pgq.consumer c where c.co_id = any (main) order by c.co_id for no key update;
 
     delete from pgq.retry_queue r
-     where r.ev_owner = v_sub.sub_id
-       and r.ev_queue = v_queue_id;
+     where r.ev_owner = sub.sub_id
+       and r.ev_queue = id;
     delete from pgq.subscription s
-     where s.sub_queue = v_queue_id
-       and s.sub_consumer = any (v_group);
+     where s.sub_queue = id
+       and s.sub_consumer = any (main);
     delete from pgq.consumer c
-     where c.co_id = any (v_group)
+     where c.co_id = any (main)
        and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);
-    return cardinality(v_group);
+    return cardinality(main);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
-comment on function pgq.unregister_consumer(text, text) is 'remove a consumer from a queue; returns subscriptions removed';
+$$;
+comment on function pgq.unregister_consumer(text, text) is
+    'remove a consumer from a queue; returns subscriptions removed';

@@ -1,5 +1,9 @@
 create or replace function pgq.upgrade_schema()
-returns int4 as $$
+returns int4
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.upgrade_schema(0)
 --      Bring tables of an older installation up to date and create the roles that are missing.
@@ -8,7 +12,7 @@ returns int4 as $$
 -- Tables: pgq.subscription, pgq.queue, roles of the cluster
 -- ----------------------------------------------------------------------
 declare
-    v_role text;
+    role_name text;
 begin
     perform 1
        from pg_catalog.pg_attribute a
@@ -29,14 +33,14 @@ begin
     end if;
 
     -- Roles belong to the cluster: another database may be creating them at this moment.
-    foreach v_role in array array['pgq_reader', 'pgq_writer', 'pgq_admin'] loop
-        perform 1 from pg_catalog.pg_roles r where r.rolname = v_role;
+    foreach role_name in array array['pgq_reader', 'pgq_writer', 'pgq_admin'] loop
+        perform 1 from pg_catalog.pg_roles r where r.rolname = role_name;
         if not found then
             begin
-                if v_role = 'pgq_admin' then
+                if role_name = 'pgq_admin' then
                     create role pgq_admin in role pgq_reader, pgq_writer;
                 else
-                    execute format('create role %I', v_role);
+                    execute format('create role %I', role_name);
                 end if;
             exception
                 when duplicate_object or unique_violation then
@@ -47,6 +51,5 @@ begin
 
     return 0;
 end;
-$$ language plpgsql set search_path = pg_catalog, pg_temp set jit = off;
-
+$$;
 comment on function pgq.upgrade_schema() is 'bring old tables up to date and create missing roles';

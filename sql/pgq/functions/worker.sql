@@ -1,50 +1,58 @@
 -- The worker inside the server, as SQL sees and commands it. See docs/worker.md.
 
 create or replace function pgq._worker_state()
-returns json as 'MODULE_PATHNAME', 'pgq_worker_state'
+returns json
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._worker_state(0)
 --      What shared memory knows of launcher, workers, waiting consumers, and of what fails in this
 --      database.
 -- ----------------------------------------------------------------------
-language c strict;
-
+as 'MODULE_PATHNAME', 'pgq_worker_state';
 comment on function pgq._worker_state() is 'shared memory of the worker';
 
 create or replace function pgq._worker_control(i_start boolean)
-returns integer as 'MODULE_PATHNAME', 'pgq_worker_control'
+returns integer
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._worker_control(1)
 --      Start (true) or stop (false) the worker of this database.
 -- ----------------------------------------------------------------------
-language c strict;
-
+as 'MODULE_PATHNAME', 'pgq_worker_control';
 comment on function pgq._worker_control(boolean) is 'start or stop the worker of this database';
 
 create or replace function pgq._mark_dirty(i_queue_id integer)
-returns void as 'MODULE_PATHNAME', 'pgq_mark_dirty'
+returns void
+language c
+strict
 -- ----------------------------------------------------------------------
 -- Function: pgq._mark_dirty(1)
 --      Have the worker look at a queue when this transaction has committed, as an inserted event
 --      does.
 -- ----------------------------------------------------------------------
-language c strict;
-
+as 'MODULE_PATHNAME', 'pgq_mark_dirty';
 comment on function pgq._mark_dirty(integer) is 'have the worker look at a queue after the commit';
 
 create or replace function pgq._announce()
-returns void as 'MODULE_PATHNAME', 'pgq_announce'
+returns void
+language c
 -- ----------------------------------------------------------------------
 -- Function: pgq._announce(0)
 --      Tell the launcher, when this transaction has committed, that this database has the
 --      extension.
 -- ----------------------------------------------------------------------
-language c;
-
+as 'MODULE_PATHNAME', 'pgq_announce';
 comment on function pgq._announce() is 'tell the launcher that this database has the extension';
 
 create or replace function pgq.start_worker()
-returns integer as $$
+returns integer
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.start_worker(0)
 --      Start the worker of this database: after pgq.stop_worker(), or, when pgq is not in
@@ -52,13 +60,17 @@ returns integer as $$
 -- Returns: 1 started, 0 it runs already
 -- Errors: 55000 pgq.max_workers is 0; 53400 the server has no process for it
 -- ----------------------------------------------------------------------
-    select pgq._worker_control(true);
-$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+    select pgq._worker_control(true)
+$$;
 comment on function pgq.start_worker() is 'start the worker of this database';
 
 create or replace function pgq.stop_worker()
-returns integer as $$
+returns integer
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.stop_worker(0)
 --      Stop the worker of this database until pgq.start_worker() or a restart of the server. Does
@@ -66,17 +78,31 @@ returns integer as $$
 -- Returns: 1 asked to stop, 0 none runs
 -- Errors: 55000 pgq.max_workers is 0
 -- ----------------------------------------------------------------------
-    select pgq._worker_control(false);
-$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+    select pgq._worker_control(false)
+$$;
 comment on function pgq.stop_worker() is 'stop the worker of this database';
 
 create or replace function pgq.worker_status(
-    out database_name text, out pid integer, out state text, out since timestamptz,
-    out last_tick timestamptz, out ticks bigint, out demand_ticks bigint, out retries_moved bigint,
-    out rotations bigint, out vacuums bigint, out restarts bigint, out errors bigint,
-    out last_error text, out last_error_at timestamptz)
-returns setof record as $$
+    out database_name   text,
+    out pid             integer,
+    out state           text,
+    out since           timestamptz,
+    out last_tick       timestamptz,
+    out ticks           bigint,
+    out demand_ticks    bigint,
+    out retries_moved   bigint,
+    out rotations       bigint,
+    out vacuums         bigint,
+    out restarts        bigint,
+    out errors          bigint,
+    out last_error      text,
+    out last_error_at   timestamptz)
+returns setof record
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.worker_status(0)
 --      Workers of all databases of the server. Counters begin when the server, or the extension in
@@ -84,22 +110,23 @@ returns setof record as $$
 --      which name objects and may quote data, are for members of pg_read_all_stats (as pg_monitor
 --      is) and superusers; who asks is the session's user or the role it has SET.
 -- Returns:
---      state         - running; starting; waiting to start; stepped aside (somebody needs the
---      database without
---                      sessions); failed; stopped (by pgq.stop_worker())
---      since         - when that state began
---      ticks         - ticks laid; demand_ticks: those of them that a waiting consumer caused
---      retries_moved - events put back into their queue for another delivery
---      rotations, vacuums, restarts, errors - how often that happened
+--      state           running; starting; waiting to start; stepped aside (somebody needs the
+--                      database without sessions); failed; stopped (by pgq.stop_worker())
+--      since           when that state began
+--      ticks           ticks laid; demand_ticks: those of them that a waiting consumer caused
+--      retries_moved   events put back into their queue for another delivery rotations, vacuums,
+--                      restarts, errors - how often that happened
 -- ----------------------------------------------------------------------
     with w as (
         select d.*
           from json_to_recordset(pgq._worker_state() -> 'databases') as d (
                    oid oid, pid integer, state text, since float8, last_tick float8, ticks bigint,
-                   demand_ticks bigint, retries bigint, rotations bigint, vacuums bigint, restarts bigint,
+                   demand_ticks bigint, retries bigint, rotations bigint, vacuums bigint,
+                   restarts bigint,
                    errors bigint, last_error text, last_error_at float8))
     select coalesce(d.datname::text, w.oid::text), w.pid, w.state, to_timestamp(w.since),
-           to_timestamp(w.last_tick), w.ticks, w.demand_ticks, w.retries, w.rotations, w.vacuums, w.restarts,
+           to_timestamp(w.last_tick), w.ticks, w.demand_ticks, w.retries, w.rotations, w.vacuums,
+           w.restarts,
            w.errors, case when a.may_read then w.last_error end,
            to_timestamp(case when a.may_read then w.last_error_at end)
       from w
@@ -107,7 +134,8 @@ returns setof record as $$
            lateral (
                -- current_user is the owner of this function
                select d.datname = current_database()
-                      or pg_has_role(coalesce(nullif(current_setting('role'), 'none'), session_user),
+                      or pg_has_role(coalesce(nullif(current_setting('role'), 'none'),
+                                              session_user),
                                      'pg_read_all_stats', 'usage') as may_read) a
     union all
     -- Without preload there is no shared memory, only the process.
@@ -116,9 +144,8 @@ returns setof record as $$
       from pg_stat_activity a
      where a.backend_type = 'pgq worker'
        and a.pid not in (select w.pid from w where w.pid is not null)
-     order by 1;
-$$ language sql security definer set search_path = pg_catalog, pg_temp set jit = off;
-
+     order by 1
+$$;
 comment on function pgq.worker_status() is 'state of the workers of all databases';
 
 select pgq._announce();

@@ -92,21 +92,25 @@ grant execute on function
     pgq.resume_queue(text),
     pgq.start_worker(),
     pgq.stop_worker(),
-    pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
-    pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text)
+    pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text,
+                         text),
+    pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text,
+                        text, text, text)
 to pgq_admin;
 
-revoke all on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue
-    from public, pgq_reader, pgq_writer, pgq_admin;
+revoke all on
+    pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue
+from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
 grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
 -- Not the names of tables and sequences, nor the number that they go with: only pgq.create_queue()
 -- writes those.
 grant select, delete on pgq.queue to pgq_admin;
 grant update (
-    queue_name, queue_ntables, queue_cur_table, queue_rotation_period, queue_switch_step1, queue_switch_step2,
-    queue_switch_time, queue_external_ticker, queue_disable_insert, queue_ticker_paused, queue_ticker_max_count,
-    queue_ticker_max_lag, queue_ticker_idle_period, queue_per_tx_limit, queue_extra_maint, queue_batch_max_count)
+    queue_name, queue_ntables, queue_cur_table, queue_rotation_period, queue_switch_step1,
+    queue_switch_step2, queue_switch_time, queue_external_ticker, queue_disable_insert,
+    queue_ticker_paused, queue_ticker_max_count, queue_ticker_max_lag, queue_ticker_idle_period,
+    queue_per_tx_limit, queue_extra_maint, queue_batch_max_count)
 on pgq.queue to pgq_admin;
 grant select on pgq.event_template to pgq_reader;
 grant select, insert, truncate on pgq.event_template to pgq_admin;

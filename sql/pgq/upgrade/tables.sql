@@ -35,16 +35,17 @@ alter table pgq.queue add column if not exists queue_batch_max_count integer not
 -- Views that use them stay alive where nothing has changed.
 do $$
 declare
-    v_function regprocedure;
+    old_function regprocedure;
 begin
-    for v_function in
+    for old_function in
         select p.oid
           from pg_catalog.pg_proc p
          where p.pronamespace = 'pgq'::regnamespace
            and p.proname = 'get_queue_info'
-           and not p.proargnames @> array['queue_switch_time', 'ticker_lag', 'ev_per_sec', 'ev_new', 'last_tick_id']
+           and not p.proargnames @> array['queue_switch_time', 'ticker_lag', 'ev_per_sec', 'ev_new',
+                                          'last_tick_id']
     loop
-        execute format('drop function %s', v_function);
+        execute format('drop function %s', old_function);
     end loop;
 end;
 $$;

@@ -36,7 +36,8 @@ as $$
     select pgq_coop.next_batch_custom($1, $2, $3, null, null, null, $4)
 $$;
 comment on function pgq_coop.next_batch(text, text, text, interval) is
-    'next batch for a member of a cooperative group, or null; takes over the batch of a member silent for i_dead_interval';
+    'next batch for a member of a cooperative group, or null; takes over the batch of a member '
+    'silent for i_dead_interval';
 
 create or replace function pgq_coop.next_batch_custom(
     i_queue_name        text,
@@ -57,7 +58,8 @@ as $$
     select pgq_coop.next_batch_custom($1, $2, $3, $4, $5, $6, null)
 $$;
 comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4, interval) is
-    'next batch for a member of a cooperative group, or null; conditions as in pgq.next_batch_custom';
+    'next batch for a member of a cooperative group, or null; conditions as in '
+    'pgq.next_batch_custom';
 
 create or replace function pgq_coop.next_batch_custom(
     i_queue_name        text,
@@ -117,7 +119,8 @@ begin
              where q.queue_name = i_queue_name
                and c.co_name = member_name)
         then
-            perform pgq_coop.register_subconsumer(i_queue_name, i_consumer_name, i_subconsumer_name);
+            perform pgq_coop.register_subconsumer(i_queue_name, i_consumer_name,
+                                                  i_subconsumer_name);
         end if;
         main := pgq_coop._lock_main(i_queue_name, i_consumer_name);
         exit when main.sub_id is not null;
@@ -135,7 +138,8 @@ begin
     if main.sub_batch is not null then
         raise exception 'main consumer has batch open?'
             using errcode = '55000',
-                  hint = 'Finish it with pgq.finish_batch(); a main consumer takes no batches while it has members.';
+                  hint = 'Finish it with pgq.finish_batch(); a main consumer takes no batches '
+                         'while it has members.';
     end if;
 
     if member.sub_batch is not null then
@@ -172,7 +176,8 @@ begin
 
     select b.batch_id, b.cur_tick_id, b.prev_tick_id
       into batch
-      from pgq.next_batch_custom(i_queue_name, i_consumer_name, i_min_lag, i_min_count, i_min_interval) b;
+      from pgq.next_batch_custom(i_queue_name, i_consumer_name, i_min_lag, i_min_count,
+                                 i_min_interval) b;
     if batch.batch_id is null then
         return null;
     end if;
@@ -187,8 +192,10 @@ begin
     return pgq_coop._open_batch(member, batch.batch_id, batch.prev_tick_id, batch.cur_tick_id);
 end;
 $$;
-comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4, interval, interval) is
-    'next batch for a member of a cooperative group, or null; takes over the batch of a member silent for i_dead_interval';
+comment on function pgq_coop.next_batch_custom(text, text, text, interval, int4, interval,
+    interval) is
+    'next batch for a member of a cooperative group, or null; takes over the batch of a member '
+    'silent for i_dead_interval';
 
 create or replace function pgq_coop.finish_batch(i_batch_id bigint)
 returns integer
@@ -233,4 +240,5 @@ begin
 end;
 $$;
 comment on function pgq_coop.finish_batch(bigint) is
-    'a member has handled its batch: 1, or 0 with a warning when the batch is not (or no longer) open under this id';
+    'a member has handled its batch: 1, or 0 with a warning when the batch is not (or no longer) '
+    'open under this id';

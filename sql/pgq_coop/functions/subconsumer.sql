@@ -66,8 +66,8 @@ as $$
 --      i_consumer_name     main consumer
 --      i_subconsumer_name  member
 --      i_batch_handling    what to do about an open batch: 1 hands it back to the group (see
---      pgq._drop_member: its events
---                          are delivered again), anything else is an error
+--                          pgq._drop_member: its events are delivered again), anything else is an
+--                          error
 -- Returns: 1 gone, 0 there was no such member
 -- Errors:
 --      55000   the member has an open batch and i_batch_handling is not 1
@@ -98,7 +98,8 @@ begin
 end;
 $$;
 comment on function pgq_coop.unregister_subconsumer(text, text, text, integer) is
-    'take a member out of a cooperative group; with i_batch_handling 1 an open batch goes back to the group';
+    'take a member out of a cooperative group; with i_batch_handling 1 an open batch goes back to '
+    'the group';
 
 create or replace function pgq_coop._lock_main(i_queue_name text, i_consumer_name text)
 returns pgq.subscription
@@ -123,7 +124,8 @@ as $$
        and c.co_name = i_consumer_name
        for update of s
 $$;
-comment on function pgq_coop._lock_main(text, text) is 'internal: lock the main subscription of a cooperative group';
+comment on function pgq_coop._lock_main(text, text) is
+    'internal: lock the main subscription of a cooperative group';
 
 create or replace function pgq_coop._member(main pgq.subscription, i_member_name text)
 returns pgq.subscription
@@ -151,16 +153,22 @@ begin
      where s.sub_queue = main.sub_queue
        and c.co_name = i_member_name;
     if member.sub_id <> main.sub_id then
-        raise exception 'consumer "%" is registered on the queue as an ordinary consumer', i_member_name
+        raise exception 'consumer "%" is registered on the queue as an ordinary consumer',
+                        i_member_name
             using errcode = '55000',
-                  hint = 'Unregister it with pgq.unregister_consumer() first, or choose another name for the subconsumer.';
+                  hint = 'Unregister it with pgq.unregister_consumer() first, or choose another '
+                         'name for the subconsumer.';
     end if;
     return member;
 end;
 $$;
-comment on function pgq_coop._member(pgq.subscription, text) is 'internal: the subscription of a group''s member';
+comment on function pgq_coop._member(pgq.subscription, text) is
+    'internal: the subscription of a group''s member';
 
-create or replace function pgq_coop._add_member(main pgq.subscription, i_queue_name text, i_member_name text)
+create or replace function pgq_coop._add_member(
+    main            pgq.subscription,
+    i_queue_name    text,
+    i_member_name   text)
 returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -189,4 +197,5 @@ begin
     return 1;
 end;
 $$;
-comment on function pgq_coop._add_member(pgq.subscription, text, text) is 'internal: register a consumer as a member of a group';
+comment on function pgq_coop._add_member(pgq.subscription, text, text) is
+    'internal: register a consumer as a member of a group';

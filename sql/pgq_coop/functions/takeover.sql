@@ -93,7 +93,8 @@ as $$
 -- ----------------------------------------------------------------------
     select coalesce(nullif(current_setting('pgq_coop.session_batches', true), ''), '{}')::bigint[]
 $$;
-comment on function pgq_coop._session_batches() is 'internal: batches that this session took and has not finished';
+comment on function pgq_coop._session_batches() is
+    'internal: batches that this session took and has not finished';
 
 create or replace function pgq_coop._remember_batch(i_batch_id bigint)
 returns void
@@ -107,7 +108,8 @@ as $$
 -- Tables: none
 -- ----------------------------------------------------------------------
     select set_config('pgq_coop.session_batches',
-                      (i_batch_id || array_remove(pgq_coop._session_batches(), i_batch_id))[1:32]::text,
+                      (i_batch_id
+                       || array_remove(pgq_coop._session_batches(), i_batch_id))[1:32]::text,
                       false)
 $$;
 comment on function pgq_coop._remember_batch(bigint) is 'internal: this session took a batch';

@@ -29,7 +29,8 @@ as $$
            and subconsumer_id = a_subconsumer
            and last_batch_id = a_batch_id)
 $$;
-comment on function pgq_ext.is_batch_done(text, text, bigint) is 'has the consumer applied this batch here?';
+comment on function pgq_ext.is_batch_done(text, text, bigint) is
+    'has the consumer applied this batch here?';
 
 create or replace function pgq_ext.is_batch_done(
     a_consumer  text,
@@ -45,7 +46,8 @@ as $$
 -- ----------------------------------------------------------------------
     select pgq_ext.is_batch_done(a_consumer, '', a_batch_id)
 $$;
-comment on function pgq_ext.is_batch_done(text, bigint) is 'has the consumer applied this batch here?';
+comment on function pgq_ext.is_batch_done(text, bigint) is
+    'has the consumer applied this batch here?';
 
 create or replace function pgq_ext.set_batch_done(
     a_consumer      text,

@@ -25,7 +25,8 @@ as $$
      where consumer_id = a_consumer
        and subconsumer_id = a_subconsumer
 $$;
-comment on function pgq_ext.get_last_tick(text, text) is 'last tick that the consumer has applied here, or null';
+comment on function pgq_ext.get_last_tick(text, text) is
+    'last tick that the consumer has applied here, or null';
 
 create or replace function pgq_ext.get_last_tick(a_consumer text)
 returns int8
@@ -39,7 +40,8 @@ as $$
 -- ----------------------------------------------------------------------
     select pgq_ext.get_last_tick(a_consumer, '')
 $$;
-comment on function pgq_ext.get_last_tick(text) is 'last tick that the consumer has applied here, or null';
+comment on function pgq_ext.get_last_tick(text) is
+    'last tick that the consumer has applied here, or null';
 
 create or replace function pgq_ext.set_last_tick(
     a_consumer      text,

@@ -26,8 +26,10 @@ declare
 begin
     if (select count(*)
           from pg_attribute a
-         where a.attrelid in ('pgq_ext.completed_tick'::regclass, 'pgq_ext.completed_batch'::regclass,
-                              'pgq_ext.completed_event'::regclass, 'pgq_ext.partial_batch'::regclass)
+         where a.attrelid in ('pgq_ext.completed_tick'::regclass,
+                              'pgq_ext.completed_batch'::regclass,
+                              'pgq_ext.completed_event'::regclass,
+                              'pgq_ext.partial_batch'::regclass)
            and a.attname = 'subconsumer_id'
            and a.atthasdef
            and not a.attisdropped) = 4
@@ -68,17 +70,21 @@ begin
            and a.attname = 'subconsumer_id'
            and not a.attisdropped;
         if not found then
-            execute format('alter table pgq_ext.%I add column subconsumer_id text not null default %L', tab.name, '');
-            execute format('alter table pgq_ext.%I drop constraint %I', tab.name, tab.name || '_pkey');
+            execute format('alter table pgq_ext.%I add column subconsumer_id text not null '
+                           'default %L', tab.name, '');
+            execute format('alter table pgq_ext.%I drop constraint %I', tab.name,
+                           tab.name || '_pkey');
             execute format('alter table pgq_ext.%I add constraint %I primary key (%s)',
                            tab.name, tab.name || '_pkey', tab.key);
             changes := changes + 2;
         elsif not col.atthasdef then
-            execute format('alter table pgq_ext.%I alter column subconsumer_id set default %L', tab.name, '');
+            execute format('alter table pgq_ext.%I alter column subconsumer_id set default %L',
+                           tab.name, '');
             changes := changes + 1;
         end if;
     end loop;
     return changes;
 end;
 $$;
-comment on function pgq_ext.upgrade_schema() is 'bring tables of older versions to the present form; number of changes';
+comment on function pgq_ext.upgrade_schema() is
+    'bring tables of older versions to the present form; number of changes';

@@ -56,7 +56,8 @@ begin
     end if;
 end;
 $$;
-comment on function pgq_node.register_consumer(text, text, text, int8) is 'add a cascaded consumer to this node';
+comment on function pgq_node.register_consumer(text, text, text, int8) is
+    'add a cascaded consumer to this node';
 
 create or replace function pgq_node.unregister_consumer(
     in i_queue_name     text,
@@ -98,7 +99,8 @@ begin
     ret_note := 'Consumer ' || i_consumer_name || ' unregistered from ' || i_queue_name;
 end;
 $$;
-comment on function pgq_node.unregister_consumer(text, text) is 'remove a cascaded consumer from this node';
+comment on function pgq_node.unregister_consumer(text, text) is
+    'remove a cascaded consumer from this node';
 
 create or replace function pgq_node.change_consumer_provider(
     in i_queue_name     text,
@@ -152,7 +154,8 @@ begin
     ret_note := 'Consumer provider node set to : ' || i_new_provider;
 end;
 $$;
-comment on function pgq_node.change_consumer_provider(text, text, text) is 'make a cascaded consumer read from another node';
+comment on function pgq_node.change_consumer_provider(text, text, text) is
+    'make a cascaded consumer read from another node';
 
 create or replace function pgq_node.get_consumer_info(
     in i_queue_name     text,
@@ -258,4 +261,5 @@ begin
     ret_note := 'Ok';
 end;
 $$;
-comment on function pgq_node.get_consumer_state(text, text) is 'one cascaded consumer of this node, and where its provider is';
+comment on function pgq_node.get_consumer_state(text, text) is
+    'one cascaded consumer of this node, and where its provider is';

@@ -46,7 +46,8 @@ begin
     ret_note := 'Consumer uptodate = ' || i_uptodate::int4;
 end;
 $$;
-comment on function pgq_node.set_consumer_uptodate(text, text, boolean) is 'the consumer has seen the latest change to its state';
+comment on function pgq_node.set_consumer_uptodate(text, text, boolean) is
+    'the consumer has seen the latest change to its state';
 
 create or replace function pgq_node.set_consumer_paused(
     in i_queue_name     text,
@@ -102,7 +103,8 @@ begin
     end if;
 end;
 $$;
-comment on function pgq_node.set_consumer_paused(text, text, boolean) is 'ask a consumer to pause or to go on';
+comment on function pgq_node.set_consumer_paused(text, text, boolean) is
+    'ask a consumer to pause or to go on';
 
 create or replace function pgq_node.set_consumer_completed(
     in i_queue_name     text,
@@ -155,9 +157,11 @@ begin
            and n.worker_name = i_consumer_name
            and n.node_type = 'root')
     then
-        raise exception 'worker "%" of queue "%" cannot apply a batch: its node is the root', i_consumer_name, i_queue_name
+        raise exception 'worker "%" of queue "%" cannot apply a batch: its node is the root',
+                        i_consumer_name, i_queue_name
             using errcode = '55000',
-                  hint = 'The node was promoted meanwhile. Roll back and read the node''s state again.';
+                  hint = 'The node was promoted meanwhile. Roll back and read the node''s state '
+                         'again.';
     end if;
 
     perform pgq_node._see_consumer(i_queue_name, i_consumer_name);
@@ -209,7 +213,8 @@ begin
     ret_note := 'Consumer ' || i_consumer_name || ' error = ' || i_error_msg;
 end;
 $$;
-comment on function pgq_node.set_consumer_error(text, text, text) is 'the consumer has failed, or not any more';
+comment on function pgq_node.set_consumer_error(text, text, text) is
+    'the consumer has failed, or not any more';
 
 create or replace function pgq_node._see_consumer(i_queue_name text, i_consumer_name text)
 returns void

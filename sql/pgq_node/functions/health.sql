@@ -40,14 +40,16 @@ as $$
          union all
         select * from pgq_node._flow_problems(i_max_lag)
     )
-    select n.queue_name, n.node_name, n.node_type, coalesce(p.severity, 'ok'), p.problem, p.detail, p.hint
+    select n.queue_name, n.node_name, n.node_type, coalesce(p.severity, 'ok'), p.problem, p.detail,
+           p.hint
       from pgq_node.node_info n
       left join problems p on p.queue_name = n.queue_name
      where i_queue_name is null
         or n.queue_name = i_queue_name
      order by n.queue_name, p.severity, p.problem, p.detail
 $$;
-comment on function pgq_node.node_health(text, interval) is 'what is wrong with this database''s nodes, and what to do about it';
+comment on function pgq_node.node_health(text, interval) is
+    'what is wrong with this database''s nodes, and what to do about it';
 
 create or replace function pgq_node._state_problems(
     out queue_name  text,
@@ -71,37 +73,48 @@ as $$
     select n.queue_name, 'error', p.problem, p.detail, p.hint
       from pgq_node.node_info n
       left join pgq.queue q on q.queue_name = n.queue_name
-      left join pgq_node.local_state s on s.queue_name = n.queue_name and s.consumer_name = n.worker_name
-      left join pgq_node.node_location l on l.queue_name = s.queue_name and l.node_name = s.provider_node
-      cross join lateral (select max(t.tick_id) as tick_id from pgq.tick t where t.tick_queue = q.queue_id) top
+      left join pgq_node.local_state s
+        on s.queue_name = n.queue_name and s.consumer_name = n.worker_name
+      left join pgq_node.node_location l
+        on l.queue_name = s.queue_name and l.node_name = s.provider_node
+      cross join lateral (
+                select max(t.tick_id) as tick_id from pgq.tick t where t.tick_queue = q.queue_id
+            ) top
       cross join lateral (values
             (n.node_type <> 'leaf' and q.queue_id is null,
              'queue missing',
              format('a %s has a queue, and there is no queue "%s"', n.node_type, n.queue_name),
-             'If it was dropped by mistake, restore it from a backup. Else the node has nothing left to keep: pgq_node.drop_node(), and'
+             'If it was dropped by mistake, restore it from a backup. Else the node has nothing '
+             'left to keep: pgq_node.drop_node(), and'
              ' create it again from its provider.'),
             (n.node_type = 'root' and (q.queue_disable_insert or q.queue_external_ticker),
              'half demoted',
              'the queue takes no events or ticks, but the node is still the root',
-             'Go on with the switchover: promote the new root if that is not done, then pgq_node.demote_root(queue, 3, new root).'
+             'Go on with the switchover: promote the new root if that is not done, then '
+             'pgq_node.demote_root(queue, 3, new root).'
              ' If no other node has been promoted, pgq_node.cancel_demote(queue) undoes it.'),
             (n.node_type = 'branch' and not (q.queue_disable_insert and q.queue_external_ticker),
              'branch is writable',
-             'the queue of a branch takes events or ticks of its own, which its subscribers get and the rest of the set does not',
-             'Set queue_disable_insert and queue_external_ticker in pgq.queue. If events came in meanwhile, save them before you'
+             'the queue of a branch takes events or ticks of its own, which its subscribers get '
+             'and the rest of the set does not',
+             'Set queue_disable_insert and queue_external_ticker in pgq.queue. If events came in '
+             'meanwhile, save them before you'
              ' create the node again: nobody else has them.'),
             (n.node_type <> 'root' and l.dead,
              'provider is dead',
              format('the node reads from "%s", which is tagged dead', s.provider_node),
              'Subscribe the node to a live one and use pgq_node.change_consumer_provider().'),
             (n.combined_queue is not null
-                 and not exists (select 1 from pgq_node.node_info c where c.queue_name = n.combined_queue),
+                 and not exists (
+                         select 1 from pgq_node.node_info c where c.queue_name = n.combined_queue),
              'combined queue missing',
-             format('events are to be merged into queue "%s", which is no node here', n.combined_queue),
+             format('events are to be merged into queue "%s", which is no node here',
+                    n.combined_queue),
              'Create that node: what this one reads has no place to go until then.'),
             (n.node_type = 'branch' and s.last_tick_id > top.tick_id,
              'tick missing',
-             format('the worker has applied tick %s, and the queue ends with tick %s', s.last_tick_id, top.tick_id),
+             format('the worker has applied tick %s, and the queue ends with tick %s',
+                    s.last_tick_id, top.tick_id),
              'The worker lays the tick when it runs again; pgq_node.promote_branch() does too.')
         ) as p (is_so, problem, detail, hint)
      where p.is_so
@@ -132,7 +145,8 @@ as $$
     select s.queue_name, p.severity, p.problem, p.detail, p.hint
       from pgq_node.local_state s
       join pgq_node.node_info n on n.queue_name = s.queue_name
-      left join pgq_node.consumer_seen c on c.queue_name = s.queue_name and c.consumer_name = s.consumer_name
+      left join pgq_node.consumer_seen c
+        on c.queue_name = s.queue_name and c.consumer_name = s.consumer_name
       cross join lateral (values
             (s.cur_error is not null,
              'error',
@@ -143,19 +157,22 @@ as $$
              'warning',
              'paused',
              format('consumer "%s" is paused', s.consumer_name),
-             format('Resume it with pgq_node.set_consumer_paused(%L, %L, false).', s.queue_name, s.consumer_name)),
+             format('Resume it with pgq_node.set_consumer_paused(%L, %L, false).', s.queue_name,
+                    s.consumer_name)),
             -- A root works without a worker, as long as something calls the maintenance.
             (not s.uptodate and not (n.node_type = 'root' and s.consumer_name = n.worker_name),
              'warning',
              'unsynchronised',
-             format('consumer "%s" has not confirmed the latest change to its state', s.consumer_name),
+             format('consumer "%s" has not confirmed the latest change to its state',
+                    s.consumer_name),
              'Start it, or wait for it to end its present batch.'),
             (not s.paused and not (n.node_type = 'root' and s.consumer_name = n.worker_name)
                  and coalesce(c.seen < current_timestamp - i_max_lag, true),
              'error',
              'no worker seen',
              case
-                 when c.seen is null then format('consumer "%s" has never reported', s.consumer_name)
+                 when c.seen is null
+                     then format('consumer "%s" has never reported', s.consumer_name)
                  else format('consumer "%s" reported last %s ago', s.consumer_name,
                              date_trunc('second', current_timestamp - c.seen))
              end,
@@ -163,7 +180,8 @@ as $$
         ) as p (is_so, severity, problem, detail, hint)
      where p.is_so
 $$;
-comment on function pgq_node._consumer_problems(interval) is 'internal: consumers of this database''s nodes that do not work';
+comment on function pgq_node._consumer_problems(interval) is
+    'internal: consumers of this database''s nodes that do not work';
 
 create or replace function pgq_node._flow_problems(
     in i_max_lag    interval,
@@ -188,7 +206,8 @@ as $$
 -- ----------------------------------------------------------------------
     with nodes as (
         select n.queue_name, n.node_type, q.queue_id, top.tick_time as top_time,
-               w.sub_last_tick as watermark, w.sub_active as published, t.tick_time as watermark_time,
+               w.sub_last_tick as watermark, w.sub_active as published,
+               t.tick_time as watermark_time,
                greatest(i_max_lag, 2 * q.queue_ticker_idle_period) as max_lag
           from pgq_node.node_info n
           join pgq.queue q on q.queue_name = n.queue_name
@@ -204,7 +223,8 @@ as $$
          where n.node_type <> 'leaf'
     ), readers as (
         select n.queue_name, c.co_name, s.sub_last_tick, s.sub_active,
-               row_number() over (partition by n.queue_name order by s.sub_last_tick, c.co_name) as place
+               row_number() over (
+                   partition by n.queue_name order by s.sub_last_tick, c.co_name) as place
           from nodes n
           join pgq.subscription s on s.sub_queue = n.queue_id
           join pgq.consumer c on c.co_id = s.sub_consumer
@@ -212,7 +232,8 @@ as $$
            and s.sub_last_tick is not null
     )
     select n.queue_name, 'error', 'lag',
-           format('the newest tick is %s old', date_trunc('second', current_timestamp - n.top_time)),
+           format('the newest tick is %s old',
+                  date_trunc('second', current_timestamp - n.top_time)),
            case n.node_type
                when 'root' then 'Start the ticker (pgq worker or pgqd), or unpause the queue.'
                else 'See that the worker runs, and look at the provider''s node_health().'
@@ -221,7 +242,8 @@ as $$
      where n.top_time < current_timestamp - n.max_lag
      union all
     select n.queue_name, 'warning', 'watermark not published',
-           format('the global watermark was published last %s ago', date_trunc('second', current_timestamp - n.published)),
+           format('the global watermark was published last %s ago',
+                  date_trunc('second', current_timestamp - n.published)),
            'See that maintenance (pgq worker or pgqd) or the root''s worker runs.'
       from nodes n
      where n.node_type = 'root'
@@ -232,9 +254,11 @@ as $$
                   date_trunc('second', current_timestamp - n.watermark_time),
                   case
                       when r.co_name is not null
-                      then format('; here "%s" needs them from tick %s on', r.co_name, r.sub_last_tick)
+                      then format('; here "%s" needs them from tick %s on', r.co_name,
+                                  r.sub_last_tick)
                   end),
-           'See that this consumer runs. ".NODE.watermark" stands for node NODE and those below: look at its node_health(). Only'
+           'See that this consumer runs. ".NODE.watermark" stands for node NODE and those below: '
+           'look at its node_health(). Only'
            ' what is gone for good may be unregistered: it loses all that it has not read.'
       from nodes n
       left join readers r on r.queue_name = n.queue_name and r.place = 1

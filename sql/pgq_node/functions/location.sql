@@ -123,11 +123,13 @@ begin
     end if;
 
     if node.node_type = 'root' then
-        perform pgq.insert_event(i_queue_name, 'pgq.unregister-location', i_node_name, i_queue_name, null, null, null);
+        perform pgq.insert_event(i_queue_name, 'pgq.unregister-location', i_node_name, i_queue_name,
+                                 null, null, null);
     end if;
 end;
 $$;
-comment on function pgq_node.unregister_location(text, text) is 'remove a node from the map of a set';
+comment on function pgq_node.unregister_location(text, text) is
+    'remove a node from the map of a set';
 
 create or replace function pgq_node.get_queue_locations(
     in i_queue_name     text,
@@ -153,4 +155,5 @@ as $$
       from pgq_node.node_location l
      where l.queue_name = i_queue_name
 $$;
-comment on function pgq_node.get_queue_locations(text) is 'nodes of a set and how to connect to them';
+comment on function pgq_node.get_queue_locations(text) is
+    'nodes of a set and how to connect to them';

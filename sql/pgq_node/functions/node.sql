@@ -101,13 +101,16 @@ begin
     insert into pgq_node.node_info (queue_name, node_type, node_name, worker_name, combined_queue)
     values (i_queue_name, i_node_type, i_node_name, i_worker_name, i_combined_queue);
     insert into pgq_node.local_state (queue_name, consumer_name, provider_node, last_tick_id)
-    values (i_queue_name, i_worker_name, coalesce(i_provider_name, case i_node_type when 'root' then i_node_name end), position);
+    values (i_queue_name, i_worker_name, coalesce(i_provider_name, case i_node_type when 'root'
+                                                  then i_node_name end), position);
 
     ret_code := 200;
-    ret_note := format('Node "%s" initialized for queue "%s" with type "%s"', i_node_name, i_queue_name, i_node_type);
+    ret_note := format('Node "%s" initialized for queue "%s" with type "%s"', i_node_name,
+                       i_queue_name, i_node_type);
 end;
 $$;
-comment on function pgq_node.create_node(text, text, text, text, text, bigint, text) is 'make this database a node of a set';
+comment on function pgq_node.create_node(text, text, text, text, text, bigint, text) is
+    'make this database a node of a set';
 
 create or replace function pgq_node.drop_node(
     in i_queue_name text,
@@ -171,7 +174,8 @@ begin
     ret_note := 'Node dropped: ' || i_node_name;
 end;
 $$;
-comment on function pgq_node.drop_node(text, text) is 'drop this database''s own node with its queue, or forget another node';
+comment on function pgq_node.drop_node(text, text) is
+    'drop this database''s own node with its queue, or forget another node';
 
 create or replace function pgq_node.set_node_attrs(
     in i_queue_name text,
@@ -209,7 +213,8 @@ begin
     end if;
 end;
 $$;
-comment on function pgq_node.set_node_attrs(text, text) is 'set the attributes that the node''s worker reads';
+comment on function pgq_node.set_node_attrs(text, text) is
+    'set the attributes that the node''s worker reads';
 
 create or replace function pgq_node.is_root_node(i_queue_name text)
 returns bool
@@ -237,7 +242,8 @@ begin
     if not found then
         raise exception 'queue does not exist: %', i_queue_name
             using errcode = '42704',
-                  hint = 'It is no node of this database: see pgq_node.node_info, and pgq_node.create_node().';
+                  hint = 'It is no node of this database: see pgq_node.node_info, and '
+                         'pgq_node.create_node().';
     end if;
     return answer;
 end;
@@ -265,7 +271,8 @@ begin
     if not found then
         raise exception 'queue does not exist: %', i_queue_name
             using errcode = '42704',
-                  hint = 'It is no node of this database: see pgq_node.node_info, and pgq_node.create_node().';
+                  hint = 'It is no node of this database: see pgq_node.node_info, and '
+                         'pgq_node.create_node().';
     end if;
     return answer;
 end;

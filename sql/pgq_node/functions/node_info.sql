@@ -42,14 +42,18 @@ as $$
 declare
     top_tick bigint;
 begin
-    select 100, 'Ok', n.node_type, n.node_name, s.provider_node, p.node_location, c.queue_name, c.node_type,
+    select 100, 'Ok', n.node_type, n.node_name, s.provider_node, p.node_location, c.queue_name,
+           c.node_type,
            n.worker_name, s.paused, s.uptodate, s.last_tick_id, n.node_attrs
-      into ret_code, ret_note, node_type, node_name, provider_node, provider_location, combined_queue, combined_type,
+      into ret_code, ret_note, node_type, node_name, provider_node, provider_location,
+           combined_queue, combined_type,
            worker_name, worker_paused, worker_uptodate, worker_last_tick, node_attrs
       from pgq_node.node_info n
       left join pgq_node.node_info c on c.queue_name = n.combined_queue
-      left join pgq_node.local_state s on s.queue_name = n.queue_name and s.consumer_name = n.worker_name
-      left join pgq_node.node_location p on p.queue_name = s.queue_name and p.node_name = s.provider_node
+      left join pgq_node.local_state s
+        on s.queue_name = n.queue_name and s.consumer_name = n.worker_name
+      left join pgq_node.node_location p
+        on p.queue_name = s.queue_name and p.node_name = s.provider_node
      where n.queue_name = i_queue_name;
     if not found then
         ret_code := 404;
@@ -75,7 +79,8 @@ begin
      where t.combined_queue = i_queue_name;
 end;
 $$;
-comment on function pgq_node.get_node_info(text) is 'the node that this database is in a set: type, provider, worker, watermarks';
+comment on function pgq_node.get_node_info(text) is
+    'the node that this database is in a set: type, provider, worker, watermarks';
 
 create or replace function pgq_node._watermarks(
     in i_queue_name         text,
@@ -108,7 +113,9 @@ as $$
          where t.tick_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue_name)
     )
     select (select r.sub_last_tick from readers r where r.co_name = '.global_watermark'),
-           coalesce((select min(r.sub_last_tick) from readers r where r.co_name <> '.global_watermark'),
+           coalesce((select min(r.sub_last_tick)
+                       from readers r
+                      where r.co_name <> '.global_watermark'),
                     (select n.tick_id from newest n)),
            (select n.tick_id from newest n)
 $$;

@@ -63,7 +63,8 @@ begin
     end if;
 
     perform pgq.register_consumer_at(i_queue_name, watermark_name, global_watermark);
-    perform pgq.register_consumer_at(i_queue_name, i_remote_worker_name, coalesce(i_custom_tick_id, global_watermark));
+    perform pgq.register_consumer_at(i_queue_name, i_remote_worker_name,
+                                     coalesce(i_custom_tick_id, global_watermark));
     insert into pgq_node.subscriber_info (queue_name, subscriber_node, worker_name, watermark_name)
     values (i_queue_name, i_remote_node_name, i_remote_worker_name, watermark_name);
 
@@ -71,7 +72,8 @@ begin
     ret_note := 'Subscriber registered: ' || i_remote_node_name;
 end;
 $$;
-comment on function pgq_node.register_subscriber(text, text, text, int8) is 'let another node read from this one';
+comment on function pgq_node.register_subscriber(text, text, text, int8) is
+    'let another node read from this one';
 
 create or replace function pgq_node.unregister_subscriber(
     in i_queue_name         text,
@@ -118,7 +120,8 @@ begin
     ret_note := 'Subscriber unregistered: ' || i_remote_node_name;
 end;
 $$;
-comment on function pgq_node.unregister_subscriber(text, text) is 'another node reads from this one no more';
+comment on function pgq_node.unregister_subscriber(text, text) is
+    'another node reads from this one no more';
 
 create or replace function pgq_node.get_subscriber_info(
     in i_queue_name     text,
@@ -148,7 +151,8 @@ as $$
      where s.queue_name = i_queue_name
      order by s.subscriber_node
 $$;
-comment on function pgq_node.get_subscriber_info(text) is 'nodes that read from this one, and what they still need';
+comment on function pgq_node.get_subscriber_info(text) is
+    'nodes that read from this one, and what they still need';
 
 create or replace function pgq_node.set_subscriber_watermark(
     in i_queue_name text,
@@ -221,4 +225,5 @@ begin
     end if;
 end;
 $$;
-comment on function pgq_node.set_subscriber_watermark(text, text, bigint) is 'a subscriber says what its subtree still needs';
+comment on function pgq_node.set_subscriber_watermark(text, text, bigint) is
+    'a subscriber says what its subtree still needs';

@@ -79,7 +79,8 @@ begin
         end if;
         ret_note := 'Step 1: Writing disabled for: ' || i_queue_name;
     when 2 then
-        if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        if current_setting('transaction_isolation') not in ('read committed',
+                                                            'read uncommitted') then
             raise exception 'the last tick cannot be laid in a transaction with isolation level %',
                     current_setting('transaction_isolation')
                 using errcode = '25001',
@@ -113,7 +114,8 @@ begin
     ret_code := 200;
 end;
 $$;
-comment on function pgq_node.demote_root(text, int4, text) is 'make the root a branch of another node, in three steps';
+comment on function pgq_node.demote_root(text, int4, text) is
+    'make the root a branch of another node, in three steps';
 
 create or replace function pgq_node.cancel_demote(
     in i_queue_name text,
@@ -203,7 +205,8 @@ declare
 begin
     select n.* into node from pgq_node.node_info n where n.queue_name = i_queue_name;
     if node.node_type = 'branch' then
-        if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        if current_setting('transaction_isolation') not in ('read committed',
+                                                            'read uncommitted') then
             raise exception 'a branch cannot be promoted in a transaction with isolation level %',
                     current_setting('transaction_isolation')
                 using errcode = '25001',
@@ -234,7 +237,8 @@ begin
     select q.* into queue from pgq.queue q where q.queue_name = i_queue_name;
     select w.top_tick into top_tick from pgq_node._watermarks(i_queue_name) w;
     if completed > top_tick then
-        top_tick := pgq.ticker(i_queue_name, completed, current_timestamp, pgq_node._last_event_id(i_queue_name));
+        top_tick := pgq.ticker(i_queue_name, completed, current_timestamp,
+                               pgq_node._last_event_id(i_queue_name));
     end if;
 
     update pgq.queue q
@@ -279,7 +283,8 @@ begin
     execute format('lock table %s in exclusive mode', pgq._event_table(prefix));
 end;
 $$;
-comment on function pgq_node._lock_events(text) is 'internal: keep writers out of a queue''s event tables';
+comment on function pgq_node._lock_events(text) is
+    'internal: keep writers out of a queue''s event tables';
 
 create or replace function pgq_node._last_event_id(i_queue_name text)
 returns bigint
@@ -301,7 +306,8 @@ declare
     last_id bigint;
 begin
     select q.* into queue from pgq.queue q where q.queue_name = i_queue_name;
-    execute format('select max(ev_id) from %s', pgq._event_table(queue.queue_data_pfx)) into last_id;
+    execute format('select max(ev_id) from %s', pgq._event_table(queue.queue_data_pfx))
+            into last_id;
     return greatest(last_id, pgq._sequence_value(queue.queue_id, queue.queue_event_seq), 1);
 end;
 $$;

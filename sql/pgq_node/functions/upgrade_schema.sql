@@ -39,4 +39,5 @@ begin
     return changes;
 end;
 $$;
-comment on function pgq_node.upgrade_schema() is 'bring tables of older versions to the present form; number of changes';
+comment on function pgq_node.upgrade_schema() is
+    'bring tables of older versions to the present form; number of changes';

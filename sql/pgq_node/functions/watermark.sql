@@ -50,11 +50,13 @@ begin
             if watermark is null then
                 raise exception 'local_watermark=NULL from get_node_info()?'
                     using errcode = 'XX001',
-                          hint = format('The root of queue "%s" has neither ticks nor consumers: call pgq.ticker().', i_queue_name);
+                          hint = format('The root of queue "%s" has neither ticks nor consumers: '
+                                        'call pgq.ticker().', i_queue_name);
             end if;
         end if;
         perform pgq.register_consumer_at(i_queue_name, '.global_watermark', watermark);
-        perform pgq.insert_event(i_queue_name, 'pgq.global-watermark', watermark::text, i_queue_name, null, null, null);
+        perform pgq.insert_event(i_queue_name, 'pgq.global-watermark', watermark::text,
+                                 i_queue_name, null, null, null);
         update pgq_node.local_state s
            set last_tick_id = watermark
          where s.queue_name = i_queue_name
@@ -87,7 +89,8 @@ begin
     ret_note := 'Global watermark set to ' || watermark;
 end;
 $$;
-comment on function pgq_node.set_global_watermark(text, bigint) is 'move the global watermark; on the root also publish it';
+comment on function pgq_node.set_global_watermark(text, bigint) is
+    'move the global watermark; on the root also publish it';
 
 create or replace function pgq_node.set_partition_watermark(
     in i_combined_queue_name    text,
@@ -185,4 +188,5 @@ begin
     return 0;
 end;
 $$;
-comment on function pgq_node.maint_watermark(text) is 'maintenance: publish the watermark of a root when the last one is 5 minutes old';
+comment on function pgq_node.maint_watermark(text) is
+    'maintenance: publish the watermark of a root when the last one is 5 minutes old';

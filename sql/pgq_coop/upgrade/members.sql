@@ -7,22 +7,22 @@
 
 do $$
 declare
-    v_broken integer[];
+    broken integer[];
 begin
     select array_agg(s.sub_queue)
-      into v_broken
+      into broken
       from pgq.subscription s
      where s.sub_batch is null
        and s.sub_next_tick is null
        and s.sub_last_tick is not null
        and pgq._group_main(s.sub_queue, s.sub_consumer) is not null;
-    if v_broken is null then
+    if broken is null then
         return;
     end if;
     lock table pgq.subscription in exclusive mode;
     update pgq.subscription s
        set sub_last_tick = null
-     where s.sub_queue = any (v_broken)
+     where s.sub_queue = any (broken)
        and s.sub_batch is null
        and s.sub_next_tick is null
        and s.sub_last_tick is not null

@@ -36,7 +36,8 @@ create table pgq_node.local_state (
     paused          boolean not null default false,
     uptodate        boolean not null default false,
     primary key (queue_name, consumer_name),
-    foreign key (queue_name, provider_node) references pgq_node.node_location (queue_name, node_name)
+    foreign key (queue_name, provider_node) references pgq_node.node_location (queue_name,
+                                                                               node_name)
 );
 
 create table pgq_node.subscriber_info (
@@ -45,5 +46,6 @@ create table pgq_node.subscriber_info (
     worker_name     text    not null references pgq.consumer (co_name),
     watermark_name  text    not null references pgq.consumer (co_name),
     primary key (queue_name, subscriber_node),
-    foreign key (queue_name, subscriber_node) references pgq_node.node_location (queue_name, node_name)
+    foreign key (queue_name, subscriber_node) references pgq_node.node_location (queue_name,
+                                                                                 node_name)
 );
