@@ -3,52 +3,37 @@
 //! Which databases have it cannot be seen from outside. So a worker is started in each new database
 //! once; where it finds no extension it ends, and is not started again until `CREATE EXTENSION pgq`
 //! announces itself (the extension's script does, see `pgq._announce()`).
+//!
+//! What follows from what is seen [`keeper`] decides; this module looks, and does it.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::shared::{Database, Shared, State};
-use crate::{problems, settings, worker};
 use pgq_pg::process::{self, Kind, Started};
 use pgq_pg::{activity, catalog, latch, report, session};
+use pgq_ticker_core::keeper::{self, Candidate, Seat, Start, Verdict};
+use pgq_ticker_core::state::State;
+
+use crate::shared::{Database, Shared};
+use crate::{problems, settings, worker};
 
 /// What the launcher is called.
 pub(crate) const KIND: Kind =
     Kind { library: c"pgq", name: c"pgq launcher", entry: c"pgq_launcher_main", restart: Some(5) };
 
-/// Workers that may be on their way up at the same time, so that a server with many databases is
-/// not flooded.
-const STARTING_AT_ONCE: usize = 2;
-/// How soon to look again whether a database that a worker has stepped aside from is free.
-const CLAIMED_PAUSE: Duration = Duration::from_millis(200);
-/// A worker that ends after less than this is started again more and more slowly.
-const SETTLED: Duration = Duration::from_secs(60);
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const LAST_BACKOFF: Duration = Duration::from_secs(60);
-/// A start that a former launcher has asked for and nobody heard of again.
-const LOST_START: i64 = 30_000_000;
-
-/// What is known of a database.
-#[derive(Clone, Debug)]
+/// A database as the launcher knows it.
 struct Known {
     name: String,
-    has_extension: Option<bool>,
-    /// Announced while a worker was there: if that one finds no extension, it may have looked too
-    /// early.
-    look_again: bool,
-    not_before: Instant,
-    backoff: Duration,
-    started: Instant,
-    /// `pgq.max_workers` was in the way, and that was logged.
-    told_full: bool,
+    candidate: Candidate,
 }
 
 struct Launcher {
     shared: Shared,
     databases: HashMap<u32, Known>,
     handles: HashMap<u32, Started>,
-    next_discovery: Instant,
+    began: Instant,
+    next_discovery: Duration,
     told_no_process: bool,
 }
 
@@ -65,7 +50,8 @@ pub(crate) fn main(_argument: usize) {
         shared,
         databases: HashMap::new(),
         handles: HashMap::new(),
-        next_discovery: Instant::now(),
+        began: Instant::now(),
+        next_discovery: Duration::ZERO,
         told_no_process: false,
     };
     let event = latch::WaitEvent::named(c"PgqLauncherMain");
@@ -90,7 +76,7 @@ impl Launcher {
     /// Do what is due; the time until something else may be.
     fn look_around(&mut self) -> Duration {
         self.take_announcements();
-        let now = Instant::now();
+        let now = self.now();
         if now >= self.next_discovery {
             self.discover();
             self.next_discovery = now + settings::discovery_period();
@@ -105,31 +91,27 @@ impl Launcher {
                 wake = wake.min(due);
             }
         }
-        wake.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+        wake.saturating_sub(self.now()).max(Duration::from_millis(1))
+    }
+
+    /// How long it has been running.
+    fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     fn take_announcements(&mut self) {
         let (announced, more) = self.shared.take_announced();
+        let now = self.now();
         for oid in announced {
             match self.databases.get_mut(&oid) {
-                Some(known) => {
-                    known.look_again = true;
-                    if known.has_extension != Some(true) {
-                        known.has_extension = None;
-                    }
-                    known.not_before = Instant::now();
-                }
+                Some(known) => known.candidate.announced(now),
                 // A database created since the last look.
-                None => self.next_discovery = Instant::now(),
+                None => self.next_discovery = now,
             }
         }
         if more {
-            for known in
-                self.databases.values_mut().filter(|known| known.has_extension != Some(true))
-            {
-                known.has_extension = None;
-            }
-            self.next_discovery = Instant::now();
+            self.databases.values_mut().for_each(|known| known.candidate.doubt());
+            self.next_discovery = now;
         }
     }
 
@@ -154,17 +136,12 @@ impl Launcher {
                 self.close(slot);
             }
         }
-        let now = Instant::now();
+        let now = self.now();
         for row in rows.iter().filter(|row| usable(row.oid).is_some()) {
-            let known = self.databases.entry(row.oid).or_insert_with(|| Known {
-                name: String::new(),
-                has_extension: None,
-                look_again: false,
-                not_before: now,
-                backoff: FIRST_BACKOFF,
-                started: now,
-                told_full: false,
-            });
+            let known = self
+                .databases
+                .entry(row.oid)
+                .or_insert_with(|| Known { name: String::new(), candidate: Candidate::new(now) });
             known.name.clone_from(&row.name);
         }
     }
@@ -177,28 +154,24 @@ impl Launcher {
         }
         let now = process::timestamp();
         if slot.state() == State::Starting {
-            let lost = match self.handles.get(&oid) {
-                Some(handle) => handle.has_ended(),
-                None => slot.since.load(Ordering::SeqCst) + LOST_START < now,
-            };
+            let has_ended = self.handles.get(&oid).map(Started::has_ended);
+            let lost = keeper::is_lost(has_ended, slot.since.load(Ordering::SeqCst), now);
             // The worker may have said why in the meantime.
             if !lost || slot.has_worker() || slot.state() != State::Starting {
                 return;
             }
             slot.set_state(State::Failed, now);
         }
+        let began = self.began;
         let Some(known) = self.databases.get_mut(&oid) else { return self.close(slot) };
-        match slot.state() {
-            State::Absent => {
-                known.has_extension = if known.look_again { None } else { Some(false) };
-                known.look_again = false;
-                known.backoff = FIRST_BACKOFF;
-                self.close(slot);
-            }
-            State::Full => {
-                known.has_extension = Some(true);
-                if !known.told_full {
-                    known.told_full = true;
+        let state = slot.state();
+        let is_news = state != State::Yielded || self.handles.remove(&oid).is_some();
+        let stop = slot.stop_is_asked();
+        match known.candidate.review(state, stop, is_news, began.elapsed()) {
+            Verdict::Leave => {}
+            Verdict::Close => self.close(slot),
+            Verdict::CloseFull { tell } => {
+                if tell {
                     report::warning(&format!(
                         "pgq: no worker for database \"{}\": all pgq.max_workers are in use",
                         known.name
@@ -206,95 +179,67 @@ impl Launcher {
                 }
                 self.close(slot);
             }
-            State::Failed => {
-                let settled = known.started.elapsed() >= SETTLED;
-                let pause = if settled { FIRST_BACKOFF } else { known.backoff };
-                known.backoff = (pause * 2).min(LAST_BACKOFF);
-                known.not_before = Instant::now() + pause;
+            Verdict::Restart => {
                 slot.restarts.fetch_add(1, Ordering::SeqCst);
                 slot.set_state(State::Idle, now);
             }
-            State::Yielded if self.handles.remove(&oid).is_some() => {
-                known.not_before = Instant::now() + CLAIMED_PAUSE;
-            }
-            State::Idle if slot.stop_is_asked() => slot.set_state(State::Stopped, now),
-            State::Stopped if !slot.stop_is_asked() => slot.set_state(State::Idle, now),
-            State::Starting | State::Idle | State::Running | State::Yielded | State::Stopped => {}
+            Verdict::Become(state) => slot.set_state(state, now),
         }
     }
 
     /// Give slots to databases that have the extension or were never looked into.
     fn open_slots(&mut self) {
         let Some((last, regular)) = self.shared.databases.split_last() else { return };
-        let mut wanting: Vec<(u32, Option<bool>)> = self
-            .databases
-            .iter()
-            .filter(|(oid, known)| {
-                known.has_extension != Some(false) && self.shared.database(**oid).is_none()
-            })
-            .map(|(&oid, known)| (oid, known.has_extension))
-            .collect();
-        // Who is known to have it comes first.
-        wanting.sort_unstable_by_key(|&(oid, has)| (has.is_none(), oid));
-        for (oid, has_extension) in wanting {
-            let free = regular.iter().find(|slot| slot.oid() == 0).or_else(|| {
-                // The last slot is for looking only.
-                (has_extension.is_none() && last.oid() == 0).then_some(last)
-            });
-            if let Some(slot) = free {
-                slot.open(oid, process::timestamp());
-            }
+        let wanting =
+            self.databases.iter().filter(|(oid, _)| self.shared.database(**oid).is_none());
+        let wanting = wanting.map(|(&oid, known)| (oid, known.candidate.has_extension())).collect();
+        let free: Vec<&Database> = regular.iter().filter(|slot| slot.oid() == 0).collect();
+        let seated = keeper::seat(wanting, free.len(), last.oid() == 0);
+        let mut free = free.into_iter();
+        for (oid, seat) in seated {
+            let slot = match seat {
+                Seat::Regular => free.next().expect("no more are seated than seats are free"),
+                Seat::Spare => last,
+            };
+            slot.open(oid, process::timestamp());
         }
     }
 
     /// Start the slot's worker if it is time; when to look again.
-    fn start_if_due(&mut self, slot: &'static Database) -> Option<Instant> {
+    fn start_if_due(&mut self, slot: &'static Database) -> Option<Duration> {
         let oid = slot.oid();
         if oid == 0 {
             return None;
         }
-        if slot.state() == State::Starting {
-            // The postmaster wakes us when the process begins or ends; this is for the case that it
-            // cannot.
-            return Some(Instant::now() + Duration::from_secs(1));
-        }
-        if !matches!(slot.state(), State::Idle | State::Yielded) || slot.has_worker() {
-            return None;
-        }
-        let known = self.databases.get_mut(&oid)?;
-        let now = Instant::now();
-        if now < known.not_before {
-            return Some(known.not_before);
-        }
-        let starting = self
-            .shared
-            .databases
-            .iter()
-            .filter(|slot| slot.oid() != 0 && slot.state() == State::Starting)
-            .count();
-        if starting >= STARTING_AT_ONCE {
-            return None;
+        let now = self.now();
+        let starting = self.shared.databases.iter();
+        let starting =
+            starting.filter(|slot| slot.oid() != 0 && slot.state() == State::Starting).count();
+        let Some(Known { name, candidate }) = self.databases.get_mut(&oid) else {
+            // Dropped while its worker starts: reviewed when that is there, or lost.
+            return (slot.state() == State::Starting).then_some(now + keeper::START_PAUSE);
+        };
+        match candidate.start(slot.state(), slot.has_worker(), starting, now) {
+            Start::Now => {}
+            Start::At(due) => return Some(due),
+            Start::No => return None,
         }
         // A session that begins now would stand in the way of DROP DATABASE and the like, or die of
         // it.
         match session::transaction(|| is_free(oid)) {
             Ok(true) => {}
-            Ok(false) => {
-                known.not_before = now + CLAIMED_PAUSE;
-                return Some(known.not_before);
-            }
+            Ok(false) => return Some(candidate.is_claimed(now)),
             Err(failure) => {
                 report::warning(&format!(
                     "pgq launcher cannot look at a database: {}",
                     failure.message
                 ));
-                known.not_before = now + LAST_BACKOFF;
-                return Some(known.not_before);
+                return Some(candidate.is_out_of_sight(now));
             }
         }
         let number = self.shared.databases.iter().position(|other| other.oid() == oid)?;
         slot.set_state(State::Starting, process::timestamp());
-        known.started = now;
+        candidate.started(now);
         match process::start(worker::KIND, number) {
             Some(handle) => {
                 self.handles.insert(oid, handle);
@@ -308,12 +253,11 @@ impl Launcher {
                 if !self.told_no_process {
                     self.told_no_process = true;
                     report::warning(&format!(
-                        "pgq: no background worker slot is free for database \"{}\": raise max_worker_processes",
-                        known.name
+                        "pgq: no background worker slot is free for database \"{name}\": \
+                         raise max_worker_processes"
                     ));
                 }
-                known.not_before = now + Duration::from_secs(1);
-                Some(known.not_before)
+                Some(candidate.has_no_process(now))
             }
         }
     }

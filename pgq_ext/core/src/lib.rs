@@ -3,7 +3,6 @@
 
 pub mod capture;
 pub mod encode;
-pub mod schedule;
 pub mod snapshot;
 pub mod window;
 pub mod window_sql;

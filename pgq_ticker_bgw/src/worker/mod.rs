@@ -13,9 +13,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use pgq_core::schedule::{Gates, Timer};
+use pgq_ticker_core::schedule::{Gates, Timer};
+use pgq_ticker_core::state::State;
 
-use crate::shared::{Database, Shared, State};
+use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 use pgq_pg::process::{self, Kind};
 use pgq_pg::session::{self, Failure, Row};
