@@ -13,11 +13,11 @@
 )]
 
 mod cluster;
+pub mod object_server;
 pub mod programs;
 pub mod query;
 pub mod race;
 mod random;
-pub mod s3_server;
 mod shared;
 pub mod site;
 mod tree;

@@ -18,13 +18,15 @@ mod limits;
 mod messages;
 mod metrics;
 mod nothing_written;
+mod object_credentials;
+mod object_lock;
+mod objects;
 mod peer;
 mod pins;
 mod promotion;
 #[cfg(target_arch = "x86_64")]
 mod push;
 mod recovery;
-mod s3;
 mod ssh;
 mod standby;
 mod sync;

@@ -1,4 +1,5 @@
-//! The repository in an object store: the same promises, with a store that fails in every way.
+//! The repository in an object store: the same promises, with a store that fails in every way, for
+//! each protocol.
 
 use std::fs;
 use std::path::Path;
@@ -7,12 +8,37 @@ use std::time::Duration;
 
 use pgq_tests::{Cluster, Stop, Tree, wait_until};
 
-use pgq_tests::s3_server::{Fault, S3Server};
+use pgq_tests::object_server::{Dialect, Fault, ObjectServer};
 use pgq_tests::site::{Site, archiving, said, write_owned};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn site(server: &S3Server, cluster: Cluster) -> Site {
+/// One test of each for each protocol.
+macro_rules! for_each_store {
+    ($($name:ident)*) => {
+        for_each_store!(@ s3 S3 $($name)*);
+        for_each_store!(@ gcs Gcs $($name)*);
+        for_each_store!(@ azure Azure $($name)*);
+    };
+    (@ $module:ident $dialect:ident $($name:ident)*) => {
+        mod $module {
+            use pgq_tests::object_server::Dialect;
+            $(#[test]
+            fn $name() {
+                super::$name(Dialect::$dialect);
+            })*
+        }
+    };
+}
+
+for_each_store! {
+    archive_backup_expire_and_recovery_work_in_an_object_store
+    whatever_the_store_does_nothing_untrue_is_said
+    large_objects_come_in_parts_and_exist_whole_or_not_at_all
+    a_segment_in_parts_is_written_once
+}
+
+fn site(server: &ObjectServer, cluster: Cluster) -> Site {
     let place = server.place(&cluster.dir().join("secret"));
     Site::at(cluster, Path::new("/no/directory"), place)
 }
@@ -30,9 +56,8 @@ fn archive_all(site: &Site) {
     assert!(done, "{}", site.cluster.log());
 }
 
-#[test]
-fn archive_backup_expire_and_recovery_work_in_an_object_store() {
-    let server = S3Server::start();
+fn archive_backup_expire_and_recovery_work_in_an_object_store(dialect: Dialect) {
+    let server = ObjectServer::start(dialect);
     let mut primary = site(&server, archiving().start());
     server.misbehave(Fault::Overwrites);
     primary.fails(2, &["setup"]);
@@ -81,9 +106,8 @@ fn archive_backup_expire_and_recovery_work_in_an_object_store() {
     assert_eq!(cluster.psql("postgres", "select count(*) from t"), "3");
 }
 
-#[test]
-fn whatever_the_store_does_nothing_untrue_is_said() {
-    let server = S3Server::start();
+fn whatever_the_store_does_nothing_untrue_is_said(dialect: Dialect) {
+    let server = ObjectServer::start(dialect);
     let mut site = site(&server, archiving().set("archive_command", "false").start());
     site.ok(&["setup", "--repository-only"]);
     let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
@@ -94,7 +118,8 @@ fn whatever_the_store_does_nothing_untrue_is_said() {
     let push = ["archive-push", path.to_str().unwrap(), &name];
     let get = ["archive-get", &name, "../fetched"];
     let absent = ["archive-get", "0000000100000000000000F0", "../fetched"];
-    let stored = |server: &S3Server| server.names().into_iter().find(|key| key.ends_with(&name));
+    let stored =
+        |server: &ObjectServer| server.names().into_iter().find(|key| key.ends_with(&name));
 
     for fault in [Fault::Status(500), Fault::Status(403), Fault::Status(404), Fault::Silence] {
         server.misbehave(fault);
@@ -115,7 +140,7 @@ fn whatever_the_store_does_nothing_untrue_is_said() {
     site.fails(1, &absent);
 
     // Another host may have anything under these names.
-    let other = S3Server::start();
+    let other = ObjectServer::start(dialect);
     for name in server.names() {
         let bytes = server.remove(&name);
         server.put(&name, bytes.clone());
@@ -171,9 +196,8 @@ fn whatever_the_store_does_nothing_untrue_is_said() {
     assert!(matches!(codes.as_slice(), [0, 5, 0, 5, 0, 5] | [5, 0, 5, 0, 5, 0]), "{codes:?}");
 }
 
-#[test]
-fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
-    let server = S3Server::start();
+fn large_objects_come_in_parts_and_exist_whole_or_not_at_all(dialect: Dialect) {
+    let server = ObjectServer::start(dialect);
     // Minimal WAL while there is no archive: filling tables costs next to none.
     let mut cluster = archiving().set("wal_level", "minimal").set("archive_mode", "off");
     cluster = cluster.set("max_wal_senders", 0);
@@ -186,12 +210,13 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
     site.cluster.write_settings(&on.map(|(name, value)| (name.into(), value.into())));
     site.cluster.restart();
     let uncompressed = "repository.compression = 'none'";
+    let whole = format!("{uncompressed}\nrepository.{}.multipart = false", dialect.section());
     for fault in [Fault::CompletesOver, Fault::NoParts] {
         server.misbehave(fault);
         site.configure(uncompressed);
         let said = site.fails(2, &["setup", "--repository-only"]);
         assert!(said.contains("multipart = false"), "{fault:?}: {said}");
-        site.configure(&format!("{uncompressed}\nrepository.s3.multipart = false"));
+        site.configure(&whole);
         site.ok(&["setup", "--repository-only"]);
     }
     server.misbehave(Fault::None);
@@ -208,7 +233,9 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
     let output = site.at_failpoint("store.part=kill@2", &backup);
     assert!(!output.status.success(), "{}", said(&backup, &output));
     assert!(!server.names().iter().any(|name| name.contains("/pack/")), "{:?}", server.names());
-    assert_eq!(server.open_uploads(), 1);
+    // Of GCS's parts none may have arrived yet.
+    let left = server.open_uploads();
+    assert!(left == 1 || dialect == Dialect::Gcs && left == 0, "{left}");
     // As if its lock had grown old.
     for name in server.names().into_iter().filter(|name| name.contains("/locks/")) {
         server.remove(&name);
@@ -220,7 +247,9 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
         assert_eq!(output.status.code(), Some(4), "{fault:?}: {}", said(&backup, &output));
         server.misbehave(Fault::None);
         assert!(!server.names().iter().any(|name| name.contains("/pack/")), "{fault:?}");
-        assert_eq!((server.open_uploads(), count()), (1, 0), "{fault:?}");
+        assert_eq!(count(), 0, "{fault:?}");
+        // Azure discards blocks by itself.
+        assert!(dialect == Dialect::Azure || server.open_uploads() == left, "{fault:?}");
     }
     assert!(server.most_parts() < 2, "only setup has tried");
     for fault in [Fault::None, Fault::Flaky, Fault::LostAnswers] {
@@ -229,13 +258,13 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all() {
         server.misbehave(Fault::None);
         site.ok(&["verify"]);
     }
-    assert_eq!((server.open_uploads(), count()), (1, 3));
+    assert_eq!(count(), 3);
+    assert!(dialect == Dialect::Azure || server.open_uploads() == left);
     assert!(server.most_parts() >= 3, "{}", server.most_parts());
 }
 
-#[test]
-fn a_segment_in_parts_is_written_once() {
-    let server = S3Server::start();
+fn a_segment_in_parts_is_written_once(dialect: Dialect) {
+    let server = ObjectServer::start(dialect);
     let cluster = archiving().initdb_arg("--wal-segsize=16").set("max_wal_size", "64MB");
     let cluster = cluster.set("min_wal_size", "32MB").set("archive_command", "false").start();
     let mut site = site(&server, cluster);
@@ -270,6 +299,6 @@ fn a_segment_in_parts_is_written_once() {
     site.ok(&["archive-push", winner.to_str().unwrap(), &name]);
     site.ok(&["archive-get", &name, "../fetched"]);
     assert!(fs::read(site.cluster.dir().join("fetched")).unwrap() == fs::read(winner).unwrap());
-    assert_eq!(server.open_uploads(), 0);
+    assert!(dialect == Dialect::Azure || server.open_uploads() == 0);
     assert!(server.most_parts() >= 2);
 }
