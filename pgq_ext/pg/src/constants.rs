@@ -81,6 +81,7 @@ pub(crate) mod flag {
     #[cfg(not(any(feature = "pg13", feature = "pg14")))]
     pub(crate) const SOCKET_CLOSED: c_int = super::int(pg_sys::WL_SOCKET_CLOSED as i64);
     pub(crate) const LATCH_SET: c_int = super::int(pg_sys::WL_LATCH_SET as i64);
+    pub(crate) const SOCKET_READABLE: c_int = super::int(pg_sys::WL_SOCKET_READABLE as i64);
     /// What every wait here ends by.
     pub(crate) const WAIT: c_int = LATCH_SET
         | super::int(pg_sys::WL_TIMEOUT as i64)

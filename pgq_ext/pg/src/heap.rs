@@ -62,7 +62,7 @@ impl WritableTable {
     pub fn open(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: opens by oid; a missing relation gives null.
         let relation = unsafe { pg_sys::try_relation_open(oid, constants::lock::ROW_EXCLUSIVE) };
-        (!relation.is_null()).then_some(Self { relation, oid })
+        (!relation.is_null()).then(|| Self { relation, oid })
     }
 
     /// Take over a relation that is open and locked for writing; None for null.
@@ -71,7 +71,7 @@ impl WritableTable {
     ///
     /// `relation` is null, or open, locked, and nobody else closes it.
     pub(crate) unsafe fn from_open(relation: pg_sys::Relation, oid: pg_sys::Oid) -> Option<Self> {
-        (!relation.is_null()).then_some(Self { relation, oid })
+        (!relation.is_null()).then(|| Self { relation, oid })
     }
 
     /// The open relation.

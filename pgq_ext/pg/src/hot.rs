@@ -113,7 +113,9 @@ impl LockedTable {
     /// `values` has a value for each column that `plain` was made for.
     pub fn insert<const N: usize>(self, plain: &Plain, values: &[Value; N]) {
         let Self { table, held } = self;
-        let is_proven = HELD.get() == Some(held) && held.roles == watch::of_roles();
+        let is_proven = HELD.get() == Some(held)
+            && held.roles == watch::of_roles()
+            && held.target.generation == watch::generation();
         if !is_proven {
             table.check_insert_privilege();
         }

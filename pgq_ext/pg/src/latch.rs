@@ -1,5 +1,6 @@
 //! Sleeping and waking: process latches.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use core::ffi::{CStr, c_long};
@@ -16,6 +17,11 @@ impl WaitEvent {
     /// The event of that name.
     pub fn named(name: &'static CStr) -> Self {
         Self(ports::wait_event(name))
+    }
+
+    /// The one that all extensions share.
+    pub const fn shared() -> Self {
+        Self(pg_sys::PG_WAIT_EXTENSION)
     }
 }
 
@@ -36,6 +42,32 @@ pub fn wake(number: usize) {
         let proc = (*pg_sys::ProcGlobal).allProcs.add(number);
         pg_sys::SetLatch(&raw mut (*proc).procLatch)
     }
+}
+
+/// As [`sleep`], and until there is something to read. True when somebody has woken this process.
+pub fn sleep_beside(socket: Option<BorrowedFd<'_>>, limit: Duration, event: WaitEvent) -> bool {
+    let (events, socket) = match socket {
+        Some(socket) => (flag::WAIT | flag::SOCKET_READABLE, socket.as_raw_fd()),
+        None => (flag::WAIT, pg_sys::PGINVALID_SOCKET),
+    };
+    // SAFETY: MyLatch is this process's own and set up before any of our code runs; the socket is
+    // open, or none.
+    let happened = unsafe {
+        let latch = pg_sys::MyLatch;
+        pg_sys::WaitLatchOrSocket(latch, events, socket, milliseconds(limit), event.0)
+    };
+    let is_woken = happened & flag::LATCH_SET != 0;
+    if is_woken {
+        // SAFETY: as above.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    is_woken
+}
+
+/// Wake this process at its next sleep.
+pub fn wake_self() {
+    // SAFETY: as above. SetLatch raises no error.
+    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) }
 }
 
 /// Sleep until somebody wakes this process or the time is over, and get ready to be woken again.

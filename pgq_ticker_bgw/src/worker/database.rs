@@ -17,8 +17,10 @@ pub(super) fn prepare_session() -> String {
     guc::set(c"session_replication_role", "origin");
     guc::set(c"statement_timeout", "0");
     guc::set(c"idle_in_transaction_session_timeout", "0");
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    guc::set(c"transaction_timeout", "0");
+    // PostgreSQL has it since 17.
+    if guc::is_defined(c"transaction_timeout") {
+        guc::set(c"transaction_timeout", "0");
+    }
     // A parallel worker would log in as who logged in here, a superuser.
     guc::set(c"max_parallel_workers_per_gather", "0");
     guc::set(c"max_parallel_maintenance_workers", "0");

@@ -19,7 +19,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use daemon::Answer;
 use wait::Waiter;
 
-pgrx::pg_module_magic!();
+pgq_pg::library!(define_settings);
 
 static CONFIG: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static PROGRAM: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"walmgr"));
@@ -41,6 +41,7 @@ fn define_settings() {
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
     );
+    pgq_pg::guc::reserve_prefix(c"walmgr_archive");
 }
 
 /// The configuration file; `None` when it is not set.

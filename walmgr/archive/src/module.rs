@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_guard;
 
 /// What the server wants to know of a module.
 #[cfg(feature = "pg15")]
@@ -32,36 +32,6 @@ pub(crate) struct ArchiveModuleCallbacks {
         unsafe extern "C-unwind" fn(*mut ArchiveModuleState, *const c_char, *const c_char) -> bool,
     >,
     shutdown: Option<extern "C-unwind" fn(*mut ArchiveModuleState)>,
-}
-
-/// Called by the server when it has loaded the library.
-#[pg_guard]
-pub extern "C-unwind" fn _PG_init() {
-    forgo_backtraces();
-    crate::define_settings();
-    // SAFETY: a string with its end, of which the server keeps a copy. From now on it refuses
-    // misspelt settings of this prefix.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"walmgr_archive".as_ptr()) };
-}
-
-/// Have Rust decide, once for this process and its children, that errors carry no backtraces.
-///
-/// pgrx would put them into each error's DETAIL, and one more with each level that the error
-/// passes.
-fn forgo_backtraces() {
-    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
-    let kept = std::env::var_os(VARIABLE);
-    // SAFETY: PostgreSQL's processes have one thread. The standard library asks for the variable
-    // when the first backtrace is wanted, which is here, and never again; other code of this
-    // process finds it as it was.
-    unsafe { std::env::set_var(VARIABLE, "0") };
-    drop(std::backtrace::Backtrace::capture());
-    match kept {
-        // SAFETY: as above.
-        Some(value) => unsafe { std::env::set_var(VARIABLE, value) },
-        // SAFETY: as above.
-        None => unsafe { std::env::remove_var(VARIABLE) },
-    }
 }
 
 /// Called by the archiver, with callbacks to be filled in.
