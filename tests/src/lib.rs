@@ -21,6 +21,7 @@ mod random;
 mod shared;
 pub mod site;
 mod tree;
+mod unsteady;
 mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder, Stop};

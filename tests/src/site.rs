@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use crate::unsteady::{Unsteady, is_wanted, with_second};
 use crate::{Cluster, ClusterBuilder, Tree, major_version, wait_until};
 
 /// A cluster, and walmgr set up for it.
@@ -17,6 +18,7 @@ pub struct Site {
     repository: PathBuf,
     place: String,
     program: PathBuf,
+    unsteady: Option<Unsteady>,
 }
 
 /// A builder for clusters that archive: small segments, so that tests are quick.
@@ -55,13 +57,21 @@ impl Site {
                 }
             }
         }
-        let site = Self { cluster, repository: repository.to_owned(), place, program };
+        let has_one = place.lines().any(|line| line.starts_with("repository."));
+        let unsteady = (has_one && is_wanted("two")).then(|| Unsteady::new(cluster.dir()));
+        let repository = repository.to_owned();
+        let site = Self { cluster, repository, place, program, unsteady };
         site.configure("");
         site
     }
 
-    /// Write the configuration, with more lines of TOML.
+    /// Write the configuration, with more lines of TOML. With `PGQ_WALMGR=two` there is a second
+    /// repository, which is not required and fails now and then.
     pub fn configure(&self, more: &str) {
+        let (place, more) = match &self.unsteady {
+            Some(second) => (String::new(), with_second(&self.place, more, second.directory())),
+            None => (self.place.clone(), more.to_owned()),
+        };
         let text = format!(
             "stanza = 'main'\n\
              cluster.data = '{}'\n\
@@ -74,7 +84,7 @@ impl Site {
             self.cluster.data_dir().display(),
             self.cluster.tree().bin().display(),
             self.cluster.conninfo("postgres"),
-            self.place,
+            place,
         );
         fs::write(self.config(), text).expect("write the configuration");
     }
@@ -92,7 +102,11 @@ impl Site {
     /// A call of walmgr as the server's user, in the data directory as the server does it.
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
         let mut command = self.cluster.run_as(&self.program);
-        command.arg("--config").arg(self.config()).args(args.iter().map(AsRef::as_ref));
+        command.arg("--config").arg(self.config());
+        if let Some(second) = &self.unsteady {
+            command.args(second.leave_out(args.iter().map(AsRef::as_ref)));
+        }
+        command.args(args.iter().map(AsRef::as_ref));
         let data = self.cluster.data_dir();
         command.current_dir(if data.exists() { &data } else { self.cluster.dir() });
         command

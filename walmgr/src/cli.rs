@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     /// Print what would be done, and change nothing.
     #[arg(long, short = 'n', visible_alias = "not-really", global = true)]
     pub(crate) dry_run: bool,
+    /// Only this one of the configuration's repositories.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) repo: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -65,6 +68,9 @@ pub(crate) enum Verb {
     Unpin(command::pin::Unpin),
     /// Say what the repository holds.
     Info(command::info::Args),
+    /// List the repositories, or copy between them.
+    #[command(subcommand)]
+    Repository(command::repository::Action),
     /// Prove that archiving works.
     Check(command::check::Args),
     /// After pg_upgrade, let the stanza take WAL and backups of the new cluster.

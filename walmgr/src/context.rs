@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Location};
+use crate::config::{Config, Location, Repository};
 use crate::error::{Error, Result};
 use crate::limit::{Limited, Limiter, Limiters};
 use crate::pg::control;
@@ -76,6 +76,27 @@ impl Context {
             Location::Azure(settings) => Box::new(azure::store(settings)?.init()?),
             Location::Ssh(settings) => Box::new(SshStore::init(settings)?),
         })
+    }
+
+    /// A context for each repository, in the order of the configuration; for the selected one alone
+    /// where one was selected.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        let of = |repository: &Repository| {
+            let mut context = self.clone();
+            context.config.repository = repository.clone();
+            context
+        };
+        self.config.repositories.iter().map(of).collect()
+    }
+
+    /// The name of its repository.
+    pub(crate) fn repository(&self) -> &str {
+        &self.config.repository.name
+    }
+
+    /// True when there is no other repository.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.config.repositories.len() == 1
     }
 
     /// Open the configured stanza.

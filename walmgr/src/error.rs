@@ -60,6 +60,27 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The same, and in which of several repositories.
+    pub(crate) fn in_repository(self, name: &str) -> Self {
+        let say = |what: String| format!("repository \"{name}\": {what}");
+        match self {
+            Self::NotFound(what) => Self::NotFound(say(what)),
+            Self::Failed(what) => Self::Failed(say(what)),
+            Self::TooOld(what) => Self::TooOld(say(what)),
+            Self::NotArrived(what) => Self::NotArrived(say(what)),
+            Self::Usage(what) => Self::Usage(say(what)),
+            Self::Locked(what) => Self::Locked(say(what)),
+            Self::Retained(what) => Self::Retained(say(what)),
+            Self::Mismatch(what) => Self::Mismatch(say(what)),
+            Self::Corrupt(what) => Self::Corrupt(say(what)),
+            Self::Repository { what, source } => {
+                Self::Repository { what: format!("\"{name}\": {what}"), source }
+            }
+            // Not of a repository.
+            other @ (Self::Server(_) | Self::Daemon(..) | Self::Local { .. }) => other,
+        }
+    }
+
     /// The process exit code; always 1 to 125, which PostgreSQL's archiver counts and retries.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

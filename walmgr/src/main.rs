@@ -25,6 +25,7 @@ mod plain_file;
 mod process;
 mod redact;
 mod repo;
+mod repositories;
 mod restore;
 mod sync;
 mod wal;

@@ -5,7 +5,7 @@ mod archive;
 mod as_it_is;
 mod backup;
 mod beside_segments;
-mod daemon;
+pub(super) mod daemon;
 mod databases;
 mod durability;
 mod expire;
@@ -27,6 +27,7 @@ mod promotion;
 #[cfg(target_arch = "x86_64")]
 mod push;
 mod recovery;
+mod several;
 mod ssh;
 mod standby;
 mod sync;

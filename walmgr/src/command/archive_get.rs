@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
 use crate::pg::signal::{self, Recovery};
-use crate::repo::wal::{self, Fetched};
+use crate::repo::wal::Fetched;
+use crate::repositories::fetch;
 use crate::sync::spool;
 use crate::wal::history;
 use crate::wal::name::WalName;
@@ -154,11 +155,13 @@ fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
         // Whatever else it is: look for oneself.
         _ => {}
     }
-    let stanza = context.stanza_of(context.data_of_server().as_deref())?;
-    let fetched = wal::fetch(&stanza, name, &args.path)?;
+    let data = context.data_of_server();
+    let fetched = fetch::fetch(context, data.as_deref(), name, &args.path)?;
     if let Some(spool) = &args.partial
         && fetched != Fetched::Delivered
-        && spool::deliver(&stanza, spool, name, &args.path)?
+        && fetch::first(context, |one| {
+            spool::deliver(&one.stanza_of(data.as_deref())?, spool, name, &args.path)
+        })?
     {
         return Ok(Fetched::Delivered);
     }

@@ -6,13 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::context::{Context, Use};
+use crate::context::Context;
 use crate::daemon::client;
 use crate::daemon::protocol::{Reply, Verb};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
-use crate::repo::wal::{self, Pushed};
+use crate::repo::wal::Pushed;
+use crate::repositories::push;
 use crate::wal::name::WalName;
 
 /// Arguments of `archive-push`.
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would store {} as {name}", args.path.display()));
         return Ok(());
     }
-    let pushed = push(context, &name, args)?;
+    let pushed = store(context, &name, args)?;
     match pushed {
         Pushed::Stored => log::debug(format_args!("{name} stored")),
         Pushed::AlreadyThere => log::debug(format_args!("{name} was stored already")),
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
+fn store(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
     let path = &args.path;
     // The daemon goes by the file's own name.
     let text = name.to_string();
@@ -61,15 +62,11 @@ fn push(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
         // It is not there, or not any more: without it, then.
         _ => {}
     }
-    let stanza = context.stanza()?;
-    // History files do not say whose they are, so the server's control file does.
-    if let Some(data) = context.data_of_server()
-        && let Some(identifier) = control::system_identifier(&data)?
-    {
-        stanza.check_system(identifier)?;
+    let mut systems = Vec::new();
+    if let Some(data) = context.data_of_server() {
+        systems.extend(control::system_identifier(&data)?);
     }
-    let stanza = context.limited(stanza, Use::Archive);
-    wal::push(&stanza, name, path, context.config.codec())
+    push::everywhere(context, &systems, name, path)
 }
 
 fn leaf(path: &Path) -> Result<String> {

@@ -15,6 +15,7 @@ use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::repo::stanza::Stanza;
+use crate::repositories::fetch;
 use crate::restore::place::{Existing, write_synced};
 use crate::restore::select::{Line, Target, Wanted};
 use crate::restore::settings::{AUTO, Recovery};
@@ -49,8 +50,34 @@ pub(crate) struct Args {
     timeout: u64,
 }
 
-/// Make a standby.
+/// Make a standby, from the first repository that has a backup which leads to the primary.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    if context.is_alone() || args.from_primary {
+        return run_from(context, args);
+    }
+    let has_it = |one: &Context| -> Result<Context> {
+        let stanza = one.stanza()?;
+        let mut history = History::load_without_wal(&stanza)?;
+        restore::choose(&stanza, &mut history, &wanted(one, &stanza)?)?;
+        Ok(one.clone())
+    };
+    run_from(&fetch::first(context, has_it)?, args)
+}
+
+/// The newest backup on the way to what the standby shall follow, a copy of the primary that archived
+/// a later timeline notwithstanding.
+fn wanted(context: &Context, stanza: &Stanza) -> Result<Wanted<'static>> {
+    Ok(Wanted {
+        id: None,
+        target: &Target::End,
+        position: None,
+        line: primarys_timeline(context, stanza)?,
+        standby: true,
+        now: jiff::Timestamp::now(),
+    })
+}
+
+fn run_from(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
     let data = context.config.data()?.to_owned();
     let settings = &context.config.standby;
@@ -89,16 +116,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
     } else {
         let _lock = context.reading(&stanza)?;
-        let wanted = Wanted {
-            id: None,
-            target: &Target::End,
-            position: None,
-            // What it shall follow, a copy of the primary that archived a later timeline
-            // notwithstanding.
-            line: primarys_timeline(context, &stanza)?,
-            standby: true,
-            now: jiff::Timestamp::now(),
-        };
+        let wanted = wanted(context, &stanza)?;
         let mut history = History::load_without_wal(&stanza)?;
         let choice = restore::choose(&stanza, &mut history, &wanted)?;
         let info = choice.backup;

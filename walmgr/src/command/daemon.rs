@@ -15,6 +15,7 @@ use crate::daemon::push::Pusher;
 use crate::daemon::server::{Server, THREADS};
 use crate::error::{Error, Result};
 use crate::log;
+use crate::repositories::backlog::Backlog;
 
 /// Run until a signal says stop. Being killed is as good: nothing is acknowledged that is not
 /// durable.
@@ -30,7 +31,9 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         return Ok(());
     }
     check_user(&data)?;
-    let stanza = context.stanza()?;
+    let repositories = context.each();
+    let required = repositories.iter().find(|one| one.config.repository.required);
+    let stanza = required.unwrap_or(context).stanza()?;
     let lock_path = data.join("walmgr.daemon.lock");
     let name = lock_path.display().to_string();
     let what = || Error::local(format!("lock {name}"));
@@ -47,7 +50,13 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::local("catch signals"))?;
     let jobs = settings.jobs;
-    let pusher = Arc::new(Pusher::new(context.clone(), &stanza, settings.ahead, jobs));
+    let backlogs: Vec<_> = Backlog::of_all(context).into_iter().map(Arc::new).collect();
+    for backlog in &backlogs {
+        let backlog = Arc::clone(backlog);
+        spawn(move || backlog.work());
+    }
+    let pusher = Pusher::new(context.clone(), &stanza, backlogs, settings.ahead, jobs);
+    let pusher = Arc::new(pusher);
     let prefetcher = Arc::new(Prefetcher::new(context.clone(), &data, settings.prefetch)?);
     for _ in 0..jobs {
         let (pusher, prefetcher) = (Arc::clone(&pusher), Arc::clone(&prefetcher));

@@ -16,6 +16,7 @@ use crate::log;
 use crate::log::count;
 use crate::metrics;
 use crate::repo::stanza::Stanza;
+use crate::repositories;
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 
@@ -36,6 +37,9 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Info {
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
     stanza: String,
     system_identifier: String,
     pg_version: u32,
@@ -89,27 +93,46 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    let mut systems = context.systems()?.iter().map(gather).collect::<Result<Vec<Info>>>()?;
-    let Some(mut info) = systems.pop() else { return Ok(()) };
-    info.earlier = systems;
-    if args.json {
-        let text = serde_json::to_string_pretty(&info)
-            .map_err(|error| Error::Failed(error.to_string()))?;
-        log::print(text);
-    } else {
-        for earlier in &info.earlier {
-            print_text(earlier);
-            log::print("upgraded to");
-        }
-        print_text(&info);
+    if !args.json {
+        return repositories::each(context, |one| {
+            let info = of_all_systems(one)?;
+            for earlier in &info.earlier {
+                print_text(earlier);
+                log::print("upgraded to");
+            }
+            print_text(&info);
+            Ok(())
+        });
     }
-    Ok(())
+    let to_text = |value: serde_json::Result<String>| {
+        value.map_err(|error| Error::Failed(error.to_string())).map(log::print)
+    };
+    if context.is_alone() {
+        return to_text(serde_json::to_string_pretty(&of_all_systems(context)?));
+    }
+    // Those that answer; the first that does not is the error.
+    let (mut all, mut outcome) = (Vec::new(), Ok(()));
+    for one in context.each() {
+        match of_all_systems(&one) {
+            Ok(info) => all.push(Info { repository: Some(one.repository().to_owned()), ..info }),
+            Err(error) => outcome = outcome.and(Err(error.in_repository(one.repository()))),
+        }
+    }
+    to_text(serde_json::to_string_pretty(&all)).and(outcome)
+}
+
+fn of_all_systems(context: &Context) -> Result<Info> {
+    let mut systems = context.systems()?.iter().map(gather).collect::<Result<Vec<Info>>>()?;
+    let info = systems.pop();
+    let info = info.ok_or_else(|| Error::NotFound("the stanza has no system".to_owned()))?;
+    Ok(Info { earlier: systems, ..info })
 }
 
 fn gather(stanza: &Stanza) -> Result<Info> {
     let history = History::load(stanza)?;
     let numbers = history.numbers();
     Ok(Info {
+        repository: None,
         stanza: stanza.title.clone(),
         system_identifier: stanza.info.system_identifier.to_string(),
         pg_version: stanza.info.pg_version,

@@ -20,6 +20,7 @@ pub(crate) mod periodic;
 pub(crate) mod pin;
 pub(crate) mod places;
 pub(crate) mod remote_store;
+pub(crate) mod repository;
 pub(crate) mod restore;
 pub(crate) mod setup;
 pub(crate) mod stanza_upgrade;
@@ -36,6 +37,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Result;
 use crate::log;
+use crate::repositories;
 
 /// Run the verb, report its failure, and return the exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
@@ -51,9 +53,12 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Man(args) => return report(completions::man(args)),
         _ => {}
     }
-    let context = Config::load(&cli.config).map(|config| {
+    let context = Config::load(&cli.config).and_then(|mut config| {
         log::set_target(&config.log);
-        Context::new(config, cli.dry_run)
+        if let Some(name) = &cli.repo {
+            config.select(name)?;
+        }
+        Ok(Context::new(config, cli.dry_run))
     });
     if let Verb::ArchiveGet(args) = &cli.verb {
         // Has exit codes of its own, also for a configuration that cannot be read.
@@ -85,14 +90,18 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Setup(args) => setup::run(context, args),
         Verb::Backup(args) => backup::run(context, args),
         Verb::Listbackups(args) => listbackups::run(context, args),
-        Verb::Verify(args) => verify::run(context, args),
+        Verb::Repository(action) => repository::run(context, action),
+        Verb::Verify(args) if args.names_backups() => {
+            repositories::any(context, |one| verify::run(one, args))
+        }
+        Verb::Verify(args) => repositories::each(context, |one| verify::run(one, args)),
         Verb::Restore(args) => restore::run(context, args),
-        Verb::Expire(args) => expire::run(context, args),
-        Verb::Pin(args) => pin::run(context, args),
-        Verb::Unpin(args) => pin::unpin(context, args),
+        Verb::Expire(args) => repositories::each(context, |one| expire::run(one, args)),
+        Verb::Pin(args) => repositories::any(context, |one| pin::run(one, args)),
+        Verb::Unpin(args) => repositories::any(context, |one| pin::unpin(one, args)),
         Verb::Info(args) => info::run(context, args),
-        Verb::StanzaUpgrade => stanza_upgrade::run(context),
-        Verb::Check(args) => check::run(context, args),
+        Verb::StanzaUpgrade => repositories::each(context, stanza_upgrade::run),
+        Verb::Check(args) => repositories::each(context, |one| check::run(one, args)),
         Verb::Stop(args) => stop::run(context, args),
         Verb::Createslave(args) => createslave::run(context, args),
         Verb::Boot(args) => boot::run(context, args),
@@ -102,7 +111,9 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Continue => continue_::run(context),
         Verb::SynchStandby(args) => synch_standby::run(context, args),
         Verb::Periodic => periodic::run(context),
-        Verb::Cleanup(args) => cleanup::run(context, args),
+        Verb::Cleanup(args) => {
+            repositories::one(context).and_then(|()| cleanup::run(context, args))
+        }
         Verb::Adopt(args) => adopt::run(context, args),
     }
 }

@@ -14,6 +14,7 @@ use crate::failpoint;
 use crate::history::History;
 use crate::log;
 use crate::repo::stanza::Stanza;
+use crate::repositories::fetch;
 use crate::restore::databases::{self, LeftOut};
 use crate::restore::files;
 use crate::restore::locate;
@@ -115,24 +116,51 @@ impl Args {
     }
 }
 
-/// Restore.
+impl Args {
+    /// What is looked for. Where the target is in the WAL is not known yet.
+    fn wanted<'a>(&'a self, target: &'a Target) -> Result<Wanted<'a>> {
+        Ok(Wanted {
+            id: self.backup.as_deref(),
+            target,
+            position: None,
+            line: select::parse_line(&self.timeline)?,
+            standby: self.standby,
+            now: jiff::Timestamp::now(),
+        })
+    }
+}
+
+/// Restore, from the first repository that has what leads to the target.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let stanza = match (args.system, &args.backup) {
-        (Some(system), _) => context.stanza()?.of(system)?,
-        (None, Some(backup)) => stanza_with(context, backup)?,
-        (None, None) => context.stanza()?,
+    if context.is_alone() {
+        return run_from(context, args);
+    }
+    let target = args.target()?;
+    let has_it = |one: &Context| -> Result<Context> {
+        let stanza = open(one, args)?;
+        let wanted = args.wanted(&target)?;
+        let mut history = History::load_without_wal(&stanza)?;
+        let position = locate::locate(&stanza, &mut history, &wanted)?;
+        choose(&stanza, &mut history, &Wanted { position, ..wanted })?;
+        Ok(one.clone())
     };
-    let stanza = context.limited(stanza, Use::Restore);
+    run_from(&fetch::first(context, has_it)?, args)
+}
+
+/// Open what is to be restored from.
+fn open(context: &Context, args: &Args) -> Result<Stanza> {
+    match (args.system, &args.backup) {
+        (Some(system), _) => context.stanza()?.of(system),
+        (None, Some(backup)) => stanza_with(context, backup),
+        (None, None) => context.stanza(),
+    }
+}
+
+fn run_from(context: &Context, args: &Args) -> Result<()> {
+    let stanza = context.limited(open(context, args)?, Use::Restore);
     let _lock = context.reading(&stanza)?;
     let target = args.target()?;
-    let mut wanted = Wanted {
-        id: args.backup.as_deref(),
-        target: &target,
-        position: None,
-        line: select::parse_line(&args.timeline)?,
-        standby: args.standby,
-        now: jiff::Timestamp::now(),
-    };
+    let mut wanted = args.wanted(&target)?;
     let mut history = History::load_without_wal(&stanza)?;
     wanted.position = locate::locate(&stanza, &mut history, &wanted)?;
     let choice = choose(&stanza, &mut history, &wanted)?;

@@ -30,15 +30,11 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut client = sql::connect(context.config.connect()?)?;
     let info = sql::stanza_info(&mut client)?;
-    let place = context.config.repository.location()?;
-    let stanza_name = &context.config.stanza;
-    if context.dry_run {
-        log::print(format_args!("would create stanza \"{stanza_name}\" in {place}"));
-    } else {
-        let (_, created) = Stanza::create(context.init_store()?, stanza_name, &info)?;
-        if created == Created::New {
-            log::notice(format_args!("stanza \"{stanza_name}\" created in {place}"));
-        }
+    for one in context.each() {
+        create(&one, &info).map_err(|error| match context.is_alone() {
+            true => error,
+            false => error.in_repository(one.repository()),
+        })?;
     }
     if args.repository_only {
         return Ok(());
@@ -113,6 +109,21 @@ fn archiver(
         ("archive_command", none()),
         ("archive_library", sql::LIBRARY.to_owned()),
     ])
+}
+
+/// Create the stanza in a context's repository.
+fn create(context: &Context, info: &StanzaInfo) -> Result<()> {
+    let place = context.config.repository.location()?;
+    let stanza_name = &context.config.stanza;
+    if context.dry_run {
+        log::print(format_args!("would create stanza \"{stanza_name}\" in {place}"));
+        return Ok(());
+    }
+    let (_, created) = Stanza::create(context.init_store()?, stanza_name, info)?;
+    if created == Created::New {
+        log::notice(format_args!("stanza \"{stanza_name}\" created in {place}"));
+    }
+    Ok(())
 }
 
 /// Switch to a new segment, and wait until the old one is in the repository.

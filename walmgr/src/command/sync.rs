@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     if !ended || !running.succeeded()? {
         return Err(Error::Failed(format!("WAL was not received up to {position}")));
     }
-    spool::ship(&stanza, &spool, context.config.codec())?;
+    spool::ship(context, &spool)?;
     log::notice(format_args!("WAL is here up to {position}"));
     Ok(())
 }

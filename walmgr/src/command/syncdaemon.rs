@@ -8,7 +8,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::command::sync;
-use crate::context::{Context, Use};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::sync::receiver::{self, Receiver};
@@ -44,20 +44,20 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         }
         pause = (pause * 2).min(Duration::from_secs(10));
     }
-    ship(context, &spool)
+    spool::ship(context, &spool)
 }
 
 /// Receive and store until the receiver ends.
 fn follow(context: &Context, spool: &std::path::Path, stopped: &dyn Fn() -> bool) -> Result<()> {
     // First what an earlier run has left, and without the server if need be.
-    ship(context, spool)?;
+    spool::ship(context, spool)?;
     receiver::create_slot(context, spool)?;
     let mut running = Receiver::start(context, spool, None)?;
     log::notice(format_args!("receiving WAL into {}", spool.display()));
     while !stopped() && running.is_running()? {
         std::thread::sleep(TICK);
         // A repository that is away must not end the receiving: the spool keeps what comes.
-        if let Err(error) = ship(context, spool) {
+        if let Err(error) = spool::ship(context, spool) {
             log::warning(error);
             std::thread::sleep(Duration::from_secs(1));
         }
@@ -67,9 +67,4 @@ fn follow(context: &Context, spool: &std::path::Path, stopped: &dyn Fn() -> bool
     } else {
         Err(Error::Failed("pg_receivewal ended".to_owned()))
     }
-}
-
-fn ship(context: &Context, spool: &std::path::Path) -> Result<()> {
-    let stanza = context.limited(context.stanza()?, Use::Archive);
-    spool::ship(&stanza, spool, context.config.codec())
 }

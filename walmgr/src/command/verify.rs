@@ -22,6 +22,13 @@ pub(crate) struct Args {
     backups: Vec<String>,
 }
 
+impl Args {
+    /// True when only some backups are meant.
+    pub(crate) fn names_backups(&self) -> bool {
+        !self.backups.is_empty()
+    }
+}
+
 /// Verify; everything that is wrong is reported before the command fails.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut findings = Findings::default();

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Compression, Config, Daemon, Expire, Legacy, Limits, Log,
-    Repository, Ssh, Standby, Streaming,
+    Archive, Backup, Cluster, Commands, Config, Daemon, Expire, Legacy, Limits, Log, Repository,
+    Ssh, Standby, Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
@@ -116,6 +116,11 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         config: place("config_backup")?,
     };
     let mut take = |key: &str| keys.take(key).map_err(usage);
+    let stored = Repository {
+        path: host.is_none().then(|| stored.clone()),
+        ssh: host.as_ref().map(|host| Ssh::new(host, stored)),
+        ..Repository::main()
+    };
     let config = Config {
         stanza,
         cluster: Cluster {
@@ -123,15 +128,8 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
             bin: master_bin.or(slave_bin),
             connect: take("master_db")?,
         },
-        repository: Repository {
-            path: host.is_none().then(|| stored.clone()),
-            s3: None,
-            gcs: None,
-            azure: None,
-            ssh: host.as_ref().map(|host| Ssh::new(host, stored)),
-            compression: Compression::default(),
-            level: 3,
-        },
+        repositories: vec![stored.clone()],
+        repository: stored,
         archive: Archive::default(),
         backup: Backup::default(),
         // walmgr3 deleted before it copied; its 0 meant "only the new one".

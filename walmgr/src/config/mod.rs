@@ -29,6 +29,10 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) cluster: Cluster,
     /// Where WAL and backups go.
+    #[serde(rename = "repository", deserialize_with = "repository::one_or_several")]
+    pub(crate) repositories: Vec<Repository>,
+    /// The one that is worked on: the first, unless [`Config::select`] says otherwise.
+    #[serde(skip)]
     pub(crate) repository: Repository,
     /// Behaviour of archive-push and archive-get.
     #[serde(default)]
@@ -279,10 +283,35 @@ impl Config {
         })?;
         let mut config = Self::parse(&text, &path)?;
         stanza::check_name(&config.stanza)?;
-        config.repository.location()?;
-        config.check_bounds()?;
+        repository::check(&config.repositories)?;
+        for repository in config.repositories.clone() {
+            config.repository = repository;
+            config.check_bounds()?;
+        }
+        config.select_first();
         config.file = path;
         Ok(config)
+    }
+
+    fn select_first(&mut self) {
+        self.repository = self.repositories.first().cloned().unwrap_or_default();
+    }
+
+    /// Work on the repository of this name, and on no other.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none.
+    pub(crate) fn select(&mut self, name: &str) -> Result<()> {
+        let names: Vec<_> = self.repositories.iter().map(|other| other.name.clone()).collect();
+        self.repositories.retain(|other| other.name == name);
+        if self.repositories.is_empty() {
+            return Err(Error::Usage(format!(
+                "there is no repository \"{name}\", but {}",
+                names.join(", ")
+            )));
+        }
+        self.select_first();
+        Ok(())
     }
 
     /// Refuse numbers that would be taken for others, or for nothing.
@@ -301,6 +330,7 @@ impl Config {
         };
         let bounds = [
             ("repository.level", i64::from(self.repository.level), 1..=22, ""),
+            ("repository.patience", millis(self.repository.patience), 1..=3_600_000, " ms"),
             ("repository timeout", timeout, 1..=3_600_000, " ms"),
             ("limits.nice", self.limits.nice.into(), 0..=19, ""),
             ("backup.jobs", number(self.backup.jobs), 1..=256, ""),
@@ -329,7 +359,10 @@ impl Config {
         if ini::looks_like_ini(text) {
             return ini::parse(text, path);
         }
-        toml::from_str(text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        config.select_first();
+        Ok(config)
     }
 
     /// The codec that new objects are written with.

@@ -4,18 +4,28 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::config::value::duration;
 use crate::error::{Error, Result};
 use crate::repo::azure::Azure;
 use crate::repo::gcs::Gcs;
 use crate::repo::s3::S3;
+use crate::repo::stanza;
 
 /// Where WAL and backups go.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Repository {
+    /// Its name, where there are several.
+    #[serde(default = "default_name")]
+    pub(crate) name: String,
+    /// WAL is acknowledged only when it is durable here, too. False: as soon as may be.
+    #[serde(default = "default_required")]
+    pub(crate) required: bool,
+    /// How long `archive-push` waits for one that is not required.
+    #[serde(default = "default_patience", deserialize_with = "duration")]
+    pub(crate) patience: Duration,
     /// A directory, best on another machine's disk.
     pub(crate) path: Option<PathBuf>,
     /// Or an object store.
@@ -88,6 +98,17 @@ pub(crate) enum Location<'a> {
 }
 
 impl Repository {
+    /// The only one, with the defaults of all but the place.
+    pub(crate) fn main() -> Self {
+        Self {
+            name: default_name(),
+            required: default_required(),
+            patience: default_patience(),
+            level: default_level(),
+            ..Self::default()
+        }
+    }
+
     /// Where it is.
     ///
     /// # Errors
@@ -137,6 +158,79 @@ pub(crate) enum Compression {
     Lz4,
     /// No compression.
     None,
+}
+
+/// One table `[repository]`, or several `[[repository]]`.
+pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Vec<Repository>, D::Error> {
+    struct Tables;
+
+    impl<'de> de::Visitor<'de> for Tables {
+        type Value = Vec<Repository>;
+
+        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            out.write_str("a table [repository], or several [[repository]]")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(
+            self,
+            map: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            Repository::deserialize(de::value::MapAccessDeserializer::new(map)).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(
+            self,
+            mut tables: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(table) = tables.next_element()? {
+                all.push(table);
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_any(Tables)
+}
+
+/// Refuse repositories that cannot be told apart, or none of which must have the WAL.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub(super) fn check(repositories: &[Repository]) -> Result<()> {
+    if repositories.is_empty() {
+        return Err(Error::Usage("no [repository] is set".to_owned()));
+    }
+    for (at, repository) in repositories.iter().enumerate() {
+        let name = &repository.name;
+        stanza::check_name(name)
+            .map_err(|_| Error::Usage(format!("\"{name}\" is no name of a repository")))?;
+        repository.location()?;
+        if repositories.iter().take(at).any(|other| other.name == *name) {
+            return Err(Error::Usage(format!("two repositories have the name \"{name}\"")));
+        }
+    }
+    match repositories.iter().any(|repository| repository.required) {
+        true => Ok(()),
+        false => Err(Error::Usage("one repository at least must be required".to_owned())),
+    }
+}
+
+/// The name of the only repository.
+pub(crate) const MAIN: &str = "main";
+
+fn default_name() -> String {
+    MAIN.to_owned()
+}
+
+fn default_required() -> bool {
+    true
+}
+
+fn default_patience() -> Duration {
+    Duration::from_secs(5)
 }
 
 fn default_timeout() -> Duration {

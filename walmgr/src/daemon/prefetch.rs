@@ -14,7 +14,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::wal::{self, Fetched};
+use crate::repo::wal::Fetched;
+use crate::repositories::fetch;
 use crate::wal::name::{Segment, WalName};
 
 /// Name of the spool in the data directory.
@@ -126,7 +127,8 @@ impl Prefetcher {
     }
 
     fn look_ahead(&self, name: &str) -> Result<()> {
-        let size = self.context.stanza_of(self.spool.parent())?.info.wal_segment_size;
+        let opened = |one: &Context| one.stanza_of(self.spool.parent());
+        let size = fetch::first(&self.context, opened)?.info.wal_segment_size;
         let Some(mut segment) = Segment::parse(name, size) else { return Ok(()) };
         let mut wanted = Vec::new();
         for _ in 0..self.ahead {
@@ -156,8 +158,7 @@ impl Prefetcher {
     }
 
     fn fetch(&self, name: &WalName, path: &Path) -> Result<Fetched> {
-        let stanza = self.context.stanza_of(self.spool.parent())?;
-        wal::fetch(&stanza, name, path)
+        fetch::fetch(&self.context, self.spool.parent(), name, path)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

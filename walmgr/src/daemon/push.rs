@@ -8,15 +8,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::context::{Context, Use};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
 use crate::repo::stanza::Stanza;
-use crate::repo::wal::{self, Pushed};
+use crate::repo::wal::Pushed;
+use crate::repositories::backlog::Backlog;
+use crate::repositories::push;
 use crate::wal::name::WalName;
 
 /// Most bytes, and most files, that one thread stores at a time where they share syncs: enough for
@@ -33,6 +35,8 @@ pub(crate) struct Pusher {
     ahead: usize,
     jobs: usize,
     together: usize,
+    /// What repositories lack that are not required.
+    backlogs: Vec<Arc<Backlog>>,
     state: Mutex<State>,
     /// There is something for a thread to do.
     work: Condvar,
@@ -91,14 +95,20 @@ impl Identity {
 impl Pusher {
     /// A pusher that stores up to `ahead` files of the stanza before they are asked for, by `jobs`
     /// threads.
-    pub(crate) fn new(context: Context, stanza: &Stanza, ahead: usize, jobs: usize) -> Self {
+    pub(crate) fn new(
+        context: Context,
+        stanza: &Stanza,
+        backlogs: Vec<Arc<Backlog>>,
+        ahead: usize,
+        jobs: usize,
+    ) -> Self {
         let (bytes, files) = TOGETHER;
         let files = if stanza.store.shares_syncs() { files } else { 1 };
         let most = (bytes / stanza.info.wal_segment_size).clamp(1, files);
         let together = usize::try_from(most).unwrap_or(1).min((OPEN / jobs).max(1));
         let (work, settled) = (Condvar::new(), Condvar::new());
         let state = Mutex::new(State::default());
-        Self { context, ahead, jobs, together, state, work, settled }
+        Self { context, ahead, jobs, together, backlogs, state, work, settled }
     }
 
     /// Store a file, or find that it is stored; `None` when that takes longer than a client waits.
@@ -201,20 +211,24 @@ impl Pusher {
     }
 
     fn try_store(&self, paths: &[PathBuf]) -> Result<Vec<Result<Pushed>>> {
-        let stanza = self.context.limited(self.context.stanza()?, Use::Archive);
         let directories: BTreeSet<_> =
             paths.iter().filter_map(|path| path.parent()?.parent()).collect();
+        let mut systems = Vec::new();
         for data in directories {
-            if let Some(identifier) = control::system_identifier(data)? {
-                stanza.check_system(identifier)?;
-            }
+            systems.extend(control::system_identifier(data)?);
         }
         let name = |path: &Path| {
             WalName::parse(path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
         };
-        let files = paths.iter().map(|path| Ok((name(path)?, path.as_path())));
+        let files = paths.iter().map(|path| Ok((name(path)?, path.clone())));
         let files = files.collect::<Result<Vec<_>>>()?;
-        Ok(wal::push_all(&stanza, &files, self.context.config.codec()))
+        let outcomes = push::required(&self.context, &systems, &files)?;
+        for ((name, _), outcome) in files.iter().zip(&outcomes) {
+            if outcome.is_ok() {
+                self.backlogs.iter().for_each(|backlog| backlog.add(name));
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Queue files that PostgreSQL is going to ask for. Only reads its status directory; what goes

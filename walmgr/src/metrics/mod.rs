@@ -25,16 +25,19 @@ pub(crate) fn text(context: &Context) -> String {
     samples.set(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1);
     samples.set(&names::INFO_TIMESTAMP, &[("stanza", stanza)], seconds(now));
     let server = server::gather(context, &mut samples, now);
-    let labels = [("stanza", stanza), ("repository", "main")];
-    let mut own = Samples::default();
-    let opened = context.stanza();
-    let gathered =
-        opened.and_then(|opened| archive::gather(&opened, server, &labels, &mut own, now));
-    samples.set(&names::UP, &labels, u8::from(gathered.is_ok()));
-    match gathered {
-        Ok(()) => samples.extend(own),
-        // Half of the numbers would look like all of them: there are none.
-        Err(error) => log::warning(format_args!("repository \"main\": {error}")),
+    for one in context.each() {
+        let name = one.repository();
+        let labels = [("stanza", stanza), ("repository", name)];
+        let mut own = Samples::default();
+        let gathered = one
+            .stanza()
+            .and_then(|opened| archive::gather(&opened, server, &labels, &mut own, now));
+        samples.set(&names::UP, &labels, u8::from(gathered.is_ok()));
+        match gathered {
+            Ok(()) => samples.extend(own),
+            // Half of the numbers would look like all of them: there are none.
+            Err(error) => log::warning(format_args!("repository \"{name}\": {error}")),
+        }
     }
     samples.text()
 }

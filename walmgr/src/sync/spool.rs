@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::object::Codec;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
+use crate::repositories::push;
 use crate::wal::name::WalName;
 
 /// Store everything whole, then remove it, but for the newest segment: by that the receiver knows
@@ -17,7 +18,7 @@ use crate::wal::name::WalName;
 ///
 /// # Errors
 /// The first that storing met; what is not stored stays.
-pub(crate) fn ship(stanza: &Stanza, spool: &Path, codec: Codec) -> Result<()> {
+pub(crate) fn ship(context: &Context, spool: &Path) -> Result<()> {
     let mut whole = Vec::new();
     for entry in fs::read_dir(spool).map_err(Error::local(format!("list {}", spool.display())))? {
         let entry = entry.map_err(Error::local(format!("list {}", spool.display())))?;
@@ -32,7 +33,7 @@ pub(crate) fn ship(stanza: &Stanza, spool: &Path, codec: Codec) -> Result<()> {
     whole.sort_by_key(|(name, _)| name.to_string());
     let newest = whole.iter().rposition(|(name, _)| matches!(name, WalName::Segment(_)));
     for (number, (name, path)) in whole.iter().enumerate() {
-        wal::push(stanza, name, path, codec)?;
+        push::everywhere(context, &[], name, path)?;
         if Some(number) != newest {
             fs::remove_file(path).map_err(Error::local(format!("remove {}", path.display())))?;
         }
