@@ -18,6 +18,7 @@ mod failpoint;
 mod history;
 mod limit;
 mod log;
+mod manual;
 mod metrics;
 mod old_names;
 mod pg;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::cli::Cli;
 use crate::error::{Error, Result};
+use crate::manual;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Write `walmgr.1`, and one page for each verb.
+/// Write `walmgr.1`, one page for each verb, and `walmgr.toml.5`.
 pub(crate) fn man(args: &Man) -> Result<()> {
     let what = || Error::local(format!("write {}", args.directory.display()));
     std::fs::create_dir_all(&args.directory).map_err(what())?;
-    clap_mangen::generate_to(Cli::command(), &args.directory).map_err(what())
+    clap_mangen::generate_to(Cli::command(), &args.directory).map_err(what())?;
+    let path = args.directory.join("walmgr.toml.5");
+    std::fs::write(path, manual::page()).map_err(what())
 }
