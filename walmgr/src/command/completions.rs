@@ -39,3 +39,36 @@ pub(crate) fn man(args: &Man) -> Result<()> {
     let path = args.directory.join("walmgr.toml.5");
     std::fs::write(path, manual::page()).map_err(what())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap_complete::Shell;
+
+    use super::{Man, man};
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_verb_has_a_page_and_is_completed() {
+        let directory = tempfile::tempdir().unwrap();
+        man(&Man { directory: directory.path().to_owned() }).unwrap();
+        let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        let all = page("walmgr.1");
+        let mut scripts = Vec::new();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "walmgr", &mut script);
+            scripts.push(String::from_utf8(script).unwrap());
+        }
+        let command = Cli::command();
+        let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let names: Vec<&str> = verbs.map(clap::Command::get_name).collect();
+        assert!(names.contains(&"stanza-upgrade") && names.contains(&"unpin"), "{names:?}");
+        for name in names {
+            assert!(!page(&format!("walmgr-{name}.1")).is_empty(), "{name}");
+            assert!(all.contains(&name.replace('-', "\\-")), "{name} is not in walmgr.1");
+            assert!(scripts.iter().all(|script| script.contains(name)), "{name}");
+        }
+        assert!(page("walmgr.toml.5").starts_with(".TH WALMGR.TOML 5"));
+    }
+}
