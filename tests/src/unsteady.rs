@@ -11,11 +11,6 @@ use std::time::Duration;
 
 use crate::Random;
 
-/// True when the environment asks for this way of running the walmgr tests.
-pub(crate) fn is_wanted(way: &str) -> bool {
-    std::env::var("PGQ_WALMGR").is_ok_and(|ways| ways.split(',').any(|one| one == way))
-}
-
 /// A directory that can be used now and then.
 pub(crate) struct Unsteady {
     directory: PathBuf,

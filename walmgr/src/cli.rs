@@ -71,6 +71,8 @@ pub(crate) enum Verb {
     /// List the repositories, or copy between them.
     #[command(subcommand)]
     Repository(command::repository::Action),
+    /// Work on the keys that open an encrypted repository.
+    Key(command::key::Args),
     /// Prove that archiving works.
     Check(command::check::Args),
     /// After pg_upgrade, let the stanza take WAL and backups of the new cluster.

@@ -9,7 +9,7 @@ use crate::pg::control;
 use crate::repo::local::LocalStore;
 use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
-use crate::repo::{Lock, LockMode, Store, azure, gcs, s3};
+use crate::repo::{Lock, LockMode, Store, azure, gcs, s3, sealed};
 
 /// A command's surroundings.
 #[derive(Clone, Debug)]
@@ -58,6 +58,11 @@ impl Context {
 
     /// Open the configured repository.
     pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
+        sealed::open(self.bare_store()?, self.config.repository.encryption.as_ref())
+    }
+
+    /// Open the configured repository as its storage has it, encrypted or not.
+    pub(crate) fn bare_store(&self) -> Result<Box<dyn Store>> {
         Ok(match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::open(path)?),
             Location::S3(settings) => Box::new(s3::store(settings)?.open()?),
@@ -69,13 +74,14 @@ impl Context {
 
     /// Make the configured place a repository, or open the one that is there.
     pub(crate) fn init_store(&self) -> Result<Box<dyn Store>> {
-        Ok(match self.config.repository.location()? {
+        let store: Box<dyn Store> = match self.config.repository.location()? {
             Location::Directory(path) => Box::new(LocalStore::init(path)?),
             Location::S3(settings) => Box::new(s3::store(settings)?.init()?),
             Location::Gcs(settings) => Box::new(gcs::store(settings)?.init()?),
             Location::Azure(settings) => Box::new(azure::store(settings)?.init()?),
             Location::Ssh(settings) => Box::new(SshStore::init(settings)?),
-        })
+        };
+        sealed::init(store, self.config.repository.encryption.as_ref())
     }
 
     /// A context for each repository, in the order of the configuration; for the selected one alone

@@ -43,6 +43,10 @@ pub(crate) enum Error {
     /// Stored or given bytes are not what they claim to be.
     #[error("{0}")]
     Corrupt(String),
+    /// The repository is encrypted and the key is missing or another, or it is not encrypted and
+    /// should be.
+    #[error("{0}")]
+    Key(String),
     /// PostgreSQL refused, or cannot be reached.
     #[error("PostgreSQL: {0}")]
     Server(String),
@@ -73,6 +77,7 @@ impl Error {
             Self::Retained(what) => Self::Retained(say(what)),
             Self::Mismatch(what) => Self::Mismatch(say(what)),
             Self::Corrupt(what) => Self::Corrupt(say(what)),
+            Self::Key(what) => Self::Key(say(what)),
             Self::Repository { what, source } => {
                 Self::Repository { what: format!("\"{name}\": {what}"), source }
             }
@@ -94,16 +99,25 @@ impl Error {
             Self::Local { .. } => 8,
             Self::TooOld(_) => 9,
             Self::NotArrived(_) => 10,
+            Self::Key(_) => 11,
             Self::Daemon(code, _) => (*code).clamp(1, 125),
         }
     }
 
-    /// Wrap an error of the repository's storage.
+    /// Wrap an error of the repository's storage. What came through a reader as damage or a wrong
+    /// key stays that.
     pub(crate) fn repository<E: Into<io::Error>>(
         what: impl Into<String>,
     ) -> impl FnOnce(E) -> Self {
         let what = what.into();
-        move |source| Self::Repository { what, source: source.into() }
+        move |source| {
+            let source: io::Error = source.into();
+            match source.downcast::<Self>() {
+                Ok(own @ (Self::Corrupt(_) | Self::Key(_))) => own,
+                Ok(own) => Self::Repository { what, source: io::Error::other(own) },
+                Err(source) => Self::Repository { what, source },
+            }
+        }
     }
 
     /// Wrap an error of a local file.

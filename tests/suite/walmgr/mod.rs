@@ -8,6 +8,7 @@ mod beside_segments;
 pub(super) mod daemon;
 mod databases;
 mod durability;
+mod encryption;
 mod expire;
 mod full_disk;
 mod history;

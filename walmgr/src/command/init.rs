@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Name of the cluster in the repository; else the server's cluster_name, else main.
     #[arg(long)]
     stanza: Option<String>,
+    /// Encrypt the repository, with the key in this file; made if it does not exist.
+    #[arg(long, value_name = "FILE")]
+    encryption_key: Option<PathBuf>,
     /// Replace a file that is there.
     #[arg(long)]
     force: bool,
@@ -42,10 +45,16 @@ pub(crate) fn run(file: &Path, dry_run: bool, args: &Args) -> Result<()> {
         let given = args.repository.display();
         return Err(Error::Usage(format!("the repository \"{given}\" is not absolute")));
     }
+    if let Some(key) = args.encryption_key.as_ref().filter(|key| !key.is_absolute()) {
+        return Err(Error::Usage(format!("the key file \"{}\" is not absolute", key.display())));
+    }
     let text = text(args)?;
     if dry_run {
         log::print(redact(text.trim_end()));
         return Ok(());
+    }
+    if let Some(key) = args.encryption_key.as_deref().filter(|key| !key.exists()) {
+        super::key::generate(key, false)?;
     }
     write(file, &text, args.force)?;
     Config::load(file)?;
@@ -72,9 +81,13 @@ fn text(args: &Args) -> Result<String> {
         // A JSON string is a TOML string, too.
         serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
     };
+    let encryption = match &args.encryption_key {
+        None => String::new(),
+        Some(key) => format!("encryption.key_file = {}\n", quote(&key.display().to_string())?),
+    };
     Ok(format!(
-        "stanza = {}\n\n[cluster]\ndata = {}\nbin = {}\nconnect = {}\n\n[repository]\npath = {}\n\n\
-         [expire]\nkeep = 7\n",
+        "stanza = {}\n\n[cluster]\ndata = {}\nbin = {}\nconnect = {}\n\n[repository]\npath = {}\n\
+         {encryption}\n[expire]\nkeep = 7\n",
         quote(&name)?,
         quote(&data)?,
         quote(&bin)?,

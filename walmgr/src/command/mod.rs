@@ -14,6 +14,7 @@ pub(crate) mod daemon;
 pub(crate) mod expire;
 pub(crate) mod info;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod listbackups;
 pub(crate) mod pause;
 pub(crate) mod periodic;
@@ -50,6 +51,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     match &cli.verb {
         Verb::RemoteStore(args) => return report(remote_store::run(args)),
         Verb::Completions(args) => return report(completions::run(args)),
+        Verb::Key(key::Args { verb: key::Verb::Generate { file } }) => {
+            return report(key::generate(file, cli.dry_run));
+        }
         Verb::Man(args) => return report(completions::man(args)),
         _ => {}
     }
@@ -100,6 +104,7 @@ fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
         Verb::Pin(args) => repositories::any(context, |one| pin::run(one, args)),
         Verb::Unpin(args) => repositories::any(context, |one| pin::unpin(one, args)),
         Verb::Info(args) => info::run(context, args),
+        Verb::Key(args) => repositories::one(context).and_then(|()| key::run(context, args)),
         Verb::StanzaUpgrade => repositories::each(context, stanza_upgrade::run),
         Verb::Check(args) => repositories::each(context, |one| check::run(one, args)),
         Verb::Stop(args) => stop::run(context, args),

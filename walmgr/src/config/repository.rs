@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::repo::azure::Azure;
 use crate::repo::gcs::Gcs;
 use crate::repo::s3::S3;
+use crate::repo::sealed::settings::Encryption;
 use crate::repo::stanza;
 
 /// Where WAL and backups go.
@@ -36,6 +37,8 @@ pub(crate) struct Repository {
     pub(crate) azure: Option<Azure>,
     /// Or a directory of another host.
     pub(crate) ssh: Option<Ssh>,
+    /// What opens it, if it is encrypted.
+    pub(crate) encryption: Option<Encryption>,
     /// `zstd`, `lz4` or `none`.
     #[serde(default)]
     pub(crate) compression: Compression,

@@ -15,6 +15,7 @@ pub(crate) mod local;
 pub(crate) mod object;
 pub(crate) mod object_store;
 pub(crate) mod s3;
+pub(crate) mod sealed;
 pub(crate) mod ssh;
 pub(crate) mod stanza;
 pub(crate) mod wal;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::repo::sealed::{self, ring};
 use crate::repo::{Created, Store, create_small, read_all};
 
 /// Version of the layout. 1 had SHA-256 where 2 has BLAKE3, and was never released.
@@ -71,6 +72,7 @@ impl Stanza {
     fn read(store: &dyn Store, name: &str) -> Result<Option<StanzaInfo>> {
         let key = format!("{name}/stanza.json");
         let Some(bytes) = read_all(store, &key)? else { return Ok(None) };
+        sealed::is_sealed(&store.describe(), &bytes)?;
         let info: StanzaInfo = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Corrupt(format!("{key}: {error}")))?;
         if info.format != FORMAT {
@@ -213,6 +215,11 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
         return Err(Error::Usage(format!(
             "\"{name}\" is no stanza name: letters, digits, _ - . and no leading dot"
+        )));
+    }
+    if name == ring::DIRECTORY {
+        return Err(Error::Usage(format!(
+            "\"{name}\" is where an encrypted repository has its keys"
         )));
     }
     Ok(())

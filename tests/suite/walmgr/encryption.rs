@@ -1,0 +1,280 @@
+//! Encrypted repositories: nothing in them can be read without a key, everything with one; a wrong
+//! key is said to be that; and keys change while WAL comes in.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
+use pgq_tests::{Cluster, Tree};
+
+use crate::walmgr::backup::started;
+
+const WORD: &str = "neither-this-word";
+const TABLE: &str = "nor_the_name_of_this_table";
+
+/// Lines of configuration.
+fn place(repository: &Path, opened_by: &str) -> String {
+    format!(
+        "repository.path = '{}'\nrepository.compression = 'none'\n\
+         repository.encryption.{opened_by}",
+        repository.display()
+    )
+}
+
+fn file(path: &Path) -> String {
+    format!("key_file = '{}'", path.display())
+}
+
+/// A site beside a repository, that opens it by this.
+fn beside(repository: &Path, opened_by: &str) -> Site {
+    Site::at(Cluster::empty(Tree::Ours), repository, place(repository, opened_by))
+}
+
+/// A primary whose repository is encrypted with its key file.
+fn primary() -> (Site, PathBuf) {
+    let cluster = archiving().start();
+    let (repository, key) = (cluster.dir().join("repository"), cluster.dir().join("key"));
+    let place = place(&repository, &file(&key));
+    let site = Site::at(cluster, &repository, place);
+    site.ok(&["key", "generate", key.to_str().unwrap()]);
+    site.ok(&["setup"]);
+    (site, key)
+}
+
+fn ids(site: &Site) -> Vec<String> {
+    let list = site.ok(&["key", "list"]);
+    list.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+#[test]
+fn all_comes_back_from_a_repository_in_which_nothing_can_be_read() {
+    let (primary, key) = primary();
+    let sql = |text: &str| primary.cluster.psql("postgres", text);
+    sql(&format!("create table {TABLE} as select '{WORD}'::text as word, 1 as n"));
+    primary.ok(&["backup"]);
+    sql(&format!("insert into {TABLE} values ('{WORD}', 2)"));
+    primary.ok(&["backup", "--incremental"]);
+    sql(&format!("insert into {TABLE} values ('{WORD}', 3)"));
+    sql("select pg_create_restore_point('here')");
+    sql(&format!("insert into {TABLE} values ('{WORD}', 4)"));
+    primary.archive_all();
+    primary.ok(&["verify"]);
+    primary.ok(&["check"]);
+    let segment = primary.segments("00000001").pop().unwrap();
+    let own = primary.cluster.data_dir().join("pg_wal").join(&segment);
+    let before = snapshot(primary.repository());
+    primary.ok(&["archive-push", own.to_str().unwrap()]);
+    assert!(before == snapshot(primary.repository()), "the same WAL again changed something");
+
+    let mut sealed = 0;
+    for (path, bytes) in snapshot(primary.repository()) {
+        let shown = path.strip_prefix(primary.repository()).unwrap().display().to_string();
+        for word in [WORD, TABLE, "PG_VERSION", "global/pg_control"] {
+            assert!(!contains(&bytes, word), "{word} is readable in {shown}");
+            assert!(!shown.contains(word), "{shown}");
+        }
+        let is_plain = shown.starts_with("walmgr.") || shown.contains("locks/");
+        if path.is_file() && !is_plain {
+            assert!(bytes.starts_with(b"WALMGRE1"), "{shown} is not encrypted");
+            sealed += 1;
+        }
+    }
+    assert!(sealed > 5, "{sealed} objects");
+    // It was there to be found.
+    assert!(contains(&fs::read(&own).unwrap(), TABLE) || primary.segments("00000001").len() > 1);
+
+    for (target, expected) in [(None, "4"), (Some("here"), "3")] {
+        let mut copy = beside(primary.repository(), &file(&key));
+        match target {
+            None => copy.ok(&["restore"]),
+            Some(name) => copy.ok(&["restore", "--to-name", name]),
+        };
+        started(&mut copy);
+        let count = format!("select count(*) from {TABLE} where word = '{WORD}'");
+        assert_eq!(copy.cluster.psql("postgres", &count), expected);
+    }
+}
+
+#[test]
+fn a_missing_or_another_key_is_said_and_nothing_is_written() {
+    let (primary, key) = primary();
+    primary.ok(&["backup"]);
+    let own = ids(&primary).pop().unwrap();
+    let place = primary.repository().display().to_string();
+    let segment = primary.segments("00000001").pop().unwrap();
+    let wal = primary.cluster.data_dir().join("pg_wal").join(&segment);
+    let before = snapshot(primary.repository());
+
+    let other = primary.cluster.dir().join("other");
+    primary.ok(&["key", "generate", other.to_str().unwrap()]);
+    let stranger = beside(primary.repository(), &file(&other));
+    for args in [
+        vec!["archive-push", wal.to_str().unwrap()],
+        vec!["restore"],
+        vec!["verify"],
+        vec!["info"],
+        vec!["expire", "--keep", "1"],
+        vec!["key", "rotate"],
+    ] {
+        let why = stranger.fails(11, &args);
+        for word in [&own, &place, "nothing is damaged", "walmgr key add"] {
+            assert!(why.contains(word), "{word} is missing in: {why}");
+        }
+    }
+    // A restore_command must not say that there is no such file.
+    let why = stranger.command(&["archive-get", &segment, "x"]).output().unwrap();
+    assert!(why.status.code().unwrap() > 125, "{}", said(&["archive-get"], &why));
+
+    // Who knows nothing of encryption, also at making a repository.
+    let plain = format!("repository.path = '{place}'\n# no encryption");
+    let ignorant = Site::at(archiving().start(), primary.repository(), plain);
+    for args in [vec!["setup"], vec!["info"], vec!["archive-push", "x/000000010000000000000001"]] {
+        let why = ignorant.fails(11, &args);
+        assert!(why.contains("is encrypted") && why.contains(&place), "{why}");
+    }
+    assert!(before == snapshot(primary.repository()), "somebody without the key wrote");
+
+    // No key is left at all.
+    let keys = primary.repository().join("walmgr.keys");
+    let copy = fs::read(keys.join(format!("{own}.json"))).unwrap();
+    fs::remove_file(keys.join(format!("{own}.json"))).unwrap();
+    assert!(primary.fails(11, &["info"]).contains("no key of it is left"));
+    // A damaged one is no wrong one.
+    let mut damaged = copy.clone();
+    let at = damaged.windows(9).position(|window| window == b"\"wrapped\"").unwrap() + 14;
+    damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };
+    write_owned(&keys.join(format!("{own}.json")), &damaged);
+    assert!(primary.fails(6, &["info"]).contains("is damaged"));
+    write_owned(&keys.join(format!("{own}.json")), &copy);
+    primary.ok(&["verify"]);
+
+    // A file that others can read, one that is gone.
+    fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+    assert!(primary.fails(11, &["info"]).contains("0640"));
+    fs::remove_file(&key).unwrap();
+    assert!(primary.fails(11, &["info"]).contains(key.to_str().unwrap()));
+}
+
+#[test]
+fn a_repository_that_is_not_encrypted_stays_so() {
+    let cluster = archiving().start();
+    let (repository, key) = (cluster.dir().join("repository"), cluster.dir().join("key"));
+    let plain = format!("repository.path = '{}'\n# no encryption", repository.display());
+    let site = Site::at(cluster, &repository, plain);
+    site.ok(&["setup"]);
+    site.ok(&["key", "generate", key.to_str().unwrap()]);
+    site.cluster.psql("postgres", "alter system set archive_command = 'false'");
+    site.cluster.psql("postgres", "select pg_reload_conf()");
+    let before = snapshot(&repository);
+    let lines = format!("repository.encryption.{}", file(&key));
+    site.configure(&lines);
+    for verb in ["setup", "backup", "info"] {
+        let why = site.fails(11, &[verb]);
+        assert!(why.contains("is not encrypted"), "{why}");
+    }
+    assert!(before == snapshot(&repository), "something was written");
+}
+
+#[test]
+fn an_object_in_another_s_place_is_damage() {
+    let (primary, _) = primary();
+    primary.archive_all();
+    primary.archive_all();
+    let segments = primary.segments("00000001");
+    let [.., one, other] = segments.as_slice() else { panic!("{segments:?}") };
+    let bytes = fs::read(primary.object(one)).unwrap();
+    write_owned(&primary.object(other), &bytes);
+    assert!(primary.fails(6, &["verify"]).contains(other.as_str()));
+}
+
+#[test]
+fn a_rotation_killed_anywhere_leaves_a_key_and_is_completed_by_the_next() {
+    let (primary, key) = primary();
+    primary.ok(&["backup"]);
+    let objects = || snapshot(&primary.repository().join("main/pack"));
+    let before = objects();
+    for step in ["key.generated", "key.added", "key.renamed", "key.removed"] {
+        let old = fs::read(&key).unwrap();
+        let output = primary.at_failpoint(&format!("{step}=kill"), &["key", "rotate"]);
+        assert_eq!(output.status.signal(), Some(9), "{step}: {}", said(&["key rotate"], &output));
+        // The server goes on by itself with what the settings name.
+        primary.archive_all();
+        primary.ok(&["verify"]);
+        primary.ok(&["key", "rotate"]);
+        primary.ok(&["verify"]);
+        assert_eq!(ids(&primary).len(), 1, "{step}");
+        assert!(!key.with_extension("new").exists(), "{step}");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        // What was the key is none.
+        let lost = primary.cluster.dir().join(format!("old-{step}"));
+        write_owned(&lost, &old);
+        fs::set_permissions(&lost, Permissions::from_mode(0o600)).unwrap();
+        beside(primary.repository(), &file(&lost)).fails(11, &["info"]);
+    }
+    assert!(before == objects(), "a rotation wrote objects again");
+}
+
+#[test]
+fn a_setup_killed_before_its_repository_is_whole_is_completed_by_the_next() {
+    let cluster = archiving().start();
+    let (repository, key) = (cluster.dir().join("repository"), cluster.dir().join("key"));
+    let place = place(&repository, &file(&key));
+    let site = Site::at(cluster, &repository, place);
+    site.ok(&["key", "generate", key.to_str().unwrap()]);
+    let output = site.at_failpoint("key.first=kill", &["setup"]);
+    assert_eq!(output.status.signal(), Some(9), "{}", said(&["setup"], &output));
+    site.ok(&["setup"]);
+    site.ok(&["backup"]);
+    assert_eq!(ids(&site).len(), 1);
+}
+
+#[test]
+fn commands_and_passphrases_open_it_too_and_keys_come_and_go() {
+    let (primary, key) = primary();
+    primary.ok(&["backup"]);
+    let own = ids(&primary).pop().unwrap();
+    let words = primary.cluster.dir().join("words");
+    write_owned(&words, b"correct horse battery staple\n");
+    let add = ["key", "add", "--passphrase-file", words.to_str().unwrap(), "--label", "the safe"];
+    assert!(primary.fails(11, &add).contains("0644"));
+    fs::set_permissions(&words, Permissions::from_mode(0o600)).unwrap();
+    primary.ok(&add);
+    primary.ok(&add);
+    let list = primary.ok(&["key", "list"]);
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.contains("the safe") && list.contains("passphrase"), "{list}");
+
+    let by = |opened_by: &str| beside(primary.repository(), opened_by);
+    by(&format!("passphrase_file = '{}'", words.display())).ok(&["info"]);
+    by(&format!("passphrase_command = 'cat {}'", words.display())).ok(&["info"]);
+    by(&format!("key_command = 'cat {}'", key.display())).ok(&["info"]);
+    let why = by("passphrase_command = 'echo staple'").fails(11, &["info"]);
+    assert!(why.contains("the passphrase") && why.contains("the safe"), "{why}");
+    assert!(!why.contains("staple"), "{why}");
+    let why = by("key_command = 'echo my-secret >&2; exit 3'").fails(11, &["info"]);
+    assert!(why.contains("exit status: 3"), "{why}");
+    let slow = "key_command = 'sleep 1000'\nrepository.encryption.command_timeout = '100ms'";
+    assert!(by(slow).fails(11, &["info"]).contains("not done"));
+    let two = format!("key_command = 'x'\nrepository.encryption.{}", file(&key));
+    assert!(by(&two).fails(2, &["info"]).contains("one of"));
+
+    // The one in use stays; another may go, once or twice.
+    assert!(primary.fails(2, &["key", "remove", &own]).contains("add another"));
+    let safe = by(&format!("passphrase_file = '{}'", words.display()));
+    safe.ok(&["key", "remove", &own, "--dry-run"]);
+    primary.ok(&["info"]);
+    safe.ok(&["key", "remove", &own]);
+    safe.ok(&["key", "remove", &own]);
+    primary.fails(11, &["info"]);
+    safe.ok(&["verify"]);
+    safe.fails(2, &["key", "rotate"]);
+    // Back again, and no secret was printed on the way.
+    assert!(!safe.ok(&["key", "add", "--key-file", key.to_str().unwrap()]).contains("WALMGR-KEY"));
+    primary.ok(&["verify"]);
+}

@@ -1,0 +1,146 @@
+//! `key`: the keys that open an encrypted repository.
+
+use std::path::PathBuf;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::repo::Store;
+use crate::repo::sealed::rotate::{self, NewKey};
+use crate::repo::sealed::settings::Encryption;
+use crate::repo::sealed::{ring, secret};
+
+/// Arguments of `key`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do with keys.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Write a new key to a new file; needs no configuration.
+    Generate {
+        /// The file.
+        file: PathBuf,
+    },
+    /// List the keys that open the repository; needs none of them.
+    List,
+    /// Let one more key or passphrase open the repository.
+    Add(Add),
+    /// Let a key open the repository no more.
+    Remove {
+        /// Name of the key.
+        id: String,
+    },
+    /// Put a new key in the place of the configured key file, and remove the old one.
+    Rotate,
+}
+
+/// Arguments of `key add`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Add {
+    /// A key file that `walmgr key generate` made.
+    #[arg(long, value_name = "FILE", required_unless_present = "passphrase_file")]
+    key_file: Option<PathBuf>,
+    /// A file whose first line is a passphrase.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    passphrase_file: Option<PathBuf>,
+    /// Words to remember whose it is; anybody who sees the repository can read them.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    label: String,
+}
+
+/// Make a key file.
+pub(crate) fn generate(file: &std::path::Path, dry_run: bool) -> Result<()> {
+    if dry_run {
+        log::print(format_args!("would write a new key to {}", file.display()));
+        return Ok(());
+    }
+    let id = secret::generate(file)?;
+    log::notice(format_args!(
+        "key {id} written to {}; keep a copy elsewhere: without it the repository is lost",
+        file.display()
+    ));
+    Ok(())
+}
+
+/// Work on the keys of the configured repository.
+pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    let store = context.bare_store()?;
+    match &args.verb {
+        Verb::Generate { file } => generate(file, context.dry_run),
+        Verb::List => list(store.as_ref()),
+        Verb::Add(add) => add_one(context, store.as_ref(), add),
+        Verb::Remove { id } => {
+            if context.dry_run {
+                log::print(format_args!("would remove key {id}"));
+                return Ok(());
+            }
+            match rotate::remove(store.as_ref(), settings(context)?, id)? {
+                true => log::notice(format_args!("key {id} opens the repository no more")),
+                false => log::notice(format_args!("key {id} is none of the repository's")),
+            }
+            Ok(())
+        }
+        Verb::Rotate => {
+            if context.dry_run {
+                log::print("would put a new key in the place of the configured key file");
+                return Ok(());
+            }
+            let rotated = rotate::rotate(store.as_ref(), settings(context)?)?;
+            log::notice(format_args!(
+                "key {} is in the place of key {}, which opens the repository no more; keep a copy \
+                 of the key file elsewhere",
+                rotated.new, rotated.old
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn settings(context: &Context) -> Result<&Encryption> {
+    context.config.repository.encryption.as_ref().ok_or_else(|| {
+        Error::Usage("repository.encryption is not set: there is no key to work with".to_owned())
+    })
+}
+
+fn list(store: &dyn Store) -> Result<()> {
+    let Some(repository) = ring::repository(store)? else {
+        return Err(Error::Key(format!("repository {} is not encrypted", store.describe())));
+    };
+    for slot in ring::slots(store, &repository)? {
+        log::print(
+            format!(
+                "{}  {:10}  {}  {}",
+                slot.id,
+                slot.kind.word(),
+                log::time(slot.created),
+                slot.label
+            )
+            .trim_end(),
+        );
+    }
+    Ok(())
+}
+
+fn add_one(context: &Context, store: &dyn Store, add: &Add) -> Result<()> {
+    let new = match (&add.key_file, &add.passphrase_file) {
+        (Some(path), _) => NewKey::File(path),
+        (None, Some(path)) => NewKey::Passphrase(path),
+        (None, None) => return Err(Error::Usage("--key-file or --passphrase-file".to_owned())),
+    };
+    let settings = settings(context)?;
+    if context.dry_run {
+        log::print("would add a key");
+        return Ok(());
+    }
+    let (slot, is_new) = rotate::add(store, settings, &new, &add.label)?;
+    match is_new {
+        true => log::notice(format_args!("key {} opens the repository from now on", slot.id)),
+        false => log::notice(format_args!("key {} opens the repository already", slot.id)),
+    }
+    Ok(())
+}

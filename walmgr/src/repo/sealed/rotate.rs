@@ -1,0 +1,133 @@
+//! Changing the keys of a repository. The repository's own key stays, so no object is written
+//! again; and in each step the key that the settings name opens it.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::ring;
+use super::secret::{self, Secret};
+use super::settings::{Encryption, From};
+use super::slot::Slot;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::repo::{Lock, Store};
+use crate::restore::place::sync_directory;
+
+/// A key that somebody else is to have.
+pub(crate) enum NewKey<'a> {
+    /// A key file.
+    File(&'a Path),
+    /// A file with a passphrase.
+    Passphrase(&'a Path),
+}
+
+/// Add a key; `false` if it was there.
+pub(crate) fn add(
+    store: &dyn Store,
+    settings: &Encryption,
+    new: &NewKey<'_>,
+    label: &str,
+) -> Result<(Slot, bool)> {
+    let secret = match new {
+        NewKey::File(path) => Secret::key_file(path)?,
+        NewKey::Passphrase(path) => Secret::passphrase_file(path)?,
+    };
+    let _lock = locked(store, settings)?;
+    let (master, own) = ring::open(store, settings)?;
+    if let Some((_, slot)) = ring::find(store, &own.repository, &secret)? {
+        return Ok((slot, false));
+    }
+    Ok((ring::add(store, &master, &secret, label, None)?.1, true))
+}
+
+/// Remove a key; `false` if it was not there.
+///
+/// # Errors
+/// [`Error::Usage`] for the key that the settings name: what is left opens to somebody.
+pub(crate) fn remove(store: &dyn Store, settings: &Encryption, id: &str) -> Result<bool> {
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::Usage(format!("\"{id}\" is no name of a key (walmgr key list)")));
+    }
+    let _lock = locked(store, settings)?;
+    let (_, own) = ring::open(store, settings)?;
+    if own.id == id {
+        return Err(Error::Usage(format!(
+            "key {id} is the one that repository.encryption names: add another, name that one, and \
+             then remove this"
+        )));
+    }
+    ring::remove(store, id)
+}
+
+/// What a rotation did.
+pub(crate) struct Rotated {
+    /// The key that was.
+    pub(crate) old: String,
+    /// The key that is.
+    pub(crate) new: String,
+}
+
+/// Put a new key in the place of the key file that the settings name. Killed anywhere, it is
+/// completed by the next call.
+pub(crate) fn rotate(store: &dyn Store, settings: &Encryption) -> Result<Rotated> {
+    let From::KeyFile(path) = settings.from()? else {
+        return Err(Error::Usage(
+            "only a key_file is rotated in its place; for commands and passphrases: walmgr key add, \
+             change what is named, then walmgr key remove"
+                .to_owned(),
+        ));
+    };
+    let _lock = locked(store, settings)?;
+    let (master, own) = ring::open(store, settings)?;
+    if let Some(old) = &own.replaces
+        && ring::remove(store, old)?
+    {
+        // The key file is the new one already.
+        return Ok(Rotated { old: old.clone(), new: own.id });
+    }
+    let step = |name| failpoint::visit(name).map_err(Error::local(format!("rotate to {name}")));
+    let next = beside(path);
+    if !next.exists() {
+        secret::generate(&next)?;
+    }
+    own_alike(path, &next)?;
+    step("key.generated")?;
+    let secret = Secret::key_file(&next)?;
+    let new = match ring::find(store, &own.repository, &secret)? {
+        Some((_, slot)) => slot,
+        None => ring::add(store, &master, &secret, &own.label, Some(own.id.clone()))?.1,
+    };
+    step("key.added")?;
+    let what = || Error::local(format!("rename {} to {}", next.display(), path.display()));
+    std::fs::rename(&next, path).map_err(what())?;
+    let absolute = std::path::absolute(path).map_err(what())?;
+    sync_directory(absolute.parent().unwrap_or(Path::new("/")))?;
+    step("key.renamed")?;
+    ring::remove(store, &own.id)?;
+    step("key.removed")?;
+    Ok(Rotated { old: own.id, new: new.id })
+}
+
+/// Keep others from changing keys. Who has no key writes nothing, not even a lock.
+fn locked(store: &dyn Store, settings: &Encryption) -> Result<Box<dyn Lock>> {
+    ring::open(store, settings)?;
+    ring::lock(store)
+}
+
+/// Where the next key waits for its turn.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Give a file to the owner of another: root may rotate what postgres reads.
+fn own_alike(model: &Path, path: &Path) -> Result<()> {
+    let what = || Error::local(format!("give {} its owner", path.display()));
+    let (has, wanted) =
+        (std::fs::metadata(path).map_err(what())?, std::fs::metadata(model).map_err(what())?);
+    if (has.uid(), has.gid()) == (wanted.uid(), wanted.gid()) {
+        return Ok(());
+    }
+    chown(path, Some(wanted.uid()), Some(wanted.gid())).map_err(what())
+}
