@@ -39,8 +39,19 @@ struct JsonKind {
     pkey: Vec<String>,
 }
 
+impl Event {
+    /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for
+    /// other events.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when type and payload of a trigger event do not parse.
+    pub fn change(&self) -> Result<Option<RowChange>, Error> {
+        RowChange::from_event(self)
+    }
+}
+
 impl RowChange {
-    pub(crate) fn from_event(event: &Event) -> Result<Option<Self>, Error> {
+    fn from_event(event: &Event) -> Result<Option<Self>, Error> {
         Self::decode(event).map_err(|error| match error {
             Error::Payload(what) => Error::Payload(format!("event {}: {what}", event.id)),
             other => other,

@@ -6,7 +6,6 @@ use postgres::Row;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::change::RowChange;
 use crate::error::Error;
 
 /// An event of a batch. Everything but id, time and transaction may be NULL, as the producer said.
@@ -68,15 +67,6 @@ impl Event {
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let data = self.data.as_deref().ok_or_else(|| Error::Payload("is NULL".to_owned()))?;
         serde_json::from_str(data).map_err(|error| Error::Payload(error.to_string()))
-    }
-
-    /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for
-    /// other events.
-    ///
-    /// # Errors
-    /// [`Error::Payload`] when type and payload of a trigger event do not parse.
-    pub fn change(&self) -> Result<Option<RowChange>, Error> {
-        RowChange::from_event(self)
     }
 
     /// Bytes of payload, for paging.

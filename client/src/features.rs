@@ -1,6 +1,7 @@
 //! What the server on the other end can do, asked once per connection.
 
 use postgres::GenericClient;
+use postgres::types::Type;
 
 use crate::error::Error;
 
@@ -33,6 +34,20 @@ impl Features {
             coop: row.try_get(3)?,
             ext: row.try_get(4)?,
         })
+    }
+
+    /// Does schema pgq have a function of this name? For those few that only one place asks for.
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn has_function(client: &mut impl GenericClient, name: &str) -> Result<bool, Error> {
+        let row = client.query_typed_one(
+            "select exists (select from pg_catalog.pg_proc
+                             where pronamespace = pg_catalog.to_regnamespace('pgq')::oid
+                               and proname = $1)",
+            &[(&name, Type::TEXT)],
+        )?;
+        Ok(row.try_get(0)?)
     }
 }
 

@@ -1,20 +1,18 @@
 //! `pgq consume`: print events, feed them to a program, or to an SQL function.
 
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use pgq_client::{
-    Backoff, BatchReport, Connector, Consumer, ConsumerBuilder, Error, Event, HandlerError,
-    OnFailure, OpenBatch, Outcome, ServerError, Stats, Stop, Work,
+    Backoff, Connector, Consumer, ConsumerBuilder, Error, HandlerError, OnFailure, Stop,
 };
-use postgres::Row;
-use postgres::types::Type;
-use serde::Serialize;
 
-use super::handler::ShellCommand;
-use super::output::{counted, remark};
-use super::progress::Progress;
+use super::output::remark;
+use super::progress::{Progress, count_on, follow, handled, pending};
+use super::seconds::seconds;
+use super::work::command::ShellCommand;
+use super::work::function::{event_to_sql, function_call};
+use super::work::stdout::batch_to_stdout;
 use super::{Exit, Global, signals};
 
 /// Consume events.
@@ -166,59 +164,6 @@ impl Consume {
     }
 }
 
-/// The value of an option that is a number of seconds.
-pub(super) fn seconds(option: &str, value: f64) -> Result<Duration, Error> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|_| Error::Config(format!("{option}: {value} is no number of seconds")))
-}
-
-/// What a run has done, for people.
-pub(super) fn handled(stats: &Stats) -> String {
-    format!("{} in {}", counted(stats.events, "event"), counted(stats.batches, "batch"))
-}
-
-/// A line per batch for `-v`, and the count of events on the progress bar.
-pub(super) fn count_on(bar: &Progress) -> impl FnMut(&BatchReport) + Send + 'static {
-    let bar = bar.clone();
-    move |batch| {
-        bar.add(batch.events);
-        // A line in the middle of the bar would tear it.
-        bar.suspend(|| report(batch));
-    }
-}
-
-/// The count within a batch.
-pub(super) fn follow(bar: &Progress) -> impl FnMut(u64) + Send + 'static {
-    let bar = bar.clone();
-    move |events| bar.in_batch(events)
-}
-
-/// About how many events a run until now will see; none when nobody would look at it, or it is not
-/// known.
-pub(super) fn pending(connector: &Connector, queue: &str, consumer: &str) -> Option<u64> {
-    if !std::io::stderr().is_terminal() {
-        return None;
-    }
-    let row = connector.connect().ok()?.query_typed_one(
-        "select (select c.pending_events from pgq.get_consumer_info($1, $2) c)
-                + (select q.ev_new from pgq.get_queue_info($1) q)",
-        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
-    );
-    u64::try_from(row.ok()?.try_get::<_, Option<i64>>(0).ok()??).ok().filter(|total| *total > 0)
-}
-
-fn report(report: &BatchReport) {
-    log::info!(
-        "{{batch: {}, events: {}, retried: {}, dead: {}, duration: {:.3}, lag: {:.3}}}",
-        report.batch.id,
-        report.events,
-        report.retried,
-        report.dead,
-        report.duration.as_secs_f64(),
-        report.batch.lag().as_secs_f64()
-    );
-}
-
 /// Ends the run at the first failure, and keeps it for the exit code.
 struct LastFailure<'s> {
     stop: &'s Stop,
@@ -237,98 +182,4 @@ impl LastFailure<'_> {
             other => other,
         }
     }
-}
-
-fn batch_to_stdout(batch: &mut OpenBatch<'_, '_>) -> Result<(), HandlerError> {
-    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    while let Some(page) = batch.next_page()? {
-        for event in &page {
-            writeln!(out, "{}", json_of(event))?;
-        }
-    }
-    // Only what has left this process may be acknowledged.
-    out.flush()?;
-    Ok(())
-}
-
-/// The statement that calls a function of this name; the server resolves and quotes it.
-pub(super) fn function_call(connector: &Connector, function: &str) -> Result<String, Error> {
-    let mut client = connector.connect()?;
-    let row = client.query_typed_one(
-        "select $1::pg_catalog.regprocedure::oid::pg_catalog.regproc::text",
-        &[(&format!("{function}(jsonb)"), Type::TEXT)],
-    )?;
-    let name: String = row.try_get(0)?;
-    Ok(format!("select {name}($1::jsonb)"))
-}
-
-pub(super) fn event_to_sql(
-    work: &mut Work<'_, '_>,
-    event: &Event,
-    sql: &str,
-) -> Result<Outcome, HandlerError> {
-    // The result is not looked at, so it may be of any type.
-    let called = work.transaction()?.execute_typed(sql, &[(&json_of(event), Type::TEXT)]);
-    match called {
-        Ok(_) => Ok(Outcome::Done),
-        Err(error) => Err(unusable(&error).map_or_else(|| error.into(), HandlerError::from)),
-    }
-}
-
-/// The error of a call whose function is gone, or may not be called. What went wrong inside of it
-/// has a context.
-fn unusable(error: &postgres::Error) -> Option<Error> {
-    let error = error.as_db_error().filter(|error| error.where_().is_none())?;
-    let error = ServerError::from(error);
-    let gone = error.is_denied() || error.sqlstate == "42883";
-    gone.then(|| Error::NoCommand { what: error.to_string(), denied: error.is_denied() })
-}
-
-/// An event with PgQ's column names.
-#[derive(Serialize)]
-struct Line<'e> {
-    ev_id: i64,
-    ev_time: String,
-    ev_txid: i64,
-    ev_retry: Option<i32>,
-    ev_type: Option<&'e str>,
-    ev_data: Option<&'e str>,
-    ev_extra1: Option<&'e str>,
-    ev_extra2: Option<&'e str>,
-    ev_extra3: Option<&'e str>,
-    ev_extra4: Option<&'e str>,
-}
-
-/// An event as one line of JSON.
-pub(super) fn json_of(event: &Event) -> String {
-    let line = Line {
-        ev_id: event.id,
-        ev_time: humantime::format_rfc3339_micros(event.time).to_string(),
-        ev_txid: event.txid,
-        ev_retry: event.retry,
-        ev_type: event.ev_type.as_deref(),
-        ev_data: event.data.as_deref(),
-        ev_extra1: event.extra1.as_deref(),
-        ev_extra2: event.extra2.as_deref(),
-        ev_extra3: event.extra3.as_deref(),
-        ev_extra4: event.extra4.as_deref(),
-    };
-    // Numbers, strings and nulls have a JSON form.
-    super::output::visible_json(serde_json::to_string(&line).unwrap_or_default())
-}
-
-/// An event from a row of an event table.
-pub(super) fn event_of(row: &Row) -> Result<Event, Error> {
-    Ok(Event {
-        id: row.try_get("ev_id")?,
-        time: row.try_get("ev_time")?,
-        txid: row.try_get("ev_txid")?,
-        retry: row.try_get("ev_retry")?,
-        ev_type: row.try_get("ev_type")?,
-        data: row.try_get("ev_data")?,
-        extra1: row.try_get("ev_extra1")?,
-        extra2: row.try_get("ev_extra2")?,
-        extra3: row.try_get("ev_extra3")?,
-        extra4: row.try_get("ev_extra4")?,
-    })
 }

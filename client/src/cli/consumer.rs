@@ -6,8 +6,9 @@ use postgres::Client;
 use postgres::types::Type;
 use serde_json::json;
 
+use super::missing::{no_consumer, no_queue};
 use super::output::{Rows, done};
-use super::{Exit, Global};
+use super::{Exit, Global, views};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConsumerCommand {
@@ -84,14 +85,6 @@ struct Target {
     newest: bool,
 }
 
-pub(super) const LIST: &str = "
-select c.queue_name as queue, c.consumer_name as consumer,
-       c.lag, c.last_seen,
-       c.last_tick, c.current_batch, c.pending_events
-  from pgq.get_consumer_info() c
- where $1 is null or c.queue_name = $1
- order by 1, 2";
-
 const FIND_TICK: &str = "
 select t.tick_id, t.tick_event_seq, t.tick_time
   from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
@@ -101,6 +94,48 @@ select t.tick_id, t.tick_event_seq, t.tick_time
                else true end
  order by case when $2 = 'oldest' then t.tick_id end, t.tick_id desc
  limit 1";
+
+/// Which tick of a queue is meant.
+enum Which {
+    Id(i64),
+    /// The last one at, or before, a time as the server writes it.
+    At(String),
+    Oldest,
+    Newest,
+}
+
+impl Which {
+    fn read(target: &Target, client: &mut Client) -> Result<Self, Error> {
+        Ok(match target {
+            Target { tick: Some(tick), .. } => Self::Id(*tick),
+            Target { time: Some(time), .. } => Self::At(moment(client, time)?),
+            Target { oldest: true, .. } => Self::Oldest,
+            Target { .. } => Self::Newest,
+        })
+    }
+
+    /// For [`FIND_TICK`].
+    fn parameters(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Id(tick) => ("tick", Some(tick.to_string())),
+            Self::At(time) => ("time", Some(time.clone())),
+            Self::Oldest => ("oldest", None),
+            Self::Newest => ("newest", None),
+        }
+    }
+
+    /// Why there is none.
+    fn absent(&self, queue: &str) -> anyhow::Error {
+        match self {
+            Self::Id(tick) => anyhow::anyhow!("queue \"{queue}\" has no tick {tick}"),
+            Self::At(time) => anyhow::anyhow!(
+                "queue \"{queue}\" has no tick as old as {time}; \
+                 --oldest goes back as far as possible"
+            ),
+            Self::Oldest | Self::Newest => no_queue(queue).into(),
+        }
+    }
+}
 
 impl ConsumerCommand {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
@@ -142,7 +177,8 @@ impl ConsumerCommand {
             }
             Self::List { queue, of_queue } => {
                 let queue = queue.or(of_queue);
-                Rows::query(&mut client, LIST, &[(&queue, Type::TEXT)])?.print(format)?;
+                Rows::query(&mut client, views::CONSUMERS, &[(&queue, Type::TEXT)])?
+                    .print(format)?;
             }
             Self::Seek(seek) => seek.run(&mut client, global)?,
         }
@@ -236,25 +272,12 @@ impl Seek {
         let Some(row) = row else { return Err(no_consumer(queue, consumer).into()) };
         let position: Option<i64> = row.try_get(0).map_err(Error::from)?;
         let now = match position {
-            Some(tick) => find_tick(client, queue, "tick", Some(&tick.to_string()))?,
+            Some(tick) => find_tick(client, queue, &Which::Id(tick))?,
             None => None,
         };
-        let (how, value) = match &self.target {
-            Target { tick: Some(tick), .. } => ("tick", Some(tick.to_string())),
-            Target { time: Some(time), .. } => ("time", Some(moment(client, time)?)),
-            Target { oldest: true, .. } => ("oldest", None),
-            Target { .. } => ("newest", None),
-        };
-        let target = find_tick(client, queue, how, value.as_deref())?;
-        let Some(target) = target else {
-            let value = value.unwrap_or_default();
-            return Err(super::queue::no_queue(queue)).or_else(|error| match how {
-                "tick" => anyhow::bail!("queue \"{queue}\" has no tick {value}"),
-                "time" => anyhow::bail!(
-                    "queue \"{queue}\" has no tick as old as {value}; --oldest goes back as far as possible"
-                ),
-                _ => Err(error.into()),
-            });
+        let which = Which::read(&self.target, client)?;
+        let Some(target) = find_tick(client, queue, &which)? else {
+            return Err(which.absent(queue));
         };
         let distance = now.as_ref().map(|now| now.event_seq - target.event_seq);
         let effect = match distance {
@@ -310,12 +333,8 @@ fn moment(client: &mut Client, text: &str) -> Result<String, Error> {
     }
 }
 
-fn find_tick(
-    client: &mut Client,
-    queue: &str,
-    how: &str,
-    value: Option<&str>,
-) -> Result<Option<Tick>, Error> {
+fn find_tick(client: &mut Client, queue: &str, which: &Which) -> Result<Option<Tick>, Error> {
+    let (how, value) = which.parameters();
     let row = client.query_typed_opt(
         FIND_TICK,
         &[(&queue, Type::TEXT), (&how, Type::TEXT), (&value, Type::TEXT)],
@@ -325,13 +344,4 @@ fn find_tick(
         Ok(Tick { id: row.try_get(0)?, event_seq: row.try_get(1)?, time })
     })
     .transpose()
-}
-
-fn no_consumer(queue: &str, consumer: &str) -> Error {
-    Error::Server(pgq_client::ServerError {
-        sqlstate: "42704".to_owned(),
-        message: format!("consumer \"{consumer}\" is not registered on queue \"{queue}\""),
-        detail: None,
-        hint: None,
-    })
 }

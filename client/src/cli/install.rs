@@ -1,12 +1,12 @@
 //! `pgq install`: extensions, and a look at what else is needed.
 
-use pgq_client::Error;
+use pgq_client::{Error, Features};
 use postgres::Client;
 use postgres::types::Type;
 use serde_json::{Value, json};
 
 use super::output::Rows;
-use super::{Exit, Global, status};
+use super::{Exit, Global};
 
 /// Create the extensions and check the rest.
 #[derive(Debug, clap::Args)]
@@ -122,7 +122,7 @@ fn check_roles(client: &mut Client, report: &mut Report) -> Result<(), Error> {
 
 /// Somebody must make ticks, or consumers wait for ever.
 fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
-    let has_worker = status::has_function(client, "worker_status")?;
+    let has_worker = Features::has_function(client, "worker_status")?;
     let state: Option<String> = if has_worker {
         client
             .query_typed_opt(

@@ -3,21 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pgq_client::Error;
+use pgq_client::{Error, Features};
 use postgres::Client;
 use serde_json::{Value, json};
 
 use super::companions::Companions;
 use super::output::Rows;
-use super::status;
-
-pub(super) const QUEUES: &str = "
-select i.queue_name as queue, i.last_tick_id as tick, i.ticker_lag as tick_age,
-       q.queue_ticker_paused as paused, i.queue_cur_table as \"table\",
-       i.ev_new as new_events, pgq.seq_getval(q.queue_event_seq) as events,
-       (select count(*) from pgq.get_consumer_info(i.queue_name)) as consumers
-  from pgq.get_queue_info() i join pgq.queue q using (queue_name)
- order by 1";
+use super::views;
 
 const CONSUMERS: &str = "
 select c.queue_name as queue, c.consumer_name as consumer, c.lag, c.last_seen, c.pending_events as pending,
@@ -54,11 +46,11 @@ pub(super) struct Looker {
 
 impl Looker {
     pub(super) fn look(&mut self, client: &mut Client) -> Result<Look, Error> {
-        let mut queues = Rows::query(client, QUEUES, &[])?.of_kind("queue");
+        let mut queues = Rows::query(client, views::QUEUES, &[])?.of_kind("queue");
         rate(&mut queues, &mut self.before, "events", "in_per_s");
         let mut consumers = Rows::query(client, CONSUMERS, &[])?.of_kind("consumer");
         rate(&mut consumers, &mut self.before, "position", "out_per_s");
-        let worker = status::has_function(client, "worker_status")?
+        let worker = Features::has_function(client, "worker_status")?
             .then(|| Rows::query(client, WORKER, &[]))
             .transpose()?
             .map(|rows| rows.of_kind("worker"));

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pgq_client::Error;
+use pgq_client::{Error, Features};
 use serde_json::Value;
 
 use super::output::{Format, Rows, write};
-use super::{Exit, Global, status};
+use super::{Exit, Global};
 
 /// Print numbers for Prometheus.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ select name, labels::text as labels, value from pgq.metrics() order by name, lab
 impl Metrics {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let mut client = global.connect()?;
-        if !status::has_function(&mut client, "metrics")? {
+        if !Features::has_function(&mut client, "metrics")? {
             return Err(
                 Error::Missing("this PgQ has no pgq.metrics(): it takes PgQ 4".to_owned()).into()
             );

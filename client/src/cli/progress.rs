@@ -1,4 +1,4 @@
-//! Progress on a terminal.
+//! How far a run has come: on a terminal while it goes on, and in words at its end.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use pgq_client::{BatchReport, Connector, Stats};
+use postgres::types::Type;
+
+use super::output::counted;
 
 /// A line that counts, when standard error is a terminal.
 #[derive(Clone)]
@@ -70,4 +74,51 @@ impl Progress {
 )]
 fn rate(state: &ProgressState, out: &mut dyn Write) {
     let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+}
+
+/// What a run has done, for people.
+pub(super) fn handled(stats: &Stats) -> String {
+    format!("{} in {}", counted(stats.events, "event"), counted(stats.batches, "batch"))
+}
+
+/// A line per batch for `-v`, and the count of events on the progress bar.
+pub(super) fn count_on(bar: &Progress) -> impl FnMut(&BatchReport) + Send + 'static {
+    let bar = bar.clone();
+    move |batch| {
+        bar.add(batch.events);
+        // A line in the middle of the bar would tear it.
+        bar.suspend(|| report(batch));
+    }
+}
+
+/// The count within a batch.
+pub(super) fn follow(bar: &Progress) -> impl FnMut(u64) + Send + 'static {
+    let bar = bar.clone();
+    move |events| bar.in_batch(events)
+}
+
+/// About how many events a run until now will see; none when nobody would look at it, or it is not
+/// known.
+pub(super) fn pending(connector: &Connector, queue: &str, consumer: &str) -> Option<u64> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let row = connector.connect().ok()?.query_typed_one(
+        "select (select c.pending_events from pgq.get_consumer_info($1, $2) c)
+                + (select q.ev_new from pgq.get_queue_info($1) q)",
+        &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+    );
+    u64::try_from(row.ok()?.try_get::<_, Option<i64>>(0).ok()??).ok().filter(|total| *total > 0)
+}
+
+fn report(report: &BatchReport) {
+    log::info!(
+        "{{batch: {}, events: {}, retried: {}, dead: {}, duration: {:.3}, lag: {:.3}}}",
+        report.batch.id,
+        report.events,
+        report.retried,
+        report.dead,
+        report.duration.as_secs_f64(),
+        report.batch.lag().as_secs_f64()
+    );
 }

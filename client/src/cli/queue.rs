@@ -1,12 +1,13 @@
 //! `pgq queue`.
 
 use clap::Subcommand;
-use pgq_client::{Error, ServerError};
+use pgq_client::Error;
 use postgres::types::Type;
 use serde_json::json;
 
+use super::missing::no_queue;
 use super::output::{Format, Rows, done, line};
-use super::{Exit, Global};
+use super::{Exit, Global, views};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Queue {
@@ -127,11 +128,8 @@ impl Queue {
                     return Err(no_queue(&queue).into());
                 }
                 rows.print(format)?;
-                let consumers = Rows::query(
-                    &mut client,
-                    super::consumer::LIST,
-                    &[(&Some(&queue), Type::TEXT)],
-                )?;
+                let consumers =
+                    Rows::query(&mut client, views::CONSUMERS, &[(&Some(&queue), Type::TEXT)])?;
                 if format == Format::Table {
                     line("")?;
                 }
@@ -165,14 +163,4 @@ fn set(client: &mut postgres::Client, queue: &str, settings: &[Setting]) -> Resu
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// The error for a queue that is not there, where no function of PgQ says it.
-pub(super) fn no_queue(queue: &str) -> Error {
-    Error::Server(ServerError {
-        sqlstate: "42704".to_owned(),
-        message: format!("queue \"{queue}\" does not exist"),
-        detail: None,
-        hint: None,
-    })
 }

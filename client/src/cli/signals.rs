@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::handler;
+use super::work::command;
 
 /// What the signals have asked for.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +25,13 @@ impl Asked {
     }
 }
 
-/// Stop by signals from now on. A handler that runs may finish; a second SIGINT or SIGTERM kills
+/// Stop by signals from now on. A command that runs may finish; a second SIGINT or SIGTERM kills
 /// it, and a second SIGINT within a second ends the program at once. SIGHUP ends the run after its
 /// batch with the reload mark set, when `reloads`; else it stops.
 pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
     let asked = Asked::default();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|source| Error::Io { path: "signal handlers".into(), source })?;
+        .map_err(|source| Error::Io { path: "signal commands".into(), source })?;
     let (stop, reload) = (stop.clone(), Arc::clone(&asked.reload));
     std::thread::spawn(move || {
         let mut last_interrupt: Option<Instant> = None;
@@ -43,9 +43,9 @@ pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
                 continue;
             }
             if stops {
-                handler::signal(Signal::KILL);
+                command::signal(Signal::KILL);
             } else {
-                handler::bound();
+                command::bound();
             }
             stops = true;
             let interrupt = signal == SIGINT;

@@ -1,12 +1,12 @@
 //! `pgq status`: findings first, then queues and consumers, then members and nodes.
 
-use pgq_client::Error;
+use pgq_client::{Error, Features};
 use postgres::Client;
 use postgres::types::Type;
 
 use super::companions::Companions;
 use super::output::{Format, Rows, line, write};
-use super::{Exit, Global, colour};
+use super::{Exit, Global, colour, views};
 
 /// Say whether the queues are healthy.
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,9 @@ impl Status {
         });
         let companions = Companions::load(&mut client)?;
         let healthy = healthy && companions.is_healthy();
-        let queues = Rows::query(&mut client, super::look::QUEUES, &[])?.of_kind("queue");
+        let queues = Rows::query(&mut client, views::QUEUES, &[])?.of_kind("queue");
         let of_all: &(dyn postgres::types::ToSql + Sync) = &None::<String>;
-        let consumers = Rows::query(&mut client, super::consumer::LIST, &[(of_all, Type::TEXT)])?
+        let consumers = Rows::query(&mut client, views::CONSUMERS, &[(of_all, Type::TEXT)])?
             .of_kind("consumer");
         let tables = [&queues, &consumers].into_iter().chain(companions.tables());
         match format {
@@ -83,7 +83,7 @@ impl Status {
 
 /// The findings of this database, the worst first.
 pub(super) fn findings(client: &mut Client, max_lag: &str) -> Result<Rows, Error> {
-    let findings = if has_function(client, "queue_health")? {
+    let findings = if Features::has_function(client, "queue_health")? {
         Rows::query(client, HEALTH, &[])?
     } else {
         Rows::query(client, PLAIN_HEALTH, &[(&max_lag, Type::TEXT)])?
@@ -94,14 +94,4 @@ pub(super) fn findings(client: &mut Client, max_lag: &str) -> Result<Rows, Error
 /// The severity in a row of findings.
 pub(super) fn severity(findings: &Rows, row: usize) -> Option<&str> {
     findings.rows.get(row)?.first()?.as_str()
-}
-
-/// Does schema pgq have a function of this name?
-pub(super) fn has_function(client: &mut Client, name: &str) -> Result<bool, Error> {
-    let row = client.query_typed_one(
-        "select exists (select from pg_catalog.pg_proc
-                         where pronamespace = pg_catalog.to_regnamespace('pgq')::oid and proname = $1)",
-        &[(&name, Type::TEXT)],
-    )?;
-    Ok(row.try_get(0)?)
 }

@@ -7,8 +7,10 @@ use pgq_client::{Error, ServerError, Stop};
 use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Row};
 
+use super::missing::no_queue;
 use super::output::line;
-use super::{Exit, Global, consume, queue, signals};
+use super::work::line::{event_of, json_of};
+use super::{Exit, Global, signals};
 
 /// Follow a queue's events.
 #[derive(Debug, clap::Args)]
@@ -79,7 +81,7 @@ fn look(
 
 fn print(rows: &[Row]) -> anyhow::Result<()> {
     for row in rows {
-        line(&consume::json_of(&consume::event_of(row)?))?;
+        line(&json_of(&event_of(row)?))?;
     }
     Ok(())
 }
@@ -104,6 +106,6 @@ pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Err
             detail: None,
             hint: None,
         })),
-        None => Err(queue::no_queue(name)),
+        None => Err(no_queue(name)),
     }
 }

@@ -4,8 +4,9 @@ use pgq_client::{Connector, Error, HandlerError, RemoteBatch, RemoteConsumer, St
 use serde_json::json;
 
 use super::output::{Format, done};
-use super::progress::Progress;
-use super::{Exit, Global, consume, signals};
+use super::progress::{self, Progress, count_on, follow, handled};
+use super::seconds::seconds;
+use super::{Exit, Global, signals};
 
 /// Options of commands that consume into another database.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,22 +42,6 @@ pub(super) struct Transfer {
     poll: f64,
 }
 
-/// The error of an event that stops everything, with the way to go on without it.
-pub(super) fn advise(error: Error) -> Error {
-    const ADVICE: &str = "to set such events aside, give --dead QUEUE (INI: dead_letter_queue)";
-    match error {
-        Error::Payload(what) => Error::Payload(format!("{what}; {ADVICE}")),
-        Error::Refused(what) => Error::Refused(format!("{what}; {ADVICE}")),
-        Error::Absent(what) => Error::Absent(format!("{what}; {ADVICE}")),
-        Error::Server(mut server) if server.hint.is_none() => {
-            let of_event = Error::Server(server.clone()).is_of_event();
-            server.hint = of_event.then(|| ADVICE.to_owned());
-            Error::Server(server)
-        }
-        other => other,
-    }
-}
-
 impl Transfer {
     /// Connect and prepare as the options say.
     fn connect(
@@ -70,10 +55,10 @@ impl Transfer {
         let mut builder = RemoteConsumer::builder(&self.queue, &self.consumer)
             .stop(stop.clone())
             .stop_when_empty(self.once)
-            .wait_timeout(consume::seconds("--wait", self.wait)?)
-            .poll_interval(consume::seconds("--poll", self.poll)?)
-            .observe(consume::count_on(bar))
-            .on_progress(consume::follow(bar));
+            .wait_timeout(seconds("--wait", self.wait)?)
+            .poll_interval(seconds("--poll", self.poll)?)
+            .observe(count_on(bar))
+            .on_progress(follow(bar));
         if let Some(filter) = &self.filter {
             builder = builder.filter(filter);
         }
@@ -100,7 +85,7 @@ impl Transfer {
         let stop = Stop::new();
         signals::handle(&stop, false)?;
         let source = global.connector()?;
-        let pending = || consume::pending(&source, &self.queue, &self.consumer);
+        let pending = || progress::pending(&source, &self.queue, &self.consumer);
         let bar = Progress::new(self.once.then(pending).flatten(), "transferred");
         let consumer = self.connect(source, dead, &stop, &bar)?;
         Ok(Open { consumer, bar, format: global.format() })
@@ -136,7 +121,7 @@ impl Open {
         self.bar.finish();
         done(
             self.format,
-            &consume::handled(&stats),
+            &handled(&stats),
             &[
                 ("events", json!(stats.events)),
                 ("dead", json!(stats.dead)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use pgq_client::{Backoff, Error, OnFailure, Section, Stop};
 
 use super::settings::{KEYS, Settings};
-use crate::cli::consume;
-use crate::cli::handler::ShellCommand;
+use crate::cli::work::command::ShellCommand;
+use crate::cli::work::function::{event_to_sql, function_call};
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -85,8 +85,8 @@ impl Consumer {
             }
             Handler::Function(function) => {
                 let connector = pgq_client::Connector::new(&self.database)?;
-                let sql = consume::function_call(&connector, function)?;
-                consumer.run(|work, event| consume::event_to_sql(work, event, &sql))?;
+                let sql = function_call(&connector, function)?;
+                consumer.run(|work, event| event_to_sql(work, event, &sql))?;
             }
         }
         Ok(())

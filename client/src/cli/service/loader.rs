@@ -4,7 +4,7 @@ use pgq_client::{Applier, Error, RemoteConsumer, Section, Stop};
 
 use super::Route;
 use super::settings::{KEYS, Settings};
-use crate::cli::load;
+use crate::cli::work::apply;
 
 #[derive(Debug)]
 pub(super) struct Loader {
@@ -81,9 +81,9 @@ impl Loader {
         applier.row_by_row(self.row_by_row);
         let mut consumer = self.connect(settings, stop)?;
         if self.copy {
-            load::copy(&mut consumer, &mut applier, self.replica_role)?;
+            apply::copy(&mut consumer, &mut applier, self.replica_role)?;
         }
-        consumer.run_batches(|batch| load::apply(batch, &mut applier, self.replica_role))?;
+        consumer.run_batches(|batch| apply::apply(batch, &mut applier, self.replica_role))?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use pgq_client::{Error, RemoteConsumer, Section, Stop};
 
 use super::Route;
 use super::settings::{KEYS, Settings};
-use crate::cli::r#move;
+use crate::cli::work::copy::copy;
 
 #[derive(Debug)]
 pub(super) struct Mover {
@@ -28,7 +28,7 @@ impl Mover {
 
     pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
         let queue = self.queue.as_ref().unwrap_or(&settings.queue);
-        self.connect(settings, stop)?.run_batches(|batch| r#move::copy(batch, queue))?;
+        self.connect(settings, stop)?.run_batches(|batch| copy(batch, queue))?;
         Ok(())
     }
 }

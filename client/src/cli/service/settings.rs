@@ -9,6 +9,7 @@ use pgq_client::{
 };
 
 use super::Orders;
+use super::literal::quote_literal;
 use crate::cli::logging::Targets;
 use crate::cli::skylog;
 
@@ -297,7 +298,7 @@ fn filter(section: &Section<'_>) -> Result<Option<String>, Error> {
         .list("table_filter")?
         .iter()
         .map(|table| if table.contains('.') { table.clone() } else { format!("public.{table}") })
-        .map(|table| super::simple::quote_literal(Some(&table)))
+        .map(|table| quote_literal(Some(&table)))
         .collect();
     let by_table = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
     let raw = section.get("consumer_filter")?.filter(|sql| !sql.is_empty());

@@ -4,8 +4,9 @@
 use pgq_client::{Connector, Error, Event, RowChange, Section, Stop};
 use postgres::{Client, Transaction};
 
+use super::literal::quote_literal;
 use super::settings::{KEYS, Settings};
-use crate::cli::transfer::advise;
+use crate::cli::work::advise;
 
 const OWN: [&str; 4] = ["src_db", "dst_db", "dst_query", "dead_letter_queue"];
 const LOCAL: [&str; 7] = [
@@ -161,27 +162,4 @@ fn value(
             }
         },
     })
-}
-
-/// A literal; NULL for none.
-pub(super) fn quote_literal(value: Option<&str>) -> String {
-    match value {
-        None => "null".to_owned(),
-        Some(text) if text.contains('\\') => {
-            format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-        }
-        Some(text) => format!("'{}'", text.replace('\'', "''")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quote_literal;
-
-    #[test]
-    fn literals_cannot_be_broken_out_of() {
-        assert_eq!(quote_literal(None), "null");
-        assert_eq!(quote_literal(Some("a'b")), "'a''b'");
-        assert_eq!(quote_literal(Some(r"a\'b")), r"E'a\\''b'");
-    }
 }

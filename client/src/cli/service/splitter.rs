@@ -5,7 +5,7 @@ use pgq_client::{Error, Pattern, RemoteConsumer, Section, Stop};
 
 use super::Route;
 use super::settings::{KEYS, Settings};
-use crate::cli::split::{self, Field};
+use crate::cli::work::distribute::{self, Field};
 
 #[derive(Debug)]
 pub(super) struct Splitter {
@@ -23,7 +23,7 @@ impl Splitter {
         let by = Field::from_str(field.trim_start_matches("ev_"), true).map_err(|_| {
             Error::Config(format!("[{}] queue_field: no field \"{field}\"", section.name()))
         })?;
-        let queues = split::patterns(&section.list("queues")?);
+        let queues = distribute::patterns(&section.list("queues")?);
         Ok(Self { route: Route::read(section)?, by, queues })
     }
 
@@ -37,7 +37,7 @@ impl Splitter {
 
     pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
         self.connect(settings, stop)?
-            .run_batches(|batch| split::distribute(batch, self.by, &self.queues))?;
+            .run_batches(|batch| distribute::distribute(batch, self.by, &self.queues))?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use pgq_client::{Error, Event, HandlerError, OpenBatch, Outcome, Stop};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::consume::json_of;
+use super::line::json_of;
 
 /// Exit code that asks for a retry: EX_TEMPFAIL of sysexits.h.
 const TEMPORARY_FAILURE: i32 = 75;
@@ -42,14 +42,14 @@ fn running() -> MutexGuard<'static, Option<Running>> {
 }
 
 /// Signal the handler that runs now, if one does.
-pub(super) fn signal(signal: Signal) {
+pub(in crate::cli) fn signal(signal: Signal) {
     if let Some(Running { group, .. }) = *running() {
         let _ = kill_process_group(group, signal);
     }
 }
 
 /// A stop was asked for: see to it, from a thread of its own, that no handler holds it up for ever.
-pub(super) fn bound() {
+pub(in crate::cli) fn bound() {
     let stopped = Instant::now();
     std::thread::spawn(move || {
         let pause = Stop::new();
@@ -68,18 +68,18 @@ pub(super) fn bound() {
 }
 
 /// A command that handles events.
-pub(super) struct ShellCommand<'c> {
+pub(in crate::cli) struct ShellCommand<'c> {
     command: &'c str,
     stop: &'c Stop,
 }
 
 impl<'c> ShellCommand<'c> {
-    pub(super) fn new(command: &'c str, stop: &'c Stop) -> Self {
+    pub(in crate::cli) fn new(command: &'c str, stop: &'c Stop) -> Self {
         Self { command, stop }
     }
 
     /// Run it for one event: exit code 0 is done, 75 a retry, all others are failures.
-    pub(super) fn take_event(&self, event: &Event) -> Result<Outcome, HandlerError> {
+    pub(in crate::cli) fn take_event(&self, event: &Event) -> Result<Outcome, HandlerError> {
         let mut started = Started::new(self.command)?;
         if let Some(mut input) = started.child.stdin.take() {
             // A command that does not read its input is judged by its exit code all the same.
@@ -95,7 +95,10 @@ impl<'c> ShellCommand<'c> {
     }
 
     /// Run it once for all events of a batch.
-    pub(super) fn take_batch(&self, batch: &mut OpenBatch<'_, '_>) -> Result<(), HandlerError> {
+    pub(in crate::cli) fn take_batch(
+        &self,
+        batch: &mut OpenBatch<'_, '_>,
+    ) -> Result<(), HandlerError> {
         let mut started = Started::new(self.command)?;
         if let Some(input) = started.child.stdin.take() {
             let mut input = std::io::BufWriter::with_capacity(1 << 16, input);

@@ -1,0 +1,42 @@
+//! An SQL function that gets events as jsonb, in the transaction that finishes the batch.
+
+use pgq_client::{Connector, Error, Event, HandlerError, Outcome, ServerError, Work};
+use postgres::types::Type;
+
+use super::line::json_of;
+
+/// The statement that calls a function of this name; the server resolves and quotes it.
+pub(in crate::cli) fn function_call(
+    connector: &Connector,
+    function: &str,
+) -> Result<String, Error> {
+    let mut client = connector.connect()?;
+    let row = client.query_typed_one(
+        "select $1::pg_catalog.regprocedure::oid::pg_catalog.regproc::text",
+        &[(&format!("{function}(jsonb)"), Type::TEXT)],
+    )?;
+    let name: String = row.try_get(0)?;
+    Ok(format!("select {name}($1::jsonb)"))
+}
+
+pub(in crate::cli) fn event_to_sql(
+    work: &mut Work<'_, '_>,
+    event: &Event,
+    sql: &str,
+) -> Result<Outcome, HandlerError> {
+    // The result is not looked at, so it may be of any type.
+    let called = work.transaction()?.execute_typed(sql, &[(&json_of(event), Type::TEXT)]);
+    match called {
+        Ok(_) => Ok(Outcome::Done),
+        Err(error) => Err(unusable(&error).map_or_else(|| error.into(), HandlerError::from)),
+    }
+}
+
+/// The error of a call whose function is gone, or may not be called. What went wrong inside of it
+/// has a context.
+fn unusable(error: &postgres::Error) -> Option<Error> {
+    let error = error.as_db_error().filter(|error| error.where_().is_none())?;
+    let error = ServerError::from(error);
+    let gone = error.is_denied() || error.sqlstate == "42883";
+    gone.then(|| Error::NoCommand { what: error.to_string(), denied: error.is_denied() })
+}
