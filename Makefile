@@ -137,6 +137,7 @@ lint: tree
 	cargo fmt --check
 	cargo fmt --check $(push_crate)
 	$(private) cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p pgq_client --lib --examples --no-default-features -- -D warnings
 	$(if $(has_push),cargo clippy --locked $(push_crate) -- -D warnings)
 	$(private) RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
 		cargo doc --locked --no-deps --workspace --document-private-items
