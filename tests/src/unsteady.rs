@@ -1,5 +1,5 @@
-//! `PGQ_WALMGR=two`: every walmgr test also with a second repository, which is not required and fails
-//! at random. What a test says of its repository must hold all the same.
+//! `PGQ_WALMGR=two`: every walmgr test also with a second repository, which is not required and
+//! fails at random. What a test says of its repository must hold all the same.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -46,8 +46,8 @@ impl Unsteady {
         &self.directory
     }
 
-    /// Arguments that keep a verb to the first repository whose answer is each repository's own. WAL
-    /// goes to both and comes from both.
+    /// Arguments that keep a verb to the first repository whose answer is each repository's own.
+    /// WAL goes to both and comes from both.
     pub(crate) fn leave_out<'a>(
         &self,
         args: impl Iterator<Item = &'a str>,

@@ -51,8 +51,8 @@ pub enum Fault {
     Status(u16),
     /// Every second request fails with status 503.
     Flaky,
-    /// It does what was asked and hangs up before the first answer to each PUT and POST; repeated ones are
-    /// answered.
+    /// It does what was asked and hangs up before the first answer to each PUT and POST; repeated
+    /// ones are answered.
     LostAnswers,
     /// It accepts connections and says nothing.
     Silence,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::config::value::duration;
 use crate::error::{Error, Result};
-use crate::repo::azure::Azure;
-use crate::repo::gcs::Gcs;
-use crate::repo::s3::S3;
+use crate::repo::azure::settings::Azure;
+use crate::repo::gcs::settings::Gcs;
+use crate::repo::s3::settings::S3;
 use crate::repo::sealed::settings::Encryption;
 use crate::repo::stanza;
 

@@ -60,7 +60,10 @@ impl<'de> MapAccess<'de> for Probe<'_> {
         &mut self,
         seed: V,
     ) -> Result<V::Value, Self::Error> {
-        seed.deserialize(Probe { path: self.path.get(1..).unwrap_or_default(), found: self.found })
+        seed.deserialize(Probe {
+            path: self.path.split_first().map_or(&[][..], |(_, rest)| rest),
+            found: self.found,
+        })
     }
 }
 

@@ -1,5 +1,5 @@
-//! The daemon's care for repositories that are not required: what was acknowledged is copied to them
-//! from a required one, by a thread for each, which may be as late as it must.
+//! The daemon's care for repositories that are not required: what was acknowledged is copied to
+//! them from a required one, by a thread for each, which may be as late as it must.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};

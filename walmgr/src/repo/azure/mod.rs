@@ -1,7 +1,7 @@
 //! Azure Blob Storage, by its REST API: block blobs.
 
 mod credentials;
-mod settings;
+pub(crate) mod settings;
 mod sign;
 
 use base64::Engine;
@@ -18,7 +18,7 @@ use crate::repo::object_store::credentials::Cached;
 use crate::repo::object_store::http::{Answer, Http, Request, busy};
 
 use credentials::Key;
-pub(crate) use settings::Azure;
+use settings::Azure;
 
 /// The version of the protocol.
 const VERSION: &str = "2020-10-02";

@@ -4,7 +4,7 @@
 //! `walmgr.parts/`, that one conditional request composes at the end.
 
 mod credentials;
-mod settings;
+pub(crate) mod settings;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use crate::repo::object_store::bucket::{self, Bucket, Head, MARK, Outcome, Page,
 use crate::repo::object_store::credentials::Cached;
 use crate::repo::object_store::http::{Answer, Http, Request, busy};
 
-pub(crate) use settings::Gcs;
+use settings::Gcs;
 
 /// How many objects one request may compose.
 const AT_ONCE: usize = 32;

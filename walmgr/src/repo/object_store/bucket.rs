@@ -116,7 +116,7 @@ pub(crate) fn put_new(bucket: &dyn Bucket, key: &str, body: &[u8], how: Write) -
         Outcome::Done => Ok(Created::New),
         Outcome::Taken => Ok(Created::Exists),
         Outcome::TakenAfterLoss => {
-            let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            let length = wide(body.len());
             // One that is longer is not what was sent.
             let ours = bucket.head(key)?.is_some_and(|head| head.size == length)
                 && bucket.get(key, None, length)?.is_some_and(|bytes| bytes == body);
@@ -172,6 +172,11 @@ pub(crate) fn list(bucket: &dyn Bucket, prefix: &str) -> Result<Vec<String>> {
             return Ok(names);
         }
     }
+}
+
+/// A size in memory.
+pub(crate) fn wide(size: usize) -> u64 {
+    u64::try_from(size).expect("no memory has more than 64 bits can count")
 }
 
 /// Seconds from an object's time to the answer's.

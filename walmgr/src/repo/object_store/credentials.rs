@@ -32,10 +32,10 @@ impl<T> Expiring<T> {
 
     /// Credentials that end at a time in RFC 3339.
     pub(crate) fn until(value: T, end: &str) -> Result<Self> {
-        let end: Timestamp = end.parse().map_err(|_| {
-            Error::Failed(format!("credentials end at \"{end}\", which is no time"))
-        })?;
-        let seconds = u64::try_from(end.as_second()).unwrap_or(0);
+        let parsed = end.parse::<Timestamp>().ok();
+        let seconds = parsed.and_then(|end| u64::try_from(end.as_second()).ok());
+        let seconds = seconds
+            .ok_or_else(|| Error::Failed("credentials end at what is no time".to_owned()))?;
         Ok(Self { value, until: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) })
     }
 

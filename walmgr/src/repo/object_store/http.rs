@@ -8,6 +8,7 @@ use ureq::http::{HeaderMap, Request as HttpRequest};
 
 use crate::error::{Error, Result};
 use crate::log;
+use crate::repo::object_store::bucket::wide;
 
 const ATTEMPTS: u32 = 4;
 
@@ -89,8 +90,13 @@ impl Answer {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// The store's own word for what went wrong, which says more than the status.
+    /// The store's own word for what went wrong, which says more than the status. Whoever answers
+    /// may say anything: it is cut, and has no control characters.
     pub(crate) fn code(&self) -> String {
+        self.word().chars().filter(|letter| !letter.is_control()).take(80).collect()
+    }
+
+    fn word(&self) -> String {
         if let Some(code) = self.header("x-ms-error-code") {
             return code.to_owned();
         }
@@ -230,8 +236,7 @@ impl Http {
                 .read_to_vec()
                 .map_err(|error| other(&error))?
         };
-        let got = u64::try_from(body.len()).unwrap_or(0);
-        if status == 206 && request.expected != Some(got) {
+        if status == 206 && request.expected != Some(wide(body.len())) {
             return Err(std::io::Error::other("the answer is cut short"));
         }
         let headers = std::mem::take(response.headers_mut());

@@ -198,7 +198,7 @@ impl Store for ObjectStore {
     fn set_aside(&self, key: &str) -> Result<()> {
         check_key(key)?;
         let full = self.full(key);
-        let bytes = self.bucket.get(&full, None, LARGEST)?.unwrap_or_default();
+        let Some(bytes) = self.bucket.get(&full, None, LARGEST)? else { return Ok(()) };
         for number in 0..1000 {
             let aside = format!("{full}.damaged{number}");
             if put_new(self.bucket.as_ref(), &aside, &bytes, How::New)? == Created::New {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::repo::Source;
-use crate::repo::object_store::bucket::Bucket;
+use crate::repo::object_store::bucket::{Bucket, wide};
 
 /// How much is read from an object at a time, and how many such blocks are kept.
 const BLOCK: u64 = 4 << 20;
@@ -51,8 +51,9 @@ impl ObjectSource {
             return Ok(0);
         }
         let block = self.block(offset / BLOCK)?;
-        let within = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
-        let bytes = block.get(within..).unwrap_or_default();
+        let within = usize::try_from(offset % BLOCK).expect("a block is in memory");
+        // A block that came short ends before this place.
+        let Some(bytes) = block.get(within..) else { return Ok(0) };
         let count = bytes.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
             to.copy_from_slice(from);
@@ -69,8 +70,8 @@ impl Source for ObjectSource {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let rest = buffer.get_mut(filled..).unwrap_or_default();
-            let count = self.read_at(rest, offset + u64::try_from(filled).unwrap_or(0))?;
+            let rest = buffer.get_mut(filled..).expect("the loop ends at the end");
+            let count = self.read_at(rest, offset + wide(filled))?;
             if count == 0 {
                 return Err(Error::Corrupt(format!("object {} is cut short", self.key)));
             }
@@ -92,7 +93,7 @@ struct Reader<'a> {
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read_at(buffer, self.offset).map_err(io::Error::other)?;
-        self.offset += u64::try_from(count).unwrap_or(0);
+        self.offset += wide(count);
         Ok(count)
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::Created;
-use crate::repo::object_store::bucket::{Bucket, Write as How, complete_new, put_new};
+use crate::repo::object_store::bucket::{Bucket, Write as How, complete_new, put_new, wide};
 
 /// Size of a part. S3 allows 10000 of them, and none but the last below 5 MiB.
 pub(super) const PART: usize = 8 << 20;
@@ -122,11 +122,11 @@ fn join(part: JoinHandle<Result<String>>) -> Result<String> {
 
 impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let first_end = u64::try_from(self.first.len()).unwrap_or(u64::MAX);
+        let first_end = wide(self.first.len());
         let count = if self.position < first_end {
             // Only what was written before can be written over.
             let at = usize::try_from(self.position).map_err(io::Error::other)?;
-            let place = self.first.get_mut(at..).unwrap_or_default();
+            let place = self.first.get_mut(at..).expect("it is before the end");
             let count = place.len().min(bytes.len());
             if let (Some(to), Some(from)) = (place.get_mut(..count), bytes.get(..count)) {
                 to.copy_from_slice(from);
@@ -135,10 +135,10 @@ impl Write for Upload {
         } else {
             let to = if self.first.len() < PART { &mut self.first } else { &mut self.part };
             let count = (PART - to.len()).min(bytes.len());
-            to.extend_from_slice(bytes.get(..count).unwrap_or_default());
+            to.extend_from_slice(bytes.get(..count).expect("no more than there are"));
             count
         };
-        self.position += u64::try_from(count).unwrap_or(0);
+        self.position += wide(count);
         self.end = self.end.max(self.position);
         if self.part.len() == PART {
             self.send().map_err(io::Error::other)?;
@@ -158,7 +158,7 @@ impl Seek for Upload {
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
             SeekFrom::End(by) => self.end.checked_add_signed(by),
         };
-        let first_end = u64::try_from(self.first.len()).unwrap_or(0);
+        let first_end = wide(self.first.len());
         let target = target
             .filter(|target| *target < first_end || *target == self.end)
             .ok_or(ErrorKind::InvalidInput)?;

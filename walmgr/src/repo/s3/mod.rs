@@ -2,7 +2,7 @@
 
 mod credentials;
 mod retention;
-mod settings;
+pub(crate) mod settings;
 mod uploads;
 
 use std::time::Duration;
@@ -19,8 +19,7 @@ use crate::repo::object_store::bucket::{self, Bucket, Head, Outcome, Page, Write
 use crate::repo::object_store::credentials::Cached;
 use crate::repo::object_store::http::{Answer, Http, Request, busy};
 
-use retention::Retention;
-pub(crate) use settings::S3;
+use settings::{Retention, S3};
 
 /// How long a signature holds; longer than any attempt.
 const VALID: Duration = Duration::from_secs(3600);

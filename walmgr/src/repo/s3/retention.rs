@@ -1,41 +1,12 @@
 //! Object lock: how long new objects are kept from everybody, and whether one still is.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 
-use crate::error::{Error, Result};
+use crate::repo::object_store::bucket::http_time;
 use crate::repo::object_store::http::Answer;
-
-/// `repository.s3.object_lock`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Retention {
-    /// Who may remove an object before its time: with `compliance` nobody.
-    mode: Mode,
-    /// For how many days.
-    days: u16,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Governance,
-    Compliance,
-}
+use crate::repo::s3::settings::{Mode, Retention};
 
 impl Retention {
-    /// Refuse what is no time.
-    ///
-    /// # Errors
-    /// [`Error::Usage`].
-    pub(super) fn check(&self) -> Result<()> {
-        if (1..=3650).contains(&self.days) {
-            return Ok(());
-        }
-        let days = self.days;
-        Err(Error::Usage(format!("repository.s3.object_lock.days is {days}, and may be 1 to 3650")))
-    }
-
     /// Headers of an object that is written now.
     pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
         let mode = match self.mode {
@@ -57,7 +28,7 @@ pub(super) fn locked(answer: &Answer) -> Option<String> {
         return Some("its legal hold ends".to_owned());
     }
     let until: Timestamp = answer.header("x-amz-object-lock-retain-until-date")?.parse().ok()?;
-    let date = answer.header("date").and_then(crate::repo::object_store::bucket::http_time);
+    let date = answer.header("date").and_then(http_time);
     let now = date.unwrap_or_else(|| Timestamp::now().as_second());
     (now < until.as_second()).then(|| until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

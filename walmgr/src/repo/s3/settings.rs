@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::value::duration;
-use crate::error::Result;
-use crate::repo::s3::retention::Retention;
+use crate::error::{Error, Result};
 
 /// An S3-compatible object store.
 #[derive(Clone, Deserialize)]
@@ -66,16 +65,38 @@ pub(crate) enum From {
     Instance,
 }
 
+/// `repository.s3.object_lock`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Who may remove an object before its time: with `compliance` nobody.
+    pub(super) mode: Mode,
+    /// For how many days.
+    pub(super) days: u16,
+}
+
+/// Who may end a retention early.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Those with a right of their own.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
 impl S3 {
-    /// Retention of new objects.
+    /// Retention of new objects, within bounds.
     ///
     /// # Errors
-    /// [`crate::error::Error::Usage`] for one that is out of bounds.
+    /// [`Error::Usage`] for one that is out of bounds.
     pub(super) fn retention(&self) -> Result<Option<Retention>> {
-        if let Some(retention) = &self.object_lock {
-            retention.check()?;
+        match &self.object_lock {
+            Some(Retention { days, .. }) if !(1..=3650).contains(days) => Err(Error::Usage(
+                format!("repository.s3.object_lock.days is {days}, and may be 1 to 3650"),
+            )),
+            lock => Ok(lock.clone()),
         }
-        Ok(self.object_lock.clone())
     }
 }
 

@@ -127,8 +127,8 @@ fn wrong(store: &dyn Store, repository: &str, secret: &Secret) -> Result<Error> 
     };
     Ok(Error::Key(format!(
         "repository {repository} in {place} does not open to {given}; its keys are: {}. Name one of \
-         them in repository.encryption, or have who owns one add yours (walmgr key add); nothing is \
-         damaged, but nothing can be read without one of them",
+         them in repository.encryption, or have who owns one add yours (walmgr key add); nothing \
+         is damaged, but nothing can be read without one of them",
         has.join(", ")
     )))
 }

@@ -84,7 +84,7 @@ impl Cipher {
     }
 
     fn with(master: &Master, name: &str, header: [u8; HEADER]) -> Self {
-        let salt = header.get(16..48).unwrap_or_default();
+        let salt = &header[16..48];
         let key = master.object_key(salt, name);
         let aead = Aes256Gcm::new((&*key).into());
         // The key is used for this one stream, so the nonce of the stream may be the same for all.
@@ -104,7 +104,7 @@ impl Cipher {
         if crc != crc32c::crc32c(head).to_le_bytes() {
             return Err(Error::Corrupt(format!("object {name} is damaged: its header")));
         }
-        let id = head.get(8..16).unwrap_or_default();
+        let id = &head[8..16];
         if id != master.id() {
             return Err(Error::Key(format!(
                 "object {name} is encrypted with the key of repository {}, and this is repository {}: \
@@ -198,7 +198,7 @@ impl Write for SealedSink<'_> {
             }
             let to = if self.before == 0 { &mut self.first } else { &mut self.chunk };
             let count = bytes.len().min(CHUNK - to.len());
-            to.extend_from_slice(bytes.get(..count).unwrap_or_default());
+            to.extend_from_slice(&bytes[..count]);
             count
         } else {
             let at = narrow(self.position);
@@ -387,7 +387,7 @@ impl Read for SealedReader<'_> {
             }
             self.refill()?;
         }
-        let mut rest = self.bytes.get(self.used..).unwrap_or_default();
+        let mut rest = &self.bytes[self.used..];
         let count = rest.read(buffer)?;
         self.used += count;
         Ok(count)
