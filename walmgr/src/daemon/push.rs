@@ -3,7 +3,7 @@
 //!
 //! A file is acknowledged only when PostgreSQL asks for it, and only if what lies at its path is
 //! still the very file that was stored: same inode, size and time. Otherwise it goes through
-//! [`wal::push`] again, which compares content.
+//! [`wal::push`](crate::repo::wal::push) again, which compares content.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
