@@ -9,7 +9,7 @@ use pgq_tests::{Tree, scratch_database};
 fn installation_goes_below_destdir_and_nowhere_else() {
     let destination = tempfile::tempdir().unwrap();
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let library = destination.path().join("built.so");
+    let library = destination.path().join("libpgq.so");
     std::fs::write(&library, "a library").unwrap();
     let pg_config = Tree::Ours.bin().join("pg_config");
     let program = pgq_tests::programs::programs().join("pgq");
@@ -20,7 +20,7 @@ fn installation_goes_below_destdir_and_nowhere_else() {
         std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let output = Command::new(format!("{root}/packaging/install.sh"))
-        .arg(&library)
+        .arg("all")
         .arg(destination.path())
         .env("DESTDIR", destination.path())
         .env("PG_CONFIG", &pg_config)
