@@ -223,6 +223,9 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all(dialect: Dialect) {
     site.configure(uncompressed);
     site.ok(&["setup"]);
     assert!(!server.names().iter().any(|name| name.contains("probe")), "{:?}", server.names());
+    // Blocks of its probe: Azure has no request that discards them.
+    let of_setup = server.open_uploads();
+    assert!(of_setup == 0 || dialect == Dialect::Azure, "{of_setup}");
     let backup = ["backup", "--jobs", "1"];
     let count = || {
         let list = site.ok(&["listbackups", "--json"]);
@@ -233,9 +236,10 @@ fn large_objects_come_in_parts_and_exist_whole_or_not_at_all(dialect: Dialect) {
     let output = site.at_failpoint("store.part=kill@2", &backup);
     assert!(!output.status.success(), "{}", said(&backup, &output));
     assert!(!server.names().iter().any(|name| name.contains("/pack/")), "{:?}", server.names());
-    // Of GCS's parts none may have arrived yet.
+    // S3 begins an upload; of the others' parts none may have arrived yet.
     let left = server.open_uploads();
-    assert!(left == 1 || dialect == Dialect::Gcs && left == 0, "{left}");
+    let new = left - of_setup;
+    assert!(new == 1 || dialect != Dialect::S3 && new == 0, "{left}, {of_setup} of setup's");
     // As if its lock had grown old.
     for name in server.names().into_iter().filter(|name| name.contains("/locks/")) {
         server.remove(&name);
