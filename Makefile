@@ -62,9 +62,9 @@ build-release: tree
 PG_CONFIG ?= pg_config
 major := $(shell $(PG_CONFIG) --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
 built := $(CARGO_TARGET_DIR)/built/$(major)
-sources := Cargo.toml Cargo.lock \
-  $(shell find pgq_ext pgq_ticker_bgw client walmgr \
-    -name '*.rs' -o -name Cargo.toml -o -name '*.sql')
+# All that cargo reads, also what is no Rust: tests/suite/install/packaging.rs knows.
+sources := Cargo.toml Cargo.lock rust-toolchain.toml docs/walmgr.md packaging/build.sh \
+  $(shell find pgq_ext pgq_ticker_bgw client walmgr -name target -prune -o -type f -print)
 .PHONY: all install install-server install-programs deb dist
 all: $(built)/libpgq.so
 $(built)/libpgq.so: $(sources)

@@ -151,6 +151,9 @@ enum Command {
     Run(run::Run),
     /// Start and stop services by their INI files (scriptmgr)
     Services(services::Services),
+    /// Write the jobs of a registry as systemd's generators do
+    #[command(hide = true)]
+    Units(services::Units),
     /// Print a shell's completions
     Completions(completions::Completions),
     /// Write man pages into a directory
@@ -189,6 +192,7 @@ pub(crate) fn main() -> Exit {
         Command::Dead(command) => command.run(global),
         Command::Run(command) => command.run(global),
         Command::Services(command) => command.run(global),
+        Command::Units(command) => command.run(global),
         Command::Completions(command) => command.run(&mut command_line()),
         Command::Man(command) => command.run(command_line()),
     };

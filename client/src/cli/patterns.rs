@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use pgq_client::{Error, Pattern};
 
 /// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the
-/// file name.
+/// file name. As in a shell these do not stand for a dot at the beginning: such files are an
+/// editor's.
 pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let pattern = expand_variables(pattern, |name| std::env::var(name).ok());
     let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {
@@ -22,10 +23,11 @@ pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::Io { path: dir, source }),
     };
-    let wanted = Pattern::new(&name);
+    let (wanted, dots) = (Pattern::new(&name), name.starts_with('.'));
+    let matches = |name: &str| wanted.matches(name) && name.starts_with('.') == dots;
     let mut found: Vec<_> = entries
         .filter_map(Result::ok)
-        .filter(|entry| wanted.matches(&entry.file_name().to_string_lossy()))
+        .filter(|entry| matches(&entry.file_name().to_string_lossy()))
         .map(|entry| entry.path())
         .collect();
     found.sort();

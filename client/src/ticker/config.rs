@@ -85,8 +85,10 @@ impl TickerConfig {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let ini = Ini::read(path)?;
         let section = ini.section("pgqd")?;
-        let known: Vec<_> = KEYS.iter().copied().chain(["connection_lifetime"]).collect();
-        section.only(&known)?;
+        // Not pgqd's; the second is for whoever starts services.
+        let others = ["connection_lifetime", "disabled"];
+        section.only(&[&KEYS[..], &others].concat())?;
+        section.boolean("disabled")?;
         let default = Self::default();
         let period = |key: &str, default: Duration| -> Result<Duration, Error> {
             Ok(section.seconds(key)?.unwrap_or(default))

@@ -1,6 +1,7 @@
 //! What installation puts where.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pgq_tests::{Tree, scratch_database};
@@ -56,6 +57,36 @@ fn installation_goes_below_destdir_and_nowhere_else() {
             extensions.join(format!("{extension}--4.0.sql")).exists(),
             "{extension} is missing"
         );
+    }
+}
+
+/// What is compiled in from elsewhere makes what is built out of date.
+#[test]
+fn make_builds_again_when_an_included_file_has_changed() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().unwrap();
+    let database = Command::new("make")
+        .args(["--print-data-base", "--question", "all"])
+        .arg(format!("PG_CONFIG={}", Tree::Ours.bin().join("pg_config").display()))
+        .current_dir(&root)
+        .output()
+        .unwrap();
+    let database = String::from_utf8_lossy(&database.stdout).into_owned();
+    let sources = database.lines().find_map(|line| line.strip_prefix("sources := ")).unwrap();
+    let sources: Vec<PathBuf> = sources.split_whitespace().map(|path| root.join(path)).collect();
+    let mut included = 0;
+    for source in sources.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        let text = std::fs::read_to_string(source).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for part in code.split("include_str!(\"").skip(1) {
+            let path = source.parent().unwrap().join(part.split('"').next().unwrap());
+            let path = path.canonicalize().unwrap();
+            assert!(sources.contains(&path), "{} is not among them", path.display());
+            included += 1;
+        }
+    }
+    assert!(included > 5, "only {included} are included");
+    for file in ["Cargo.lock", "walmgr/push/Cargo.lock", "rust-toolchain.toml"] {
+        assert!(sources.contains(&root.join(file)), "{file} is not among them");
     }
 }
 

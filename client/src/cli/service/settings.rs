@@ -15,8 +15,9 @@ use crate::cli::skylog;
 
 /// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and
 /// have no effect.
-pub(super) const KEYS: [&str; 33] = [
+pub(super) const KEYS: [&str; 34] = [
     "job_name",
+    "disabled",
     "pidfile",
     "logfile",
     "loop_delay",
@@ -98,6 +99,8 @@ impl Settings {
             Ok(section.get(key)?.or(section.get(alias)?).filter(|value| !value.is_empty()))
         };
         let job_name = section.require("job_name")?;
+        // For whoever starts jobs, by hand or not: a mistake in it is one everywhere.
+        section.boolean("disabled")?;
         let queue = match either("queue_name", "pgq_queue_name")? {
             Some(queue) => queue,
             None => section.require("queue_name")?,

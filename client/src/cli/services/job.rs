@@ -1,0 +1,272 @@
+//! A job: who runs it, and what it is told. Systemd is asked where it keeps the job; else the pid
+//! file is.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pgq_client::{Error, Stop};
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+use super::kind::Kind;
+use super::systemd::{State, Unit};
+use crate::cli::output::{Format, done, line};
+use crate::cli::pidfile;
+
+/// A job found in an INI file.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) ini: PathBuf,
+    pub(super) pidfile: Option<PathBuf>,
+    pub(super) disabled: bool,
+    /// Its service, if systemd may be here and have one.
+    pub(super) unit: Option<Unit>,
+}
+
+/// Who runs a job.
+#[derive(Debug)]
+struct Run<'j> {
+    /// Systemd, where it knows of the job.
+    kept: Option<(&'j Unit, State)>,
+    /// A process that is not systemd's: started by hand, or before there was a unit.
+    apart: Option<Pid>,
+}
+
+/// How long a process may take to end, when we wait for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Run<'_> {
+    fn pid(&self) -> Option<Pid> {
+        self.kept.and_then(|(_, state)| state.pid).or(self.apart)
+    }
+}
+
+impl Job {
+    /// The process of the pid file: one that holds it, unless the job is a program that knows
+    /// nothing of that.
+    fn pid(&self) -> Result<Option<Pid>, Error> {
+        let named = self.pidfile.as_deref().map_or(Ok(None), pidfile::running)?;
+        let named = named.filter(|named| named.proven || self.is_foreign());
+        Ok(named.map(|named| named.pid))
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.kind.script.is_some()
+    }
+
+    fn run(&self) -> Result<Run<'_>, Error> {
+        let kept = match &self.unit {
+            Some(unit) => unit.state()?.map(|state| (unit, state)),
+            None => None,
+        };
+        let systemds = kept.and_then(|(_, state)| state.pid);
+        let apart = self.pid()?.filter(|pid| systemds != Some(*pid));
+        Ok(Run { kept, apart })
+    }
+
+    /// False when it is stopped, and should not be.
+    pub(super) fn status(&self, format: Format) -> anyhow::Result<bool> {
+        let run = self.run()?;
+        let runs = run.pid().is_some();
+        let state = match (&run.kept, &self.pidfile, runs) {
+            (.., true) => "OK",
+            (None, None, false) => "pidfile?",
+            (.., false) => "STOPPED",
+        };
+        let disabled = if self.disabled { " (disabled)" } else { "" };
+        let failed = match run.kept {
+            Some((_, state)) if state.failed && !runs => " (failed)",
+            _ => "",
+        };
+        let mut fields = vec![
+            ("service", json!(self.kind.name)),
+            ("job", json!(self.name)),
+            ("state", json!(state)),
+            ("disabled", json!(self.disabled)),
+        ];
+        if let Some((unit, state)) = run.kept {
+            fields.extend([("unit", json!(unit.name())), ("failed", json!(state.failed))]);
+        }
+        let line = format!(" {state:8} [{}] {}{disabled}{failed}", self.kind.name, self.name);
+        done(format, &line, &fields)?;
+        Ok(runs || self.disabled)
+    }
+
+    /// Where everything of the job is.
+    pub(super) fn info(&self, format: Format) -> anyhow::Result<()> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let run = self.run()?;
+        let fields = [
+            ("service", json!(self.kind.name)),
+            ("job", json!(self.name)),
+            ("config", json!(self.ini.display().to_string())),
+            ("pidfile", json!(path(&self.pidfile))),
+            ("pid", json!(run.pid().map(|pid| pid.as_raw_nonzero().get()))),
+            ("script", json!(self.kind.script.as_deref().unwrap_or("pgq run"))),
+            ("cwd", json!(path(&self.kind.cwd))),
+            ("user", json!(self.kind.user)),
+            ("unit", json!(run.kept.map(|(unit, _)| unit.name()))),
+        ];
+        if format == Format::Json {
+            return Ok(done(format, "", &fields)?);
+        }
+        line(&format!("[{}] {}", self.kind.name, self.name))?;
+        for (name, value) in fields.iter().skip(2) {
+            let value = match value {
+                Value::Null => "-".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            line(&format!("  {name:8} {value}"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&self) -> anyhow::Result<()> {
+        if self.disabled {
+            log::info!("{}: disabled", self.name);
+            return Ok(());
+        }
+        let run = self.run()?;
+        if run.pid().is_some() {
+            log::warn!("{}: runs already", self.name);
+            return Ok(());
+        }
+        match run.kept {
+            Some((unit, _)) => unit.order(&["start"])?,
+            None => self.start_apart()?,
+        }
+        line(&format!("{} started", self.name))?;
+        Ok(())
+    }
+
+    fn start_apart(&self) -> anyhow::Result<()> {
+        if self.pidfile.is_none() {
+            anyhow::bail!("{}: no pidfile configured", self.name);
+        }
+        let mut command = self.command()?;
+        if let Some(cwd) = &self.kind.cwd {
+            command.current_dir(cwd);
+        }
+        let status = command.stdin(Stdio::null()).status()?;
+        if !status.success() {
+            anyhow::bail!("{}: {status} at the start", self.name);
+        }
+        // The process itself says by its pid file that it got so far.
+        if !wait_until(PATIENCE, || self.pid().is_ok_and(|pid| pid.is_some())) {
+            anyhow::bail!("{}: did not start; see its log", self.name);
+        }
+        Ok(())
+    }
+
+    /// The service's own script where the registry names one, else `pgq run`.
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut words: Vec<String> = Vec::new();
+        if let Some(user) = &self.kind.user {
+            words.extend(["sudo", "-nH", "-u", user].map(str::to_owned));
+        }
+        match &self.kind.script {
+            Some(script) => words.push(script.clone()),
+            None => {
+                words.push(std::env::current_exe()?.display().to_string());
+                words.push("run".to_owned());
+            }
+        }
+        words.push(self.ini.display().to_string());
+        words.extend(self.kind.args.split_whitespace().map(str::to_owned));
+        words.push("-d".to_owned());
+        let (program, arguments) = match words.split_first() {
+            Some(split) => split,
+            None => anyhow::bail!("{}: nothing to start", self.name),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    pub(super) fn stop(&self, wait: bool) -> anyhow::Result<()> {
+        let run = self.run()?;
+        // Also what waits for its restart.
+        let kept = run.kept.filter(|(_, state)| !state.over);
+        if run.apart.is_some() || kept.is_none() {
+            self.signal(&run, Signal::INT)?;
+        }
+        if let Some((unit, _)) = kept {
+            unit.order(if wait { &["stop"] } else { &["stop", "--no-block"] })?;
+        }
+        if wait { self.wait() } else { Ok(()) }
+    }
+
+    pub(super) fn reload(&self) -> anyhow::Result<()> {
+        let run = self.run()?;
+        let kept = run.kept.filter(|(_, state)| state.pid.is_some());
+        if run.apart.is_some() || kept.is_none() {
+            self.signal(&run, Signal::HUP)?;
+        }
+        kept.map_or(Ok(()), |(unit, _)| unit.order(&["reload"]))
+    }
+
+    pub(super) fn restart(&self) -> anyhow::Result<()> {
+        self.stop(true)?;
+        self.start()
+    }
+
+    /// Signal the process of the pid file.
+    fn signal(&self, run: &Run<'_>, signal: Signal) -> anyhow::Result<()> {
+        let sent = match (&self.pidfile, run.kept) {
+            (Some(path), _) => self.signal_through(path, signal)?,
+            // Systemd says that it does not run.
+            (None, Some(_)) => false,
+            (None, None) => anyhow::bail!("{}: no pidfile configured", self.name),
+        };
+        if !sent {
+            log::warn!("{}: not running", self.name);
+        }
+        Ok(())
+    }
+
+    fn signal_through(&self, path: &Path, signal: Signal) -> anyhow::Result<bool> {
+        match (pidfile::signal(path, signal, self.is_foreign()), &self.kind.user) {
+            // The process is somebody else's; whoever may start it by sudo may signal it by sudo.
+            (Err(Error::Io { source, .. }), Some(user))
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                self.signal_as(user, signal)
+            }
+            (sent, _) => Ok(sent?),
+        }
+    }
+
+    fn signal_as(&self, user: &str, signal: Signal) -> anyhow::Result<bool> {
+        let Some(pid) = self.pid()? else { return Ok(false) };
+        let status = Command::new("sudo")
+            .args(["-n", "-u", user, "kill", &format!("-{}", signal.as_raw())])
+            .arg(pid.as_raw_nonzero().to_string())
+            .status()?;
+        if !status.success() {
+            anyhow::bail!("{}: sudo kill: {status}", self.name);
+        }
+        Ok(true)
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        if !wait_until(PATIENCE, || self.pid().is_ok_and(|pid| pid.is_none())) {
+            anyhow::bail!("{}: does not end", self.name);
+        }
+        Ok(())
+    }
+}
+
+fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let (pause, end) = (Stop::new(), Instant::now() + limit);
+    while !condition() {
+        if Instant::now() >= end {
+            return false;
+        }
+        pause.sleep(Duration::from_millis(100));
+    }
+    true
+}
