@@ -12,6 +12,8 @@ use pgq_tests::{Cluster, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
 
+use crate::walmgr::upgrade::upgraded;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `ssh HOST COMMAND` without a network: a script that runs the command here, unless the file that
@@ -237,16 +239,45 @@ fn the_other_end_keeps_to_its_directory() {
     assert!(outside.exists() && !snapshot(site.repository()).is_empty());
 }
 
+/// As a forced command of authorized_keys: whatever the client asks for, this runs.
+fn append_only(site: &Site) -> String {
+    format!(
+        "exec {} remote-store --append-only \"{}\"",
+        site.cluster.dir().join("walmgr").display(),
+        site.repository().display()
+    )
+}
+
+#[test]
+fn an_archiving_host_goes_on_after_an_upgrade() {
+    let (mut old, network) = site(archiving().start(), None);
+    old.ok(&["setup"]);
+    network.set(&append_only(&old));
+    old.ok(&["backup"]);
+    old.cluster.stop(Stop::Fast);
+    let (new, network) = site(upgraded(&old.cluster), Some(old.repository()));
+    network.set(&append_only(&new));
+    let said = new.fails(2, &["stanza-upgrade"]);
+    assert!(said.contains("only adds"), "{said}");
+    assert!(!new.repository().join("main/2/stanza.json").exists());
+    // Somebody who may do so says what it is.
+    network.set("");
+    new.ok(&["stanza-upgrade"]);
+    network.set(&append_only(&new));
+    new.ok(&["setup"]);
+    new.ok(&["backup"]);
+    let sql = "select pg_walfile_name(pg_switch_wal()) from pg_create_restore_point('x')";
+    let segment = new.cluster.psql("postgres", sql);
+    new.ok(&["archive-push", &format!("pg_wal/{segment}")]);
+    new.ok(&["archive-get", &segment, "../fetched"]);
+    new.ok(&["verify"]);
+}
+
 #[test]
 fn an_archiving_host_may_add_and_nothing_else() {
     let (mut primary, network) = site(archiving().start(), None);
     primary.ok(&["setup", "--repository-only"]);
-    // As a forced command of authorized_keys: whatever the client asks for, this runs.
-    let forced = format!(
-        "exec {} remote-store --append-only \"{}\"",
-        primary.cluster.dir().join("walmgr").display(),
-        primary.repository().display()
-    );
+    let forced = append_only(&primary);
     network.set(&forced);
     // Archiving, backups, and all that reads work; setup finds that everything is there.
     primary.ok(&["setup"]);

@@ -8,7 +8,7 @@ use pgq_tests::{Cluster, Stop, wait_until};
 use crate::walmgr::backup::{started, target};
 
 /// A cluster that pg_upgrade has made of another, which is stopped.
-fn upgraded(old: &Cluster) -> Cluster {
+pub(crate) fn upgraded(old: &Cluster) -> Cluster {
     let mut new = archiving().create();
     let bin = new.tree().bin();
     let mut upgrade = new.run_as(bin.join("pg_upgrade"));

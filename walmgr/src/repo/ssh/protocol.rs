@@ -94,7 +94,10 @@ impl Request {
     /// backups and locks.
     pub(super) fn only_adds(&self) -> bool {
         let below = |key: &str, kinds: &[&str]| {
-            let mut parts = key.split('/').skip(1);
+            let mut parts = key.split('/').skip(1).peekable();
+            // The part of a system that came by an upgrade; its number is one of Stanza's.
+            let is_system = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+            parts.next_if(is_system);
             parts.next().is_some_and(|kind| kinds.contains(&kind)) && parts.next().is_some()
         };
         match self {
@@ -219,18 +222,22 @@ mod tests {
     #[test]
     fn what_only_adds_is_told_from_the_rest() {
         let create = |key: &str| Request::Create { key: key.to_owned() }.only_adds();
-        for key in ["main/wal/00000001/00000000/x", "main/pack/ID/00000", "main/backup/ID.json"] {
-            assert!(create(key), "{key}");
+        for key in ["wal/00000001/00000000/x", "pack/ID/00000", "backup/ID.json"] {
+            assert!(create(&format!("main/{key}")), "{key}");
+            assert!(create(&format!("main/2/{key}")), "{key} after an upgrade");
+            assert!(!create(&format!("main/2/3/{key}")) && !create(&format!("main/x/{key}")));
         }
-        for key in
-            ["walmgr.repo", "main/stanza.json", "main/wal", "main/wal/README", "main/locks/x"]
-        {
-            assert!(!create(key), "{key}");
+        for key in ["stanza.json", "wal", "wal/README", "locks/x"] {
+            assert!(!create(&format!("main/{key}")), "{key}");
+            assert!(!create(&format!("main/2/{key}")), "{key} after an upgrade");
         }
+        assert!(!create("walmgr.repo") && !create("main/2"));
         assert!(!Request::Init.only_adds());
         assert!(!Request::Remove { key: "main/wal/x".to_owned() }.only_adds());
         assert!(!Request::Lock { key: "walmgr.repo".to_owned(), exclusive: false }.only_adds());
-        assert!(Request::Lock { key: "main/locks/backup".to_owned(), exclusive: true }.only_adds());
+        for key in ["main/locks/backup", "main/2/locks/backup"] {
+            assert!(Request::Lock { key: key.to_owned(), exclusive: true }.only_adds(), "{key}");
+        }
     }
 
     #[test]
