@@ -2,7 +2,7 @@
 //! key is said to be that; and keys change while WAL comes in.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
@@ -199,14 +199,25 @@ fn a_rotation_killed_anywhere_leaves_a_key_and_is_completed_by_the_next() {
     primary.ok(&["backup"]);
     let objects = || snapshot(&primary.repository().join("main/pack"));
     let before = objects();
-    for step in ["key.generated", "key.added", "key.renamed", "key.removed"] {
+    for step in ["key.kept", "key.generated", "key.added", "key.renamed", "key.removed"] {
         let old = fs::read(&key).unwrap();
         let output = primary.at_failpoint(&format!("{step}=kill"), &["key", "rotate"]);
         assert_eq!(output.status.signal(), Some(9), "{step}: {}", said(&["key rotate"], &output));
         // The server goes on by itself with what the settings name.
         primary.archive_all();
         primary.ok(&["verify"]);
-        primary.ok(&["key", "rotate"]);
+        // The old one is nowhere else, if something else needs it.
+        let kept = key.with_extension("old");
+        assert!(fs::read(&kept).unwrap() == old, "{step}");
+        if step == "key.removed" {
+            let why = primary.fails(2, &["key", "rotate"]);
+            assert!(why.contains(kept.to_str().unwrap()), "{why}");
+            assert!(fs::read(&kept).unwrap() == old, "{step}");
+        } else {
+            primary.ok(&["key", "rotate"]);
+            assert!(fs::read(&kept).unwrap() == old, "{step}");
+        }
+        fs::remove_file(&kept).unwrap();
         primary.ok(&["verify"]);
         assert_eq!(ids(&primary).len(), 1, "{step}");
         assert!(!key.with_extension("new").exists(), "{step}");
@@ -218,6 +229,46 @@ fn a_rotation_killed_anywhere_leaves_a_key_and_is_completed_by_the_next() {
         beside(primary.repository(), &file(&lost)).fails(11, &["info"]);
     }
     assert!(before == objects(), "a rotation wrote objects again");
+}
+
+#[test]
+fn a_key_file_of_two_repositories_is_not_rotated_for_one() {
+    let cluster = archiving().set("archive_command", "false").start();
+    let (key, link) = (cluster.dir().join("key"), cluster.dir().join("link"));
+    let top = cluster.dir().to_owned();
+    let site = Site::at(cluster, &top.join("main"), "# two repositories".to_owned());
+    let configure = |of_other: &str| {
+        let one = |name: &str, opened_by: &str| {
+            let place = top.join(name);
+            format!(
+                "[[repository]]\nname = '{name}'\npath = '{}'\nencryption.{opened_by}\n",
+                place.display()
+            )
+        };
+        site.configure(&(one("main", &file(&key)) + &one("other", of_other)));
+    };
+    symlink(&key, &link).unwrap();
+    configure(&file(&link));
+    site.ok(&["key", "generate", key.to_str().unwrap()]);
+    site.ok(&["setup", "--repository-only"]);
+    let before = (fs::read(&key).unwrap(), snapshot(&top.join("main/walmgr.keys")));
+    for name in ["main", "other"] {
+        let why = site.fails(2, &["--repo", name, "key", "rotate"]);
+        let others = if name == "main" { "\"other\"" } else { "\"main\"" };
+        assert!(why.contains(others) && why.contains("key add"), "{why}");
+    }
+    assert!(before == (fs::read(&key).unwrap(), snapshot(&top.join("main/walmgr.keys"))));
+
+    // As the message says.
+    let own = top.join("own");
+    site.ok(&["key", "generate", own.to_str().unwrap()]);
+    site.ok(&["--repo", "other", "key", "add", "--key-file", own.to_str().unwrap()]);
+    configure(&file(&own));
+    site.ok(&["--repo", "main", "key", "rotate"]);
+    site.ok(&["verify"]);
+    // What names it elsewhere is not lost either.
+    configure(&file(&key.with_extension("old")));
+    site.ok(&["verify"]);
 }
 
 #[test]

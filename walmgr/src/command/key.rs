@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::Store;
-use crate::repo::sealed::rotate::{self, NewKey};
+use crate::repo::sealed::rotate::{self, NewKey, Others};
 use crate::repo::sealed::settings::Encryption;
 use crate::repo::sealed::{ring, secret};
 
@@ -90,11 +90,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
                 log::print("would put a new key in the place of the configured key file");
                 return Ok(());
             }
-            let rotated = rotate::rotate(store.as_ref(), settings(context)?)?;
+            let rotated = rotate::rotate(store.as_ref(), settings(context)?, &others(context))?;
             log::notice(format_args!(
                 "key {} is in the place of key {}, which opens the repository no more; keep a copy \
-                 of the key file elsewhere",
-                rotated.new, rotated.old
+                 of the key file elsewhere, and remove {} once nothing else needs the old key",
+                rotated.new,
+                rotated.old,
+                rotated.kept.display()
             ));
             Ok(())
         }
@@ -105,6 +107,14 @@ fn settings(context: &Context) -> Result<&Encryption> {
     context.config.repository.encryption.as_ref().ok_or_else(|| {
         Error::Usage("repository.encryption is not set: there is no key to work with".to_owned())
     })
+}
+
+/// The repositories beside this one in the configuration.
+fn others(context: &Context) -> Others<'_> {
+    let config = &context.config;
+    let others = config.others.iter();
+    let others = others.filter_map(|one| Some((one.name.as_str(), one.encryption.as_ref()?)));
+    Others { own: &config.repository.name, others: others.collect() }
 }
 
 fn list(store: &dyn Store) -> Result<()> {

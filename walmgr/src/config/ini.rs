@@ -130,6 +130,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         },
         repositories: vec![stored.clone()],
         repository: stored,
+        others: Vec::new(),
         archive: Archive::default(),
         backup: Backup::default(),
         // walmgr3 deleted before it copied; its 0 meant "only the new one".

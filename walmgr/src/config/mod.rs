@@ -34,6 +34,9 @@ pub(crate) struct Config {
     /// The one that is worked on: the first, unless [`Config::select`] says otherwise.
     #[serde(skip)]
     pub(crate) repository: Repository,
+    /// Those that [`Config::select`] left out.
+    #[serde(skip)]
+    pub(crate) others: Vec<Repository>,
     /// Behaviour of archive-push and archive-get.
     #[serde(default)]
     pub(crate) archive: Archive,
@@ -303,6 +306,8 @@ impl Config {
     /// [`Error::Usage`] when there is none.
     pub(crate) fn select(&mut self, name: &str) -> Result<()> {
         let names: Vec<_> = self.repositories.iter().map(|other| other.name.clone()).collect();
+        self.others = self.repositories.clone();
+        self.others.retain(|other| other.name != name);
         self.repositories.retain(|other| other.name == name);
         if self.repositories.is_empty() {
             return Err(Error::Usage(format!(

@@ -65,11 +65,54 @@ pub(crate) struct Rotated {
     pub(crate) old: String,
     /// The key that is.
     pub(crate) new: String,
+    /// Where the key that was is kept.
+    pub(crate) kept: PathBuf,
 }
 
-/// Put a new key in the place of the key file that the settings name. Killed anywhere, it is
-/// completed by the next call.
-pub(crate) fn rotate(store: &dyn Store, settings: &Encryption) -> Result<Rotated> {
+/// Who else may need the key file.
+pub(crate) struct Others<'a> {
+    /// The repository whose key is rotated.
+    pub(crate) own: &'a str,
+    /// The others, and what opens each.
+    pub(crate) others: Vec<(&'a str, &'a Encryption)>,
+}
+
+impl Others<'_> {
+    /// Refuse a file that another repository is opened with: it would be lost with the old key.
+    fn check(&self, path: &Path) -> Result<()> {
+        let uses = |settings: &Encryption| matches!(settings.from(), Ok(From::KeyFile(other)) if is_same_file(path, other));
+        match self.others.iter().find(|(_, settings)| uses(settings)) {
+            None => Ok(()),
+            Some((other, _)) => Err(Error::Usage(format!(
+                "{} opens repository \"{other}\" too, which would be lost with it: walmgr --repo {} \
+                 key add --key-file NEWFILE, name that file for this repository, and then walmgr key \
+                 remove",
+                path.display(),
+                self.own
+            ))),
+        }
+    }
+}
+
+/// True also where one of two names is a link.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let place = |path| std::fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    match (place(one), place(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// Put a new key in the place of the key file that the settings name, which is kept beside it.
+/// Killed anywhere, it is completed by the next call.
+///
+/// # Errors
+/// [`Error::Usage`] when somebody else may need the key file, or the one that was kept.
+pub(crate) fn rotate(
+    store: &dyn Store,
+    settings: &Encryption,
+    others: &Others<'_>,
+) -> Result<Rotated> {
     let From::KeyFile(path) = settings.from()? else {
         return Err(Error::Usage(
             "only a key_file is rotated in its place; for commands and passphrases: walmgr key add, \
@@ -77,16 +120,19 @@ pub(crate) fn rotate(store: &dyn Store, settings: &Encryption) -> Result<Rotated
                 .to_owned(),
         ));
     };
+    others.check(path)?;
     let _lock = locked(store, settings)?;
     let (master, own) = ring::open(store, settings)?;
     if let Some(old) = &own.replaces
         && ring::remove(store, old)?
     {
         // The key file is the new one already.
-        return Ok(Rotated { old: old.clone(), new: own.id });
+        return Ok(Rotated { old: old.clone(), new: own.id, kept: beside(path, "old") });
     }
     let step = |name| failpoint::visit(name).map_err(Error::local(format!("rotate to {name}")));
-    let next = beside(path);
+    let kept = keep(path, &own.id)?;
+    step("key.kept")?;
+    let next = beside(path, "new");
     if !next.exists() {
         secret::generate(&next)?;
     }
@@ -98,14 +144,35 @@ pub(crate) fn rotate(store: &dyn Store, settings: &Encryption) -> Result<Rotated
         None => ring::add(store, &master, &secret, &own.label, Some(own.id.clone()))?.1,
     };
     step("key.added")?;
-    let what = || Error::local(format!("rename {} to {}", next.display(), path.display()));
-    std::fs::rename(&next, path).map_err(what())?;
-    let absolute = std::path::absolute(path).map_err(what())?;
-    sync_directory(absolute.parent().unwrap_or(Path::new("/")))?;
+    let what = Error::local(format!("rename {} to {}", next.display(), path.display()));
+    std::fs::rename(&next, path).map_err(what)?;
+    sync_beside(path)?;
     step("key.renamed")?;
     ring::remove(store, &own.id)?;
     step("key.removed")?;
-    Ok(Rotated { old: own.id, new: new.id })
+    Ok(Rotated { old: own.id, new: new.id, kept })
+}
+
+/// Keep the key file under another name too. Other configurations may name it, here or wherever it
+/// was copied, and nobody but the operator knows when the last of them has another.
+fn keep(path: &Path, id: &str) -> Result<PathBuf> {
+    let kept = beside(path, "old");
+    if kept.symlink_metadata().is_ok() {
+        return match Secret::key_file(&kept)?.id() {
+            // By a call that was interrupted.
+            Some(other) if other == id => Ok(kept),
+            other => Err(Error::Usage(format!(
+                "{} has key {} of an earlier rotation: remove it first, or move it if something may \
+                 still need it",
+                kept.display(),
+                other.unwrap_or_default()
+            ))),
+        };
+    }
+    let what = Error::local(format!("keep {} as {}", path.display(), kept.display()));
+    std::fs::hard_link(path, &kept).map_err(what)?;
+    sync_beside(path)?;
+    Ok(kept)
 }
 
 /// Keep others from changing keys. Who has no key writes nothing, not even a lock.
@@ -114,11 +181,19 @@ fn locked(store: &dyn Store, settings: &Encryption) -> Result<Box<dyn Lock>> {
     ring::lock(store)
 }
 
-/// Where the next key waits for its turn.
-fn beside(path: &Path) -> PathBuf {
+/// The next key waits for its turn as `new`, the one before stays as `old`.
+fn beside(path: &Path, which: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(".");
+    name.push(which);
     name.into()
+}
+
+/// Make names beside a file durable.
+fn sync_beside(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(Error::local(format!("find {}", path.display())))?;
+    sync_directory(absolute.parent().unwrap_or(Path::new("/")))
 }
 
 /// Give a file to the owner of another: root may rotate what postgres reads.
