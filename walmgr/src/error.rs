@@ -86,6 +86,31 @@ impl Error {
         }
     }
 
+    /// The same once more, for another who waited for the outcome.
+    pub(crate) fn again(&self) -> Self {
+        let cause = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Self::NotFound(what) => Self::NotFound(what.clone()),
+            Self::Failed(what) => Self::Failed(what.clone()),
+            Self::TooOld(what) => Self::TooOld(what.clone()),
+            Self::NotArrived(what) => Self::NotArrived(what.clone()),
+            Self::Usage(what) => Self::Usage(what.clone()),
+            Self::Locked(what) => Self::Locked(what.clone()),
+            Self::Retained(what) => Self::Retained(what.clone()),
+            Self::Mismatch(what) => Self::Mismatch(what.clone()),
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            Self::Key(what) => Self::Key(what.clone()),
+            Self::Server(what) => Self::Server(what.clone()),
+            Self::Daemon(code, what) => Self::Daemon(*code, what.clone()),
+            Self::Repository { what, source } => {
+                Self::Repository { what: what.clone(), source: cause(source) }
+            }
+            Self::Local { what, source } => {
+                Self::Local { what: what.clone(), source: cause(source) }
+            }
+        }
+    }
+
     /// The process exit code; always 1 to 125, which PostgreSQL's archiver counts and retries.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

@@ -15,6 +15,7 @@ mod daemon;
 mod error;
 mod expire;
 mod failpoint;
+mod flight;
 mod history;
 mod limit;
 mod log;

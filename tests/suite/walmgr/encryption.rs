@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
+use pgq_tests::object_server::{Dialect, ObjectServer};
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
 use pgq_tests::{Cluster, Tree};
 
@@ -269,6 +270,36 @@ fn a_key_file_of_two_repositories_is_not_rotated_for_one() {
     // What names it elsewhere is not lost either.
     configure(&file(&key.with_extension("old")));
     site.ok(&["verify"]);
+}
+
+#[test]
+fn stores_whose_buckets_are_called_the_same_have_keys_of_their_own() {
+    let cluster = archiving().set("archive_command", "false").start();
+    let top = cluster.dir().to_owned();
+    let site = Site::at(cluster, &top.join("none"), "# two repositories".to_owned());
+    let stores = [ObjectServer::start(Dialect::S3), ObjectServer::start(Dialect::S3)];
+    let mut text = String::new();
+    for (name, store) in ["main", "other"].into_iter().zip(&stores) {
+        let key = top.join(format!("key of {name}"));
+        site.ok(&["key", "generate", key.to_str().unwrap()]);
+        let place = store.place(&top.join("secret"));
+        let lines: Vec<_> = place.lines().map(|line| &line["repository.".len()..]).collect();
+        text.push_str(&format!(
+            "[[repository]]\nname = '{name}'\n{}\nencryption.{}\n",
+            lines.join("\n"),
+            file(&key)
+        ));
+    }
+    site.configure(&text);
+    site.ok(&["setup", "--repository-only"]);
+    // One process works on both.
+    site.ok(&["verify"]);
+    let segment = site.cluster.psql("postgres", "select pg_walfile_name(pg_switch_wal())");
+    site.ok(&["archive-push", &format!("pg_wal/{segment}")]);
+    site.ok(&["repository", "copy"]);
+    for name in ["main", "other"] {
+        site.ok(&["--repo", name, "archive-get", &segment, "../fetched"]);
+    }
 }
 
 #[test]

@@ -153,6 +153,10 @@ impl Store for Limited {
     fn describe(&self) -> String {
         self.inner.describe()
     }
+
+    fn identity(&self) -> String {
+        self.inner.identity()
+    }
 }
 
 #[cfg(test)]

@@ -121,6 +121,8 @@ pub(crate) trait Store: Send + Sync {
     }
     /// What to call this store in messages.
     fn describe(&self) -> String;
+    /// What tells this place from every other, also from one that is called the same.
+    fn identity(&self) -> String;
 }
 
 /// No small object is longer.

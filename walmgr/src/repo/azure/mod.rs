@@ -150,6 +150,10 @@ impl Bucket for AzureContainer {
         format!("azure://{}/{}/{}", self.account, self.name, self.prefix)
     }
 
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+
     fn section(&self) -> &'static str {
         "repository.azure"
     }

@@ -131,6 +131,10 @@ impl Bucket for GcsBucket {
         format!("gs://{}/{}", self.name, self.prefix)
     }
 
+    fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+
     fn section(&self) -> &'static str {
         "repository.gcs"
     }

@@ -267,6 +267,11 @@ impl Store for LocalStore {
     fn describe(&self) -> String {
         self.path.display().to_string()
     }
+
+    fn identity(&self) -> String {
+        // Not as it is shown: bytes that are no text stay.
+        format!("{:?}", self.path)
+    }
 }
 
 /// True for the refusal of a write that no disk full or broken explains.

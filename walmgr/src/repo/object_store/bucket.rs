@@ -65,6 +65,8 @@ pub(crate) struct Page {
 pub(crate) trait Bucket: Send + Sync {
     /// The place, without keys.
     fn describe(&self) -> String;
+    /// URL of the service, which may have another bucket of the same name than another service.
+    fn endpoint(&self) -> String;
     /// The setting that turns parts off.
     fn section(&self) -> &'static str;
     /// Create an object.

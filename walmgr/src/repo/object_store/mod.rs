@@ -227,4 +227,8 @@ impl Store for ObjectStore {
     fn describe(&self) -> String {
         self.bucket.describe()
     }
+
+    fn identity(&self) -> String {
+        format!("{} {}", self.bucket.endpoint(), self.bucket.describe())
+    }
 }

@@ -146,6 +146,10 @@ impl Bucket for S3Bucket {
         format!("s3://{}/{}", self.bucket.name(), self.prefix)
     }
 
+    fn endpoint(&self) -> String {
+        self.bucket.base_url().to_string()
+    }
+
     fn section(&self) -> &'static str {
         "repository.s3"
     }

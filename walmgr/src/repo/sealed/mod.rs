@@ -5,6 +5,7 @@
 //! an object. `docs/walmgr.md` describes all of it so that it can be read without walmgr.
 
 mod master;
+mod remembered;
 pub(crate) mod ring;
 pub(crate) mod rotate;
 pub(crate) mod secret;
@@ -12,7 +13,6 @@ pub(crate) mod settings;
 pub(crate) mod slot;
 mod stream;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use master::Master;
@@ -37,7 +37,8 @@ pub(crate) fn open(store: Box<dyn Store>, settings: Option<&Encryption>) -> Resu
     // Without a key nothing needs to be asked: the stanza's file, which everybody reads first, says
     // that it is sealed.
     let Some(settings) = settings else { return Ok(store) };
-    let master = remembered(store.as_ref(), settings)?;
+    let get = || Ok(ring::open(store.as_ref(), settings)?.0);
+    let master = remembered::master(&store.identity(), settings, get)?;
     Ok(Box::new(Sealed { store, master }))
 }
 
@@ -70,20 +71,6 @@ pub(crate) fn is_sealed(place: &str, bytes: &[u8]) -> Result<()> {
         Some(id) if bytes.starts_with(MAGIC) => Err(encrypted(place, &master::hex(id))),
         _ => Ok(()),
     }
-}
-
-/// The repository's key, got once in a process: a command or a passphrase takes its time, and the
-/// key stays the same whatever becomes of those that wrap it.
-fn remembered(store: &dyn Store, settings: &Encryption) -> Result<Master> {
-    static KNOWN: Mutex<Vec<(String, Master)>> = Mutex::new(Vec::new());
-    let place = store.describe();
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, master)) = known.iter().find(|(other, _)| *other == place) {
-        return Ok(master.clone());
-    }
-    let master = ring::open(store, settings)?.0;
-    known.push((place, master.clone()));
-    Ok(master)
 }
 
 /// Let somebody write an object, and seal it.
@@ -159,5 +146,9 @@ impl Store for Sealed {
 
     fn describe(&self) -> String {
         self.store.describe()
+    }
+
+    fn identity(&self) -> String {
+        self.store.identity()
     }
 }

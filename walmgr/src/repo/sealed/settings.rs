@@ -9,7 +9,7 @@ use crate::config::value::duration;
 use crate::error::{Error, Result};
 
 /// What opens the repository. One of the four.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Encryption {
     /// A file that `walmgr key generate` made.

@@ -65,6 +65,11 @@ impl Connector {
         &self.settings.host
     }
 
+    /// What is connected to: an option of the command may lead to another host.
+    pub(super) fn identity(&self) -> String {
+        format!("{:?}", self.words)
+    }
+
     /// Ask one thing.
     ///
     /// # Errors

@@ -142,6 +142,10 @@ impl Store for SshStore {
     fn describe(&self) -> String {
         self.place.clone()
     }
+
+    fn identity(&self) -> String {
+        self.connector.identity()
+    }
 }
 
 /// The other end holds the lock, for as long as the connection lives.
