@@ -308,6 +308,11 @@ fn an_archiving_host_may_add_and_nothing_else() {
         r#"{"Create":{"key":"walmgr.other"}}"#,
         r#""Finish""#,
         r#"{"Sweep":{"directory":"main","seconds":0}}"#,
+        r#"{"Lock":{"key":"walmgr.keys/locks/keys","exclusive":true}}"#,
+        r#"{"Create":{"key":"walmgr.keys/0123456789abcdef.json"}}"#,
+        r#""Finish""#,
+        r#"{"Create":{"key":"main/backup/20000101T000000Z.standalone"}}"#,
+        r#""Finish""#,
     ];
     {
         let stdin = served.stdin.as_mut().unwrap();
@@ -319,12 +324,30 @@ fn an_archiving_host_may_add_and_nothing_else() {
     }
     let output = served.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.matches("only adds").count(), 7, "{said}");
+    assert_eq!(said.matches("only adds").count(), 10, "{said}");
     let locks = |all: Vec<(PathBuf, Vec<u8>)>| -> Vec<(PathBuf, Vec<u8>)> {
         all.into_iter().filter(|(path, _)| !path.to_str().unwrap().contains("/locks")).collect()
     };
     assert_eq!(locks(before), locks(snapshot(&primary.repository().join("main"))));
     assert!(!primary.repository().join("other").exists());
+    // A first pin is one; it takes the place of none that somebody else has set.
+    network.set("");
+    let list: serde_json::Value =
+        serde_json::from_str(&primary.ok(&["listbackups", "--json"])).unwrap();
+    let ids: Vec<_> = (0..2).map(|at| list[at]["id"].as_str().unwrap()).collect();
+    primary.ok(&["pin", ids[0], "--until", "2999-01-01", "--reason", "the operator's"]);
+    network.set(&forced);
+    for args in [&["pin", ids[0]][..], &["unpin", ids[0]]] {
+        let said = primary.fails(2, args);
+        assert!(said.contains("only adds"), "{said}");
+    }
+    primary.ok(&["pin", ids[1]]);
+    primary.fails(2, &["pin", ids[1], "--until", "2999-01-01"]);
+    let list = primary.ok(&["listbackups"]);
+    assert!(list.contains("2999-01-01") && list.contains("the operator's"), "{list}");
+    network.set("");
+    primary.ok(&["unpin", ids[0]]);
+    primary.ok(&["unpin", ids[1]]);
     // Nor can it make a repository where there is none.
     let empty = primary.cluster.dir().join("empty");
     let mut make = primary.cluster.run_as("mkdir");

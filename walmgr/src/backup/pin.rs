@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::repo::mark::Mark;
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, create_small, read_all};
 
@@ -30,22 +31,9 @@ impl Pin {
     }
 }
 
-/// What marks a backup of which only the WAL of its own is left: `backup/ID.standalone`.
-const STANDALONE: &str = ".standalone";
-
-/// The backup that a name in the directory of backups says something about, besides its
-/// information and its manifest; and the number of a pin.
-fn parse(name: &str) -> Option<(&str, Option<u32>)> {
-    if let Some(id) = name.strip_suffix(STANDALONE) {
-        return Some((id, None));
-    }
-    let (id, number) = name.rsplit_once(".pin.")?;
-    Some((id, Some(number.parse().ok()?)))
-}
-
 /// The backup that a mark in the directory of backups belongs to.
 pub(crate) fn owner(name: &str) -> Option<&str> {
-    parse(name).map(|(id, _)| id)
+    Mark::parse(name).map(|(id, _)| id)
 }
 
 /// What the marks in the directory of backups say.
@@ -59,10 +47,10 @@ impl Marks {
     /// From the names in the directory.
     pub(crate) fn of(names: &[String]) -> Self {
         let mut marks = Self::default();
-        for (id, number) in names.iter().filter_map(|name| parse(name)) {
-            match number {
-                Some(number) => marks.numbers.entry(id.to_owned()).or_default().push(number),
-                None => marks.standalone.push(id.to_owned()),
+        for (id, mark) in names.iter().filter_map(|name| Mark::parse(name)) {
+            match mark {
+                Mark::Pin(number) => marks.numbers.entry(id.to_owned()).or_default().push(number),
+                Mark::Standalone => marks.standalone.push(id.to_owned()),
             }
         }
         marks
@@ -91,7 +79,7 @@ impl Marks {
 }
 
 fn key(stanza: &Stanza, id: &str, number: u32) -> String {
-    stanza.key(&format!("backup/{id}.pin.{number}"))
+    stanza.key(&format!("backup/{}", Mark::Pin(number).name(id)))
 }
 
 /// Numbers of a backup's pins, ascending.
@@ -109,7 +97,12 @@ fn numbers(stanza: &Stanza, id: &str) -> Result<Vec<u32>> {
 pub(crate) fn set(stanza: &Stanza, id: &str, pin: &Pin) -> Result<()> {
     let text = serde_json::to_vec_pretty(pin).map_err(|error| Error::Failed(error.to_string()))?;
     let before = numbers(stanza, id)?;
-    let number = before.last().map_or(1, |last| last + 1);
+    let number = before.last().map_or(Some(1), |last| last.checked_add(1));
+    let number = number.ok_or_else(|| {
+        Error::Failed(format!(
+            "backup {id} has a pin that none can follow: walmgr unpin {id} first"
+        ))
+    })?;
     let key = key(stanza, id, number);
     match create_small(stanza.store.as_ref(), &key, &text)? {
         Created::New => {}
@@ -135,7 +128,7 @@ fn remove_all(stanza: &Stanza, id: &str, numbers: &[u32]) -> Result<()> {
 /// Note for ever that only the WAL of its own is left of a backup's. Said before the rest goes, so
 /// that nobody takes that for a loss.
 pub(crate) fn mark_standalone(stanza: &Stanza, id: &str) -> Result<()> {
-    let key = stanza.key(&format!("backup/{id}{STANDALONE}"));
+    let key = stanza.key(&format!("backup/{}", Mark::Standalone.name(id)));
     let text = "The WAL after this backup was expired: it restores to its own end only.\n";
     create_small(stanza.store.as_ref(), &key, text.as_bytes()).map(|_| ())
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 pub(crate) mod azure;
 pub(crate) mod gcs;
 pub(crate) mod local;
+pub(crate) mod mark;
 pub(crate) mod object;
 pub(crate) mod object_store;
 pub(crate) mod s3;

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::repo::mark::Mark;
+use crate::repo::sealed::ring;
 
 /// Version of the protocol; both ends must have the same.
 pub(super) const VERSION: u32 = 1;
@@ -74,6 +76,20 @@ pub(super) enum Reply {
     Failed { code: u8, text: String },
 }
 
+/// What a request adds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Adds<'a> {
+    /// Nothing but WAL, backups and locks.
+    Only,
+    /// A pin of a backup, which must be its first: a greater one would take the place of it.
+    Pin { directory: &'a str, id: &'a str },
+    /// Something else, or it changes or removes.
+    More,
+}
+
+/// What makes a directory of WAL one.
+const README: &str = "/wal/README";
+
 impl Request {
     /// True when it may be sent again after nobody knows whether it was carried out.
     pub(super) fn can_be_repeated(&self) -> bool {
@@ -90,23 +106,35 @@ impl Request {
         )
     }
 
-    /// True for what leaves all as it is that is in the repository, and adds nothing but WAL,
-    /// backups and locks.
-    pub(super) fn only_adds(&self) -> bool {
+    /// What a client may ask for that only adds WAL and backups: it leaves all as it is that is in
+    /// the repository, and what the rules decide on it.
+    pub(super) fn adds(&self) -> Adds<'_> {
         let below = |key: &str, kinds: &[&str]| {
-            let mut parts = key.split('/').skip(1).peekable();
+            let mut parts = key.split('/').peekable();
+            let is_stanza = parts.next() != Some(ring::DIRECTORY);
             // The part of a system that came by an upgrade; its number is one of Stanza's.
             let is_system = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
             parts.next_if(is_system);
-            parts.next().is_some_and(|kind| kinds.contains(&kind)) && parts.next().is_some()
+            is_stanza
+                && parts.next().is_some_and(|kind| kinds.contains(&kind))
+                && parts.next().is_some()
         };
+        let only = |yes: bool| if yes { Adds::Only } else { Adds::More };
         match self {
-            Self::Create { key } => {
-                below(key, &["wal", "pack", "backup"]) && !key.ends_with("/wal/README")
+            Self::Create { key } if below(key, &["backup"]) => {
+                let (directory, name) = key.rsplit_once('/').unwrap_or_default();
+                match Mark::parse(name) {
+                    None => Adds::Only,
+                    Some((id, Mark::Pin(_))) => Adds::Pin { directory, id },
+                    Some((_, Mark::Standalone)) => Adds::More,
+                }
             }
-            Self::Lock { key, .. } => below(key, &["locks"]),
-            Self::Init | Self::Remove { .. } | Self::SetAside { .. } | Self::Sweep { .. } => false,
-            _ => true,
+            Self::Create { key } => only(below(key, &["wal", "pack"]) && !key.ends_with(README)),
+            Self::Lock { key, .. } => only(below(key, &["locks"])),
+            Self::Init | Self::Remove { .. } | Self::SetAside { .. } | Self::Sweep { .. } => {
+                Adds::More
+            }
+            _ => Adds::Only,
         }
     }
 
@@ -202,7 +230,7 @@ pub(super) fn receive<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Request, receive, send};
+    use super::{Adds, Request, receive, send};
 
     #[test]
     fn frames_come_back_and_anything_else_does_not() {
@@ -221,23 +249,29 @@ mod tests {
 
     #[test]
     fn what_only_adds_is_told_from_the_rest() {
-        let create = |key: &str| Request::Create { key: key.to_owned() }.only_adds();
+        let only = |request: Request| request.adds() == Adds::Only;
+        let create = |key: &str| only(Request::Create { key: key.to_owned() });
         for key in ["wal/00000001/00000000/x", "pack/ID/00000", "backup/ID.json"] {
             assert!(create(&format!("main/{key}")), "{key}");
             assert!(create(&format!("main/2/{key}")), "{key} after an upgrade");
             assert!(!create(&format!("main/2/3/{key}")) && !create(&format!("main/x/{key}")));
         }
-        for key in ["stanza.json", "wal", "wal/README", "locks/x"] {
+        for key in ["stanza.json", "wal", "wal/README", "locks/x", "backup/ID.standalone"] {
             assert!(!create(&format!("main/{key}")), "{key}");
             assert!(!create(&format!("main/2/{key}")), "{key} after an upgrade");
         }
-        assert!(!create("walmgr.repo") && !create("main/2"));
-        assert!(!Request::Init.only_adds());
-        assert!(!Request::Remove { key: "main/wal/x".to_owned() }.only_adds());
-        assert!(!Request::Lock { key: "walmgr.repo".to_owned(), exclusive: false }.only_adds());
-        for key in ["main/locks/backup", "main/2/locks/backup"] {
-            assert!(Request::Lock { key: key.to_owned(), exclusive: true }.only_adds(), "{key}");
+        for key in ["walmgr.repo", "main/2", "walmgr.keys/ID.json", "walmgr.keys/wal/x"] {
+            assert!(!create(key), "{key}");
         }
+        for directory in ["main/backup", "main/2/backup"] {
+            let pin = Request::Create { key: format!("{directory}/ID.pin.7") };
+            assert_eq!(pin.adds(), Adds::Pin { directory, id: "ID" });
+        }
+        assert!(!only(Request::Init));
+        assert!(!only(Request::Remove { key: "main/wal/x".to_owned() }));
+        let lock = |key: &str| only(Request::Lock { key: key.to_owned(), exclusive: true });
+        assert!(lock("main/locks/backup") && lock("main/2/locks/backup"));
+        assert!(!lock("walmgr.repo") && !lock("walmgr.keys/locks/keys"));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::repo::local::LocalStore;
-use crate::repo::ssh::protocol::{self, Reply, Request, VERSION};
+use crate::repo::mark::Mark;
+use crate::repo::ssh::protocol::{self, Adds, Reply, Request, VERSION};
 use crate::repo::{Created, Lock, LockMode, Store};
 
 /// Serve until the client ends the conversation.
@@ -27,8 +28,8 @@ pub(crate) fn serve(
     while let Some((request, _)) = protocol::receive::<Request>(from).map_err(broken)? {
         let outcome = if !request.is_harmless() {
             Err(Error::Usage(format!("{request:?} leads out of the repository")))
-        } else if append_only && !request.only_adds() {
-            refuse(path, &request, from)
+        } else if append_only {
+            answer_adding(path, &request, &mut locks, from)
         } else {
             answer(path, &request, &mut locks, from)
         };
@@ -41,19 +42,40 @@ pub(crate) fn serve(
     Ok(())
 }
 
-/// What a client may not do that only adds.
-fn refuse(path: &Path, request: &Request, from: &mut dyn Read) -> Result<(Reply, Vec<u8>)> {
+/// Answer a client that only adds.
+fn answer_adding(
+    path: &Path,
+    request: &Request,
+    locks: &mut Vec<Box<dyn Lock>>,
+    from: &mut dyn Read,
+) -> Result<(Reply, Vec<u8>)> {
     let refused = || Error::Usage(format!("this access only adds to the repository: {request:?}"));
     match request {
-        // It would find what is there, and changes nothing.
-        Request::Create { key } if LocalStore::open(path)?.open(key)?.is_some() => {
-            create(LocalStore::open(path), key, from)
+        Request::Create { key } => {
+            let store = LocalStore::open(path).and_then(|store| {
+                if may_create(&store, key, &request.adds())? { Ok(store) } else { Err(refused()) }
+            });
+            create(store, key, from)
         }
-        Request::Create { key } => create(Err(refused()), key, from),
         // What others left behind is somebody else's to remove.
         Request::Sweep { .. } => names(&[]),
+        _ if request.adds() == Adds::Only => answer(path, request, locks, from),
         _ => Err(refused()),
     }
+}
+
+/// Whether a client that only adds may create an object. One that is there it would find, and
+/// changes nothing.
+fn may_create(store: &LocalStore, key: &str, adds: &Adds<'_>) -> Result<bool> {
+    let may = match adds {
+        Adds::Only => true,
+        Adds::More => false,
+        Adds::Pin { directory, id } => {
+            let is_pin = |name: &String| matches!(Mark::parse(name), Some((other, Mark::Pin(_))) if other == *id);
+            !store.list(directory)?.iter().any(is_pin)
+        }
+    };
+    Ok(may || store.open(key)?.is_some())
 }
 
 fn answer(
