@@ -118,7 +118,8 @@ test: build peer programs
 	cargo build --locked -p walmgr
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples
-	cargo test --locked -p pgq_core -p pgq_ticker_core -p walmgr -p pgq_client -p pgq_ini -p pgq_lint
+	cargo test --locked -p pgq_core -p pgq_ticker_core -p pgq_connect -p pgq_ini -p pgq_client \
+		-p walmgr -p pgq_lint
 	PGQ_WORK=$(work) tests/env/pg_tests.sh
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
 

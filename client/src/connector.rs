@@ -9,9 +9,9 @@ use postgres::{CancelToken, Client, Config};
 use crate::conninfo::Conninfo;
 use crate::error::{Error, ServerError, with_causes};
 use crate::notices::Notices;
-use crate::redact::redact;
 use crate::transport::Transport;
 use crate::{pooler, tls};
+use pgq_connect::redact;
 
 /// Where to connect: one server or several (`host=a,b target_session_attrs=read-write` finds the
 /// primary after a failover).

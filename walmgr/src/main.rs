@@ -25,7 +25,6 @@ mod old_names;
 mod pg;
 mod plain_file;
 mod process;
-mod redact;
 mod repo;
 mod repositories;
 mod restore;
@@ -33,6 +32,8 @@ mod sync;
 mod wal;
 
 use std::process::ExitCode;
+
+use pgq_connect::has_secret;
 
 use daemon::protocol::Reply;
 
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
             let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
             match old_names::instead(args).filter(|_| error.exit_code() != 0) {
                 Some(instead) => log::error(instead),
+                // It repeats what it does not understand.
+                None if error.use_stderr() && has_secret(&error.to_string()) => {
+                    log::error(error.to_string().trim_end());
+                }
                 // Nothing to do about a closed standard error.
                 None => drop(error.print()),
             }

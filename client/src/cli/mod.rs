@@ -43,6 +43,7 @@ mod work;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use pgq_client::{Connector, Error};
+use pgq_connect::has_secret;
 
 pub(crate) use exit::{Exit, code_of};
 use output::Format;
@@ -168,8 +169,14 @@ fn command_line() -> clap::Command {
 
 /// Run the command line; the exit code.
 pub(crate) fn main() -> Exit {
-    let cli = match Cli::from_arg_matches(&command_line().get_matches()) {
+    let matches = command_line().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
+        // It repeats what it does not understand.
+        Err(error) if error.use_stderr() && has_secret(&error.to_string()) => {
+            output::complain_of_arguments(&error.to_string());
+            return Exit::Usage;
+        }
         Err(error) => error.exit(),
     };
     logging::to_stderr(cli.global.verbose, cli.global.quiet);

@@ -294,7 +294,12 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 
 /// Say something on standard error, beside what standard output is for.
 pub(crate) fn remark(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "pgq: {text}");
+    let _ = writeln!(std::io::stderr().lock(), "pgq: {}", redact(text));
+}
+
+/// Print what the argument parser says, which is several lines, without passwords.
+pub(crate) fn complain_of_arguments(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", redact(text.trim_end()));
 }
 
 /// Print an error to standard error, once, without passwords.

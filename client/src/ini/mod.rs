@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::redact::redact;
+use pgq_connect::has_secret;
 
 pub use section::Section;
 
@@ -182,7 +182,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
 /// everybody was not.
 fn warnings(mode: u32, text: &str) -> Vec<&'static str> {
     let mut warnings = Vec::new();
-    if mode & 0o004 != 0 && redact(text) != text {
+    if mode & 0o004 != 0 && has_secret(text) {
         warnings.push("it has a password in it, and everybody can read it (chmod o-r)");
     }
     if mode & 0o002 != 0 {

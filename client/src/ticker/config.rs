@@ -1,7 +1,10 @@
 //! `pgqd.ini`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use pgq_connect::redact;
 
 use crate::error::Error;
 use crate::ini::Ini;
@@ -23,7 +26,7 @@ const KEYS: [&str; 13] = [
 ];
 
 /// What an existing `pgqd.ini` says. Also made by hand, for one database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TickerConfig {
     /// Connection string without a database.
     pub base_connstr: String,
@@ -56,6 +59,16 @@ const FACILITIES: [&str; 12] = [
     "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
     "local5", "local6", "local7",
 ];
+
+impl fmt::Debug for TickerConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TickerConfig")
+            .field("base_connstr", &redact(&self.base_connstr))
+            .field("databases", &self.databases)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Default for TickerConfig {
     fn default() -> Self {
@@ -142,6 +155,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.base_connstr, "host=a password=50%");
+        assert!(!format!("{config:?}").contains("50%"));
         assert_eq!(config.databases, ["a", "b"]);
         assert_eq!(config.ticker_period.as_millis(), 100);
         assert_eq!(config.maint_period.as_secs(), 120);

@@ -413,3 +413,18 @@ fn library_example_works_as_printed_in_the_documentation() {
         assert_eq!(balance, format!("alice {cents}"));
     }
 }
+
+#[test]
+fn arguments_that_are_not_understood_are_repeated_without_passwords() {
+    for argument in ["postgres://me:s3/cr et@host/db", "host=a pass%77ord=s3cr", "password='s3 cr'"]
+    {
+        for words in [vec![argument], vec!["queue", argument], vec!["queue", "list", argument]] {
+            let output = pgq(&words).output().unwrap();
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains("***") && !said.contains("cr"), "{said}");
+        }
+    }
+    let output = pgq(&["queue", "lists"]).output().unwrap();
+    assert!(stderr(&output).contains("'lists'"), "{}", stderr(&output));
+}

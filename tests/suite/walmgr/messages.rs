@@ -76,6 +76,24 @@ fn check_tells_what_is_too_old_from_what_did_not_arrive() {
 }
 
 #[test]
+fn no_output_has_a_password() {
+    let site = Site::new(Cluster::empty(Tree::Ours));
+    for argument in ["postgres://me:s3/cr et@host/db", "host=a pass%77ord=s3cr", "password='s3 cr'"]
+    {
+        let text = site.fails(2, &["info", argument]);
+        assert!(text.contains("***") && !text.contains("cr"), "{text}");
+    }
+    let command = "PGPASSWORD='s3 cr' psql -c checkpoint";
+    site.configure(&format!("commands.periodic = \"{command}\""));
+    let text = said(&site, &["--dry-run", "periodic"]);
+    assert!(text.contains("PGPASSWORD=*** psql") && !text.contains("cr'"), "{text}");
+    // A file that cannot be read is shown where the mistake is.
+    site.configure("standby.primary_conninfo = \"password='s3 cr'");
+    let text = site.fails(2, &["info"]);
+    assert!(text.contains("***") && !text.contains("cr'"), "{text}");
+}
+
+#[test]
 fn lists_have_sizes_and_zones_for_people_and_a_restore_says_what_is_next() {
     let site = primary();
     site.ok(&["backup"]);

@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
-use crate::redact::redact;
 use crate::repo::stanza;
 use crate::restore::place::sync_directory;
 
@@ -50,7 +49,7 @@ pub(crate) fn run(file: &Path, dry_run: bool, args: &Args) -> Result<()> {
     }
     let text = text(args)?;
     if dry_run {
-        log::print(redact(text.trim_end()));
+        log::print(text.trim_end());
         return Ok(());
     }
     if let Some(key) = args.encryption_key.as_deref().filter(|key| !key.exists()) {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use pgq_connect::redact;
 use rustix::net::SendFlags;
 
 use crate::daemon::client::PATIENCE;
@@ -216,16 +217,21 @@ impl Server {
         Some(match request.verb {
             Verb::Push => match self.pusher.push(&request.path, PATIENCE)? {
                 Ok(()) => Reply::Done,
-                Err((code, message)) => Reply::Failed(code, message),
+                Err((code, message)) => failed(code, &message),
             },
             Verb::Get => match self.prefetcher.get(&request.name) {
                 Ok((Fetched::Delivered, place)) => Reply::Ready(place),
                 Ok((Fetched::Absent, _)) => Reply::Absent,
                 Ok((Fetched::Hole, _)) => Reply::Hole,
-                Err(error) => Reply::Failed(error.exit_code(), error.to_string()),
+                Err(error) => failed(error.exit_code(), &error.to_string()),
             },
         })
     }
+}
+
+/// What clients print as it is.
+fn failed(code: u8, message: &str) -> Reply {
+    Reply::Failed(code, redact(message))
 }
 
 /// What reading from a client brought.

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::config::{Log, LogTo};
-use crate::redact::redact;
+use pgq_connect::redact;
 
 use syslog::Syslog;
 
@@ -52,7 +52,7 @@ pub(crate) fn debug(text: impl fmt::Display) {
 /// A line of a command's result.
 pub(crate) fn print(text: impl fmt::Display) {
     // A closed pipe (`walmgr listbackups | head`) is the reader's choice, not a failure.
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", redact(&text.to_string()));
 }
 
 /// A number of things, in the singular where it is one.
