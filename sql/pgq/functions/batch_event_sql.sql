@@ -15,10 +15,11 @@ set search_path = pg_catalog, pg_temp
 --      everything since they began: it reads the range between the snapshots' upper ends, and
 --      probes for each older transaction that has ended in between.
 -- Parameters:
---      i_queue_id, i_sub_id - queue and subscription
---      i_prev_tick tick before the window
---      i_cur_tick  tick at its end
---      i_filter    SQL condition on the event e, or NULL
+--      i_queue_id      queue
+--      i_sub_id        subscription
+--      i_prev_tick     tick before the window
+--      i_cur_tick      tick at its end
+--      i_filter        SQL condition on the event e, or NULL
 -- Returns: text of the query without "order by", NULL if queue or ticks do not exist
 -- Tables: pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
@@ -38,8 +39,7 @@ as $$
 -- Parameters:
 --      x_batch_id  id of the batch
 -- Returns: text of a query with the columns ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
---      ev_extra1 to
---      ev_extra4, in order of ev_id; it is right until the batch is finished or moved
+--      ev_extra1 to ev_extra4, in order of ev_id; it is right until the batch is finished or moved
 -- Errors: 42704 no such batch; XX001 ticks of the batch are gone
 -- Tables: pgq.subscription, pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------

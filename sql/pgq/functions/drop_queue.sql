@@ -14,8 +14,7 @@ as $$
 --                      any
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
---      table;
---      XX001 the row names something that is no part of a queue
+--      table; XX001 the row names something that is no part of a queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
 --      tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue

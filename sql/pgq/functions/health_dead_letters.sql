@@ -17,7 +17,7 @@ as $$
 --      Dead-letter queues, and how many letters each has. Counted by the index on ev_txid, from the
 --      holder's position on.
 -- Parameters:
---      i_limit count no further
+--      i_limit     count no further
 -- Returns: a row for each of these queues, but for one whose tables are damaged, which other
 --      findings name
 -- Locks: access share on the event tables of these queues

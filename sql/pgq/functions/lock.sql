@@ -9,7 +9,8 @@ language c
 -- Function: pgq._lock(2)
 --      Take a lock until the end of the transaction; wait for it.
 -- Parameters:
---      i_lock  ticks, rotation or ids; i_queue_id - the queue
+--      i_lock      ticks, rotation or ids
+--      i_queue_id  the queue
 -- Errors: 22023 no such lock; 22004 NULL
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_lock';

@@ -28,7 +28,8 @@ strict
 --      The sequence of that name, if it is one of the queue: its name begins with pgq.event_<queue
 --      id>_, and it belongs to the owner of pgq.queue or a superuser.
 -- Parameters:
---      i_queue_id  the queue; i_name - raw name, see pgq.quote_fqname
+--      i_queue_id  the queue
+--      i_name      raw name, see pgq.quote_fqname
 -- Returns: the sequence; NULL for NULL
 -- Errors: 42P01 no such relation; XX001 it is something else
 -- ----------------------------------------------------------------------
@@ -60,7 +61,8 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._move_sequence(3)
 --      Set a sequence of the queue forward, never back.
--- Parameters: as pgq._own_sequence(2); i_value - what has been given out elsewhere
+-- Parameters: as pgq._own_sequence(2), and
+--      i_value     what has been given out elsewhere
 -- Errors: as pgq._own_sequence(2)
 -- ----------------------------------------------------------------------
 declare

@@ -20,11 +20,13 @@ as $$
 -- Returns:
 --      queue_name  the queue; NULL for what concerns all
 --      severity    critical: events do not flow or the disk fills; warning: it will come to that;
---                  info code       - what it is, for programs finding    - what it is, for people
---                  since      - since when, if known remedy     - what to do
+--                  info
+--      code        what it is, for programs
+--      finding     what it is, for people
+--      since       since when, if known
+--      remedy      what to do
 -- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are
---      not read,
---      but for those of dead-letter queues
+--      not read, but for those of dead-letter queues
 -- ----------------------------------------------------------------------
     select * from pgq._health_worker()
     union all

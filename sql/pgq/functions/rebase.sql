@@ -327,7 +327,7 @@ as $$
 --      cannot identify, and event tables have no key. They are only ever updated after a restore,
 --      so the whole row identifies for so long.
 -- Parameters:
---      i_table an event table
+--      i_table     an event table
 -- Returns: replica identity to go back to, as ALTER TABLE takes it; NULL when nothing had to be
 --      done
 -- Locks: access exclusive on the table, if something had to be done

@@ -67,10 +67,10 @@ as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._next_id(1)
 --      Next number for a serial column. pg_dump does not take along the sequences of these columns
---      (see schema/config_dump.sql), so after a restore they start at 1 again. That is noticed
+--      (see schema/dump.sql), so after a restore they start at 1 again. That is noticed
 --      here, and repaired.
 -- Parameters:
---      i_table queue, consumer or subscription
+--      i_table     queue, consumer or subscription
 -- Returns: a number that no row has, and for subscriptions none that an event still names as its
 --      owner
 -- Locks: lock (ids, 0) when the sequence has to be repaired

@@ -18,8 +18,7 @@ as $$
 --      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
---      22P02, 22007, 22003
---      value is not of the setting's type
+--      22P02, 22007, 22003 value is not of the setting's type
 -- Locks: row of the queue
 -- Tables: pgq.queue
 -- ----------------------------------------------------------------------

@@ -11,8 +11,8 @@ as $$
 --      i_queue_id  id of the queue
 --      i_prev      snapshot of the newest tick
 -- Returns: text of a query with the columns ev_txid, ev_id and is_current (in the current table);
---      its parameter $1
---      is the present snapshot, $2 the end of i_prev and $3 the transactions in progress in i_prev
+--      its parameter $1 is the present snapshot, $2 the end of i_prev and $3 the transactions in
+--      progress in i_prev
 -- ----------------------------------------------------------------------
 begin
     -- PL/pgSQL keeps the plan, which takes longer to make than to run.

@@ -21,10 +21,10 @@ language c
 --      i_skip_empty    false or NULL: return batches without events, too. For who keeps account of
 --                      ticks, as consumers of cascades and of another database do.
 -- Returns: id of the batch; NULL when the time is over
--- Errors: 25001 in a transaction block or function; 22004 NULL name; 22023 negative time;
---      those of pgq.next_batch_custom
+-- Errors: 25001 in a transaction block or function; 22004 NULL name; 22023 negative time; those of
+--      pgq.next_batch_custom
 -- Locks, Tables: as pgq.next_batch_custom; event tables are looked into, where the caller may read
--- them
+--      them
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_wait_batch';
 comment on procedure pgq.wait_batch(text, text, interval, bigint, boolean) is

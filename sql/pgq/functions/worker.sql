@@ -113,9 +113,11 @@ as $$
 --      state           running; starting; waiting to start; stepped aside (somebody needs the
 --                      database without sessions); failed; stopped (by pgq.stop_worker())
 --      since           when that state began
---      ticks           ticks laid; demand_ticks: those of them that a waiting consumer caused
---      retries_moved   events put back into their queue for another delivery rotations, vacuums,
---                      restarts, errors - how often that happened
+--      ticks           ticks laid
+--      demand_ticks    those of them that a waiting consumer caused
+--      retries_moved   events put back into their queue for another delivery
+--      rotations, vacuums, restarts, errors  how often that happened
+--      last_error      what went wrong last, and when: last_error_at
 -- ----------------------------------------------------------------------
     with w as (
         select d.*

@@ -92,15 +92,14 @@ as $$
 --      i_subconsumer_name  member; registered when missing
 --      i_min_lag, i_min_count, i_min_interval  as in pgq.next_batch_custom
 --      i_dead_interval     a member that has had a batch open for this long without a sign of life
---      is dead; null: never
+--                          is dead; null: never
 -- Returns: batch id, or null when there is nothing
 -- Errors:
 --      22004   a name is null
 --      42704   no such queue
 --      55000   the main consumer itself has a batch open; MAIN.MEMBER is an ordinary consumer
 -- Locks: the main subscription, for update: members wait for each other until the caller's
---      transaction ends, so commit
---        before handling the batch
+--      transaction ends, so commit before handling the batch
 -- Tables: pgq.subscription, pgq.consumer, pgq.tick (read)
 -- ----------------------------------------------------------------------
 declare

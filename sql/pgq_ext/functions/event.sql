@@ -74,7 +74,8 @@ as $$
 --      a_consumer      consumer
 --      a_subconsumer   part of it that tracks on its own, or ''
 --      a_batch_id      batch; another than last time makes the consumer forget the events of that
---      one a_event_id      event
+--                      one
+--      a_event_id      event
 -- Returns: true, or false when it was set done already
 -- Errors:
 --      23502   an argument is null

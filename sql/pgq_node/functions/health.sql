@@ -25,10 +25,10 @@ as $$
 --      i_max_lag       what may take this long is in order
 -- Returns:
 --      severity        ok, warning (it will not get better by itself) or error (the set does not
---      work) problem         queue missing, half demoted, branch is writable, provider is dead,
---      combined queue missing, error,
---                      paused, unsynchronised, no worker seen, lag, tick missing, watermark not
---                      published, watermark stuck, subscriber silent
+--                      work)
+--      problem         queue missing, half demoted, branch is writable, provider is dead, combined
+--                      queue missing, error, paused, unsynchronised, no worker seen, lag, tick
+--                      missing, watermark not published, watermark stuck, subscriber silent
 --      detail, hint    who or how much; what to do
 -- Locks: none
 -- Tables: all of pgq_node; pgq.queue, tick, subscription, consumer (read)

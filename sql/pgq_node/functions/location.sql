@@ -22,7 +22,8 @@ as $$
 --      i_queue_name    queue
 --      i_node_name     node
 --      i_node_location connect string; null keeps the present one, and adds nothing when the node
---      is unknown i_dead          true when the node is not to be connected to any more
+--                      is unknown
+--      i_dead          true when the node is not to be connected to any more
 -- Returns: 200 Location registered
 -- Errors:
 --      23502   queue, node or dead flag is null

@@ -27,7 +27,8 @@ as $$
 --      i_worker_name       name of the node's worker
 --      i_provider_name     node that this one reads from; null on a root
 --      i_global_watermark  the set's watermark, from register_subscriber on the provider; null on a
---      root i_combined_queue    leaf only: local queue that its events are merged into
+--                          root
+--      i_combined_queue    leaf only: local queue that its events are merged into
 -- Returns:
 --      200     Node "NODE" initialized for queue "QUEUE" with type "TYPE"
 --      401     Node already initialized

@@ -26,7 +26,9 @@ as $$
 -- Returns: and the set's global watermark
 --      200     Subscriber registered: NODE
 --      201     Subscriber already registered: NODE (same worker; positions stay, so a takeover can
---      be run again) 401     Cannot subscribe to leaf node 404     Unknown queue: QUEUE
+--              be run again)
+--      401     Cannot subscribe to leaf node
+--      404     Unknown queue: QUEUE
 -- Errors:
 --      23503   location of the subscriber is not registered
 --      23505   the node is subscribed with another worker

@@ -19,8 +19,7 @@ as $$
 --      Make the root a branch of another node, in three steps:
 --      1. the queue takes no more events and no more ticks of its own;
 --      2. wait for writers to end and lay the last tick, which ends with the last event. Run again
---      it lays one more, so do
---         not once the new root is promoted;
+--         it lays one more, so do not once the new root is promoted;
 --      3. become a branch of the new root.
 --      Between 1 and 3 cancel_demote() undoes.
 -- Parameters:
@@ -40,8 +39,7 @@ as $$
 --      25001   isolation level above READ COMMITTED in step 2: the last tick would miss events
 --      23502, 23503  step 3 with a new provider that is null or has no location
 -- Locks: the node's row in node_info; in step 2 the queue's event tables, exclusive, which waits
---      for writers, and its ticker
---        lock
+--      for writers, and its ticker lock
 -- Tables: pgq_node.node_info, local_state; pgq.queue, tick, the queue's event tables
 -- ----------------------------------------------------------------------
 declare

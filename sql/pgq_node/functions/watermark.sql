@@ -1,5 +1,5 @@
 -- Watermarks: ticks below the global one have been passed by every node of the set, and need not be
---      kept.
+-- kept.
 
 create or replace function pgq_node.set_global_watermark(
     in i_queue_name text,

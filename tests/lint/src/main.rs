@@ -8,6 +8,7 @@ mod circles;
 mod exceptions;
 mod fallbacks;
 mod files;
+mod headers;
 mod imports;
 mod layers;
 mod lexer;
@@ -40,6 +41,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
     for source in sources {
         findings.extend(files::check(source));
         findings.extend(width::check(source));
+        findings.extend(headers::check(source));
         findings.extend(sleeps::check(source));
         findings.extend(fallbacks::check(source));
     }
