@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use super::call::Call;
 use super::index_scan::ScannedRow;
 use super::ports;
-use super::sql::{self, Plan, Refused, Under};
+use super::sql::{self, Refused, Under};
 use super::value::Value;
 
 /// Rows for the caller. Scanned rows begin with a bigint key; [`RowStore::finish`] puts them into
@@ -17,6 +17,10 @@ pub struct RowStore {
     last_key: i64,
     is_ordered: bool,
 }
+
+/// The result has a column of this name that the library has no value for, or not of its type.
+#[derive(Debug)]
+pub struct UnknownColumn(pub String);
 
 impl RowStore {
     /// Make the running call's result a row store. Raises 0A000 where the caller cannot take a set.
@@ -29,38 +33,58 @@ impl RowStore {
     /// Add the given columns of a scanned row; the first of them is the key.
     pub fn push<const N: usize>(&mut self, row: &ScannedRow, columns: &[usize; N]) {
         let values = columns.map(|column| row.datum(column));
-        let nulls = values.map(|value| value.is_none());
-        let datums = values.map(|value| value.unwrap_or_else(pg_sys::Datum::null));
+        let mut nulls = values.map(|value| value.is_none());
+        let mut datums = values.map(|value| value.unwrap_or_else(pg_sys::Datum::null));
         let key = i64::from_ne_bytes(datums[0].value().to_ne_bytes());
         self.is_ordered &= key >= self.last_key;
         self.last_key = key;
-        self.store(datums, nulls);
+        self.store(&mut datums, &mut nulls);
     }
 
-    /// Add a row of these values, which are those of the result's columns.
-    pub fn put<const N: usize>(&mut self, values: [Value; N]) {
-        self.store(values.map(Value::datum), values.map(Value::is_null));
+    /// Add a row: for each column of the result the value that has its name. Values that the result
+    /// has no column for are left out, as an older release of the SQL declares it.
+    ///
+    /// Error: there is none for a column, or of another type, as a newer release may declare it.
+    pub fn put(&mut self, values: &[(&str, Value)]) -> Result<(), UnknownColumn> {
+        // SAFETY: a row type lives as long as the call.
+        let count = ports::count(unsafe { (*self.desc).natts });
+        let mut row = Vec::with_capacity(count);
+        for index in 0..count {
+            // SAFETY: `index` is below the number of columns.
+            let column = unsafe { &*ports::attribute(self.desc, index) };
+            let name = pgrx::name_data_to_str(&column.attname);
+            let value = values
+                .iter()
+                .find(|(known, value)| *known == name && value.is_of(column.atttypid))
+                .ok_or_else(|| UnknownColumn(name.to_owned()))?;
+            row.push(value.1);
+        }
+        let mut datums: Vec<_> = row.iter().map(|value| value.datum()).collect();
+        let mut nulls: Vec<_> = row.iter().map(|value| value.is_null()).collect();
+        self.store(&mut datums, &mut nulls);
+        Ok(())
     }
 
     /// Add the rows of a query, which has the result's `N` columns and gives them in order. It runs
     /// as a statement of its own.
     pub fn fill_from_query<const N: usize>(&mut self, sql: &str) -> Result<(), Refused> {
         sql::connected(|connection| {
-            let plan = Plan::prepare(connection, sql.as_bytes(), &[])?;
-            let answer = plan.run(connection, &[], Under::Own)?;
+            let statement = connection.prepare(sql.as_bytes(), &[])?;
+            let answer = statement.run(connection, &[], Under::Own)?;
             for record in answer.records() {
                 let values = std::array::from_fn::<_, N, _>(|column| record.binary(column + 1));
-                self.store(values.map(|(value, _)| value), values.map(|(_, is_null)| is_null));
+                let mut datums = values.map(|(value, _)| value);
+                self.store(&mut datums, &mut values.map(|(_, is_null)| is_null));
             }
             Ok(())
         })
     }
 
     #[inline]
-    fn store<const N: usize>(&mut self, mut values: [pg_sys::Datum; N], mut nulls: [bool; N]) {
+    fn store(&mut self, values: &mut [pg_sys::Datum], nulls: &mut [bool]) {
         // SAFETY: a row type lives as long as the call.
-        let columns = unsafe { (*self.desc).natts };
-        assert_eq!(usize::try_from(columns), Ok(N), "a value for each column of the result");
+        let columns = ports::count(unsafe { (*self.desc).natts });
+        assert!(values.len() == columns && nulls.len() == columns, "a value for each column");
         // SAFETY: as many values as columns; they have the columns' types, and are copied.
         unsafe {
             pg_sys::tuplestore_putvalues(

@@ -13,7 +13,7 @@ use pgrx::{PgSqlErrorCode, PgTryBuilder};
 
 use super::call::SqlError;
 use super::snapshot::StatementSnapshot;
-use super::sql::{self, Connection, Plan, Record, Refused, Under};
+use super::sql::{self, Connection, Plan, Prepared, Record, Refused, Statement, Under};
 use super::text::Text;
 use super::{discard, limit, ports, rights, string, value};
 
@@ -165,7 +165,8 @@ pub fn query(sql: &'static str, arguments: &[Value<'_>]) -> Vec<Row> {
     connected(|connection| {
         let known = PLANS.with_borrow(|plans| plans.get(sql).cloned());
         let plan = known.unwrap_or_else(|| {
-            let plan = Rc::new(prepare(connection, sql, arguments));
+            let plan = prepare(connection, sql, arguments).keep();
+            let plan = Rc::new(plan.unwrap_or_else(|refused| raise(&refused, sql)));
             PLANS.with_borrow_mut(|plans| plans.insert(sql, Rc::clone(&plan)));
             plan
         });
@@ -187,7 +188,7 @@ fn connected<T>(body: impl FnOnce(&Connection) -> T) -> T {
     })
 }
 
-fn prepare(connection: &Connection, sql: &str, arguments: &[Value<'_>]) -> Plan {
+fn prepare<'c>(connection: &'c Connection, sql: &str, arguments: &[Value<'_>]) -> Prepared<'c> {
     let types: Vec<pg_sys::Oid> = arguments
         .iter()
         .map(|argument| match argument {
@@ -196,11 +197,12 @@ fn prepare(connection: &Connection, sql: &str, arguments: &[Value<'_>]) -> Plan 
             Value::Text(_) => pg_sys::TEXTOID,
         })
         .collect();
-    Plan::prepare(connection, string::to_server(sql).as_bytes(), &types)
+    connection
+        .prepare(string::to_server(sql).as_bytes(), &types)
         .unwrap_or_else(|refused| raise(&refused, sql))
 }
 
-fn execute(connection: &Connection, plan: &Plan, arguments: &[Value<'_>]) -> Vec<Row> {
+fn execute(connection: &Connection, statement: &Statement, arguments: &[Value<'_>]) -> Vec<Row> {
     let values: Vec<value::Value> = arguments
         .iter()
         .map(|argument| match argument {
@@ -209,7 +211,7 @@ fn execute(connection: &Connection, plan: &Plan, arguments: &[Value<'_>]) -> Vec
             Value::Text(text) => value::Value::Text(Text::of_string(text)),
         })
         .collect();
-    let answer = plan
+    let answer = statement
         .run(connection, &values, Under::Own)
         .unwrap_or_else(|refused| raise(&refused, "a statement"));
     let columns = answer.columns();

@@ -37,6 +37,19 @@ impl Value {
         }
     }
 
+    /// True when a column of this type takes it.
+    pub(crate) fn is_of(self, type_oid: pg_sys::Oid) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Bool(_) => type_oid == pg_sys::BOOLOID,
+            Self::Int4(_) => type_oid == pg_sys::INT4OID,
+            Self::Int8(_) => type_oid == pg_sys::INT8OID || type_oid == pg_sys::TIMESTAMPTZOID,
+            Self::Float8(_) => type_oid == pg_sys::FLOAT8OID,
+            Self::Oid(_) => type_oid == pg_sys::OIDOID,
+            Self::Text(_) => type_oid == pg_sys::TEXTOID,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_null(self) -> bool {
         matches!(self, Self::Null)

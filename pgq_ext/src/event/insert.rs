@@ -17,7 +17,7 @@ use super::queue_cache::{self, Queue};
 use crate::error::PgqError;
 use crate::event_table::{COLUMNS, NewEvent, Row};
 use pgq_pg::heap::WritableTable;
-use pgq_pg::sql::{self, Plan, Under};
+use pgq_pg::sql::{self, Under};
 use pgq_pg::text::Text;
 use pgq_pg::{catalog, hot, sequence, watch, xact};
 
@@ -151,9 +151,9 @@ fn store_through_executor(
     );
     let types = COLUMNS.map(|(_, oid)| oid);
     sql::connected(|connection| {
-        let plan = Plan::prepare(connection, sql.as_bytes(), &types)?;
+        let statement = connection.prepare(sql.as_bytes(), &types)?;
         for row in rows {
-            plan.run(connection, &row, Under::Own)?;
+            statement.run(connection, &row, Under::Own)?;
         }
         Ok(())
     })

@@ -8,16 +8,16 @@ use pgq_core::capture::options::{Field, Options};
 use crate::error::PgqError;
 use pgq_pg::row::{Row, Shape};
 use pgq_pg::setting;
-use pgq_pg::sql::{self, Answer, Connection, Plan, Refused};
+use pgq_pg::sql::{self, Answer, Connection, Plan, Prepared, Refused};
 use pgq_pg::text::Text;
 
-/// An expression, prepared when it is first needed.
+/// An expression; its plan is made when it is first needed.
 struct Expression {
     source: Vec<u8>,
-    prepared: OnceCell<Prepared>,
+    kept: OnceCell<Kept>,
 }
 
-struct Prepared {
+struct Kept {
     plan: Plan,
     columns: Vec<usize>,
 }
@@ -31,8 +31,7 @@ pub(crate) struct Expressions {
 impl Expressions {
     /// Those among the options.
     pub(crate) fn new(options: &Options) -> Self {
-        let new =
-            |source: &Vec<u8>| Expression { source: source.clone(), prepared: OnceCell::new() };
+        let new = |source: &Vec<u8>| Expression { source: source.clone(), kept: OnceCell::new() };
         Self {
             fields: options.fields.iter().map(|(field, source)| (*field, new(source))).collect(),
             when: options.when.as_ref().map(new),
@@ -105,16 +104,16 @@ impl Expression {
         row: &Row<'_>,
         read: impl FnOnce(&Answer<'_>) -> Result<R, PgqError>,
     ) -> Result<R, PgqError> {
-        let prepared = match self.prepared.get() {
-            Some(prepared) => prepared,
+        let kept = match self.kept.get() {
+            Some(kept) => kept,
             None => {
-                let prepared = self.prepare(connection, shape)?;
-                self.prepared.get_or_init(|| prepared)
+                let kept = self.prepare(connection, shape)?;
+                self.kept.get_or_init(|| kept)
             }
         };
-        let answer = prepared
+        let answer = kept
             .plan
-            .run_for_row(connection, row, &prepared.columns)
+            .run_for_row(connection, row, &kept.columns)
             .and_then(Answer::of_select)
             .map_err(failed)?;
         if answer.rows() != 1 {
@@ -123,7 +122,7 @@ impl Expression {
         read(&answer)
     }
 
-    fn prepare(&self, connection: &Connection, shape: &Shape) -> Result<Prepared, PgqError> {
+    fn prepare(&self, connection: &Connection, shape: &Shape) -> Result<Kept, PgqError> {
         let column = |name: &[u8]| {
             shape.columns().position(|column| column.has_value && column.name == name)
         };
@@ -133,8 +132,9 @@ impl Expression {
             .iter()
             .filter_map(|&index| Some(shape.column(index)?.type_oid))
             .collect();
-        let plan = Plan::prepare(connection, &query.sql, &types).map_err(failed)?;
-        Ok(Prepared { plan, columns: query.parameters })
+        let plan = connection.prepare(&query.sql, &types).and_then(Prepared::keep);
+        let plan = plan.map_err(failed)?;
+        Ok(Kept { plan, columns: query.parameters })
     }
 }
 

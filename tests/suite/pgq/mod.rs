@@ -10,6 +10,7 @@ mod jit;
 mod old_schema;
 mod peer;
 mod roles;
+mod sessions;
 mod signatures;
 mod ticker;
 pub(crate) mod upgrade;

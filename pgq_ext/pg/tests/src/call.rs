@@ -2,7 +2,7 @@
 
 use pgq_pg::call::{Call, Returned, SqlError};
 use pgq_pg::function;
-use pgq_pg::row_store::RowStore;
+use pgq_pg::row_store::{RowStore, UnknownColumn};
 use pgq_pg::text::Text;
 use pgq_pg::value::Value;
 use pgrx::{PgSqlErrorCode, pg_test};
@@ -50,7 +50,12 @@ fn rows(call: &Call) -> Result<Returned, SqlError> {
     let mut store = RowStore::begin(call);
     for id in 1..=3 {
         let body = if id == 2 { Value::Null } else { Value::Text(Text::of_string("löwe")) };
-        store.put([Value::Int8(id), body]);
+        let values = [("id", Value::Int8(id)), ("at", Value::Int8(0)), ("body", body)];
+        store.put(&values).map_err(|UnknownColumn(name)| SqlError {
+            code: PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            message: format!("no value for {name}"),
+            hint: None,
+        })?;
     }
     store.finish();
     Ok(Returned::Done)
@@ -100,6 +105,32 @@ fn a_row_store_gives_the_rows_that_were_put_in() {
         text("select string_agg(id || coalesce(body, '-'), ' ') from public.rows()"),
         "1löwe 2- 3löwe"
     );
+}
+
+#[pg_test]
+fn a_row_store_serves_columns_in_any_order_and_number() {
+    run("create function public.rows(out body text, out at timestamptz) returns setof record \
+         language c as 'pgq_pg_tests', 'fence_rows'");
+    assert_eq!(
+        text(
+            "select string_agg(coalesce(body, '-'), ' ') from public.rows() where at < '2001-01-01'"
+        ),
+        "löwe - löwe"
+    );
+}
+
+#[pg_test(error = "no value for mind")]
+fn a_row_store_refuses_a_column_that_it_has_no_value_for() {
+    run("create function public.rows(out body text, out mind text) returns setof record \
+         language c as 'pgq_pg_tests', 'fence_rows'");
+    number("select count(*) from public.rows()");
+}
+
+#[pg_test(error = "no value for id")]
+fn a_row_store_refuses_a_column_of_another_type() {
+    run("create function public.rows(out id text, out body text) returns setof record \
+         language c as 'pgq_pg_tests', 'fence_rows'");
+    number("select count(*) from public.rows()");
 }
 
 #[pg_test]

@@ -37,7 +37,7 @@ fn storing_many_rows_leaves_no_memory_behind() {
 fn a_compressed_value_is_read_like_any_other() {
     table::create("insert into public.t values (1, 1, repeat('ab', 50000))");
     let length = pgq_pg::sql::connected(|connection| {
-        let plan = pgq_pg::sql::Plan::prepare(connection, b"select body from public.t", &[]);
+        let plan = connection.prepare(b"select body from public.t", &[]);
         let plan = plan.expect("it can be prepared");
         let answer = plan.run(connection, &[], pgq_pg::sql::Under::Own).expect("it runs");
         answer.records().next().and_then(|row| row.get::<String>(1)).map(|body| body.len())

@@ -1,6 +1,6 @@
 //! Statements: plans that are kept, snapshots, types, errors.
 
-use pgq_pg::sql::{self, Answer, Plan, Query, Under};
+use pgq_pg::sql::{self, Answer, Connection, Query, Under};
 use pgq_pg::text::Text;
 use pgq_pg::value::Value;
 use pgrx::{PgTryBuilder, pg_sys, pg_test};
@@ -57,7 +57,7 @@ fn values_of_all_kinds_go_in_and_come_out() {
         pg_sys::INT4OID,
     ];
     sql::connected(|connection| {
-        let plan = Plan::prepare(connection, b"select $1, $2, $3, $4, $5, $6, $7", &types);
+        let plan = connection.prepare(b"select $1, $2, $3, $4, $5, $6, $7", &types);
         let plan = plan.expect("it can be prepared");
         let answer = plan.run(connection, &arguments, Under::Active).expect("it runs");
         assert_eq!((answer.rows(), answer.columns()), (1, 7));
@@ -73,7 +73,7 @@ fn values_of_all_kinds_go_in_and_come_out() {
 #[pg_test(error = "column 1 has type 25")]
 fn a_value_is_not_read_as_another_type() {
     sql::connected(|connection| {
-        let plan = Plan::prepare(connection, b"select 'a'::text", &[]).expect("it is prepared");
+        let plan = connection.prepare(b"select 'a'::text", &[]).expect("it is prepared");
         let answer = plan.run(connection, &[], Under::Own).expect("it runs");
         answer.records().next().expect("one row").get::<i64>(1)
     });
@@ -81,13 +81,13 @@ fn a_value_is_not_read_as_another_type() {
 
 #[pg_test(error = "syntax error at or near \"selec\"")]
 fn an_error_in_a_statement_is_raised() {
-    let _ = sql::connected(|connection| Plan::prepare(connection, b"selec 1", &[]).map(|_| ()));
+    let _ = sql::connected(|connection| connection.prepare(b"selec 1", &[]).map(|_| ()));
 }
 
 #[pg_test]
 fn what_spi_refuses_is_said_by_name() {
     sql::connected(|connection| {
-        let prepare = |sql: &[u8]| Plan::prepare(connection, sql, &[]);
+        let prepare = |sql: &[u8]| connection.prepare(sql, &[]);
         let refused = prepare(b"select \0").err().expect("a zero byte is refused");
         assert_eq!(refused.0, "zero byte in a query");
         let plan = prepare(b"begin").expect("it can be prepared");
@@ -107,7 +107,7 @@ fn statements_run_without_jit_and_the_setting_comes_back() {
     run("set local jit = on");
     let show = || {
         sql::connected(|connection| {
-            let plan = Plan::prepare(connection, b"select pg_catalog.current_setting('jit')", &[]);
+            let plan = connection.prepare(b"select pg_catalog.current_setting('jit')", &[]);
             let plan = plan.expect("it can be prepared");
             let answer = plan.run(connection, &[], Under::Active).expect("it runs");
             answer.records().next().and_then(|row| row.text(1))
@@ -130,7 +130,8 @@ fn an_error_crosses_rust_frames_runs_their_destructors_and_leaves_the_session_wo
     let raised = PgTryBuilder::new(move || {
         let _noted = Noted(&dropped_ref);
         sql::connected(|connection| {
-            let plan = Plan::prepare(connection, b"select 1 / 0", &[])
+            let plan = connection
+                .prepare(b"select 1 / 0", &[])
                 .expect("division is not folded while it is prepared");
             plan.run(connection, &[], Under::Own).map(|_| false).expect("it raises an error")
         })
@@ -139,4 +140,36 @@ fn an_error_crosses_rust_frames_runs_their_destructors_and_leaves_the_session_wo
     .execute();
     assert!(raised && dropped.get());
     assert_eq!(number("select 1::bigint"), 1);
+}
+
+#[pg_test]
+#[cfg(not(feature = "pg13"))]
+fn what_is_prepared_goes_with_its_connection_and_a_kept_plan_with_its_owner_also_while_unwinding() {
+    let prepared = |connection: &Connection| connection.prepare(b"select 'of ours'", &[]).is_ok();
+    let keep = || {
+        let plan =
+            sql::connected(|connection| connection.prepare(b"select 'of ours'", &[])?.keep());
+        plan.expect("it is kept")
+    };
+    let plans = || {
+        number(
+            "select count(*) from pg_backend_memory_contexts
+              where name = 'CachedPlanSource' and ident = 'select ''of ours'''",
+        )
+    };
+    assert!(sql::connected(|connection| prepared(connection) && plans() == 1));
+    assert_eq!(plans(), 0);
+    let plan = keep();
+    assert_eq!(plans(), 1);
+    drop(plan);
+    assert_eq!(plans(), 0);
+    let plan = keep();
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _plan = plan;
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(plans(), 1, "PostgreSQL is not called while unwinding");
+    drop(keep());
+    assert_eq!(plans(), 0);
 }
