@@ -1,7 +1,7 @@
 //! The symbols of this crate that the server looks up by name. SQL declares the functions in
 //! `sql/pgq/functions/worker.sql`.
 
-use crate::{dirty, launcher, state, wait, worker};
+use crate::{control, dirty, launcher, state, wait, worker};
 
 pgq_pg::worker_mains! {
     /// Main function of the launcher.
@@ -11,11 +11,17 @@ pgq_pg::worker_mains! {
 }
 
 pgq_pg::sql_functions! {
-    /// `pgq._worker_state() returns json`
-    pgq_worker_state, pg_finfo_pgq_worker_state => state::worker_state;
+    /// `pgq._worker_server()`: one row about the server.
+    pgq_worker_server, pg_finfo_pgq_worker_server => state::worker_server;
+    /// `pgq._worker_databases()`: a row for each database with a worker.
+    pgq_worker_databases, pg_finfo_pgq_worker_databases => state::worker_databases;
+    /// `pgq._worker_waiters()`: a row for each queue of this database that is waited for.
+    pgq_worker_waiters, pg_finfo_pgq_worker_waiters => state::worker_waiters;
+    /// `pgq._worker_problems()`: a row for each thing that fails in this database.
+    pgq_worker_problems, pg_finfo_pgq_worker_problems => state::worker_problems;
     /// `pgq._worker_control(start boolean) returns integer`: start or stop the worker of this
     /// database.
-    pgq_worker_control, pg_finfo_pgq_worker_control => state::worker_control;
+    pgq_worker_control, pg_finfo_pgq_worker_control => control::worker_control;
     /// `pgq._announce() returns void`: this database has the extension, once the transaction has
     /// committed.
     pgq_announce, pg_finfo_pgq_announce => dirty::announce;

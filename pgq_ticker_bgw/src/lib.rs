@@ -8,12 +8,13 @@
 //! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and
 //!   waited for is ticked at once; every other queue by PgQ's classic rules.
 //! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through
-//!   [`state`].
+//!   [`state`], and commands the worker through [`control`].
 //!
 //! What is done in a database is SQL of the extension's own; the worker decides when. What the
 //! server makes unsafe is in `pgq_pg`; [`export`] names what the server and SQL call.
 #![forbid(unsafe_code)]
 
+mod control;
 mod dirty;
 mod export;
 mod launcher;

@@ -153,7 +153,7 @@ pub(crate) fn define() {
 
 /// `pgq.max_workers`.
 pub(crate) fn max_workers() -> usize {
-    usize::try_from(MAX_WORKERS.get()).unwrap_or(0)
+    usize::try_from(MAX_WORKERS.get()).expect("0 is its least value")
 }
 
 /// `pgq.min_tick_interval`.
@@ -198,5 +198,5 @@ pub(crate) fn vacuum_threshold() -> Option<i64> {
 }
 
 fn milliseconds(setting: &GucSetting<i32>) -> Duration {
-    Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
+    Duration::from_millis(u64::try_from(setting.get()).expect("no time can be set below 0"))
 }

@@ -1,201 +1,137 @@
-//! What SQL sees of the worker, and how SQL commands it.
+//! What SQL sees of the worker: shared memory as rows.
+//!
+//! `sql/pgq/functions/worker.sql` declares their columns. They are found by name, so SQL of an
+//! older release, which has fewer, is served.
 
-use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use pgrx::PgSqlErrorCode;
-use pgrx::pg_sys::elog::PgLogLevel;
 
 use crate::shared::{Database, Problem, Shared};
-use crate::{problems, settings, worker};
+use crate::{problems, settings};
 use pgq_pg::call::{Call, Returned, SqlError};
 use pgq_pg::process;
-use pgq_pg::session;
+use pgq_pg::row_store::{RowStore, UnknownColumn};
 use pgq_pg::string::presentable;
 use pgq_pg::text::Text;
+use pgq_pg::value::Value;
+use pgrx::pg_sys::Oid;
 
-/// `pgq._worker_state()`.
-pub(crate) fn worker_state(_call: &Call) -> Result<Returned, SqlError> {
-    Ok(Returned::Text(Text::of_string(&json())))
+/// A value and the name of its column.
+type Named = (&'static str, Value);
+
+/// `pgq._worker_server()`: one row about the server.
+pub(crate) fn worker_server(call: &Call) -> Result<Returned, SqlError> {
+    let shared = Shared::get();
+    let max_workers = shared.map_or(0, |_| settings::max_workers());
+    let max_workers = i32::try_from(max_workers).expect("at most 1024, as the setting has it");
+    let row = [
+        ("preloaded", Value::Bool(shared.is_some())),
+        ("launcher_pid", shared.map_or(Value::Null, |shared| pid(shared.launcher_pid()))),
+        ("max_workers", Value::Int4(max_workers)),
+    ];
+    give(call, [row])
 }
 
-/// `pgq._worker_control(start)`.
-pub(crate) fn worker_control(call: &Call) -> Result<Returned, SqlError> {
-    Ok(call.bool(0).map_or(Returned::Null, |start| Returned::Int4(control(start))))
+/// `pgq._worker_databases()`: a row for each database that has, or may have, a worker.
+pub(crate) fn worker_databases(call: &Call) -> Result<Returned, SqlError> {
+    let slots = Shared::get().map_or(&[][..], |shared| shared.databases);
+    give(call, slots.iter().filter(|slot| slot.oid() != 0).map(database))
 }
 
-/// All of it as one JSON object:
-///
-/// * `preloaded`: whether the library is in `shared_preload_libraries`;
-/// * `launcher_pid`, or null;
-/// * `max_workers`;
-/// * `databases`: one object for each slot;
-/// * `waiters`: for this database, how many sessions wait for which queue id;
-/// * `problems`: what fails in this database.
-///
-/// Times are seconds since 1970.
-fn json() -> String {
+/// `pgq._worker_waiters()`: for each queue of this database that sessions wait for, how many do.
+pub(crate) fn worker_waiters(call: &Call) -> Result<Returned, SqlError> {
     let own = process::my_database();
-    let mut text = String::from("{");
-    let Some(shared) = Shared::get() else {
-        text.push_str(
-            "\"preloaded\":false,\"launcher_pid\":null,\"max_workers\":0,\
-             \"databases\":[],\"waiters\":[],\"problems\":[]}",
-        );
-        return text;
+    let waiters = |shared: Shared| {
+        shared.waited_queues(own).into_iter().map(move |queue| {
+            let count = i32::try_from(shared.count_waiters(own, queue));
+            let count = count.expect("no more than there are sessions");
+            [("queue_id", Value::Int4(queue)), ("waiters", Value::Int4(count))]
+        })
     };
-    let _ = write!(
-        text,
-        "\"preloaded\":true,\"launcher_pid\":{},\"max_workers\":{}",
-        or_null(i64::from(shared.launcher_pid())),
-        settings::max_workers()
-    );
-    let databases = shared.databases.iter().filter(|slot| slot.oid() != 0).map(database);
-    let waiters = shared.waited_queues(own).into_iter().map(|queue| {
-        format!("{{\"queue_id\":{queue},\"waiters\":{}}}", shared.count_waiters(own, queue))
-    });
-    let problems = problems::of(&shared, own).map(problem);
-    list(&mut text, "databases", databases);
-    list(&mut text, "waiters", waiters);
-    list(&mut text, "problems", problems);
-    text.push('}');
-    text
+    give(call, Shared::get().into_iter().flat_map(waiters))
 }
 
-fn database(slot: &Database) -> String {
-    let error = slot.error.load();
-    format!(
-        "{{\"oid\":{},\"pid\":{},\"state\":{},\"since\":{},\"last_tick\":{},\"ticks\":{},\"demand_ticks\":{},\
-         \"retries\":{},\"rotations\":{},\"vacuums\":{},\"restarts\":{},\"errors\":{},\"last_error\":{},\
-         \"last_error_at\":{}}}",
-        slot.oid(),
-        or_null(i64::from(slot.pid.load(Ordering::SeqCst))),
-        quote(slot.state().name()),
-        seconds(slot.since.load(Ordering::SeqCst)),
-        seconds(slot.last_tick.load(Ordering::SeqCst)),
-        slot.ticks.load(Ordering::SeqCst),
-        slot.demand_ticks.load(Ordering::SeqCst),
-        slot.retries.load(Ordering::SeqCst),
-        slot.rotations.load(Ordering::SeqCst),
-        slot.vacuums.load(Ordering::SeqCst),
-        slot.restarts.load(Ordering::SeqCst),
-        slot.errors.load(Ordering::SeqCst),
-        if error.is_empty() { "null".to_owned() } else { quote(&error) },
-        seconds(slot.error_at.load(Ordering::SeqCst)),
-    )
-}
-
-fn problem(problem: &Problem) -> String {
-    format!(
-        "{{\"task\":{},\"object\":{},\"sqlstate\":{},\"message\":{},\"first\":{},\"last\":{},\"count\":{}}}",
-        quote(&problem.task.load()),
-        quote(&problem.object.load()),
-        quote(&problem.sqlstate.load()),
-        quote(&problem.message.load()),
-        seconds(problem.first.load(Ordering::SeqCst)),
-        seconds(problem.last.load(Ordering::SeqCst)),
-        problem.count.load(Ordering::SeqCst),
-    )
-}
-
-fn list(text: &mut String, name: &str, items: impl Iterator<Item = String>) {
-    let items: Vec<String> = items.collect();
-    let _ = write!(text, ",\"{name}\":[{}]", items.join(","));
-}
-
-fn or_null(number: i64) -> String {
-    if number == 0 { "null".to_owned() } else { number.to_string() }
-}
-
-fn seconds(timestamp: i64) -> String {
-    if timestamp == 0 {
-        return "null".to_owned();
-    }
-    let (whole, rest) = (timestamp.div_euclid(1_000_000), timestamp.rem_euclid(1_000_000));
-    format!("{}.{rest:06}", whole + process::EPOCH)
-}
-
-fn quote(text: &str) -> String {
-    let text = presentable(text);
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            control if control < ' ' => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Start (`true`) or stop the worker of this database. 1: done or asked for; 0: nothing to do.
-///
-/// Raises 55000 when there can be none, 53400 when the server has no process for one.
-fn control(start: bool) -> i32 {
+/// `pgq._worker_problems()`: a row for each thing that fails in this database.
+pub(crate) fn worker_problems(call: &Call) -> Result<Returned, SqlError> {
     let own = process::my_database();
-    match Shared::get() {
-        Some(shared) if settings::max_workers() > 0 => control_shared(&shared, own, start),
-        Some(_) => raise(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "pgq.max_workers is zero",
+    let shared = Shared::get();
+    give(call, shared.iter().flat_map(|shared| problems::of(shared, own)).map(problem))
+}
+
+/// Make rows the result of the call.
+fn give<const N: usize>(
+    call: &Call,
+    rows: impl IntoIterator<Item = [Named; N]>,
+) -> Result<Returned, SqlError> {
+    let mut store = RowStore::begin(call);
+    for row in rows {
+        store.put(&row).map_err(of_another_release)?;
+    }
+    store.finish();
+    Ok(Returned::Done)
+}
+
+fn of_another_release(UnknownColumn(column): UnknownColumn) -> SqlError {
+    SqlError {
+        code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        message: format!("library pgq knows nothing of column \"{column}\""),
+        hint: Some(
+            "The extension's SQL is newer than the library that the server has loaded: restart \
+             the server."
+                .to_owned(),
         ),
-        None => control_alone(own, start),
     }
 }
 
-fn control_shared(shared: &Shared, own: u32, start: bool) -> i32 {
-    let Some(slot) = shared.database(own) else {
-        if start {
-            shared.announce(own);
-        }
-        return i32::from(start);
-    };
-    let running = slot.has_worker() && !slot.stop_is_asked();
-    slot.set_stop(!start);
-    slot.wake_worker();
-    shared.wake_launcher();
-    i32::from(running != start)
+fn database(slot: &Database) -> [Named; 14] {
+    let error = slot.error.load();
+    [
+        ("oid", Value::Oid(Oid::from(slot.oid()))),
+        ("pid", pid(slot.pid.load(Ordering::SeqCst))),
+        ("state", text(slot.state().name())),
+        ("since", time(&slot.since)),
+        ("last_tick", time(&slot.last_tick)),
+        ("ticks", number(&slot.ticks)),
+        ("demand_ticks", number(&slot.demand_ticks)),
+        ("retries", number(&slot.retries)),
+        ("rotations", number(&slot.rotations)),
+        ("vacuums", number(&slot.vacuums)),
+        ("restarts", number(&slot.restarts)),
+        ("errors", number(&slot.errors)),
+        ("last_error", if error.is_empty() { Value::Null } else { text(&error) }),
+        ("last_error_at", time(&slot.error_at)),
+    ]
 }
 
-/// The worker that runs here without shared memory, if there is one.
-const LONE_WORKER: &str = "\
-    select pid from pg_catalog.pg_stat_activity \
-    where backend_type operator(pg_catalog.=) 'pgq worker' \
-      and datid operator(pg_catalog.=) \
-          (select oid from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database())";
-
-fn control_alone(own: u32, start: bool) -> i32 {
-    let running: Vec<i32> = session::query(LONE_WORKER, &[])
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|pid| pid.parse().ok())
-        .collect();
-    if !start {
-        for &pid in &running {
-            process::terminate(pid);
-        }
-        return i32::from(!running.is_empty());
-    }
-    if !running.is_empty() {
-        return 0;
-    }
-    let argument = worker::ALONE + usize::try_from(own).unwrap_or(0);
-    if process::start(worker::KIND, argument).is_none() {
-        raise(
-            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-            "no background worker slot is free: raise max_worker_processes",
-        )
-    }
-    1
+fn problem(problem: &Problem) -> [Named; 7] {
+    [
+        ("task", text(&problem.task.load())),
+        ("object", text(&problem.object.load())),
+        ("sqlstate", text(&problem.sqlstate.load())),
+        ("message", text(&problem.message.load())),
+        ("first", time(&problem.first)),
+        ("last", time(&problem.last)),
+        ("count", number(&problem.count)),
+    ]
 }
 
-fn raise(code: PgSqlErrorCode, message: &'static str) -> ! {
-    pgrx::ereport!(PgLogLevel::ERROR, code, message);
-    unreachable!("an error was raised")
+fn pid(pid: i32) -> Value {
+    if pid == 0 { Value::Null } else { Value::Int4(pid) }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(Text::of_string(&presentable(text)))
+}
+
+fn number(stored: &AtomicI64) -> Value {
+    Value::Int8(stored.load(Ordering::SeqCst))
+}
+
+/// A time in microseconds of PostgreSQL's epoch; 0: never.
+fn time(stored: &AtomicI64) -> Value {
+    match stored.load(Ordering::SeqCst) {
+        0 => Value::Null,
+        time => Value::Int8(time),
+    }
 }

@@ -145,7 +145,7 @@ impl Header {
 }
 
 fn plus_one(number: Option<usize>) -> i32 {
-    number.and_then(|number| i32::try_from(number).ok()).map_or(0, |number| number + 1)
+    number.map_or(0, |number| i32::try_from(number + 1).expect("processes are numbered by an int"))
 }
 
 fn minus_one(stored: i32) -> Option<usize> {

@@ -20,54 +20,11 @@ pub(super) enum Operation {
 }
 
 /// Whether an event is due that its queue would take.
-const DUE_RETRIES: &str = "\
-    select 1 from pgq.retry_queue r \
-    where r.ev_retry_after operator(pg_catalog.<=) pg_catalog.now() \
-      and exists (select 1 from pgq.queue q \
-                  where q.queue_id operator(pg_catalog.=) r.ev_queue and not q.queue_disable_insert) \
-    limit 1";
-
-/// Tables of PgQ's own that change with every batch and have too many dead rows.
-///
-/// A schema of one of these names is anybody's to make: as for `pgq._is_part_of`, which a database
-/// of PgQ 3 lacks, the table must be a superuser's or that of schema pgq's owner, and a member of
-/// the extension or in a schema of theirs.
-const DEAD_ROWS: &str = "\
-    with trusted (role) as ( \
-      select r.oid from pg_catalog.pg_roles r where r.rolsuper \
-      union all \
-      select p.nspowner from pg_catalog.pg_namespace p where p.nspname operator(pg_catalog.=) 'pgq') \
-    select pg_catalog.format('%s.%s', n.nspname, c.relname) \
-    from pg_catalog.pg_class c \
-    join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace \
-    where (n.nspname, c.relname) in \
-      (('pgq', 'tick'), ('pgq', 'subscription'), ('pgq', 'queue'), ('pgq', 'consumer'), ('pgq', 'retry_queue'), \
-       ('pgq_node', 'local_state'), ('pgq_node', 'subscriber_info'), \
-       ('pgq_ext', 'completed_tick'), ('pgq_ext', 'completed_batch'), ('pgq_ext', 'completed_event')) \
-      and c.relkind operator(pg_catalog.=) 'r' \
-      and c.relowner in (select t.role from trusted t) \
-      and (n.nspowner in (select t.role from trusted t) \
-           or exists (select from pg_catalog.pg_depend d \
-                      join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid \
-                      where d.classid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass \
-                        and d.objid operator(pg_catalog.=) c.oid \
-                        and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass \
-                        and d.deptype operator(pg_catalog.=) 'e' \
-                        and e.extname operator(pg_catalog.=) n.nspname)) \
-      and pg_catalog.pg_stat_get_dead_tuples(c.oid) \
-          operator(pg_catalog.>=) greatest($1, pg_catalog.pg_stat_get_live_tuples(c.oid) operator(pg_catalog./) 5)";
-
-/// Schemas in which `pgq.maint_operations` of PgQ 3, which trusts names alone, would run and read
-/// what anybody has made. Today's looks for itself, see `pgq._is_part_of`.
-const STRANGE: &str = "\
-    select n.nspname from pg_catalog.pg_namespace n \
-    where n.nspname in ('pgq_node', 'londiste') \
-      and pg_catalog.to_regprocedure('pgq._function_exists(text, text)') is null \
-      and not exists (select from pg_catalog.pg_roles r \
-                      where r.oid operator(pg_catalog.=) n.nspowner and r.rolsuper) \
-      and not exists (select from pg_catalog.pg_namespace p \
-                      where p.nspname operator(pg_catalog.=) 'pgq' \
-                        and p.nspowner operator(pg_catalog.=) n.nspowner)";
+const DUE_RETRIES: &str = include_str!("due_retries.sql");
+/// Tables of PgQ's own that have too many dead rows.
+const DEAD_ROWS: &str = include_str!("dead_rows.sql");
+/// Schemas whose maintenance of PgQ 3 cannot be trusted.
+const STRANGE: &str = include_str!("strange_schemas.sql");
 /// What there is to do.
 const OPERATIONS: &str = "select func_name, func_arg from pgq.maint_operations()";
 /// What must be done beside such schemas: the functions find out themselves whether it is time.
@@ -244,7 +201,8 @@ impl Worker {
 
 thread_local! {
     /// Task and object that were begun last, for [`note_overrun`].
-    static BEGUN: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+    static BEGUN: RefCell<(String, String)> =
+        const { RefCell::new((String::new(), String::new())) };
 }
 
 /// Run something with that limit, and if it took too long say so.

@@ -51,15 +51,9 @@ as $$
           from pgq.retry_queue r
           join queue q on q.queue_id = r.ev_queue
          group by q.labels
-    ), state as materialized (
-        select pgq._worker_state() as state
     ), worker as materialized (
         select d.*
-          from state s,
-               json_to_recordset(s.state -> 'databases') as d (
-                   oid oid, pid integer, ticks float8, demand_ticks float8, retries float8,
-                   rotations float8,
-                   vacuums float8, restarts float8, errors float8)
+          from pgq._worker_databases() d
          where d.oid = (select oid from pg_database where datname = current_database())
     )
     select v.name, q.labels, v.value
@@ -97,15 +91,14 @@ as $$
                 extract(epoch from now() - d.oldest)::float8)) v (name, value)
      where v.value is not null
     union all
-    select 'pgq_queue_waiting_consumers', q.labels, w.waiters
-      from state s,
-           json_to_recordset(s.state -> 'waiters') as w (queue_id integer, waiters float8)
+    select 'pgq_queue_waiting_consumers', q.labels, w.waiters::float8
+      from pgq._worker_waiters() w
       join queue q on q.queue_id = w.queue_id
     union all
     select 'pgq_worker_up', '{}'::jsonb, (count(w.pid))::float8
       from worker w
     union all
-    select v.name, '{}'::jsonb, v.value
+    select v.name, '{}'::jsonb, v.value::float8
       from worker w,
            lateral (values
                ('pgq_worker_ticks_total', w.ticks),
@@ -117,8 +110,7 @@ as $$
                ('pgq_worker_errors_total', w.errors)) v (name, value)
     union all
     select 'pgq_problems', jsonb_build_object('task', p.task), count(*)::float8
-      from state s,
-           json_to_recordset(s.state -> 'problems') as p (task text)
+      from pgq._worker_problems() p
      group by p.task
 $$;
 comment on function pgq.metrics() is 'numbers about queues and worker, in Prometheus naming';

@@ -60,12 +60,13 @@ as $$
 -- Function: pgq._health_worker(0)
 --      Findings about the worker: not running, and what it tries in vain.
 -- ----------------------------------------------------------------------
-    with state as materialized (
-        select pgq._worker_state() as s
-    ), slot as materialized (
+    with server as materialized (
+        select * from pgq._worker_server()
+    ), databases as materialized (
+        select * from pgq._worker_databases()
+    ), slot as (
         select d.*
-          from state, json_to_recordset(s -> 'databases') as d (
-                   oid oid, pid integer, state text, since float8, last_error text)
+          from databases d
          where d.oid = (select oid from pg_database where datname = current_database())
     )
     select null, 'info', 'standby',
@@ -75,22 +76,22 @@ as $$
     union all
     select null, 'warning', 'worker_not_running',
            case
-               when not (s ->> 'preloaded')::boolean
+               when not s.preloaded
                    then 'no worker runs: pgq is not in shared_preload_libraries'
-               when (s ->> 'max_workers')::integer = 0 then 'no worker runs: pgq.max_workers is 0'
-               when s ->> 'launcher_pid' is null then 'no worker runs: the launcher does not either'
+               when s.max_workers = 0 then 'no worker runs: pgq.max_workers is 0'
+               when s.launcher_pid is null then 'no worker runs: the launcher does not either'
                when slot.oid is null
                    then 'no worker runs: pgq.max_workers is used up, or the launcher has not come '
                         'here yet'
                else format('no worker runs: it is %s', slot.state)
                     || coalesce(', last error: ' || slot.last_error, '')
            end,
-           to_timestamp(slot.since),
+           slot.since,
            case
-               when not (s ->> 'preloaded')::boolean
+               when not s.preloaded
                    then 'Add pgq to shared_preload_libraries and restart, or call '
                         'pgq.start_worker(), or run pgqd.'
-               when (s ->> 'max_workers')::integer = 0
+               when s.max_workers = 0
                    then 'Raise pgq.max_workers and restart, or run pgqd.'
                when slot.state = 'stopped' then 'Call pgq.start_worker().'
                when slot.oid is null
@@ -98,7 +99,7 @@ as $$
                         'databases that use pgq.'
                else 'It starts again by itself; the server log tells more.'
            end
-      from state
+      from server s
       left join slot on true
      where not pg_is_in_recovery()
        and slot.pid is null
@@ -106,11 +107,8 @@ as $$
        -- left to give.
        and not coalesce(
                slot.oid is null
-               and s ->> 'launcher_pid' is not null
-               and (s ->> 'max_workers')::integer >
-                   (select count(*)
-                      from json_to_recordset(s -> 'databases') as d (pid integer)
-                     where d.pid is not null)
+               and s.launcher_pid is not null
+               and s.max_workers > (select count(d.pid) from databases d)
                and now() - pg_postmaster_start_time()
                    < current_setting('pgq.discovery_period', true)::interval
                      + interval '5 seconds',
@@ -126,7 +124,7 @@ as $$
            p.task || '_failed',
            format('%s of "%s" failed %s times, last: %s (%s)', p.task, p.object, p.count, p.message,
                   p.sqlstate),
-           to_timestamp(p.first),
+           p.first,
            case
                when p.sqlstate = '55P03' then 'Somebody holds a lock; see pg_locks.'
                when p.sqlstate = 'XX001'
@@ -137,9 +135,7 @@ as $$
                         'alone for ten times as long.'
                else 'Remove the cause; the worker tries again by itself.'
            end
-      from state,
-           json_to_recordset(s -> 'problems') as p (
-               task text, object text, sqlstate text, message text, first float8, count bigint)
+      from pgq._worker_problems() p
       left join pgq.queue q on q.queue_name = p.object or p.object like '%(' || q.queue_name || ')'
      where p.task <> 'tick'
         or q.queue_name is not null

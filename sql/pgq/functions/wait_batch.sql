@@ -92,8 +92,8 @@ as $$
           from pgq._health_worker() h
          where h.code in ('worker_not_running', 'tick_failed')
     ), server as materialized (
-        select (s ->> 'preloaded')::boolean and (s ->> 'max_workers')::integer > 0 as has_workers
-          from pgq._worker_state() s
+        select s.preloaded and s.max_workers > 0 as has_workers
+          from pgq._worker_server() s
     )
     select format('queue "%s" is paused: its events reach nobody', q.queue_name),
            'Call pgq.resume_queue().'

@@ -1,16 +1,91 @@
 -- The worker inside the server, as SQL sees and commands it. See docs/worker.md.
 
-create or replace function pgq._worker_state()
-returns json
+create or replace function pgq._worker_server(
+    out preloaded       boolean,
+    out launcher_pid    integer,
+    out max_workers     integer)
+returns setof record
 language c
 strict
+rows 1
 -- ----------------------------------------------------------------------
--- Function: pgq._worker_state(0)
---      What shared memory knows of launcher, workers, waiting consumers, and of what fails in this
---      database.
+-- Function: pgq._worker_server(0)
+--      What shared memory knows of the server.
+-- Returns: one row
+--      preloaded       true when pgq is in shared_preload_libraries
+--      launcher_pid    process id of the launcher, if it runs
+--      max_workers     pgq.max_workers; 0 without preload
+-- Errors: 55000 a column that the loaded library does not know, since it is older than this SQL;
+--      so with the other functions below
 -- ----------------------------------------------------------------------
-as 'MODULE_PATHNAME', 'pgq_worker_state';
-comment on function pgq._worker_state() is 'shared memory of the worker';
+as 'MODULE_PATHNAME', 'pgq_worker_server';
+comment on function pgq._worker_server() is 'shared memory of the worker: the server';
+
+create or replace function pgq._worker_databases(
+    out oid             oid,
+    out pid             integer,
+    out state           text,
+    out since           timestamptz,
+    out last_tick       timestamptz,
+    out ticks           bigint,
+    out demand_ticks    bigint,
+    out retries         bigint,
+    out rotations       bigint,
+    out vacuums         bigint,
+    out restarts        bigint,
+    out errors          bigint,
+    out last_error      text,
+    out last_error_at   timestamptz)
+returns setof record
+language c
+strict
+rows 10
+-- ----------------------------------------------------------------------
+-- Function: pgq._worker_databases(0)
+--      What shared memory knows of the databases that have, or may have, a worker.
+-- Returns: a row a database, as pgq.worker_status(0) has it
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_worker_databases';
+comment on function pgq._worker_databases() is 'shared memory of the worker: databases';
+
+create or replace function pgq._worker_waiters(
+    out queue_id    integer,
+    out waiters     integer)
+returns setof record
+language c
+strict
+rows 10
+-- ----------------------------------------------------------------------
+-- Function: pgq._worker_waiters(0)
+--      How many sessions of this database are in pgq.wait_batch.
+-- Returns: a row for each queue that some wait for
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_worker_waiters';
+comment on function pgq._worker_waiters() is 'shared memory of the worker: who waits for batches';
+
+create or replace function pgq._worker_problems(
+    out task        text,
+    out object      text,
+    out sqlstate    text,
+    out message     text,
+    out first       timestamptz,
+    out last        timestamptz,
+    out count       bigint)
+returns setof record
+language c
+strict
+rows 10
+-- ----------------------------------------------------------------------
+-- Function: pgq._worker_problems(0)
+--      What fails in this database, and has not worked since.
+-- Returns:
+--      task, object    what was done, and to what: a queue's name or an operation
+--      sqlstate, message  of the last failure
+--      first, last     when it failed
+--      count           how often
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_worker_problems';
+comment on function pgq._worker_problems() is 'shared memory of the worker: what fails';
 
 create or replace function pgq._worker_control(i_start boolean)
 returns integer
@@ -119,18 +194,13 @@ as $$
 --      rotations, vacuums, restarts, errors  how often that happened
 --      last_error      what went wrong last, and when: last_error_at
 -- ----------------------------------------------------------------------
-    with w as (
-        select d.*
-          from json_to_recordset(pgq._worker_state() -> 'databases') as d (
-                   oid oid, pid integer, state text, since float8, last_tick float8, ticks bigint,
-                   demand_ticks bigint, retries bigint, rotations bigint, vacuums bigint,
-                   restarts bigint,
-                   errors bigint, last_error text, last_error_at float8))
-    select coalesce(d.datname::text, w.oid::text), w.pid, w.state, to_timestamp(w.since),
-           to_timestamp(w.last_tick), w.ticks, w.demand_ticks, w.retries, w.rotations, w.vacuums,
-           w.restarts,
-           w.errors, case when a.may_read then w.last_error end,
-           to_timestamp(case when a.may_read then w.last_error_at end)
+    with w as materialized (
+        select * from pgq._worker_databases()
+    )
+    select coalesce(d.datname::text, w.oid::text), w.pid, w.state, w.since, w.last_tick, w.ticks,
+           w.demand_ticks, w.retries, w.rotations, w.vacuums, w.restarts, w.errors,
+           case when a.may_read then w.last_error end,
+           case when a.may_read then w.last_error_at end
       from w
       left join pg_database d on d.oid = w.oid,
            lateral (

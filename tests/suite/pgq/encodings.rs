@@ -53,7 +53,8 @@ fn place(encoding: &str, q: &'static str, c: &'static str) -> Place {
         &mut client,
         &format!(
             "select pgq.create_queue({q}), pgq.register_consumer({q}, {c});
-             update pgq.queue set queue_ticker_max_lag = '10 ms', queue_ticker_idle_period = '10 ms'"
+             update pgq.queue set queue_ticker_max_lag = '10 ms',
+                 queue_ticker_idle_period = '10 ms'"
         ),
     );
     Place { client, name, q, c }
@@ -124,7 +125,8 @@ fn everything_works(place: &mut Place, data: &str) {
         &format!(
             "create table changing (id int primary key, v text);
              do $$ begin
-                execute format('create trigger log after insert on changing for each row execute function pgq.logutriga(%L)', {q});
+                execute format('create trigger log after insert on changing for each row
+                                    execute function pgq.logutriga(%L)', {q});
              end $$;
              insert into changing values (1, {data})"
         ),
@@ -166,7 +168,8 @@ fn everything_works(place: &mut Place, data: &str) {
             &mut place.client,
             &format!(
                 "select pgq_coop.unregister_subconsumer({q}, {c} || '+', {data}, 1),
-                        pgq_ext.set_batch_done({c}, {data}, 1), pgq_ext.is_batch_done({c}, {data}, 1)"
+                        pgq_ext.set_batch_done({c}, {data}, 1),
+                        pgq_ext.is_batch_done({c}, {data}, 1)"
             )
         ),
         "1|t|t"
@@ -176,7 +179,8 @@ fn everything_works(place: &mut Place, data: &str) {
         &format!(
             "do $$ begin
                 perform pgq_node.register_location({q} || '+', {data}, 'dbname=' || {data}, false);
-                perform pgq_node.create_node({q} || '+', 'root', {data}, {c} || '.worker', null, null, null);
+                perform pgq_node.create_node({q} || '+', 'root', {data}, {c} || '.worker', null,
+                    null, null);
              end $$"
         ),
     );
@@ -201,7 +205,8 @@ fn failures_are_told(place: &mut Place) {
         &mut place.client,
         &format!(
             "do $$ declare r record; begin
-                for r in select queue_tick_seq as seq, queue_id as id from pgq.queue where queue_id in {broken} loop
+                for r in select queue_tick_seq as seq, queue_id as id from pgq.queue
+                          where queue_id in {broken} loop
                     execute format('alter sequence %s rename to gone_%s', r.seq, r.id);
                 end loop;
              end $$;
@@ -211,21 +216,20 @@ fn failures_are_told(place: &mut Place) {
     place.wait_for(&format!(
         "select count(*) = 1 from pgq.queue_health() where queue_name = {q} and code = 'tick_failed'"
     ));
-    place.wait_for(
-        "select count(*) = 2 from json_to_recordset(pgq._worker_state() -> 'problems') p (task text, object text)
-          where task = 'tick'",
-    );
+    place.wait_for("select count(*) = 2 from pgq._worker_problems() where task = 'tick'");
     place.wait_for("select bool_and(last_error like 'tick of %') from pgq.worker_status() where database_name = current_database()");
     // What there is of it is the beginning of the name.
     place.wait_for(&format!(
         "select bool_and(starts_with('x' || repeat({q}, 200), object) and length(object) > 40)
-           from json_to_recordset(pgq._worker_state() -> 'problems') p (object text) where object like 'x%'"
+           from pgq._worker_problems() where object like 'x%'"
     ));
     run(&mut place.client, "select count(*) from pgq.metrics()");
     run(
         &mut place.client,
         "do $$ declare r record; begin
-            for r in select 'pgq.gone_' || queue_id as seq, split_part(queue_tick_seq, '.', 2) as name from pgq.queue
+            for r in select 'pgq.gone_' || queue_id as seq,
+                            split_part(queue_tick_seq, '.', 2) as name
+                       from pgq.queue
                       where to_regclass(queue_tick_seq) is null loop
                 execute format('alter sequence %s rename to %s', r.seq, r.name);
             end loop;

@@ -8,7 +8,7 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 29] = [
+const UNPINNED: [(&str, &str); 32] = [
     ("pgq._announce", "C, no SQL"),
     ("pgq._batch_has_events", "C; as get_batch_events"),
     ("pgq._event_table", "C, no SQL"),
@@ -26,7 +26,10 @@ const UNPINNED: [(&str, &str); 29] = [
     ("pgq._try_lock", "C, no SQL"),
     ("pgq._window_tables", "expanded into its query, qualified"),
     ("pgq._worker_control", "C, no SQL"),
-    ("pgq._worker_state", "C, no SQL"),
+    ("pgq._worker_databases", "C, no SQL"),
+    ("pgq._worker_problems", "C, no SQL"),
+    ("pgq._worker_server", "C, no SQL"),
+    ("pgq._worker_waiters", "C, no SQL"),
     ("pgq.current_event_table", "C; the query in queue_cache.rs is qualified"),
     (
         "pgq.get_batch_cursor",
@@ -55,9 +58,13 @@ fn every_function_pins_its_search_path_or_says_why_not() {
            from pg_proc p
           where p.pronamespace in (select extnamespace from pg_extension where extname like 'pgq%'
                                    union
-                                   select oid from pg_namespace where nspname like 'pgq%' or nspname = 'londiste')
-            and p.oid in (select objid from pg_depend where deptype = 'e' and classid = 'pg_proc'::regclass
-                             and refobjid in (select oid from pg_extension where extname like 'pgq%' or extname = 'londiste'))
+                                   select oid from pg_namespace
+                                    where nspname like 'pgq%' or nspname = 'londiste')
+            and p.oid in (select objid from pg_depend
+                           where deptype = 'e'
+                             and classid = 'pg_proc'::regclass
+                             and refobjid in (select oid from pg_extension
+                                               where extname like 'pgq%' or extname = 'londiste'))
             and not coalesce(p.proconfig, '{}') && array['search_path=pg_catalog, pg_temp']
           order by 1",
     );

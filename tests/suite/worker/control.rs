@@ -41,7 +41,7 @@ fn a_paused_queue_gets_no_ticks_and_resumes_at_once() {
 
     let mut consumer = database.connect();
     let reader = std::thread::spawn(move || consume(&mut consumer, "c", 1));
-    let waiting = "select json_array_length(pgq._worker_state() -> 'waiters')";
+    let waiting = "select count(*) from pgq._worker_waiters()";
     assert!(wait_until(LONG, || number(&mut client, waiting) == 1));
     assert_eq!(number(&mut client, "select pgq.resume_queue('q')"), 1);
     assert_eq!(number(&mut client, "select pgq.resume_queue('q')"), 0);
@@ -99,7 +99,10 @@ fn commands_need_pgq_admin_and_reports_pgq_reader() {
     ];
     let internals = [
         "select pgq._worker_control(false)",
-        "select pgq._worker_state()",
+        "select count(*) from pgq._worker_server()",
+        "select count(*) from pgq._worker_databases()",
+        "select count(*) from pgq._worker_waiters()",
+        "select count(*) from pgq._worker_problems()",
         "select pgq._announce()",
         "select pgq._mark_dirty(1)",
     ];
@@ -135,7 +138,8 @@ fn unknown_settings_of_the_prefix_are_refused() {
     let mut client = database.connect();
     assert_eq!(sqlstate_of(client.batch_execute("set pgq.no_such_thing = 1")), "42602");
     let described = "select count(*) from pg_settings
-        where name like 'pgq.%' and short_desc <> '' and extra_desc <> '' and min_val is not null and max_val is not null";
+        where name like 'pgq.%' and short_desc <> '' and extra_desc <> '' and min_val is not null
+            and max_val is not null";
     assert_eq!(
         number(&mut client, described),
         number(&mut client, "select count(*) from pg_settings where name like 'pgq.%'")
@@ -153,7 +157,8 @@ fn functions_hooked_into_the_maintenance_do_not_run_as_superuser() {
             "create table seen (who text, path text);
              grant insert on seen to pgq_admin;
              create function public.look(queue text) returns integer language sql as
-                 $$ insert into public.seen values (current_user, current_setting('search_path')); select 0 $$;
+                 $$ insert into public.seen values (current_user, current_setting('search_path'));
+                 select 0 $$;
              create function public.again(queue text) returns integer language plpgsql as
                  $$ begin set role postgres; return 0; end $$;
              update pgq.queue set queue_extra_maint = '{public.again,public.look}'",

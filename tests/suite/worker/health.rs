@@ -45,7 +45,8 @@ fn a_broken_queue_is_named_and_the_others_go_on() {
         .batch_execute(
             "select pgq.create_queue('broken'); select pgq.create_queue('q');
              select pgq.register_consumer('q', 'c');
-             update pgq.queue set queue_rotation_period = '0', queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+             update pgq.queue set queue_rotation_period = '0', queue_ticker_max_lag = '0',
+                 queue_ticker_idle_period = '0'",
         )
         .unwrap();
     // Without the worker in between, whose locks would deadlock with these.
@@ -142,7 +143,8 @@ fn who_holds_back_the_rotation_is_named() {
     client
         .batch_execute(
             "select pgq.create_queue('q'); select pgq.register_consumer('q', 'slow');
-             update pgq.queue set queue_rotation_period = '50 ms', queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'",
+             update pgq.queue set queue_rotation_period = '50 ms', queue_ticker_max_lag = '0',
+                 queue_ticker_idle_period = '0'",
         )
         .unwrap();
     let catch_up = |client: &mut Client| {

@@ -6,6 +6,7 @@ mod databases;
 mod health;
 mod health_quiet;
 mod life;
+mod releases;
 mod soak;
 mod standby;
 mod wait;

@@ -90,8 +90,10 @@ fn twenty_rotations_under_load_deliver_everything_once() {
     client
         .batch_execute(
             "create table sent (data text);
-             select pgq.create_queue('q'); select pgq.register_consumer('q', 'a'); select pgq.register_consumer('q', 'b');
-             update pgq.queue set queue_rotation_period = '100 ms', queue_ticker_max_lag = '50 ms', queue_ticker_idle_period = '200 ms'",
+             select pgq.create_queue('q'); select pgq.register_consumer('q', 'a');
+             select pgq.register_consumer('q', 'b');
+             update pgq.queue set queue_rotation_period = '100 ms', queue_ticker_max_lag = '50 ms',
+                 queue_ticker_idle_period = '200 ms'",
         )
         .unwrap();
     worker_pid(&mut client);

@@ -26,7 +26,8 @@ fn waiting_pid(client: &mut Client, count: usize) -> i32 {
         pids = client
             .query(
                 "select pid from pg_stat_activity
-                 where datname = current_database() and query like 'call pgq.wait_batch%' and wait_event_type = 'Extension'",
+                 where datname = current_database() and query like 'call pgq.wait_batch%'
+                   and wait_event_type = 'Extension'",
                 &[],
             )
             .unwrap();
@@ -115,7 +116,8 @@ fn position(client: &mut Client, consumer: &str) -> (i64, i64) {
     let row = client
         .query_one(
             "select s.sub_last_tick, (select max(tick_id) from pgq.tick) - s.sub_last_tick, s.sub_batch
-               from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer where c.co_name = $1",
+               from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer
+              where c.co_name = $1",
             &[&consumer],
         )
         .unwrap();
@@ -323,7 +325,7 @@ fn a_waiter_ends_when_it_is_cancelled_or_terminated() {
         assert_eq!(reader.join().unwrap(), expected);
     }
     // Whoever ended left nothing behind: nobody waits, so nothing is ticked.
-    let waits = "select json_array_length(pgq._worker_state() -> 'waiters')";
+    let waits = "select count(*) from pgq._worker_waiters()";
     assert!(wait_until(LONG, || number(&mut client, waits) == 0));
 }
 
