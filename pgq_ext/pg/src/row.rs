@@ -136,9 +136,8 @@ impl<'r> Row<'r> {
 
     /// The value of a column; None for NULL and for a column without value.
     fn datum(&self, index: usize) -> Option<pg_sys::Datum> {
-        debug_assert!(index < self.values.len(), "a column that was not read");
-        let is_null = self.nulls.get(index).copied().unwrap_or(true);
-        if is_null { None } else { self.values.get(index).copied() }
+        assert!(index < self.values.len(), "a column that was not read");
+        if self.nulls[index] { None } else { Some(self.values[index]) }
     }
 
     /// The value and its type, as a query parameter.

@@ -19,7 +19,7 @@ pub(crate) fn from_server(text: &CStr) -> String {
 pub(crate) fn to_server(text: &str) -> CString {
     let mut bytes = opaque::encode(text).into_owned();
     bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
-    CString::new(bytes).unwrap_or_default()
+    CString::new(bytes).expect("cut before the first zero byte")
 }
 
 /// The bytes of a text, no more than `limit` and not cut within a character of the database's
@@ -27,7 +27,7 @@ pub(crate) fn to_server(text: &str) -> CString {
 pub fn clip(text: &str, limit: usize) -> Vec<u8> {
     let mut bytes = opaque::encode(text).into_owned();
     if bytes.len() > limit {
-        let most = c_int::try_from(limit).unwrap_or(c_int::MAX);
+        let most = c_int::try_from(limit).expect("texts are shorter than 2 GB");
         // SAFETY: reads at most so many bytes; a process without a database has an encoding of
         // single bytes.
         let end =
@@ -63,5 +63,5 @@ pub(crate) fn is_utf8() -> bool {
 }
 
 fn length(bytes: &[u8]) -> c_int {
-    c_int::try_from(bytes.len()).unwrap_or(c_int::MAX)
+    c_int::try_from(bytes.len()).expect("texts are shorter than 2 GB")
 }

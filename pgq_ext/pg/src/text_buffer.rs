@@ -68,6 +68,6 @@ impl StoredText {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.0.contents().unwrap_or_default()
+        self.buffer.0.contents().expect("it has become a text")
     }
 }

@@ -12,6 +12,7 @@ use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::row_store::RowStore;
 use pgq_pg::snapshot::StatementSnapshot;
 use pgq_pg::sql::{Query, Under};
+use pgq_pg::value::Value;
 use pgrx::pg_sys;
 
 thread_local! {
@@ -21,10 +22,8 @@ thread_local! {
 
 /// `pgq.get_batch_events(x_batch_id)`.
 pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
-    let batch = call.int8(0);
-    let (ticks, subscription) = find_batch(batch)?;
-    let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
-    let span = Span::load(ticks)?.ok_or_else(damaged)?;
+    let OpenBatch { id: batch, ticks, subscription } = OpenBatch::find(call.int8(0))?;
+    let span = Span::load(ticks)?.ok_or(PgqError::NoBatchSql { batch })?;
     let mut rows = RowStore::begin(call);
     let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
     match tables {
@@ -38,7 +37,7 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
         }
         // An event table that somebody changed: ask the planner instead.
         None => {
-            let sql = span.sql(subscription, None).ok_or_else(damaged)?;
+            let sql = span.sql(subscription, None).ok_or(PgqError::NoBatchSql { batch })?;
             rows.fill_from_query::<{ DELIVERED.len() }>(&sql)?;
         }
     }
@@ -48,10 +47,8 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
 
 /// `pgq._batch_has_events(x_batch_id)`.
 pub(crate) fn batch_has_events(call: &Call) -> Result<Returned, PgqError> {
-    let batch = call.int8(0);
-    let (ticks, subscription) = find_batch(batch)?;
-    let damaged = || PgqError::NoBatchSql { batch: batch.unwrap_or_default() };
-    let span = Span::load(ticks)?.ok_or_else(damaged)?;
+    let OpenBatch { id: batch, ticks, subscription } = OpenBatch::find(call.int8(0))?;
+    let span = Span::load(ticks)?.ok_or(PgqError::NoBatchSql { batch })?;
     // Where only a query could tell, or the user may not read, there may be some.
     if !span.tables.iter().all(|name| event_table::may_read(name)) {
         return Ok(Returned::Bool(true));
@@ -69,20 +66,29 @@ fn is_for(row: &ScannedRow, subscription: i32) -> bool {
     row.int4(OWNER).is_none_or(|owner| owner == subscription)
 }
 
-/// The ticks and the subscription of an open batch.
-fn find_batch(batch: Option<i64>) -> Result<(TickPair, i32), PgqError> {
-    let row = OPEN_BATCH.with(|query| {
-        query.first(&[batch.into()], Under::Own, |row| {
-            let ticks = TickPair {
-                queue: row.get(1).expect("sub_queue is not null"),
-                previous: row.get(2)?,
-                current: row.get(3)?,
-            };
-            Some((ticks, row.get(4).expect("sub_id is not null")))
-        })
-    })?;
-    let ticks = row.ok_or(PgqError::NoSuchBatch { batch })?;
-    ticks.ok_or(PgqError::NoBatchSql { batch: batch.unwrap_or_default() })
+/// A batch that a consumer has open.
+struct OpenBatch {
+    id: i64,
+    ticks: TickPair,
+    subscription: i32,
+}
+
+impl OpenBatch {
+    fn find(id: Option<i64>) -> Result<Self, PgqError> {
+        let id = id.ok_or(PgqError::NoSuchBatch { batch: None })?;
+        let row = OPEN_BATCH.with(|query| {
+            query.first(&[Value::Int8(id)], Under::Own, |row| {
+                let ticks = TickPair {
+                    queue: row.get(1).expect("sub_queue is not null"),
+                    previous: row.get(2)?,
+                    current: row.get(3)?,
+                };
+                Some(Self { id, ticks, subscription: row.get(4).expect("sub_id is not null") })
+            })
+        })?;
+        let batch = row.ok_or(PgqError::NoSuchBatch { batch: Some(id) })?;
+        batch.ok_or(PgqError::NoBatchSql { batch: id })
+    }
 }
 
 fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {

@@ -218,7 +218,8 @@ fn a_failed_row_leaves_the_trigger_working() {
     let (_scratch, mut db) = table();
     db.batch_execute(
         "create trigger t after insert or update on t
-             for each row execute function pgq.logutriga('q', 'pkey=id', 'ev_extra2=10/v', 'ignore=name')",
+             for each row execute function pgq.logutriga('q', 'pkey=id', 'ev_extra2=10/v',
+                 'ignore=name')",
     )
     .unwrap();
     for _ in 0..3 {

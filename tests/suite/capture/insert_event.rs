@@ -31,7 +31,8 @@ fn a_replacement_is_called_from_the_next_row_on() {
         db.batch_execute(&format!(
             "create or replace function {SIGNATURE} language plpgsql as $$ begin
                  insert into stub values (concat_ws('/', queue_name, ev_type, ev_data, ev_extra1,
-                     coalesce(ev_extra2, '<NULL>'), coalesce(ev_extra3, '<NULL>'), coalesce(ev_extra4, '<NULL>')));
+                     coalesce(ev_extra2, '<NULL>'), coalesce(ev_extra3, '<NULL>'),
+                     coalesce(ev_extra4, '<NULL>')));
                  return 1;
              end $$"
         ))

@@ -13,7 +13,8 @@ fn a_trigger_made_anew_has_its_new_arguments() {
     ] {
         db.batch_execute(&format!(
             "drop trigger if exists t on t; truncate t;
-             create trigger t after insert on t for each row execute function pgq.logutriga('q'{options})"
+             create trigger t after insert on t for each row
+                 execute function pgq.logutriga('q'{options})"
         ))
         .unwrap();
         expect_events(&mut db, "insert into t values (1, 2)", &[expected]);
@@ -26,7 +27,8 @@ fn changes_by_another_session_are_seen() {
     let mut other = scratch.connect();
     db.batch_execute(
         "create schema s; create table s.t (id int primary key, v int);
-         create trigger t after insert or delete on s.t for each row execute function pgq.sqltriga('q')",
+         create trigger t after insert or delete on s.t for each row
+             execute function pgq.sqltriga('q')",
     )
     .unwrap();
     expect_events(&mut db, "insert into s.t values (1, 2)", &["I|(id,v) values ('1','2')|s.t"]);
@@ -102,7 +104,8 @@ fn many_tables_share_a_session() {
         for n in 0..150 {
             db.batch_execute(&format!(
                 "create table t{n} (id int primary key, v{round} int);
-                 create trigger t after insert on t{n} for each row execute function pgq.logutriga('q');
+                 create trigger t after insert on t{n} for each row
+                     execute function pgq.logutriga('q');
                  insert into t{n} values ({n}, 1)"
             ))
             .unwrap();
@@ -132,7 +135,8 @@ fn a_trigger_may_fire_a_trigger() {
                  else
                      insert into inner_t select count(*), 'w' from inner_t;
                  end if;
-                 insert into seen (t, d, x1, x2, x3) values (ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3);
+                 insert into seen (t, d, x1, x2, x3) values (ev_type, ev_data, ev_extra1, ev_extra2,
+                     ev_extra3);
                  return 1;
              end $$"
         )
@@ -144,7 +148,8 @@ fn a_trigger_may_fire_a_trigger() {
              execute function pgq.logutriga('q', 'ev_extra1=v', 'ev_extra2=id');
          create trigger t after insert on inner_t for each row
              execute function pgq.logutriga('q', 'ev_extra3=w', 'when=n<3');
-         create table seen (at int generated always as identity, t text, d text, x1 text, x2 text, x3 text)",
+         create table seen (at int generated always as identity, t text, d text, x1 text, x2 text,
+             x3 text)",
     )
     .unwrap();
     db.batch_execute(&stub("raise exception 'deep enough'")).unwrap();

@@ -6,7 +6,8 @@ use pgq_tests::Random;
 
 /// What the tables need around them.
 pub(super) const SCHEMA: &str = "create schema \"sch é\";
-         create type mood as enum ('sad', 'so so', 'é'); create domain posint as int check (value > 0);
+         create type mood as enum ('sad', 'so so', 'é');
+         create domain posint as int check (value > 0);
          create domain word as text; create type couple as (a int, b text);
          create type textrange as range (subtype = text)";
 

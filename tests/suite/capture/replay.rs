@@ -28,7 +28,8 @@ fn a_replayed_pgbench_run_leaves_two_equal_databases() {
         db.batch_execute(&format!(
             "create trigger capture after insert or update or delete on {table}
                  for each row execute function pgq.logutriga('q');
-             create trigger capture_truncate after truncate on {table} execute function pgq.logutriga('q')"
+             create trigger capture_truncate after truncate on {table}
+                 execute function pgq.logutriga('q')"
         ))
         .unwrap();
     }

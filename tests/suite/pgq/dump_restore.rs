@@ -148,7 +148,8 @@ fn positions(client: &mut Client) -> Vec<String> {
     rows(
         client,
         "select consumer_name, last_tick, current_batch, next_tick, pending_events from pgq.get_consumer_info()
-         union all select 'ticks', count(*), max(tick_id), min(tick_id), sum(tick_event_seq) from pgq.tick order by 1",
+         union all select 'ticks', count(*), max(tick_id), min(tick_id), sum(tick_event_seq)
+             from pgq.tick order by 1",
     )
 }
 
@@ -460,7 +461,9 @@ fn queues_go_on_where_a_dump_lacks_their_events_and_sequences() {
     assert_eq!(one_event(&mut here, "q", "new"), "new");
     let newest = "select max(tick_id), max(tick_event_seq) from pgq.tick";
     let in_order = "select bool_and(tick_event_seq >= before) from
-                    (select tick_event_seq, lag(tick_event_seq, 1, 0) over (order by tick_id) as before from pgq.tick) t";
+                    (select tick_event_seq,
+                            lag(tick_event_seq, 1, 0) over (order by tick_id) as before
+                       from pgq.tick) t";
     assert_eq!(row(&mut here, in_order), "t");
     assert_ne!(row(&mut here, newest), row(&mut there, newest));
 }

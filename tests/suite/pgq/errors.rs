@@ -180,3 +180,14 @@ fn settings_are_stored() {
         assert_eq!(stored, [value], "{name}");
     }
 }
+
+#[test]
+fn a_library_path_without_the_servers_own_directory_is_an_error_that_says_so() {
+    let database = scratch_database();
+    let mut client = database.connect();
+    run(&mut client, "drop extension pgq; set dynamic_library_path = '/nowhere'");
+    let failed = outcome(&mut client, "create extension pgq");
+    assert_eq!(failed, "ERROR 58P01: could not access file \"pgq\": No such file or directory");
+    run(&mut client, "set dynamic_library_path = '/nowhere:$libdir'; create extension pgq");
+    run(&mut client, "select pgq.create_queue('q'), pgq.insert_event('q', 't', 'd')");
+}

@@ -15,7 +15,8 @@ const LONG: Duration = Duration::from_secs(90);
 /// changes go there.
 const QUEUE: &str = "
     select pgq.create_queue('q'), pgq.register_consumer('q', 'c');
-    update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0', queue_rotation_period = '0';
+    update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0',
+        queue_rotation_period = '0';
     create table by_url (n int primary key);
     create trigger log after insert on by_url for each row execute function pgq.logutriga('q');
     create table by_sql (n int primary key);
@@ -228,7 +229,8 @@ fn a_library_that_was_replaced_under_the_server_serves_until_the_restart() {
         &mut client,
         &format!(
             "create extension pgq;
-             create or replace function pgq.insert_event(queue_name text, ev_type text, ev_data text)
+             create or replace function
+                 pgq.insert_event(queue_name text, ev_type text, ev_data text)
                  returns bigint as '{}', 'pgq_insert_event3' language c",
             replaced.display()
         ),

@@ -6,11 +6,13 @@ use pgq_tests::query::{outcome, row, rows, run};
 
 const GENERIC: &str = "seq_getval get_queue_info get_consumer_info quote_fqname version";
 const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register_consumer register_consumer_at \
-    unregister_consumer next_batch_info next_batch next_batch_custom get_batch_events get_batch_info get_batch_cursor \
+    unregister_consumer next_batch_info next_batch next_batch_custom get_batch_events \
+    get_batch_info get_batch_cursor \
     event_retry batch_retry force_tick finish_batch";
 const WRITE: &str = "insert_event insert_events current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
-    maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval create_queue drop_queue \
+    maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \
+    create_queue drop_queue \
     set_queue_config insert_event_raw event_retry_raw rebase _tick_on_demand _due_queues";
 
 /// A database with one queue, and roles of its own: `PREFIX_reader`, `_writer`, `_admin`,
@@ -22,7 +24,8 @@ fn database() -> (Scratch, String) {
         &mut database.connect(),
         &format!(
             "select pgq.create_queue('q');
-             create role {prefix}_reader login in role pgq_reader; create role {prefix}_writer login in role pgq_writer;
+             create role {prefix}_reader login in role pgq_reader;
+             create role {prefix}_writer login in role pgq_writer;
              create role {prefix}_admin login in role pgq_admin; create role {prefix}_nobody login"
         ),
     );
@@ -55,7 +58,8 @@ fn functions_belong_to_their_roles() {
                     &mut client,
                     &format!(
                         "select bool_and(has_function_privilege('{role}', oid, 'execute')), bool_or(has_function_privilege('{role}', oid, 'execute'))
-                           from pg_proc where pronamespace = 'pgq'::regnamespace and proname = '{name}'"
+                           from pg_proc
+                          where pronamespace = 'pgq'::regnamespace and proname = '{name}'"
                     ),
                 );
                 let expected = if may.contains(&name) { "t|t" } else { "f|f" };
@@ -229,8 +233,11 @@ fn event_tables_get_what_the_template_grants() {
         ),
     );
     let privileges = "select c.relacl = t.relacl or array(select a::text from unnest(c.relacl) a where a::text !~ '^postgres=')
-                             = array(select a::text from unnest(t.relacl) a where a::text !~ '^postgres=')
-                        from pg_class c, pg_class t where c.oid = 'pgq.event_2_1'::regclass and t.oid = 'pgq.event_template'::regclass";
+                             = array(select a::text from unnest(t.relacl) a
+                                 where a::text !~ '^postgres=')
+                        from pg_class c, pg_class t
+                       where c.oid = 'pgq.event_2_1'::regclass
+                         and t.oid = 'pgq.event_template'::regclass";
     assert_eq!(row(&mut client, privileges), "t");
     assert_eq!(
         outcome(&mut client, "select pgq._grant_perms_from('pgq', 'nothing', 'pgq', 'tick')"),
@@ -282,10 +289,15 @@ fn a_writer_cannot_have_his_own_operators_run_by_the_owner() {
         &mut database.connect(),
         &format!(
             "create schema mine authorization {prefix}_writer; create schema authorization {prefix}_writer;
-             create table {prefix}_writer.t (id int primary key); alter table {prefix}_writer.t owner to {prefix}_writer;
-             create trigger t after insert on {prefix}_writer.t for each row execute function pgq.logutriga('q');
-             select pgq.create_queue('slow'); create function public.nothing() returns trigger language plpgsql as 'begin return new; end';
-             create trigger slow before insert on pgq.event_2_0 for each row execute function public.nothing();
+             create table {prefix}_writer.t (id int primary key);
+             alter table {prefix}_writer.t owner to {prefix}_writer;
+             create trigger t after insert on {prefix}_writer.t for each row
+                 execute function pgq.logutriga('q');
+             select pgq.create_queue('slow');
+             create function public.nothing() returns trigger language plpgsql
+                 as 'begin return new; end';
+             create trigger slow before insert on pgq.event_2_0 for each row
+                 execute function public.nothing();
              grant usage on schema public to public"
         ),
     );

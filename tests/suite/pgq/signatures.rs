@@ -51,7 +51,8 @@ fn calls_with_nulls_do_what_the_ledger_says() {
             and p.prokind = 'f'
             and p.pronargs > 0
             and (p.proname !~ '^_' or p.proname = '_grant_perms_from')
-          order by p.proname collate \"C\", pg_get_function_identity_arguments(p.oid) collate \"C\"",
+          order by p.proname collate \"C\",
+                   pg_get_function_identity_arguments(p.oid) collate \"C\"",
     );
     let mut found = Vec::new();
     for call in calls {
@@ -70,7 +71,8 @@ fn functions_that_run_as_their_owner_fix_the_search_path() {
     // C functions resolve nothing by search path.
     let loose = "select string_agg(p.oid::regprocedure::text, ' ') from pg_proc p join pg_language l on l.oid = p.prolang
                   where p.pronamespace = 'pgq'::regnamespace and p.prosecdef and l.lanname <> 'c'
-                    and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)";
+                    and not coalesce(
+                            p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)";
     assert_eq!(row(&mut database.connect(), loose), "∅");
 }
 
@@ -79,9 +81,11 @@ fn everything_has_a_comment() {
     let database = scratch_database();
     let mut client = database.connect();
     let functions = "select string_agg(p.oid::regprocedure::text, ' ') from pg_proc p
-                      where p.pronamespace = 'pgq'::regnamespace and obj_description(p.oid, 'pg_proc') is null";
+                      where p.pronamespace = 'pgq'::regnamespace
+                        and obj_description(p.oid, 'pg_proc') is null";
     assert_eq!(row(&mut client, functions), "∅");
     let tables = "select string_agg(c.oid::regclass::text, ' ') from pg_class c
-                   where c.relnamespace = 'pgq'::regnamespace and c.relkind = 'r' and obj_description(c.oid, 'pg_class') is null";
+                   where c.relnamespace = 'pgq'::regnamespace and c.relkind = 'r'
+                     and obj_description(c.oid, 'pg_class') is null";
     assert_eq!(row(&mut client, tables), "∅");
 }

@@ -266,22 +266,28 @@ const TABLES: &str = "
     create view views as select * from roles;
     create schema app; create table app.parent (id int primary key, who text);
     create table app.t (id int primary key, who text);
-    create rule also as on insert to app.t do also insert into pgq.consumer (co_name) values (new.who);
+    create rule also as on insert to app.t do also insert into pgq.consumer (co_name)
+        values (new.who);
     create table app.partitioned (id int, who text) partition by list (id);
     create table pgq.part partition of app.partitioned for values in (1);
-    create table app.heir_of (id int, who text); create table pgq_ext.heir () inherits (app.heir_of);
+    create table app.heir_of (id int, who text);
+    create table pgq_ext.heir () inherits (app.heir_of);
     insert into pgq_ext.heir values (1, 'kept');
-    create table app.key (id int primary key); create table pgq.carried (id int references app.key on delete cascade);
+    create table app.key (id int primary key);
+    create table pgq.carried (id int references app.key on delete cascade);
     insert into app.key values (1); insert into pgq.carried values (1);
     create extension postgres_fdw;
     create server back foreign data wrapper postgres_fdw;
-    create foreign table app.far (oid oid, rolname name) server back options (schema_name 'pg_catalog', table_name 'pg_authid')";
+    create foreign table app.far (oid oid, rolname name) server back
+        options (schema_name 'pg_catalog', table_name 'pg_authid')";
 
 const STATE: &str = "
-    select concat_ws(' ', (select string_agg(t::text, ' ') from secret_grants t), (select count(*) from pg_authid where rolname = 'pwned'),
+    select concat_ws(' ', (select string_agg(t::text, ' ') from secret_grants t),
+           (select count(*) from pg_authid where rolname = 'pwned'),
            (select string_agg(co_name, ' ') from pgq.consumer), (select count(*) from pgq.queue),
-           (select count(*) from pgq.part), (select count(*) from pgq_ext.heir), (select count(*) from pgq.carried),
-           (select count(*) from pgq_ext.completed_event), (select string_agg(t::text, ' ') from hits t))";
+           (select count(*) from pgq.part), (select count(*) from pgq_ext.heir),
+           (select count(*) from pgq.carried), (select count(*) from pgq_ext.completed_event),
+           (select string_agg(t::text, ' ') from hits t))";
 
 #[test]
 fn load_writes_only_to_tables_that_it_was_told_to() {
@@ -418,13 +424,16 @@ fn split_goes_only_to_queues_that_it_was_told_to() {
     let (scratch, mut here) = queue();
     let (there, mut far) = target(
         "select pgq.create_queue('plain'); select pgq.create_queue('other');
-         select pgq.create_queue('letters'); select pgq.register_consumer('letters', 'dead_letters');
-         create extension pgq_node; select pgq_node.register_location('set', 'root', 'dbname=x', false);
+         select pgq.create_queue('letters');
+         select pgq.register_consumer('letters', 'dead_letters');
+         create extension pgq_node;
+         select pgq_node.register_location('set', 'root', 'dbname=x', false);
          select pgq_node.create_node('set', 'root', 'root', 'worker', null, null, null)",
     );
     let to = dsn(&there);
     let arrived = "select string_agg(q.queue_name, ' ' order by q.queue_name) from pgq.event_template e, pgq.queue q
-                    where e.tableoid::regclass::text like q.queue_data_pfx || '_%' and e.ev_type = 'n'";
+                    where e.tableoid::regclass::text like q.queue_data_pfx || '_%'
+                        and e.ev_type = 'n'";
     for (queue, options, words) in [
         ("letters", &[][..], "holds dead letters"),
         ("letters", &["--only", "*"], "holds dead letters"),
@@ -568,7 +577,8 @@ fn load_compares_keys_by_their_types_own_operator() {
          create function trap(l varchar, r varchar) returns boolean language plpgsql as
            $$ begin insert into trapped values (l); return l::text = r::text; end $$;
          create operator = (leftarg = varchar, rightarg = varchar, function = trap);
-         create function same(l pair, r pair) returns boolean language sql as 'select (l).a = (r).a';
+         create function same(l pair, r pair) returns boolean language sql
+             as 'select (l).a = (r).a';
          create operator = (leftarg = pair, rightarg = pair, function = same)",
     );
     let to = dsn(&there);

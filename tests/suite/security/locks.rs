@@ -97,7 +97,9 @@ fn the_locks_are_seen_and_keep_others_out() {
         "begin; select pgq._lock('ticks', 1), pgq._lock_shared('rotation', 1), pgq._lock('ids', 0)",
     );
     let held = "select classid || ' ' || objid || ' ' || objsubid || ' ' || mode from pg_locks
-                 where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()) order by 1";
+                 where locktype = 'advisory'
+                   and database = (select oid from pg_database where datname = current_database())
+                 order by 1";
     assert_eq!(
         rows(&mut other, held),
         [

@@ -23,8 +23,10 @@ fn lay_out(client: &mut Client) {
              'begin insert into londiste.ran values (current_user); return 0; end';
          create table pgq_node.node_info (queue_name text, node_type text);
          create table londiste.seq_info (queue_name text, local boolean);
-         create table pgq_ext.completed_tick (n int); create table pgq_node.local_state (n int); create table txid.epoch (n int);
-         insert into pgq_node.node_info values ('q', 'root'); insert into londiste.seq_info values ('q', true);
+         create table pgq_ext.completed_tick (n int); create table pgq_node.local_state (n int);
+         create table txid.epoch (n int);
+         insert into pgq_node.node_info values ('q', 'root');
+         insert into londiste.seq_info values ('q', true);
          grant select on pgq_node.node_info, londiste.seq_info to public",
     );
 }
@@ -56,7 +58,8 @@ fn schemas_that_anybody_made_are_not_maintained() {
         "drop table pgq_node.node_info, londiste.seq_info;
          create function londiste.run() returns text language plpgsql as
              $$ begin insert into londiste.ran values (current_user); return 'root'; end $$;
-         create view pgq_node.node_info as select 'q'::text as queue_name, londiste.run() as node_type;
+         create view pgq_node.node_info as select 'q'::text as queue_name,
+             londiste.run() as node_type;
          create view londiste.seq_info as select londiste.run() as queue_name, true as local;
          grant select on pgq_node.node_info, londiste.seq_info to public",
     );
@@ -138,11 +141,13 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
         "create sequence public.rounds; grant usage on sequence public.rounds to pgq_admin;
          create function public.round(text) returns integer language plpgsql as
              'begin perform nextval(''public.rounds''); return 0; end';
-         insert into pgq.consumer (co_name) select n::text from generate_series(1, 100) n; delete from pgq.consumer;
+         insert into pgq.consumer (co_name) select n::text from generate_series(1, 100) n;
+         delete from pgq.consumer;
          update pgq.queue set queue_extra_maint = '{public.round}'",
     );
     let done = "select (select last_value > 5 from public.rounds)
-                   and (select vacuum_count > 0 from pg_stat_user_tables where relid = 'pgq.consumer'::regclass)";
+                   and (select vacuum_count > 0 from pg_stat_user_tables
+                       where relid = 'pgq.consumer'::regclass)";
     assert!(wait_until(Duration::from_secs(60), || row(&mut owner, done) == "t"));
     assert_eq!(rows(&mut owner, "select by_whom from londiste.ran"), Vec::<String>::new());
     let vacuumed = "select coalesce(sum(vacuum_count), 0) from pg_stat_user_tables where schemaname in ('pgq_ext', 'pgq_node', 'txid')";

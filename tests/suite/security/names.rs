@@ -192,8 +192,10 @@ fn only_the_queues_own_sequences_are_read_and_advanced() {
         "pgq.event_3_0",
         "pg_catalog.pg_class",
     ];
-    let values = "select string_agg(schemaname || sequencename || coalesce(last_value, 0), ' ' order by 1)
-                    from (select * from pg_sequences where sequencename !~ '^event_[12]_' and sequencename <> 'caught') s";
+    let values =
+        "select string_agg(schemaname || sequencename || coalesce(last_value, 0), ' ' order by 1)
+                    from (select * from pg_sequences where sequencename !~ '^event_[12]_'
+                        and sequencename <> 'caught') s";
     let before = row(&mut stage.owner, values);
     for name in others {
         stage.name(
@@ -288,7 +290,8 @@ fn who_manages_queues_cannot_write_names() {
     // What is not a name is theirs as it was.
     let columns = "select string_agg(attname, ' ') from pg_attribute
                     where attrelid = 'pgq.queue'::regclass and attnum > 0 and not attisdropped
-                      and attname not in ('queue_id', 'queue_data_pfx', 'queue_event_seq', 'queue_tick_seq')";
+                      and attname not in ('queue_id', 'queue_data_pfx', 'queue_event_seq',
+                          'queue_tick_seq')";
     let columns = row(&mut stage.owner, columns);
     for column in columns.split(' ') {
         run(&mut stage.mallory, &format!("update pgq.queue set {column} = {column}"));

@@ -19,8 +19,10 @@ fn a_right_that_was_revoked_is_gone_within_a_transaction() {
              create table t (n int primary key);
              create trigger log after insert on t for each row execute function pgq.logutriga('q');
              grant insert on t to {role};
-             grant execute on function pgq.insert_event(text, text, text, text, text, text, text) to {role}_group;
-             grant execute on function pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text)
+             grant execute on function pgq.insert_event(text, text, text, text, text, text, text)
+                 to {role}_group;
+             grant execute on function pgq.insert_event_raw(text, bigint, timestamptz, integer,
+                 integer, text, text, text, text, text, text)
                 to {role}"
         ),
     );

@@ -222,7 +222,7 @@ fn a_role_cannot_be_taken_on_in_the_body_nor_at_the_commit() {
             "create function a.try_row() returns trigger language plpgsql as $$
              begin
                  begin
-                     execute case when new.what like '%(%' then 'select ' || new.what else new.what end;
+                     execute case when new.what like '%(%' then 'select ' else '' end || new.what;
                  exception when others then null;
                  end;
                  perform a.note('at commit: ' || new.what);
@@ -270,10 +270,12 @@ fn nothing_that_a_maintenance_function_makes_outlives_it() {
              execute 'declare left_open cursor with hold for select 1';
              perform pg_advisory_lock(42), pg_advisory_lock_shared(4, 2);
              perform set_config('search_path', 'a', false), set_config('work_mem', '65kB', false),
-                     set_config('lock_timeout', '0', false), set_config('statement_timeout', '1', false),
+                     set_config('lock_timeout', '0', false),
+                     set_config('statement_timeout', '1', false),
                      set_config('default_transaction_read_only', 'on', false),
                      set_config('default_transaction_isolation', 'serializable', false),
-                     set_config('synchronous_commit', 'off', false), set_config('a.secret', 'x', false);
+                     set_config('synchronous_commit', 'off', false),
+                     set_config('a.secret', 'x', false);
              insert into a.deferred values ('litter');
              return 0;
          end",
@@ -285,7 +287,8 @@ fn nothing_that_a_maintenance_function_makes_outlives_it() {
                  perform set_config('datestyle', 'german', false), pg_advisory_lock(43);
                  return null;
              end $$;
-             create constraint trigger litter after insert on a.deferred deferrable initially deferred
+             create constraint trigger litter after insert on a.deferred
+                 deferrable initially deferred
                  for each row execute function a.litter_row();
              create table a.found (what text);
              grant insert on a.found to public;",
@@ -301,8 +304,10 @@ fn nothing_that_a_maintenance_function_makes_outlives_it() {
              union all select 'prepared ' || p.name from pg_catalog.pg_prepared_statements p
              union all select 'cursor ' || c.name from pg_catalog.pg_cursors c where c.is_holdable
              union all select 'lock ' || l.objid from pg_catalog.pg_locks l
-                        where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'advisory' and l.classid < 1000
-             union all select 'setting ' || s.name || ' = ' || s.setting from pg_catalog.pg_settings s
+                        where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'advisory'
+                            and l.classid < 1000
+             union all select 'setting ' || s.name || ' = ' || s.setting
+                 from pg_catalog.pg_settings s
                         where s.source = 'session' or s.name = 'a.secret' and s.setting <> ''
              union all select 'path ' || pg_catalog.current_setting('search_path')
                         where pg_catalog.current_setting('search_path') <> 'pg_catalog, pg_temp'
@@ -405,16 +410,13 @@ fn a_maintenance_function_that_sleeps_does_not_stop_the_ticks() {
              end",
             "57014",
         ),
-        (
-            "sleep_at_the_commit",
-            "begin insert into a.slow values (3600); return 0; end",
-            "57014",
-        ),
+        ("sleep_at_the_commit", "begin insert into a.slow values (3600); return 0; end", "57014"),
         // The limit is not one of the settings that a function can change.
         (
             "sleep_without_limit",
             "begin
-                 perform set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false);
+                 perform set_config('statement_timeout', '0', false),
+                         set_config('lock_timeout', '0', false);
                  perform pg_sleep(3600);
                  return 0;
              end",
@@ -435,7 +437,8 @@ fn a_maintenance_function_that_sleeps_does_not_stop_the_ticks() {
         hook(&mut attacker, name, body);
         let told = format!(
             "select count(*) from pgq.queue_health()
-             where code = 'maintenance_failed' and finding like '%a.{name}(q)%' and finding like '%({code})%'
+             where code = 'maintenance_failed' and finding like '%a.{name}(q)%'
+                 and finding like '%({code})%'
                and remedy like '%pgq.maint_timeout%'"
         );
         assert!(wait_until(LONG, || number(&mut client, &told) == 1), "{name} was not stopped");
@@ -496,11 +499,14 @@ fn errors_of_other_databases_are_not_shown_to_everybody() {
         assert_eq!(number(&mut session, told), may_see, "{who} {before}");
         let known = "select count(*) from pgq.worker_status() where database_name = 'tenant' and state is not null";
         assert_eq!(number(&mut session, known), 1, "{who} {before}");
-        let elsewhere = "select (select count(*) from pgq.queue_health() where finding like '%secret%')
-                              + (select count(*) from pgq.metrics() where labels::text like '%secret%')";
+        let elsewhere =
+            "select (select count(*) from pgq.queue_health() where finding like '%secret%')
+                              + (select count(*) from pgq.metrics()
+                                  where labels::text like '%secret%')";
         assert_eq!(number(&mut session, elsewhere), 0, "{who} {before}");
         let activity = "select count(*) from pg_stat_activity
-            where backend_type like 'pgq%' and (query like '%secret%' or application_name like '%secret%')";
+            where backend_type like 'pgq%'
+              and (query like '%secret%' or application_name like '%secret%')";
         if may_see == 0 {
             assert_eq!(number(&mut session, activity), 0, "{who} {before}");
         }

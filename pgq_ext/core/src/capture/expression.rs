@@ -84,16 +84,17 @@ struct Token<'a> {
 
 /// Split off one token. `text` is not empty.
 fn next_token(text: &[u8], standard_strings: bool) -> Result<(Token<'_>, &[u8]), BadExpression> {
-    let second = text.get(1).copied();
+    let (&first, others) = text.split_first().expect("the caller has text left");
+    let second = others.first().copied();
     let mut is_word = false;
-    let length = match text.first().copied().unwrap_or_default() {
+    let length = match first {
         byte if is_space(byte) => run(text, is_space),
         b'-' if second == Some(b'-') => run(text, |byte| byte != b'\n'),
         b'/' if second == Some(b'*') => comment(text)?,
         b'\'' => string(text, 1, !standard_strings)?,
         b'e' | b'E' if second == Some(b'\'') => string(text, 2, true)?,
         b'$' if second.is_some_and(|byte| byte.is_ascii_digit()) => {
-            1 + run(text.get(1..).unwrap_or_default(), |byte| byte.is_ascii_digit())
+            1 + run(others, |byte| byte.is_ascii_digit())
         }
         b'$' => dollar_string(text)?,
         byte if byte.is_ascii_digit() => number(text),
@@ -182,7 +183,7 @@ fn string(text: &[u8], start: usize, escapes: bool) -> Result<usize, BadExpressi
 
 /// Length of `$tag$…$tag$`.
 fn dollar_string(text: &[u8]) -> Result<usize, BadExpression> {
-    let inner = text.get(1..).unwrap_or_default();
+    let inner = text.strip_prefix(b"$").expect("the caller has seen the first dollar");
     let tag = run(inner, |byte| starts_word(byte) || byte.is_ascii_digit());
     if inner.get(tag) != Some(&b'$') {
         return Err(BadExpression::Syntax);
@@ -197,13 +198,13 @@ fn dollar_string(text: &[u8]) -> Result<usize, BadExpression> {
 /// Length of a number: digits and dots, with an exponent if digits follow it.
 fn number(text: &[u8]) -> usize {
     let mantissa = run(text, |byte| byte.is_ascii_digit() || byte == b'.');
-    let rest = text.get(mantissa..).unwrap_or_default();
+    let rest = &text[mantissa..];
     let sign = match rest {
         [b'e' | b'E', b'+' | b'-', ..] => 2,
         [b'e' | b'E', ..] => 1,
         _ => return mantissa,
     };
-    match run(rest.get(sign..).unwrap_or_default(), |byte| byte.is_ascii_digit()) {
+    match run(&rest[sign..], |byte| byte.is_ascii_digit()) {
         0 => mantissa,
         digits => mantissa + sign + digits,
     }

@@ -100,7 +100,7 @@ impl Options {
             _ => {
                 let at = argument.iter().position(|&byte| byte == b'=').ok_or(BadOption)?;
                 let (name, rest) = argument.split_at(at);
-                self.set(name, rest.get(1..).unwrap_or_default())?;
+                self.set(name, &rest[1..])?;
             }
         }
         Ok(())

@@ -62,7 +62,7 @@ impl Buffer {
         if self.overflown {
             return Err(TooLarge { limit: self.limit });
         }
-        Ok(self.bytes.get(self.header..).unwrap_or_default())
+        Ok(&self.bytes[self.header..])
     }
 
     /// Header and contents, for the owner to fill in the header.

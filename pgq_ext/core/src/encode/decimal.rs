@@ -1,20 +1,15 @@
 //! Integers as text.
 
-const DIGITS: &[u8; 10] = b"0123456789";
-
 /// Write a number in decimal to the end of `buffer`; the part that was written.
 pub fn write(number: i64, buffer: &mut [u8; 20]) -> &[u8] {
     let mut start = buffer.len();
     let mut rest = number.unsigned_abs();
     let mut put = |byte: u8| {
         start -= 1;
-        if let Some(place) = buffer.get_mut(start) {
-            *place = byte;
-        }
+        buffer[start] = byte;
     };
     loop {
-        let digit = usize::try_from(rest % 10).unwrap_or(0);
-        put(DIGITS[digit]);
+        put(b'0' + u8::try_from(rest % 10).expect("a digit"));
         rest /= 10;
         if rest == 0 {
             break;
@@ -23,7 +18,7 @@ pub fn write(number: i64, buffer: &mut [u8; 20]) -> &[u8] {
     if number < 0 {
         put(b'-');
     }
-    buffer.get(start..).unwrap_or_default()
+    &buffer[start..]
 }
 
 #[cfg(test)]

@@ -48,9 +48,10 @@ pub fn encode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
+/// The character for a byte that is no ASCII.
 fn stand_in(byte: u8) -> char {
-    let offset = u32::from(byte).saturating_sub(0x80);
-    char::from_u32(FIRST + offset).unwrap_or(char::REPLACEMENT_CHARACTER)
+    let offset = u32::from(byte) - 0x80;
+    char::from_u32(FIRST + offset).expect("there are as many characters as bytes above 0x7f")
 }
 
 fn byte_of(character: char) -> Option<u8> {

@@ -14,7 +14,7 @@ pub fn append_literal(out: &mut Buffer, bytes: &[u8]) {
     while let Some(at) = rest.iter().position(|&byte| byte == b'\'' || byte == b'\\') {
         let (plain, special) = rest.split_at(at + 1);
         out.extend(plain);
-        out.extend(plain.get(at..).unwrap_or_default());
+        out.extend(&plain[at..]);
         rest = special;
     }
     out.extend(rest);

@@ -42,7 +42,7 @@ pub fn append(out: &mut Buffer, bytes: &[u8]) {
 pub fn encode(bytes: &[u8]) -> Vec<u8> {
     let mut out = Buffer::new(0, usize::MAX);
     append(&mut out, bytes);
-    out.contents().unwrap_or_default().to_vec()
+    out.contents().expect("there is no limit, and memory for a short text").to_vec()
 }
 
 /// Writes one row, column by column.
@@ -114,7 +114,7 @@ pub fn decode_row(text: &[u8]) -> Result<Vec<Column>, NotUrlencoded> {
         .map(|column| match column.iter().position(|&byte| byte == b'=') {
             Some(at) => {
                 let (name, value) = column.split_at(at);
-                Ok((decode(name)?, Some(decode(value.get(1..).unwrap_or_default())?)))
+                Ok((decode(name)?, Some(decode(&value[1..])?)))
             }
             None => Ok((decode(column)?, None)),
         })

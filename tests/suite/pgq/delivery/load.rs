@@ -116,7 +116,8 @@ impl Load {
         let drained = wait_until(Duration::from_secs(120), || {
             let sql = "select coalesce(bool_and(txid_snapshot_xmin(t.tick_snapshot) > $1), false)
                          from pgq.subscription s
-                         join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick";
+                         join pgq.tick t on t.tick_queue = s.sub_queue
+                             and t.tick_id = s.sub_last_tick";
             client.query_one(sql, &[&end]).unwrap().get(0)
         });
         assert!(drained, "the consumers did not drain the queue");

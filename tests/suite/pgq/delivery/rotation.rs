@@ -13,7 +13,8 @@ fn insert_under_an_old_snapshot(prepare: &str, insert: &str) -> Vec<String> {
     admin
         .batch_execute(
             "select pgq.create_queue('q');
-             update pgq.queue set queue_rotation_period = '0', queue_ticker_max_lag = '0', queue_ticker_idle_period = '0';
+             update pgq.queue set queue_rotation_period = '0', queue_ticker_max_lag = '0',
+                 queue_ticker_idle_period = '0';
              select pgq.register_consumer('q', 'c');",
         )
         .unwrap();
@@ -78,13 +79,16 @@ fn an_event_inserted_under_a_snapshot_older_than_a_rotation_is_delivered() {
 #[test]
 fn so_is_one_that_goes_through_the_executor() {
     let check = "do $$ begin
-        for n in 0..2 loop execute format('alter table pgq.event_1_%s add check (ev_id > 0)', n); end loop; end $$";
+        for n in 0..2 loop
+            execute format('alter table pgq.event_1_%s add check (ev_id > 0)', n);
+        end loop; end $$";
     assert_eq!(insert_under_an_old_snapshot(check, INSERT), ["late"]);
 }
 
 #[test]
 fn so_is_one_written_into_current_event_table() {
     let copy = "do $$ begin execute format(
-        'insert into %s (ev_time, ev_type, ev_data) values (now(), ''t'', ''late'')', pgq.current_event_table('q')); end $$";
+        'insert into %s (ev_time, ev_type, ev_data) values (now(), ''t'', ''late'')',
+            pgq.current_event_table('q')); end $$";
     assert_eq!(insert_under_an_old_snapshot("", copy), ["late"]);
 }

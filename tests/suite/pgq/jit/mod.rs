@@ -155,7 +155,8 @@ fn work(cluster: &Cluster, settings: &str) {
                    from pg_proc p
                   where p.pronamespace::regnamespace::text in ({schemas})
                     -- what is expanded into its query is part of that
-                    and not (p.prolang = (select oid from pg_language where lanname = 'sql') and p.proconfig is null)
+                    and not (p.prolang = (select oid from pg_language where lanname = 'sql')
+                             and p.proconfig is null)
                     and p.proname !~ '^_'
                     and (p.proacl is null or exists (
                             select 1 from aclexplode(p.proacl) a where a.grantee <> p.proowner))

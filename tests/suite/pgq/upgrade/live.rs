@@ -18,7 +18,8 @@ const LONG: Duration = Duration::from_secs(90);
 
 const SETUP: &str = "
     select pgq.create_queue('q'), pgq.register_consumer('q', 'c');
-    update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '1 s', queue_rotation_period = '10 ms';
+    update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '1 s',
+        queue_rotation_period = '10 ms';
     create table by_url (n int primary key);
     create trigger log after insert on by_url for each row execute function pgq.logutriga('q');
     create table by_sql (n int primary key);

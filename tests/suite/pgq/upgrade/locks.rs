@@ -116,8 +116,11 @@ fn an_update_locks_pgq_queue_alone_against_readers_and_writers() {
     let strong = rows(
         &mut client,
         "select distinct relation::regclass, mode from pg_locks l join pg_class c on c.oid = l.relation
-          where pid = pg_backend_pid() and relnamespace = 'pgq'::regnamespace and relkind in ('r', 'S')
-            and mode not in ('AccessShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock') order by 1, 2",
+          where pid = pg_backend_pid()
+            and relnamespace = 'pgq'::regnamespace
+            and relkind in ('r', 'S')
+            and mode not in ('AccessShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')
+          order by 1, 2",
     );
     assert!(
         strong.iter().all(|lock| lock.starts_with("pgq.queue|")),

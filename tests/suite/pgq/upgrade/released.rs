@@ -116,9 +116,11 @@ fn queues_go_on_after_the_update() {
         &mut client,
         "create table t (id int primary key, v text);
          select pgq.create_queue('q'), pgq.create_queue('empty');
-         create trigger log after insert or update or delete on t for each row execute function pgq.logutriga('q');
+         create trigger log after insert or update or delete on t for each row
+             execute function pgq.logutriga('q');
          update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0';
-         select pgq.register_consumer('q', 'open'), pgq.register_consumer('q', 'behind'), pgq.register_consumer('q', 'done')",
+         select pgq.register_consumer('q', 'open'), pgq.register_consumer('q', 'behind'),
+             pgq.register_consumer('q', 'done')",
     );
     run(&mut client, "insert into t values (1, 'one'), (2, 'two')");
     run(&mut client, "select pgq.ticker()");
