@@ -79,7 +79,7 @@ pub use error::{Error, HandlerError, ServerError};
 pub use event::{Event, NewEvent};
 pub use failure::{OnFailure, Outcome};
 pub use features::Features;
-pub use ini::{Ini, Section};
+pub use ini::read_ini;
 pub use pattern::Pattern;
 pub use pgq_connect::redact;
 pub use postgres;

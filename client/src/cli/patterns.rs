@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use pgq_client::{Error, Pattern};
+use pgq_ini::expand_home;
 
 /// Files that a pattern names: `~` at the beginning, `$NAME` of the environment, `*` and `?` in the
 /// file name. As in a shell these do not stand for a dot at the beginning: such files are an
 /// editor's.
 pub(super) fn expand(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let pattern = expand_variables(pattern, |name| std::env::var(name).ok());
-    let path = match (pattern.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(&pattern),
-    };
+    let path = expand_home(&pattern)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if !name.contains(['*', '?']) {
         return Ok(vec![path]);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pgq_client::{Error, Ini, Stop};
+use pgq_client::{Error, Stop, read_ini};
 use rustix::process::Signal;
 
 use super::pidfile::{self, Pidfile};
@@ -131,7 +131,7 @@ impl Run {
 }
 
 fn read(path: &Path) -> Result<Job, Error> {
-    Job::read(&Ini::read(path)?)
+    Job::read(&read_ini(path)?)
 }
 
 /// Signal the process of the job's pid file. That there is none is said, but is no failure, as ever

@@ -2,9 +2,10 @@
 //! Python's logging.config; what is taken from it are the handlers of the root logger. Levels and
 //! formats are ours.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use pgq_client::{Error, Ini, Section};
+use pgq_client::{Error, read_ini};
+use pgq_ini::{Ini, Section, expand_home};
 
 use super::logging::{Address, SyslogTarget, Targets, UdpTarget};
 
@@ -21,9 +22,10 @@ pub(super) fn targets(locations: &[String], job: &str, service: &str) -> Result<
         [] => LOCATIONS.to_vec(),
         own => own.iter().map(String::as_str).collect(),
     };
-    let found = locations.into_iter().map(expand).find(|path| path.is_file());
-    match found {
-        Some(path) => read(&Ini::read(&path)?, job, service),
+    // A home that nobody has holds no file.
+    let mut paths = locations.into_iter().filter_map(|path| expand_home(path).ok());
+    match paths.find(|path| path.is_file()) {
+        Some(path) => read(&read_ini(&path)?, job, service),
         None => {
             let syslog = SyslogTarget {
                 ident: job.to_owned(),
@@ -35,18 +37,11 @@ pub(super) fn targets(locations: &[String], job: &str, service: &str) -> Result<
     }
 }
 
-fn expand(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(path),
-    }
-}
-
 fn read(ini: &Ini, job: &str, service: &str) -> Result<Targets, Error> {
     let mut targets = Targets::default();
     for name in ini.section("logger_root")?.list("handlers")? {
-        let section = ini.section(&format!("handler_{name}"))?;
-        add(&mut targets, &section, job, service).map_err(|what| {
+        let mut section = ini.section(&format!("handler_{name}"))?;
+        add(&mut targets, &mut section, job, service).map_err(|what| {
             Error::Config(format!("{}: [{}]: {what}", ini.path().display(), section.name()))
         })?;
     }
@@ -55,23 +50,23 @@ fn read(ini: &Ini, job: &str, service: &str) -> Result<Targets, Error> {
 
 fn add(
     targets: &mut Targets,
-    section: &Section<'_>,
+    section: &mut Section<'_>,
     job: &str,
     service: &str,
 ) -> Result<(), String> {
     let class = section.literal("class").ok_or("no class")?;
-    let text = section.literal("args").unwrap_or("()");
+    let text = section.literal("args").unwrap_or_else(|| "()".to_owned());
     let text = text.replace("%(job_name)s", job).replace("%(service_name)s", service);
     let arguments = parse(&text)?;
     let bad = || format!("class {class} does not take args {text}");
-    match class.rsplit('.').next().unwrap_or(class) {
+    match class.rsplit('.').next().unwrap_or(&class) {
         "StreamHandler" => targets.stderr = true,
         "FileHandler"
         | "RotatingFileHandler"
         | "EasyRotatingFileHandler"
         | "WatchedFileHandler" => {
             let Some(Argument::Text(path)) = arguments.first() else { return Err(bad()) };
-            targets.files.push(expand(path));
+            targets.files.push(expand_home(path).map_err(|error| error.to_string())?);
         }
         "SysLogHandler" | "SysLogHostnameHandler" => {
             let address = match arguments.first() {
@@ -172,7 +167,7 @@ fn parse_argument(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Optio
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use pgq_client::Ini;
+    use pgq_ini::Ini;
 
     use super::read;
     use crate::cli::logging::Address;

@@ -5,25 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgq_connect::redact;
+use pgq_ini::Ini;
 
 use crate::error::Error;
-use crate::ini::Ini;
-
-const KEYS: [&str; 13] = [
-    "logfile",
-    "pidfile",
-    "base_connstr",
-    "initial_database",
-    "database_list",
-    "syslog",
-    "syslog_ident",
-    "syslog_facility",
-    "check_period",
-    "maint_period",
-    "retry_period",
-    "ticker_period",
-    "stats_period",
-];
+use crate::ini::read_ini;
 
 /// What an existing `pgqd.ini` says. Also made by hand, for one database.
 #[derive(Clone, PartialEq, Eq)]
@@ -96,43 +81,46 @@ impl TickerConfig {
     /// [`Error::Io`]; [`Error::Config`] for bad syntax, an unknown key, or a period that is no
     /// number.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let ini = Ini::read(path)?;
-        let section = ini.section("pgqd")?;
-        // Not pgqd's; the second is for whoever starts services.
-        let others = ["connection_lifetime", "disabled"];
-        section.only(&[&KEYS[..], &others].concat())?;
-        section.boolean("disabled")?;
+        Self::of_ini(&read_ini(path)?)
+    }
+
+    /// What section `[pgqd]` of a file says.
+    ///
+    /// # Errors
+    /// As [`TickerConfig::read`].
+    pub fn of_ini(ini: &Ini) -> Result<Self, Error> {
+        let mut section = ini.section("pgqd")?;
         let default = Self::default();
-        let period = |key: &str, default: Duration| -> Result<Duration, Error> {
-            Ok(section.seconds(key)?.unwrap_or(default))
-        };
-        let facility = section.get("syslog_facility")?.unwrap_or(default.syslog_facility);
+        let facility = section.take("syslog_facility")?.unwrap_or(default.syslog_facility);
         if !FACILITIES.contains(&facility.as_str()) {
-            return Err(Error::Config(format!(
-                "{}: [pgqd] syslog_facility: \"{facility}\" is none of {}",
-                path.display(),
-                FACILITIES.join(", ")
-            )));
+            let what = format!("\"{facility}\" is none of {}", FACILITIES.join(", "));
+            return Err(section.wrong("syslog_facility", what).into());
         }
         let uses_syslog = section.boolean("syslog")?.unwrap_or(true);
-        Ok(Self {
-            // pgqd knows no "%(name)s", and passwords may have a percent sign.
-            base_connstr: section.literal("base_connstr").unwrap_or_default().to_owned(),
-            initial_database: section.get("initial_database")?.unwrap_or(default.initial_database),
-            databases: section.list("database_list")?,
+        let ident = section.take("syslog_ident")?.unwrap_or_else(|| "pgqd".to_owned());
+        let mut period = |key: &str, default: Duration| -> Result<Duration, Error> {
+            Ok(section.seconds(key)?.unwrap_or(default))
+        };
+        let config = Self {
             check_period: period("check_period", default.check_period)?,
             maint_period: period("maint_period", default.maint_period)?,
             retry_period: period("retry_period", default.retry_period)?,
             ticker_period: period("ticker_period", default.ticker_period)?,
             stats_period: period("stats_period", default.stats_period)?,
+            // pgqd knows no "%(name)s", and passwords may have a percent sign.
+            base_connstr: section.literal("base_connstr").unwrap_or_default(),
+            initial_database: section.take("initial_database")?.unwrap_or(default.initial_database),
+            databases: section.list("database_list")?,
             logfile: section.file("logfile")?,
             pidfile: section.file("pidfile")?,
-            syslog_ident: uses_syslog
-                .then(|| section.get("syslog_ident"))
-                .transpose()?
-                .map(|ident| ident.unwrap_or_else(|| "pgqd".to_owned())),
+            syslog_ident: uses_syslog.then_some(ident),
             syslog_facility: facility,
-        })
+        };
+        section.ignore("connection_lifetime");
+        // For whoever starts services.
+        section.boolean("disabled")?;
+        section.end()?;
+        Ok(config)
     }
 }
 

@@ -136,7 +136,7 @@ fn bad_files_end_with_code_2_and_name_the_place() {
         ("queue_mover3", "pgq_keep_lag = soon", "not an interval"),
         ("queue_mover3", "exception_sleep = %(nowhere)s", "nowhere"),
         ("queue_splitter3", "queue_field = extra9", "no field"),
-        ("pgq_consumer", "db = x", "unknown key"),
+        ("pgq_consumer", "db = x\nexec = true", "unknown key"),
     ] {
         let output = pgq(&["run", &site.ini(section, keys)]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{keys}: {}", stderr(&output));

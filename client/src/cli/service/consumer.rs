@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use pgq_client::{Backoff, Error, OnFailure, Section, Stop};
+use pgq_client::{Backoff, Error, OnFailure, Stop};
+use pgq_ini::Section;
 
-use super::settings::{KEYS, Settings};
+use super::settings::Settings;
 use crate::cli::work::command::ShellCommand;
 use crate::cli::work::function::{event_to_sql, function_call};
 
@@ -24,24 +25,10 @@ enum Handler {
     Function(String),
 }
 
-const OWN: [&str; 10] = [
-    "db",
-    "exec",
-    "exec_per_batch",
-    "sql_function",
-    "max_attempts",
-    "retry_after",
-    "dead_letter_queue",
-    "subconsumer_name",
-    "subconsumer_timeout",
-    "local_tracking_file",
-];
-
 impl Consumer {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &OWN].concat())?;
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         let per_batch = section.boolean("exec_per_batch")?.unwrap_or(false);
-        let handler = match (section.get("exec")?, section.get("sql_function")?) {
+        let handler = match (section.take("exec")?, section.take("sql_function")?) {
             (Some(command), None) if per_batch => Handler::BatchCommand(command),
             (Some(command), None) => Handler::Command(command),
             (None, Some(function)) => Handler::Function(function),
@@ -57,7 +44,7 @@ impl Consumer {
             handler,
             max_attempts: section.number("max_attempts")?,
             retry_after: section.seconds("retry_after")?.unwrap_or(Duration::from_secs(10)),
-            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
+            dead: section.take("dead_letter_queue")?,
         })
     }
 

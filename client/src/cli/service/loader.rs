@@ -1,9 +1,10 @@
 //! `[queue_loader]`: row changes into tables of another database.
 
-use pgq_client::{Applier, Error, RemoteConsumer, Section, Stop};
+use pgq_client::{Applier, Error, RemoteConsumer, Stop};
+use pgq_ini::Section;
 
 use super::Route;
-use super::settings::{KEYS, Settings};
+use super::settings::Settings;
 use crate::cli::work::apply;
 
 #[derive(Debug)]
@@ -19,36 +20,23 @@ pub(super) struct Loader {
     replica_role: bool,
 }
 
-const OWN: [&str; 11] = [
-    "src_db",
-    "dst_db",
-    "tables",
-    "allow_truncate",
-    "copy",
-    "dead_letter_queue",
-    "rename_tables",
-    "key_columns",
-    "skip_missing",
-    "row_by_row",
-    "replica_role",
-];
-
 impl Loader {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &OWN].concat())?;
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         let keys = pairs(section, "key_columns")?
             .into_iter()
             .map(|(table, columns)| {
                 (table, columns.split('+').map(|name| name.trim().to_owned()).collect())
             })
             .collect();
-        let flag =
+        let route = Route::read(section)?;
+        let (tables, only) = (pairs(section, "rename_tables")?, section.list("tables")?);
+        let mut flag =
             |key: &str| -> Result<bool, Error> { Ok(section.boolean(key)?.unwrap_or(false)) };
         Ok(Self {
-            route: Route::read(section)?,
-            tables: pairs(section, "rename_tables")?,
+            route,
+            tables,
             keys,
-            only: section.list("tables")?,
+            only,
             allow_truncate: flag("allow_truncate")?,
             copy: flag("copy")?,
             skip_missing: flag("skip_missing")?,
@@ -89,16 +77,14 @@ impl Loader {
 }
 
 /// A list of `left:right`; tables are in schema public unless they say otherwise.
-fn pairs(section: &Section<'_>, key: &str) -> Result<Vec<(String, String)>, Error> {
+fn pairs(section: &mut Section<'_>, key: &str) -> Result<Vec<(String, String)>, Error> {
+    let items = section.list(key)?;
     let pair = |item: &String| match item.split_once(':') {
         Some((table, right)) if table.contains('.') => {
             Ok((table.trim().to_owned(), right.trim().to_owned()))
         }
         Some((table, right)) => Ok((format!("public.{}", table.trim()), right.trim().to_owned())),
-        None => Err(Error::Config(format!(
-            "[{}] {key}: \"{item}\" is not a pair with a colon",
-            section.name()
-        ))),
+        None => Err(section.wrong(key, format!("\"{item}\" is not a pair with a colon")).into()),
     };
-    section.list(key)?.iter().map(pair).collect()
+    items.iter().map(pair).collect()
 }

@@ -12,7 +12,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use pgq_client::{Backoff, Error, Ini, RemoteConsumer, Section, Stop, Ticker, TickerConfig};
+use pgq_client::{Backoff, Error, RemoteConsumer, Stop, Ticker, TickerConfig};
+use pgq_ini::{Ini, Section};
 
 use super::logging::Targets;
 use settings::Settings;
@@ -77,23 +78,34 @@ impl Job {
                 SERVICES.join(", ")
             )));
         };
+        let mut section = ini.section(name)?;
         if name == "pgqd" {
-            let config = TickerConfig::read(ini.path())?;
-            let section = ini.section(name)?;
-            let settings = Settings::of_ticker(&section, &config)?;
+            let config = TickerConfig::of_ini(ini)?;
+            let settings = Settings::of_ticker(&mut section, &config)?;
             return Ok(Self { settings, kind: Kind::Ticker(config) });
         }
-        let section = ini.section(name)?;
+        let mut settings = Settings::read(&mut section)?;
         let kind = match name.trim_end_matches('3') {
-            "queue_mover" => Kind::Mover(mover::Mover::read(&section)?),
-            "queue_splitter" => Kind::Splitter(splitter::Splitter::read(&section)?),
-            "queue_loader" => Kind::Loader(loader::Loader::read(&section)?),
-            "simple_consumer" => Kind::Simple(simple::Simple::read(&section)?),
-            "simple_local_consumer" => Kind::Simple(simple::Simple::read_local(&section)?),
-            "pgq_consumer" => Kind::Consumer(consumer::Consumer::read(&section)?),
+            "queue_mover" => Kind::Mover(mover::Mover::read(&mut section)?),
+            "queue_splitter" => Kind::Splitter(splitter::Splitter::read(&mut section)?),
+            "queue_loader" => Kind::Loader(loader::Loader::read(&mut section)?),
+            "simple_consumer" => {
+                settings.read_member(&mut section)?;
+                Kind::Simple(simple::Simple::read(&mut section)?)
+            }
+            "simple_local_consumer" => {
+                settings.read_position(&mut section)?;
+                Kind::Simple(simple::Simple::read_local(&mut section)?)
+            }
+            "pgq_consumer" => {
+                settings.read_member(&mut section)?;
+                settings.read_position(&mut section)?;
+                Kind::Consumer(consumer::Consumer::read(&mut section)?)
+            }
             _ => return Err(Error::Config(format!("service {name} cannot be run"))),
         };
-        Ok(Self { settings: Settings::read(&section)?, kind })
+        section.end()?;
+        Ok(Self { settings, kind })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -185,11 +197,16 @@ struct Route {
 }
 
 impl Route {
-    fn read(section: &Section<'_>) -> Result<Self, Error> {
+    fn read(section: &mut Section<'_>) -> Result<Self, Error> {
+        let dead = section.take("dead_letter_queue")?;
+        Ok(Self { dead, ..Self::without_dead_letters(section)? })
+    }
+
+    fn without_dead_letters(section: &mut Section<'_>) -> Result<Self, Error> {
         Ok(Self {
             source: section.require("src_db")?,
             target: section.require("dst_db")?,
-            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
+            dead: None,
         })
     }
 

@@ -1,9 +1,10 @@
 //! `[queue_mover3]`: events into a queue of another database.
 
-use pgq_client::{Error, RemoteConsumer, Section, Stop};
+use pgq_client::{Error, RemoteConsumer, Stop};
+use pgq_ini::Section;
 
 use super::Route;
-use super::settings::{KEYS, Settings};
+use super::settings::Settings;
 use crate::cli::work::copy::copy;
 
 #[derive(Debug)]
@@ -13,9 +14,9 @@ pub(super) struct Mover {
 }
 
 impl Mover {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &["src_db", "dst_db", "dst_queue_name"]].concat())?;
-        Ok(Self { route: Route::read(section)?, queue: section.get("dst_queue_name")? })
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
+        let route = Route::without_dead_letters(section)?;
+        Ok(Self { route, queue: section.take("dst_queue_name")? })
     }
 
     pub(super) fn connect(

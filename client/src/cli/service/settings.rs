@@ -4,25 +4,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgq_client::{
-    BatchReport, BatchRule, Connector, Consumer, ConsumerBuilder, Error, RemoteConsumer, Section,
-    Stop, TickerConfig,
+    BatchReport, BatchRule, Connector, Consumer, ConsumerBuilder, Error, RemoteConsumer, Stop,
+    TickerConfig,
 };
+use pgq_ini::Section;
 
 use super::Orders;
 use super::literal::quote_literal;
 use crate::cli::logging::Targets;
 use crate::cli::skylog;
 
-/// Keys of SkyTools' scripts and consumers. Those about log formats and exceptions are taken and
-/// have no effect.
-pub(super) const KEYS: [&str; 34] = [
-    "job_name",
-    "disabled",
-    "pidfile",
-    "logfile",
-    "loop_delay",
-    "use_skylog",
-    "exception_sleep",
+/// Keys of SkyTools' scripts and consumers without an effect here.
+const IGNORED: [&str; 12] = [
     "exception_quiet",
     "exception_grace",
     "exception_reset",
@@ -34,22 +27,7 @@ pub(super) const KEYS: [&str; 34] = [
     "logdatefmt_console",
     "logfmt_file_verbose",
     "logfmt_console_verbose",
-    "skylog_locations",
     "connection_lifetime",
-    "config_format",
-    "keepalive_stats",
-    "queue_name",
-    "pgq_queue_name",
-    "consumer_name",
-    "pgq_consumer_id",
-    "table_filter",
-    "consumer_filter",
-    "pgq_lazy_fetch",
-    "pgq_autocommit",
-    "pgq_batch_collect_events",
-    "pgq_batch_collect_interval",
-    "pgq_keep_lag",
-    "wait_timeout",
 ];
 
 /// What `use_skylog` asks for.
@@ -61,12 +39,12 @@ struct Skylog {
 }
 
 impl Skylog {
-    fn read(section: &Section<'_>, job: &str) -> Result<Option<Self>, Error> {
+    fn read(section: &mut Section<'_>, job: &str) -> Result<Option<Self>, Error> {
         let level: i32 = section.number("use_skylog")?.unwrap_or(0);
+        let locations = section.list("skylog_locations")?;
         if level <= 0 {
             return Ok(None);
         }
-        let locations = section.list("skylog_locations")?;
         let targets = skylog::targets(&locations, job, section.name())?;
         Ok(Some(Self { targets, always: level > 1 }))
     }
@@ -94,25 +72,29 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        let either = |key: &str, alias: &str| -> Result<Option<String>, Error> {
-            Ok(section.get(key)?.or(section.get(alias)?).filter(|value| !value.is_empty()))
-        };
-        let job_name = section.require("job_name")?;
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         // For whoever starts jobs, by hand or not: a mistake in it is one everywhere.
         section.boolean("disabled")?;
-        let queue = match either("queue_name", "pgq_queue_name")? {
+        let mut either = |key: &str, alias: &str| -> Result<Option<String>, Error> {
+            Ok(section.take(key)?.or(section.take(alias)?))
+        };
+        let queue = either("queue_name", "pgq_queue_name")?;
+        let consumer = either("consumer_name", "pgq_consumer_id")?;
+        let queue = match queue {
             Some(queue) => queue,
             None => section.require("queue_name")?,
         };
+        let job_name = section.require("job_name")?;
+        for key in IGNORED.iter().chain(&["pgq_autocommit"]) {
+            section.ignore(key);
+        }
         let rule = BatchRule {
             min_lag: interval(section, "pgq_keep_lag")?,
             min_count: section.number("pgq_batch_collect_events")?.filter(|count| *count > 0),
             min_interval: interval(section, "pgq_batch_collect_interval")?,
         };
         Ok(Self {
-            consumer: either("consumer_name", "pgq_consumer_id")?
-                .unwrap_or_else(|| job_name.clone()),
+            consumer: consumer.unwrap_or_else(|| job_name.clone()),
             service: section.name().to_owned(),
             pidfile: section.file("pidfile")?,
             logfile: section.file("logfile")?,
@@ -125,16 +107,30 @@ impl Settings {
             rule,
             page_rows: section.number("pgq_lazy_fetch")?.filter(|rows| *rows > 0),
             keepalive: section.seconds("keepalive_stats")?.unwrap_or(Duration::from_secs(300)),
-            member: match section.get("subconsumer_name")?.filter(|name| !name.is_empty()) {
-                Some(name) => Some((name, interval(section, "subconsumer_timeout")?)),
-                None => None,
-            },
-            position_file: section.file("local_tracking_file")?,
+            member: None,
+            position_file: None,
             job_name,
         })
     }
 
-    pub(super) fn of_ticker(section: &Section<'_>, config: &TickerConfig) -> Result<Self, Error> {
+    /// Be a member of a group, where a section says so.
+    pub(super) fn read_member(&mut self, section: &mut Section<'_>) -> Result<(), Error> {
+        let name = section.take("subconsumer_name")?;
+        let takeover = interval(section, "subconsumer_timeout")?;
+        self.member = name.map(|name| (name, takeover));
+        Ok(())
+    }
+
+    /// Keep the position in a file, where a section says so.
+    pub(super) fn read_position(&mut self, section: &mut Section<'_>) -> Result<(), Error> {
+        self.position_file = section.file("local_tracking_file")?;
+        Ok(())
+    }
+
+    pub(super) fn of_ticker(
+        section: &mut Section<'_>,
+        config: &TickerConfig,
+    ) -> Result<Self, Error> {
         Ok(Self {
             job_name: section.require("job_name")?,
             service: section.name().to_owned(),
@@ -281,22 +277,20 @@ fn stats_line(keepalive: Duration) -> impl FnMut(&BatchReport) + Send + 'static 
 }
 
 /// A number of seconds, or a number with a unit.
-fn interval(section: &Section<'_>, key: &str) -> Result<Option<Duration>, Error> {
-    let Some(text) = section.get(key)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+fn interval(section: &mut Section<'_>, key: &str) -> Result<Option<Duration>, Error> {
+    let Some(text) = section.take(key)? else { return Ok(None) };
     let duration = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(&text).ok(),
     };
     match duration {
         Some(duration) => Ok(Some(duration)),
-        None => {
-            Err(Error::Config(format!("[{}] {key}: \"{text}\" is not an interval", section.name())))
-        }
+        None => Err(section.wrong(key, format!("\"{text}\" is not an interval")).into()),
     }
 }
 
 /// `table_filter` is a list of tables, `consumer_filter` raw SQL.
-fn filter(section: &Section<'_>) -> Result<Option<String>, Error> {
+fn filter(section: &mut Section<'_>) -> Result<Option<String>, Error> {
     let tables: Vec<_> = section
         .list("table_filter")?
         .iter()
@@ -304,7 +298,7 @@ fn filter(section: &Section<'_>) -> Result<Option<String>, Error> {
         .map(|table| quote_literal(Some(&table)))
         .collect();
     let by_table = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
-    let raw = section.get("consumer_filter")?.filter(|sql| !sql.is_empty());
+    let raw = section.take("consumer_filter")?;
     Ok(match (by_table, raw) {
         (Some(by_table), Some(raw)) => Some(format!("{by_table} and ({raw})")),
         (by_table, raw) => by_table.or(raw),

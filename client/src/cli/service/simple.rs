@@ -1,16 +1,16 @@
 //! `[simple_consumer3]`, `[simple_local_consumer3]`: a query in another database for each row
 //! change. At least once: a failure repeats the whole batch.
 
-use pgq_client::{Connector, Error, Event, RowChange, Section, Stop};
+use pgq_client::{Connector, Error, Event, RowChange, Stop};
+use pgq_ini::Section;
 use postgres::{Client, Transaction};
 
 use super::literal::quote_literal;
-use super::settings::{KEYS, Settings};
+use super::settings::Settings;
 use crate::cli::work::advise;
 
-const OWN: [&str; 4] = ["src_db", "dst_db", "dst_query", "dead_letter_queue"];
-const LOCAL: [&str; 7] = [
-    "local_tracking_file",
+/// What they ask for happens in any case.
+const RETRY_KEYS: [&str; 6] = [
     "sql_retry",
     "sql_retry_max_count",
     "sql_retry_max_time",
@@ -28,25 +28,21 @@ pub(super) struct Simple {
 }
 
 impl Simple {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &OWN, &["subconsumer_name", "subconsumer_timeout"]].concat())?;
-        Self::with_databases(section)
-    }
-
-    /// `[simple_local_consumer3]`: the position is in a file. What `sql_retry` asks for happens in
-    /// any case.
-    pub(super) fn read_local(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &OWN, &LOCAL].concat())?;
+    /// `[simple_local_consumer3]`: the position is in a file.
+    pub(super) fn read_local(section: &mut Section<'_>) -> Result<Self, Error> {
         section.require("local_tracking_file")?;
-        Self::with_databases(section)
+        for key in RETRY_KEYS {
+            section.ignore(key);
+        }
+        Self::read(section)
     }
 
-    fn with_databases(section: &Section<'_>) -> Result<Self, Error> {
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         Ok(Self {
             source: section.require("src_db")?,
             target: section.require("dst_db")?,
             query: section.require("dst_query")?,
-            dead: section.get("dead_letter_queue")?.filter(|name| !name.is_empty()),
+            dead: section.take("dead_letter_queue")?,
         })
     }
 

@@ -1,10 +1,11 @@
 //! `[queue_splitter3]`: events over queues of another database.
 
 use clap::ValueEnum;
-use pgq_client::{Error, Pattern, RemoteConsumer, Section, Stop};
+use pgq_client::{Error, Pattern, RemoteConsumer, Stop};
+use pgq_ini::Section;
 
 use super::Route;
-use super::settings::{KEYS, Settings};
+use super::settings::Settings;
 use crate::cli::work::distribute::{self, Field};
 
 #[derive(Debug)]
@@ -14,15 +15,11 @@ pub(super) struct Splitter {
     queues: Vec<Pattern>,
 }
 
-const OWN: [&str; 5] = ["src_db", "dst_db", "queue_field", "queues", "dead_letter_queue"];
-
 impl Splitter {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        section.only(&[&KEYS[..], &OWN].concat())?;
-        let field = section.get("queue_field")?.unwrap_or_else(|| "extra1".to_owned());
-        let by = Field::from_str(field.trim_start_matches("ev_"), true).map_err(|_| {
-            Error::Config(format!("[{}] queue_field: no field \"{field}\"", section.name()))
-        })?;
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
+        let field = section.take("queue_field")?.unwrap_or_else(|| "extra1".to_owned());
+        let by = Field::from_str(field.trim_start_matches("ev_"), true)
+            .map_err(|_| section.wrong("queue_field", format!("no field \"{field}\"")))?;
         let queues = distribute::patterns(&section.list("queues")?);
         Ok(Self { route: Route::read(section)?, by, queues })
     }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use pgq_client::{Error, Section};
+use pgq_client::Error;
+use pgq_ini::Section;
 
 /// A section of the registry, beside [scriptmgr].
 #[derive(Clone, Debug, Default)]
@@ -17,17 +18,14 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Error> {
-        let value = |key: &str| -> Result<Option<String>, Error> {
-            Ok(section.get(key)?.filter(|value| !value.is_empty()))
-        };
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         Ok(Self {
             name: section.name().to_owned(),
             disabled: section.boolean("disabled")?.unwrap_or(false),
-            script: value("script")?,
-            cwd: value("cwd")?.map(PathBuf::from),
-            args: value("args")?.unwrap_or_default(),
-            user: value("user")?,
+            script: section.take("script")?,
+            cwd: section.take("cwd")?.map(PathBuf::from),
+            args: section.take("args")?.unwrap_or_default(),
+            user: section.take("user")?,
         })
     }
 }

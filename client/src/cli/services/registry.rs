@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use pgq_client::{Error, Ini};
+use pgq_client::{Error, read_ini};
+use pgq_ini::Ini;
 
 use super::job::Job;
 use super::kind::Kind;
@@ -22,23 +23,23 @@ pub(super) struct Found {
 /// # Errors
 /// When something is wrong in the registry itself, or a directory of `config_list` cannot be read.
 pub(super) fn read(path: &Path) -> Result<Found, Error> {
-    find(&Ini::read(path)?)
+    find(&read_ini(path)?)
 }
 
 /// See [`read`].
 pub(super) fn find(registry: &Ini) -> Result<Found, Error> {
-    let manager = registry.section("scriptmgr")?;
+    let mut manager = registry.section("scriptmgr")?;
     let mut patterns = manager.list("config_list")?;
     if patterns.is_empty() {
         patterns.push("/etc/skytools/*.ini".to_owned());
     }
     // All of them, so that a mistake in one is not taken for one in a job's file.
-    let kinds = registry.section_names().map(|name| Kind::read(&registry.section(name)?));
+    let kinds = registry.section_names().map(|name| Kind::read(&mut registry.section(name)?));
     let kinds: Vec<Kind> = kinds.collect::<Result<_, _>>()?;
     let mut found = Found::default();
     for pattern in &patterns {
         for path in expand(pattern)? {
-            match Ini::read(&path).and_then(|ini| jobs_of(&kinds, &ini)) {
+            match read_ini(&path).and_then(|ini| jobs_of(&kinds, &ini)) {
                 Ok(jobs) => found.jobs.extend(jobs),
                 Err(error) => found.broken.push((path, error)),
             }
@@ -61,7 +62,7 @@ fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
             None if SERVICES.contains(&name) => Kind { name: name.to_owned(), ..Kind::default() },
             None => continue,
         };
-        let section = ini.section(name)?;
+        let mut section = ini.section(name)?;
         let is_unit = first == Some(name) && kind.script.is_none();
         jobs.push(Job {
             name: section.require("job_name")?,

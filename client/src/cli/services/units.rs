@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use pgq_client::{Error, Ini};
+use pgq_client::{Error, read_ini};
+use pgq_ini::Ini;
 
 use super::registry;
 use super::systemd::Unit;
@@ -27,9 +28,9 @@ pub(in crate::cli) struct Units {
 
 impl Units {
     pub(in crate::cli) fn run(self, _: &Global) -> anyhow::Result<Exit> {
-        let registry = match Ini::read(&self.ini) {
+        let registry = match read_ini(&self.ini) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                Ini::parse(&self.ini, "[scriptmgr]\n")
+                Ok(Ini::parse(&self.ini, "[scriptmgr]\n")?)
             }
             other => other,
         }?;
