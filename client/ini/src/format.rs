@@ -71,7 +71,7 @@ pub(crate) enum Piece<'t> {
     Reference(Reference<'t>),
 }
 
-/// Iterates over a value's pieces; an error is why it is none.
+/// Iterates over a value's pieces; an error is what is wrong with one.
 pub(crate) struct Pieces<'t> {
     format: Format,
     rest: &'t str,
@@ -100,7 +100,7 @@ impl<'t> Iterator for Pieces<'t> {
             return Some(Ok(Piece::Text(text)));
         }
         let Some((reference, rest)) = self.format.reference(after) else {
-            self.rest = "";
+            self.rest = after;
             return Some(Err(self.format.lone()));
         };
         self.rest = rest;

@@ -104,9 +104,15 @@ impl<'i> Section<'i> {
         self.raw(key).map(|value| value.text.clone()).filter(|text| !text.is_empty())
     }
 
-    /// Take a key whose value has no effect; nothing is wrong with any. True when it is set.
+    /// Take a key whose value has no effect, and those that it refers to; nothing is wrong with
+    /// any. True when it is set.
     pub fn ignore(&mut self, key: &str) -> bool {
-        !matches!(self.take(key), Ok(None))
+        let mut taken = BTreeSet::from([key.to_owned()]);
+        let value = self.raw(key);
+        value.into_iter().for_each(|value| self.follow(value, &mut taken));
+        let is_set = value.is_some_and(|value| !value.text.is_empty());
+        self.taken.append(&mut taken);
+        is_set
     }
 
     /// A value that must be there.
@@ -182,6 +188,18 @@ impl<'i> Section<'i> {
         match self.own.keys().find(|key| !self.taken.contains(*key)) {
             Some(key) => Err(self.wrong(key, "unknown key")),
             None => Ok(()),
+        }
+    }
+
+    /// Take the keys that a value refers to, directly or through others.
+    fn follow(&self, value: &Value, taken: &mut BTreeSet<String>) {
+        for piece in self.format.pieces(&value.text) {
+            let Ok(Piece::Reference(Reference { section: None, name })) = piece else { continue };
+            let name = name.to_lowercase();
+            let value = self.raw(&name);
+            if taken.insert(name) {
+                value.into_iter().for_each(|value| self.follow(value, taken));
+            }
         }
     }
 

@@ -72,6 +72,14 @@ fn a_semicolon_after_a_space_is_refused_where_it_is_used() {
 }
 
 #[test]
+fn nothing_is_wrong_with_what_is_ignored() {
+    let ini = parse("[s]\na = %H %(b)s ; x\nb = %(c)s %(a)s %(none)s\nc = 1\n");
+    let mut section = ini.section("s").unwrap();
+    assert!(section.ignore("a"));
+    section.end().unwrap();
+}
+
+#[test]
 fn empty_is_not_set() {
     for empty in ["a =\n", "a = \"\"\n", "b = 1\n", "b =\na = %(b)s\n"] {
         assert_eq!(value(empty, "a").unwrap(), None, "{empty}");
@@ -255,6 +263,7 @@ fn take_all(ini: &Ini) {
             let _ = section.seconds(key);
             let _ = section.boolean(key);
             section.literal(key);
+            section.ignore(key);
             let _ = section.end();
         }
     }
