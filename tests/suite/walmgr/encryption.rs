@@ -233,6 +233,54 @@ fn a_rotation_killed_anywhere_leaves_a_key_and_is_completed_by_the_next() {
 }
 
 #[test]
+fn a_damaged_key_shuts_nobody_out_and_can_be_removed() {
+    let (primary, _) = primary();
+    let words = primary.cluster.dir().join("words");
+    write_owned(&words, b"correct horse battery staple\n");
+    fs::set_permissions(&words, Permissions::from_mode(0o600)).unwrap();
+    primary.ok(&["key", "add", "--passphrase-file", words.to_str().unwrap()]);
+    let all = ids(&primary);
+    let keys = primary.repository().join("walmgr.keys");
+    let safe = format!("passphrase_file = '{}'", words.display());
+    let safe = beside(primary.repository(), &safe);
+    // Whichever is looked at first: cut off, of a newer walmgr, with what a terminal obeys.
+    let whole = fs::read_to_string(keys.join(format!("{}.json", all[0]))).unwrap();
+    let newer = whole.replace("\"format\": 1", "\"format\": 2");
+    let label = whole.replace("made with the repository", "\\u001b[2J");
+    let odd = "zz\u{1b}[2Jzz";
+    let damaged = [("00", &whole[..90]), ("0123", ""), ("ff", &newer), ("fff", &label), (odd, "x")];
+    for (id, text) in damaged {
+        write_owned(&keys.join(format!("{id}.json")), text.as_bytes());
+    }
+    for site in [&primary, &safe] {
+        site.ok(&["info"]);
+        let list = site.ok(&["key", "list"]);
+        assert!(!list.contains('\u{1b}'), "{list}");
+        for (id, _) in damaged {
+            let line = list.lines().find(|line| line.starts_with(&id.replace('\u{1b}', "?")));
+            assert!(line.is_some_and(|line| line.contains("useless")), "{id}: {list}");
+        }
+        assert!(site.fails(6, &["verify"]).contains("0123"));
+    }
+    // The wrong words: perhaps they were for what is damaged.
+    let wrong = beside(primary.repository(), "passphrase_command = 'echo staple'");
+    assert!(wrong.fails(6, &["info"]).contains("00.json"));
+    primary.fails(2, &["key", "remove", "repository"]);
+    for (id, _) in damaged {
+        safe.ok(&["key", "remove", id]);
+    }
+    assert_eq!(ids(&primary), all);
+    primary.ok(&["verify"]);
+    wrong.fails(11, &["info"]);
+    // More than anybody has.
+    for number in 0..80 {
+        write_owned(&keys.join(format!("x{number:02}.json")), b"");
+    }
+    safe.ok(&["info"]);
+    assert_eq!(primary.ok(&["key", "list"]).lines().count(), 82);
+}
+
+#[test]
 fn a_key_file_of_two_repositories_is_not_rotated_for_one() {
     let cluster = archiving().set("archive_command", "false").start();
     let (key, link) = (cluster.dir().join("key"), cluster.dir().join("link"));
@@ -299,6 +347,34 @@ fn stores_whose_buckets_are_called_the_same_have_keys_of_their_own() {
     site.ok(&["repository", "copy"]);
     for name in ["main", "other"] {
         site.ok(&["--repo", name, "archive-get", &segment, "../fetched"]);
+    }
+}
+
+#[test]
+fn parts_that_a_dead_process_left_keep_nobody_from_a_set_up() {
+    let cluster = archiving().set("archive_command", "false").start();
+    let top = cluster.dir().to_owned();
+    let (secret, key) = (top.join("secret"), top.join("key"));
+    let sealed = format!("repository.encryption.{}", file(&key));
+    let mut cluster = Some(cluster);
+    for encryption in [sealed.as_str(), "# no encryption"] {
+        let server = ObjectServer::start(Dialect::Gcs);
+        server.put("some/where/walmgr.parts/dead/0-00002", b"x".to_vec());
+        let place = format!("{}\n{encryption}", server.place(&secret));
+        let site = Site::at(cluster.take().unwrap(), Path::new("/no"), place);
+        if !key.exists() {
+            site.ok(&["key", "generate", key.to_str().unwrap()]);
+        }
+        site.ok(&["setup", "--repository-only"]);
+        // Killed after the first step of it, with parts of its own.
+        server.remove("some/where/main/stanza.json");
+        server.remove("some/where/main/wal/README");
+        if encryption == sealed {
+            server.remove("some/where/walmgr.keys/repository.json");
+        }
+        site.ok(&["setup", "--repository-only"]);
+        site.ok(&["verify"]);
+        cluster = Some(site.cluster);
     }
 }
 

@@ -121,7 +121,8 @@ fn list(store: &dyn Store) -> Result<()> {
     let Some(repository) = ring::repository(store)? else {
         return Err(Error::Key(format!("repository {} is not encrypted", store.describe())));
     };
-    for slot in ring::slots(store, &repository)? {
+    let keys = ring::keys(store, &repository)?;
+    for slot in keys.slots {
         log::print(
             format!(
                 "{}  {:10}  {}  {}",
@@ -132,6 +133,11 @@ fn list(store: &dyn Store) -> Result<()> {
             )
             .trim_end(),
         );
+    }
+    for (id, why) in &keys.useless {
+        // Whoever has the storage chose the name.
+        let line = format!("{id}  useless     {why}");
+        log::print(line.replace(char::is_control, "?"));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::log;
 use crate::log::count;
 use crate::repo::object::Hash;
+use crate::repo::sealed::ring;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
 use crate::wal::name::WalName;
@@ -46,6 +47,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(id) = args.backups.iter().find(|id| !known.contains(id)) {
         return Err(Error::NotFound(format!("backup \"{id}\" does not exist")));
     }
+    if args.backups.is_empty() && context.config.repository.encryption.is_some() {
+        verify_keys(context, &mut findings)?;
+    }
     match findings.count {
         0 => {
             log::print(format_args!(
@@ -79,6 +83,17 @@ fn verify_system(
         verify_present(history, findings);
     }
     Ok(backups.len())
+}
+
+/// The keys that others open it with, or that are kept for the day on which this one is lost.
+fn verify_keys(context: &Context, findings: &mut Findings) -> Result<()> {
+    let store = context.bare_store()?;
+    if let Some(repository) = ring::repository(store.as_ref())? {
+        for (id, why) in ring::keys(store.as_ref(), &repository)?.useless {
+            findings.note(Err(Error::Corrupt(format!("key {id}: {why}"))));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -21,6 +21,13 @@ pub(crate) mod ssh;
 pub(crate) mod stanza;
 pub(crate) mod wal;
 
+/// Directory of the keys of an encrypted repository.
+pub(crate) const KEYS: &str = "walmgr.keys";
+
+/// Directory of parts that are objects of their own. What dead processes left there is nothing to
+/// anybody.
+pub(crate) const PARTS: &str = "walmgr.parts";
+
 /// Where [`Store::create`] lets its caller write the new object's bytes.
 pub(crate) trait Sink: Write + Seek {}
 impl<T: Write + Seek> Sink for T {}

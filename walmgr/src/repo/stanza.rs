@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::repo::sealed::{self, ring};
-use crate::repo::{Created, Store, create_small, read_all};
+use crate::repo::sealed;
+use crate::repo::{Created, KEYS, PARTS, Store, create_small, read_all};
 
 /// Version of the layout. 1 had SHA-256 where 2 has BLAKE3, and was never released.
 pub(crate) const FORMAT: u32 = 2;
@@ -41,6 +41,9 @@ pub(crate) struct Stanza {
     systems: Vec<StanzaInfo>,
 }
 
+/// How many systems a stanza may have had: a pg_upgrade every year for a lifetime.
+const MOST: usize = 64;
+
 /// The directory of the keys of a stanza's system.
 fn directory(title: &str, at: usize) -> String {
     if at == 0 { title.to_owned() } else { format!("{title}/{}", at + 1) }
@@ -56,6 +59,13 @@ impl Stanza {
     pub(crate) fn open(store: Box<dyn Store>, name: &str) -> Result<Self> {
         let mut systems = Vec::new();
         while let Some(info) = Self::read(store.as_ref(), &directory(name, systems.len()))? {
+            if systems.len() == MOST {
+                return Err(Error::Corrupt(format!(
+                    "stanza \"{name}\" has more than {MOST} systems in {}: no cluster was upgraded so \
+                     often, and nobody would look at more",
+                    store.describe()
+                )));
+            }
             systems.push(info);
         }
         let info = systems.last().cloned().ok_or_else(|| {
@@ -118,6 +128,12 @@ impl Stanza {
     /// # Errors
     /// [`Error::Mismatch`] when somebody else upgrades it to a third one.
     pub(crate) fn upgrade(&self, info: &StanzaInfo) -> Result<()> {
+        if self.systems.len() == MOST {
+            return Err(Error::Usage(format!(
+                "stanza \"{}\" has had {MOST} systems, and takes no other: name a new one",
+                self.title
+            )));
+        }
         let name = directory(&self.title, self.systems.len());
         Self::write(self.store.as_ref(), &name, info)?;
         let made = Self::read(self.store.as_ref(), &name)?;
@@ -217,10 +233,47 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
             "\"{name}\" is no stanza name: letters, digits, _ - . and no leading dot"
         )));
     }
-    if name == ring::DIRECTORY {
-        return Err(Error::Usage(format!(
-            "\"{name}\" is where an encrypted repository has its keys"
-        )));
+    if [KEYS, PARTS].contains(&name) {
+        return Err(Error::Usage(format!("\"{name}\" is walmgr's own in a repository")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FORMAT, MOST, Stanza, StanzaInfo, check_name};
+    use crate::repo::Store;
+    use crate::repo::local::LocalStore;
+
+    #[test]
+    fn a_stanza_with_more_systems_than_can_be_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = || -> Box<dyn Store> { Box::new(LocalStore::init(dir.path()).unwrap()) };
+        let info = |number: usize| StanzaInfo {
+            format: FORMAT,
+            system_identifier: u64::try_from(number).unwrap(),
+            wal_segment_size: 1 << 20,
+            pg_version: 15,
+        };
+        Stanza::create(store(), "main", &info(1)).unwrap();
+        for number in 2..=MOST {
+            Stanza::open(store(), "main").unwrap().upgrade(&info(number)).unwrap();
+        }
+        let full = Stanza::open(store(), "main").unwrap();
+        assert_eq!((full.name.as_str(), full.earlier().count()), ("main/64", MOST - 1));
+        let refused = full.upgrade(&info(MOST + 1)).unwrap_err();
+        assert_eq!(refused.exit_code(), 2, "{refused}");
+        Stanza::write(store().as_ref(), "main/65", &info(65)).unwrap();
+        let refused = Stanza::open(store(), "main").err().unwrap();
+        assert_eq!(refused.exit_code(), 6, "{refused}");
+        assert!(refused.to_string().contains("64 systems"), "{refused}");
+    }
+
+    #[test]
+    fn no_stanza_is_called_as_walmgrs_own_directories_are() {
+        for name in ["walmgr.keys", "walmgr.parts", ".x", "a/b", ""] {
+            assert_eq!(check_name(name).unwrap_err().exit_code(), 2, "{name}");
+        }
+        check_name("walmgr").unwrap();
+    }
 }

@@ -13,6 +13,7 @@ use md5::{Digest, Md5};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::repo::PARTS;
 use crate::repo::object_store::ObjectStore;
 use crate::repo::object_store::bucket::{self, Bucket, Head, MARK, Outcome, Page, Write, encode};
 use crate::repo::object_store::credentials::Cached;
@@ -111,12 +112,12 @@ impl GcsBucket {
     }
 
     fn part_name(&self, upload: &str, level: usize, number: usize) -> String {
-        format!("{}walmgr.parts/{upload}/{level}-{number:05}", self.prefix)
+        format!("{}{PARTS}/{upload}/{level}-{number:05}", self.prefix)
     }
 
     /// Remove what is left of an upload. What stays is no harm but costs.
     fn clean(&self, upload: &str) -> Result<()> {
-        let directory = format!("{}walmgr.parts/{upload}/", self.prefix);
+        let directory = format!("{}{PARTS}/{upload}/", self.prefix);
         for name in bucket::list(self, &directory)? {
             self.delete(&format!("{directory}{name}"))?;
         }

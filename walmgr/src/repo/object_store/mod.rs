@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Created, Fill, Lock, LockMode, SMALL, Source, Store, check_key, create_small};
+use crate::repo::{
+    Created, Fill, Lock, LockMode, PARTS, SMALL, Source, Store, check_key, create_small,
+};
 
 use bucket::{Bucket, Write as How, put_new};
 use source::ObjectSource;
@@ -73,7 +75,8 @@ impl ObjectStore {
     pub(crate) fn init(self) -> Result<Self> {
         let marker = self.full(MARKER);
         if self.bucket.get(&marker, None, SMALL)?.is_none() {
-            if let Some(name) = self.list("")?.first() {
+            let is_left = |name: &str| name.strip_suffix('/') == Some(PARTS);
+            if let Some(name) = self.list("")?.iter().find(|name| !is_left(name)) {
                 return Err(Error::Usage(format!(
                     "{} is not empty (it has \"{name}\") and not a repository",
                     self.describe()

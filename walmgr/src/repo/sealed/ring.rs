@@ -9,13 +9,11 @@ use super::settings::Encryption;
 use super::slot::Slot;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::repo::{Lock, LockMode, Store, create_small, read_all};
+use crate::repo::{KEYS, Lock, LockMode, PARTS, Store, create_small, read_all};
 
-/// Directory of the keys; no stanza may be called so.
-pub(crate) const DIRECTORY: &str = "walmgr.keys";
 const MARKER: &str = "walmgr.keys/repository.json";
 const LOCK: &str = "walmgr.keys/locks/keys";
-/// More keys than anybody has, and no more than a client should try.
+/// More keys than anybody has, and no more than a client should look at and try.
 const MOST: usize = 64;
 
 /// What says that a repository is encrypted.
@@ -37,28 +35,49 @@ pub(crate) fn repository(store: &dyn Store) -> Result<Option<String>> {
     Ok(Some(marker.repository))
 }
 
-/// All keys, by name.
-pub(crate) fn slots(store: &dyn Store, repository: &str) -> Result<Vec<Slot>> {
-    let names = store.list(DIRECTORY)?;
+/// The keys of a repository.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Those that can be tried, by name.
+    pub(crate) slots: Vec<Slot>,
+    /// Names of those that cannot, each with what is wrong with it.
+    pub(crate) useless: Vec<(String, String)>,
+}
+
+/// Look at all keys. One that is damaged, or of a newer walmgr, keeps nobody from the others.
+pub(crate) fn keys(store: &dyn Store, repository: &str) -> Result<Keys> {
+    let mut keys = Keys::default();
+    for (at, id) in ids(store)?.into_iter().enumerate() {
+        if at >= MOST {
+            keys.useless.push((id, format!("no more than {MOST} keys are looked at")));
+            continue;
+        }
+        match slot(store, &id) {
+            // Of a setup that came too late, if it is of another repository.
+            Ok(found) => keys.slots.extend(found.filter(|slot| slot.repository == repository)),
+            Err(error @ (Error::Corrupt(_) | Error::Key(_))) => {
+                keys.useless.push((id, error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(keys)
+}
+
+/// Names of all keys, whatever is in them.
+fn ids(store: &dyn Store) -> Result<Vec<String>> {
+    let names = store.list(KEYS)?;
     let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
-    let ids: Vec<&str> = ids.filter(|id| *id != "repository").collect();
-    if ids.len() > MOST {
-        return Err(Error::Corrupt(format!("{DIRECTORY} has more than {MOST} keys")));
-    }
-    let mut slots = Vec::new();
-    for id in ids {
-        // Gone, if somebody removes keys just now; of a setup that came too late, if not ours.
-        slots.extend(slot(store, id)?.filter(|slot| slot.repository == repository));
-    }
-    Ok(slots)
+    Ok(ids.filter(|id| *id != "repository").map(str::to_owned).collect())
 }
 
 fn name(id: &str) -> String {
-    format!("{DIRECTORY}/{id}.json")
+    format!("{KEYS}/{id}.json")
 }
 
 fn slot(store: &dyn Store, id: &str) -> Result<Option<Slot>> {
     let key = name(id);
+    // Gone, if somebody removes keys just now.
     read_all(store, &key)?.map(|text| Slot::parse(&key, id, &text)).transpose()
 }
 
@@ -77,12 +96,22 @@ pub(super) fn find(
         let master = slot.open(secret)?.ok_or_else(damaged)?;
         return Ok(Some((master, slot)));
     }
-    for slot in slots(store, repository)? {
-        if let Some(master) = slot.open(secret)? {
-            return Ok(Some((master, slot)));
+    let mut keys = keys(store, repository)?;
+    for slot in keys.slots {
+        match slot.open(secret) {
+            Ok(Some(master)) => return Ok(Some((master, slot))),
+            Ok(None) => {}
+            Err(error @ Error::Corrupt(_)) => keys.useless.push((slot.id, error.to_string())),
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    match keys.useless.first() {
+        None => Ok(None),
+        // It may be the one that the passphrase was for.
+        Some((_, why)) => Err(Error::Corrupt(format!(
+            "the passphrase opens none of the keys that are whole, and there are others: {why}"
+        ))),
+    }
 }
 
 /// Open the repository's key with what the settings name; also the key that it was.
@@ -107,20 +136,19 @@ pub(crate) fn open(store: &dyn Store, settings: &Encryption) -> Result<(Master, 
 /// What to say to who has another key.
 fn wrong(store: &dyn Store, repository: &str, secret: &Secret) -> Result<Error> {
     let place = store.describe();
-    let slots = slots(store, repository)?;
-    if slots.is_empty() {
+    let keys = keys(store, repository)?;
+    if keys.slots.is_empty() && keys.useless.is_empty() {
         return Ok(Error::Key(format!(
             "repository {repository} in {place} is encrypted, and no key of it is left in \
-             {DIRECTORY}: bring back a copy of its files there; nothing can be read without"
+             {KEYS}: bring back a copy of its files there; nothing can be read without"
         )));
     }
-    let has: Vec<String> = slots
-        .iter()
-        .map(|slot| match slot.label.as_str() {
-            "" => format!("{} ({})", slot.id, slot.kind.word()),
-            label => format!("{} ({}, {label})", slot.id, slot.kind.word()),
-        })
-        .collect();
+    let whole = keys.slots.iter().map(|slot| match slot.label.as_str() {
+        "" => format!("{} ({})", slot.id, slot.kind.word()),
+        label => format!("{} ({}, {label})", slot.id, slot.kind.word()),
+    });
+    let useless = keys.useless.iter().map(|(id, _)| format!("{id} (damaged)"));
+    let has: Vec<String> = whole.chain(useless).collect();
     let given = match secret.id() {
         Some(id) => format!("key {id}"),
         None => "the passphrase".to_owned(),
@@ -138,10 +166,9 @@ pub(super) fn init(store: &dyn Store, settings: &Encryption) -> Result<Master> {
     if repository(store)?.is_some() {
         return open(store, settings).map(|(master, _)| master);
     }
-    let other = |name: &&String| {
-        // The files that walmgr has at the top beside stanzas.
-        name.ends_with('/') && name.trim_end_matches('/') != DIRECTORY
-    };
+    // Not the files that walmgr has at the top beside stanzas.
+    let other =
+        |name: &&String| name.strip_suffix('/').is_some_and(|name| name != KEYS && name != PARTS);
     if let Some(stanza) = store.list("")?.iter().find(other) {
         return Err(Error::Key(format!(
             "repository {} is not encrypted and has content ({stanza}): encryption is chosen when a \
@@ -201,10 +228,12 @@ pub(super) fn add(
     }
 }
 
-/// Remove a key.
+/// Remove a key, whatever is in it; false when there is none of the name.
 pub(super) fn remove(store: &dyn Store, id: &str) -> Result<bool> {
-    let is_there = slot(store, id)?.is_some();
-    store.remove(&name(id))?;
+    let is_there = ids(store)?.iter().any(|other| other == id);
+    if is_there {
+        store.remove(&name(id))?;
+    }
     Ok(is_there)
 }
 

@@ -45,7 +45,8 @@ pub(crate) fn add(
 /// # Errors
 /// [`Error::Usage`] for the key that the settings name: what is left opens to somebody.
 pub(crate) fn remove(store: &dyn Store, settings: &Encryption, id: &str) -> Result<bool> {
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    // As `key list` shows it, also where that is no name that walmgr gives.
+    if id.contains('/') || id == "repository" {
         return Err(Error::Usage(format!("\"{id}\" is no name of a key (walmgr key list)")));
     }
     let _lock = locked(store, settings)?;
@@ -80,13 +81,16 @@ pub(crate) struct Others<'a> {
 impl Others<'_> {
     /// Refuse a file that another repository is opened with: it would be lost with the old key.
     fn check(&self, path: &Path) -> Result<()> {
-        let uses = |settings: &Encryption| matches!(settings.from(), Ok(From::KeyFile(other)) if is_same_file(path, other));
+        let uses = |settings: &Encryption| match settings.from() {
+            Ok(From::KeyFile(other)) => is_same_file(path, other),
+            _ => false,
+        };
         match self.others.iter().find(|(_, settings)| uses(settings)) {
             None => Ok(()),
             Some((other, _)) => Err(Error::Usage(format!(
-                "{} opens repository \"{other}\" too, which would be lost with it: walmgr --repo {} \
-                 key add --key-file NEWFILE, name that file for this repository, and then walmgr key \
-                 remove",
+                "{} opens repository \"{other}\" too, which would be lost with it: walmgr --repo \
+                 {} key add --key-file NEWFILE, name that file for this repository, and then \
+                 walmgr key remove",
                 path.display(),
                 self.own
             ))),

@@ -74,7 +74,7 @@ impl Slot {
         label: &str,
         replaces: Option<String>,
     ) -> Result<Self> {
-        if label.len() > 200 || label.chars().any(char::is_control) {
+        if !is_label(label) {
             return Err(Error::Usage("a label has one line of at most 200 bytes".to_owned()));
         }
         let (mut salt, mut nonce, mut id) = ([0; 16], [0; 12], [0; 8]);
@@ -125,6 +125,10 @@ impl Slot {
         }
         if slot.crc32c != slot.sum() || slot.id != id {
             return Err(corrupt("its text is not what was written"));
+        }
+        // It is shown to people, and anybody with the storage can write it.
+        if !is_label(&slot.label) {
+            return Err(corrupt("its label is none"));
         }
         if slot.memory_kib > MOST_MEMORY_KIB || slot.passes > MOST_PASSES {
             return Err(corrupt("trying a passphrase on it would take too much memory or time"));
@@ -204,6 +208,11 @@ impl Slot {
         let text = format!("{}{}\n{}\n", self.described(), self.nonce, self.wrapped);
         format!("{:08x}", crc32c::crc32c(text.as_bytes()))
     }
+}
+
+/// One line of text.
+fn is_label(label: &str) -> bool {
+    label.len() <= 200 && !label.chars().any(char::is_control)
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {

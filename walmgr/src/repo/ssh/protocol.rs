@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::repo::KEYS;
 use crate::repo::mark::Mark;
-use crate::repo::sealed::ring;
 
 /// Version of the protocol; both ends must have the same.
 pub(super) const VERSION: u32 = 1;
@@ -111,7 +111,7 @@ impl Request {
     pub(super) fn adds(&self) -> Adds<'_> {
         let below = |key: &str, kinds: &[&str]| {
             let mut parts = key.split('/').peekable();
-            let is_stanza = parts.next() != Some(ring::DIRECTORY);
+            let is_stanza = parts.next() != Some(KEYS);
             // The part of a system that came by an upgrade; its number is one of Stanza's.
             let is_system = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
             parts.next_if(is_system);

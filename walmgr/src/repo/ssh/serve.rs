@@ -71,7 +71,10 @@ fn may_create(store: &LocalStore, key: &str, adds: &Adds<'_>) -> Result<bool> {
         Adds::Only => true,
         Adds::More => false,
         Adds::Pin { directory, id } => {
-            let is_pin = |name: &String| matches!(Mark::parse(name), Some((other, Mark::Pin(_))) if other == *id);
+            let is_pin = |name: &String| match Mark::parse(name) {
+                Some((other, Mark::Pin(_))) => other == *id,
+                _ => false,
+            };
             !store.list(directory)?.iter().any(is_pin)
         }
     };
