@@ -68,13 +68,13 @@ impl Site {
             }
         }
         let mut place = place;
-        if !place.contains("encryption") && is_asked_for("sealed") {
+        let has_one = place.lines().any(|line| line.starts_with("repository."));
+        if has_one && !place.contains("encryption") && is_asked_for("sealed") {
             let key = cluster.dir().join("site.key");
             write_owned(&key, KEY.as_bytes());
             fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("close the key file");
             place.push_str(&format!("\nrepository.encryption.key_file = '{}'", key.display()));
         }
-        let has_one = place.lines().any(|line| line.starts_with("repository."));
         let unsteady = (has_one && is_asked_for("two")).then(|| Unsteady::new(cluster.dir()));
         let repository = repository.to_owned();
         let site = Self { cluster, repository, place, program, unsteady };

@@ -22,7 +22,6 @@ impl<T: Clone> Flight<T> {
     }
 
     /// True while somebody is getting it.
-    #[cfg(test)]
     pub(crate) fn is_under_way(&self) -> bool {
         lock(&self.current).is_some()
     }

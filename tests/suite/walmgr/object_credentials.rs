@@ -168,12 +168,11 @@ fn a_daemon_goes_on_when_its_keys_are_taken_away() {
     let socket = site.cluster.data_dir().join("walmgr.sock");
     assert!(wait_until(PATIENCE, || socket.exists()));
     let push = || {
-        let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
-        site.cluster.psql("postgres", "select pg_logical_emit_message(true, 'a', 'b')");
-        site.cluster.psql("postgres", "select pg_switch_wal()");
+        let path = segment(&site);
         // Without the variables: the daemon alone can open the store.
-        site.ok(&["archive-push", &format!("pg_wal/{name}")]);
-        assert!(server.names().iter().any(|key| key.ends_with(&name)), "{:?}", server.names());
+        site.ok(&["archive-push", &path]);
+        let name = path.strip_prefix("pg_wal/").unwrap();
+        assert!(server.names().iter().any(|key| key.ends_with(name)), "{:?}", server.names());
     };
     server.callers();
     push();
@@ -186,6 +185,53 @@ fn a_daemon_goes_on_when_its_keys_are_taken_away() {
     assert!(after.iter().any(|key| !before.contains(key)), "{before:?} {after:?}");
     daemon.kill().unwrap();
     daemon.wait().unwrap();
+}
+
+/// Finish a segment; where it is.
+fn segment(site: &Site) -> String {
+    let name = site.cluster.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    site.cluster.psql("postgres", "select pg_logical_emit_message(true, 'a', 'b')");
+    site.cluster.psql("postgres", "select pg_switch_wal()");
+    format!("pg_wal/{name}")
+}
+
+#[test]
+fn a_daemon_asks_once_however_many_files_it_stores_at_once() {
+    let mut cluster = Some(archiving().set("archive_command", "false").start());
+    for host in [&HOSTS[0], &HOSTS[2], &HOSTS[3], &HOSTS[4], &HOSTS[6]] {
+        let variables = host.variables;
+        let (site, server, identity) = host.site(cluster.take().unwrap(), 3600);
+        let setup = ["setup", "--repository-only"];
+        ok(host.command(&site, &identity, &setup), &setup);
+        let before = identity.given();
+        let socket = site.cluster.data_dir().join("walmgr.sock");
+        let mut daemon = host.command(&site, &identity, &["daemon"]).spawn().unwrap();
+        assert!(wait_until(PATIENCE, || socket.exists()));
+        let push = |segments: &[String]| {
+            // Without the variables: the daemon alone can open the store.
+            let push = |segment: &String| site.command(&["archive-push", segment]).spawn().unwrap();
+            let pushed: Vec<_> = segments.iter().map(push).collect();
+            for mut one in pushed {
+                assert!(one.wait().unwrap().success(), "{variables:?}");
+            }
+        };
+        for _ in 0..3 {
+            let segments: Vec<_> = (0..4).map(|_| segment(&site)).collect();
+            push(&segments);
+        }
+        assert_eq!(identity.given() - before, 1, "{variables:?}");
+        // All find at once that the store refuses what they have.
+        for key in server.callers() {
+            server.refuse(&key);
+        }
+        let segments: Vec<_> = (0..4).map(|_| segment(&site)).collect();
+        push(&segments);
+        assert_eq!(identity.given() - before, 2, "{variables:?}");
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        fs::remove_file(&socket).unwrap();
+        cluster = Some(site.cluster);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What opens a container of Azure: a key, a shared access signature, or a token of Entra ID.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::{Error, Result};
 use crate::repo::azure::settings::{Azure, From};
 use crate::repo::object_store::bucket::encode;
-use crate::repo::object_store::credentials::{Cached, Expiring, read_secret, variable};
+use crate::repo::object_store::credentials::{Cached, Expiring, Shared, read_secret, variable};
 use crate::repo::object_store::http::{Http, Request, busy};
 use crate::repo::object_store::token;
 
@@ -33,13 +34,18 @@ pub(super) enum Key {
 ///
 /// # Errors
 /// [`Error::Usage`] for what is not set up.
-pub(super) fn find(settings: &Azure) -> Result<Cached<Key>> {
+pub(super) fn find(settings: &Azure) -> Result<Arc<Cached<Key>>> {
+    static SHARED: Shared<Key> = Shared::new();
     let settings = settings.clone();
     Ok(match choose(&settings) {
-        From::Auto | From::ManagedIdentity => Cached::new(Box::new(move || managed(&settings))),
+        From::Auto | From::ManagedIdentity => {
+            let name = format!("{:?}", settings.client_id);
+            SHARED.of(&name, || Box::new(move || managed(&settings)))
+        }
         From::WorkloadIdentity => {
             let workload = Workload::from_environment(&settings)?;
-            Cached::new(Box::new(move || workload.token()))
+            let name = format!("{workload:?}");
+            SHARED.of(&name, || Box::new(move || workload.token()))
         }
         From::SharedKey => {
             shared(&settings)?;
@@ -110,6 +116,7 @@ fn managed(settings: &Azure) -> Result<Expiring<Key>> {
 }
 
 /// The identity of a workload: a token that Entra ID trusts.
+#[derive(Debug)]
 struct Workload {
     authority: String,
     tenant: String,

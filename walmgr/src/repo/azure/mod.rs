@@ -4,6 +4,8 @@ mod credentials;
 pub(crate) mod settings;
 mod sign;
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -50,7 +52,7 @@ struct AzureContainer {
     endpoint: String,
     account: String,
     name: String,
-    key: Cached<Key>,
+    key: Arc<Cached<Key>>,
     prefix: String,
 }
 
@@ -91,7 +93,8 @@ impl<'a> Ask<'a> {
 
 impl AzureContainer {
     fn send(&self, ask: &Ask<'_>) -> Result<Answer> {
-        self.http.send(ask.key, &|renew| self.request(ask, &self.key.get(renew)?))
+        let keys = self.key.user();
+        self.http.send(ask.key, &|renew| self.request(ask, &keys.get(renew)?))
     }
 
     /// A request, with what opens the container.

@@ -1,6 +1,7 @@
 //! Tokens for GCS: for a service account's key, or from the metadata server.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::repo::gcs::settings::{From, Gcs};
-use crate::repo::object_store::credentials::{Cached, Expiring, read_secret, variable};
+use crate::repo::object_store::credentials::{Cached, Expiring, Shared, read_secret, variable};
 use crate::repo::object_store::http::{Http, Request, busy};
 use crate::repo::object_store::token;
 
@@ -25,19 +26,21 @@ const NEAR: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// [`Error::Usage`] for one that is not set up.
-pub(super) fn find(settings: &Gcs) -> Result<Cached<String>> {
+pub(super) fn find(settings: &Gcs) -> Result<Arc<Cached<String>>> {
+    static SHARED: Shared<String> = Shared::new();
     let file = settings.service_account_file.clone();
     let file = file.or_else(|| variable(&["GOOGLE_APPLICATION_CREDENTIALS"]).map(PathBuf::from));
     let timeout = settings.timeout;
-    Ok(Cached::new(match (settings.credentials, file) {
+    Ok(match (settings.credentials, file) {
         (From::Auto | From::ServiceAccount, Some(file)) => {
-            Box::new(move || Account::read(&file)?.token(timeout))
+            let name = format!("{file:?}");
+            SHARED.of(&name, || Box::new(move || Account::read(&file)?.token(timeout)))
         }
         (From::ServiceAccount, None) => {
             return Err(Error::Usage("repository.gcs.service_account_file is not set".to_owned()));
         }
-        (From::Auto | From::Metadata, _) => Box::new(from_metadata),
-    }))
+        (From::Auto | From::Metadata, _) => SHARED.of("metadata", || Box::new(from_metadata)),
+    })
 }
 
 fn from_metadata() -> Result<Expiring<String>> {

@@ -6,6 +6,8 @@
 mod credentials;
 pub(crate) mod settings;
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -44,7 +46,7 @@ struct GcsBucket {
     http: Http,
     endpoint: String,
     name: String,
-    token: Cached<String>,
+    token: Arc<Cached<String>>,
     prefix: String,
 }
 
@@ -69,8 +71,9 @@ struct Listing {
 
 impl GcsBucket {
     fn send<'a>(&self, key: &str, make: &dyn Fn() -> Request<'a>) -> Result<Answer> {
+        let tokens = self.token.user();
         self.http.send(key, &|renew| {
-            let token = self.token.get(renew)?;
+            let token = tokens.get(renew)?;
             Ok(make().header("authorization", format!("Bearer {token}")))
         })
     }

@@ -5,6 +5,7 @@ mod retention;
 pub(crate) mod settings;
 mod uploads;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -39,7 +40,7 @@ pub(crate) fn store(settings: &S3) -> Result<ObjectStore> {
 struct S3Bucket {
     http: Http,
     bucket: rusty_s3::Bucket,
-    credentials: Cached<Credentials>,
+    credentials: Arc<Cached<Credentials>>,
     prefix: String,
     retention: Option<Retention>,
 }
@@ -65,11 +66,12 @@ impl S3Bucket {
 
     /// Send a request that an action signs; `sign` gives the action's URL and what it signed.
     fn send<'a>(
-        &'a self,
+        &self,
         key: &str,
         sign: &dyn Fn(&Credentials) -> Result<Request<'a>>,
     ) -> Result<Answer> {
-        self.http.send(key, &|renew| sign(&self.credentials.get(renew)?))
+        let keys = self.credentials.user();
+        self.http.send(key, &|renew| sign(&keys.get(renew)?))
     }
 
     /// Headers of a new object that is to be locked, as of now.
@@ -156,9 +158,8 @@ impl Bucket for S3Bucket {
 
     fn put(&self, key: &str, body: &[u8], how: Write) -> Result<Outcome> {
         let digest = digest(body);
-        let answer = self.http.send(key, &|renew| {
-            let keys = self.credentials.get(renew)?;
-            let mut action = self.bucket.put_object(Some(&keys), key);
+        let answer = self.send(key, &|keys| {
+            let mut action = self.bucket.put_object(Some(keys), key);
             let mut headers = self.retained_headers(how);
             headers.push(("content-md5", digest.clone()));
             if how != Write::Over {

@@ -38,9 +38,8 @@ impl S3Bucket {
         body: &[u8],
     ) -> Result<String> {
         let digest = digest(body);
-        let answer = self.http.send(key, &|renew| {
-            let keys = self.credentials.get(renew)?;
-            let mut action = self.bucket.upload_part(Some(&keys), key, number, upload);
+        let answer = self.send(key, &|keys| {
+            let mut action = self.bucket.upload_part(Some(keys), key, number, upload);
             action.headers_mut().insert("content-md5", digest.clone());
             let url = action.sign(VALID);
             Ok(Request::new("PUT", url).header("content-md5", digest.clone()).body(body))

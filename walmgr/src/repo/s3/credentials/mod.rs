@@ -9,50 +9,59 @@ mod instance;
 mod profile;
 mod web_identity;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusty_s3::Credentials;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::repo::object_store::credentials::{Cached, Expiring, read_secret, variable};
+use crate::repo::object_store::credentials::{
+    Cached, Expiring, Shared, Source, read_secret, variable,
+};
 use crate::repo::object_store::http::Answer;
 use crate::repo::s3::settings::{From, S3};
 
 /// How long a service beside this host may take for each step.
 const NEAR: Duration = Duration::from_secs(2);
 
-/// Find the source that the settings name; it is not asked yet, unless its keys are at hand.
+/// Find the source that the settings name; it is not asked yet, unless its keys are at hand. What a
+/// service gives is for the whole process; what a file has is read for each store that is opened.
 ///
 /// # Errors
 /// [`Error::Usage`] for one that is not set up.
-pub(super) fn find(settings: &S3) -> Result<Cached<Credentials>> {
+pub(super) fn find(settings: &S3) -> Result<Arc<Cached<Credentials>>> {
+    static SHARED: Shared<Credentials> = Shared::new();
     let from = match settings.credentials {
         From::Auto => choose(settings),
         from => from,
     };
-    let source: Box<dyn Fn() -> Result<Expiring<Credentials>> + Send + Sync> = match from {
+    Ok(match from {
         From::Auto | From::Static | From::Environment => {
             let settings = settings.clone();
             given(&settings, from)?;
-            Box::new(move || Ok(Expiring::forever(given(&settings, from)?)))
+            Cached::new(Box::new(move || Ok(Expiring::forever(given(&settings, from)?))))
         }
         From::Profile => {
             let name = profile::name(settings);
             let (region, timeout) = (settings.region.clone(), settings.timeout);
-            Box::new(move || profile::keys(&name, &region, timeout))
+            let shared = format!("profile {name:?} {region:?}");
+            let asks = profile::asks_a_service(&name);
+            let source: Source<_> = Box::new(move || profile::keys(&name, &region, timeout));
+            if asks { SHARED.of(&shared, || source) } else { Cached::new(source) }
         }
         From::WebIdentity => {
             let role = web_identity::Role::from_environment(&settings.region, settings.timeout)?;
-            Box::new(move || role.assume())
+            let name = format!("{role:?}");
+            SHARED.of(&name, || Box::new(move || role.assume()))
         }
         From::Container => {
+            // Of the environment, which stays.
             let place = container::Place::from_environment()?;
-            Box::new(move || place.keys())
+            SHARED.of("container", || Box::new(move || place.keys()))
         }
-        From::Instance => Box::new(instance::keys),
-    };
-    Ok(Cached::new(source))
+        From::Instance => SHARED.of("instance", || Box::new(instance::keys)),
+    })
 }
 
 /// The first source that is set up. The instance's service is asked where there is no other.

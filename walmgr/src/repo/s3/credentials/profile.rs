@@ -23,6 +23,11 @@ pub(super) fn exists(name: &str) -> bool {
     load(name).is_ok_and(|keys| !keys.is_empty())
 }
 
+/// True for one without keys of its own.
+pub(super) fn asks_a_service(name: &str) -> bool {
+    load(name).is_ok_and(|keys| !keys.contains_key("aws_access_key_id"))
+}
+
 /// Keys of a profile: its own, or those of the role that it names.
 pub(super) fn keys(name: &str, region: &str, timeout: Duration) -> Result<Expiring<Credentials>> {
     let mut keys = load(name)?;

@@ -11,6 +11,7 @@ use crate::repo::object_store::credentials::{Expiring, read_secret, variable};
 use crate::repo::object_store::http::{Http, Request, busy};
 
 /// A role, and the token that opens it.
+#[derive(Debug)]
 pub(super) struct Role {
     /// Its name.
     pub(super) arn: String,
