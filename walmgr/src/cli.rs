@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::command;
-use crate::daemon::protocol::Reply;
 
 /// WAL archive, base backups, restore and standbys for PostgreSQL.
 #[derive(Debug, Parser)]
@@ -116,15 +115,6 @@ impl Cli {
     /// Parse the process's arguments; on failure, what clap has to say.
     pub(crate) fn from_process() -> Result<Self, clap::Error> {
         Self::try_parse_from(rearrange(std::env::args_os().collect()))
-    }
-
-    /// What the daemon has said already about the file that `archive-push` is to store. Only the
-    /// configuration says where messages go, so a failure comes this far.
-    pub(crate) fn with_answer(mut self, answer: Option<Reply>) -> Self {
-        if let Verb::ArchivePush(args) = &mut self.verb {
-            args.answer = answer;
-        }
-        self
     }
 }
 

@@ -34,16 +34,17 @@ mod wal;
 use std::process::ExitCode;
 
 use pgq_connect::has_secret;
+use walmgr_protocol::Reply;
 
-use daemon::protocol::Reply;
+use daemon::client::Asked;
 
 fn main() -> ExitCode {
-    let answer = daemon::client::push_at_once(std::env::args_os());
-    if matches!(answer, Some(Reply::Done)) {
+    let asked = daemon::client::push_at_once(std::env::args_os());
+    if matches!(asked, Asked::Answer(Reply::Done)) {
         return ExitCode::SUCCESS;
     }
     match cli::Cli::from_process() {
-        Ok(cli) => command::run(cli.with_answer(answer)),
+        Ok(cli) => command::run(cli, asked),
         Err(error) => {
             let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
             match old_names::instead(args).filter(|_| error.exit_code() != 0) {

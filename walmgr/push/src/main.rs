@@ -15,23 +15,10 @@
 
 mod system;
 
-use core::ffi::CStr;
+use walmgr_protocol::plain::{self, ANSWER, BUSY, DONE};
+use walmgr_protocol::{DATA_MARK, PATIENCE, PULSE, SILENCE, SOCKET};
 
 use system::{Connection, Process};
-
-/// Name of the daemon's socket in the server's data directory, where commands of the server run.
-const SOCKET: &[u8] = b"walmgr.sock";
-/// What only a data directory has: a socket that lies anywhere else is none of this server's.
-const CONTROL: &CStr = c"global/pg_control";
-/// How many milliseconds the daemon may give no sign of life, and how many signs of life, one a
-/// second, it may give before its answer. Then walmgr sees to it, lest a daemon that hangs keep the
-/// server from archiving, and from stopping.
-const SILENCE: usize = 5000;
-const PATIENCE: usize = 30;
-/// What the daemon says of a file that is durable in the repository.
-const STORED: &[u8] = b"\"Done\"\n";
-/// What it says while it is at it.
-const BUSY: &[u8] = b"\"Busy\"\n";
 
 fn main(process: &Process) -> u8 {
     if is_stored(process) == Some(true) {
@@ -43,8 +30,10 @@ fn main(process: &Process) -> u8 {
         return fail(b"this program must be called walmgr-push and lie beside walmgr");
     };
     let mut path = Text::default();
-    if path.push(program).is_some() && path.push(b"\0").is_some() {
-        system::execute(path.bytes(), process);
+    if let Some(path) =
+        path.push(program).and_then(|()| path.push(b"\0")).and_then(|()| path.bytes())
+    {
+        system::execute(path, process);
     }
     fail(b"cannot run walmgr, which must lie beside walmgr-push")
 }
@@ -63,33 +52,27 @@ fn is_stored(process: &Process) -> Option<bool> {
     if arguments.next().is_some() {
         return None;
     }
+    let mut place = Text::default();
+    let directory: &[u8] =
+        if path.starts_with(b"/") { b"" } else { place.fill(system::current_directory)? };
     let mut request = Text::default();
-    request.push(br#"{"config":""#)?;
-    request.push_plain(config)?;
-    request.push(br#"","verb":"Push","name":""#)?;
-    request.push_plain(path.rsplit(|byte| *byte == b'/').next()?)?;
-    request.push(br#"","path":""#)?;
-    if !path.starts_with(b"/") {
-        let mut directory = Text::default();
-        request.push_plain(directory.fill(system::current_directory)?)?;
-        request.push(b"/")?;
+    for piece in plain::push(config, directory, path)? {
+        request.push(piece)?;
     }
-    request.push_plain(path)?;
-    request.push(b"\"}\n")?;
 
-    if !system::exists(CONTROL) {
+    if !system::exists(DATA_MARK) {
         return None;
     }
-    let connection = Connection::open(SOCKET)?;
+    let connection = Connection::open(SOCKET.as_bytes())?;
     if !connection.is_trusted() {
         return None;
     }
-    connection.send(request.bytes())?;
-    let mut answer = [0; STORED.len()];
-    for _ in 0..PATIENCE {
+    connection.send(request.bytes()?)?;
+    let mut answer = [0; ANSWER];
+    for _ in 0..PATIENCE.as_secs() / PULSE.as_secs() {
         connection.receive(&mut answer, SILENCE)?;
-        if answer != BUSY {
-            return Some(answer == STORED);
+        if answer != *BUSY {
+            return Some(answer == *DONE);
         }
     }
     None
@@ -125,19 +108,13 @@ impl Text {
         Some(())
     }
 
-    /// Add bytes that mean themselves in JSON; `None` for others, which walmgr knows how to write.
-    fn push_plain(&mut self, bytes: &[u8]) -> Option<()> {
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        if bytes.iter().all(is_plain) { self.push(bytes) } else { None }
-    }
-
     /// Let a system call write; what it wrote, `None` when it failed or may have been cut off.
     fn fill(&mut self, call: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<&[u8]> {
         self.length = call(&mut self.bytes).filter(|length| *length < self.bytes.len())?;
-        Some(self.bytes())
+        self.bytes()
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+    fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.length)
     }
 }

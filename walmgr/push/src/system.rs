@@ -6,6 +6,7 @@
 
 use core::arch::{asm, naked_asm};
 use core::ffi::{CStr, c_char};
+use core::time::Duration;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!(
@@ -109,9 +110,9 @@ impl Connection {
         asked == 0 && length == 12 && (user == 0 || isize::try_from(user) == Ok(own))
     }
 
-    /// Wait until there is something to receive; `None` when nothing comes for so many
-    /// milliseconds.
-    fn wait(&self, milliseconds: usize) -> Option<()> {
+    /// Wait until there is something to receive; `None` when nothing comes for that long.
+    fn wait(&self, limit: Duration) -> Option<()> {
+        let milliseconds = usize::try_from(limit.as_millis()).ok()?;
         let socket = i32::try_from(self.0).ok()?.to_ne_bytes();
         let [a, b, c, d] = socket;
         let [e, f] = POLLIN.to_ne_bytes();
@@ -123,11 +124,11 @@ impl Connection {
         (ready == 1).then_some(())
     }
 
-    /// Wait until the buffer is full; `None` when nothing comes for so many milliseconds.
-    pub(crate) fn receive(&self, buffer: &mut [u8], milliseconds: usize) -> Option<()> {
+    /// Wait until the buffer is full; `None` when nothing comes for that long.
+    pub(crate) fn receive(&self, buffer: &mut [u8], silence: Duration) -> Option<()> {
         let mut filled = 0;
         while filled < buffer.len() {
-            self.wait(milliseconds)?;
+            self.wait(silence)?;
             let rest = buffer.get_mut(filled..)?;
             let (start, length) = (rest.as_mut_ptr().expose_provenance(), rest.len());
             // SAFETY: the kernel writes to the slice, which is borrowed for writing, and no further

@@ -7,6 +7,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use walmgr_protocol::IN_DATA;
+
 use crate::backup::name;
 use crate::error::{Error, Result};
 use crate::log;
@@ -24,7 +26,7 @@ const EMPTIED: [&str; 8] = [
 ];
 
 /// Files that belong to a running server or to another backup or restore.
-const SKIPPED: [&str; 15] = [
+const SKIPPED: [&str; 12] = [
     "postmaster.pid",
     "postmaster.opts",
     "backup_label",
@@ -36,10 +38,7 @@ const SKIPPED: [&str; 15] = [
     "recovery.signal",
     "standby.signal",
     "postgresql.auto.conf.tmp",
-    "walmgr.daemon.lock",
     "walmgr.periodic",
-    "walmgr.sock",
-    "walmgr.spool",
 ];
 
 /// A file to copy.
@@ -162,7 +161,8 @@ fn visit(scan: &mut Scan, place: &Path, parent: &Path, name: &OsStr) -> Result<(
     if is_tablespace(&name::to_text(parent)) && !name.starts_with(&scan.own_directory) {
         return Ok(());
     }
-    if is_temporary(&name) || (is_top && SKIPPED.contains(&name.as_ref())) {
+    let is_skipped = |name: &str| SKIPPED.contains(&name) || IN_DATA.contains(&name);
+    if is_temporary(&name) || (is_top && is_skipped(&name)) {
         return Ok(());
     }
     let Some(link) = looked(fs::symlink_metadata(place))? else { return Ok(()) };

@@ -11,9 +11,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use walmgr_protocol::{Reply, Verb};
+
 use crate::context::Context;
-use crate::daemon::client;
-use crate::daemon::protocol::{Reply, Verb};
+use crate::daemon::client::{self, Asked};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
@@ -147,11 +148,13 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
 fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
     failpoint::visit("get.attempt").map_err(Error::local("fetch"))?;
     match client::ask(context, Verb::Get, &args.name, &args.path) {
-        Some(Reply::Ready(place)) => match client::take(context, &args.name, &place, &args.path) {
-            Ok(()) => return Ok(Fetched::Delivered),
-            Err(error) => log::warning(error),
-        },
-        Some(Reply::Absent) if args.partial.is_none() => return Ok(Fetched::Absent),
+        Asked::Answer(Reply::Ready(place)) => {
+            match client::take(context, &args.name, &place, &args.path) {
+                Ok(()) => return Ok(Fetched::Delivered),
+                Err(error) => log::warning(error),
+            }
+        }
+        Asked::Answer(Reply::Absent) if args.partial.is_none() => return Ok(Fetched::Absent),
         // Whatever else it is: look for oneself.
         _ => {}
     }

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use walmgr_protocol::{Reply, Verb};
+
 use crate::context::Context;
-use crate::daemon::client;
-use crate::daemon::protocol::{Reply, Verb};
+use crate::daemon::client::{self, Asked};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::control;
@@ -23,13 +24,10 @@ pub(crate) struct Args {
     path: PathBuf,
     /// Its name (%f); the last part of the path when it is not given.
     name: Option<String>,
-    /// What the daemon has said already.
-    #[arg(skip)]
-    pub(crate) answer: Option<Reply>,
 }
 
-/// Store one WAL file.
-pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+/// Store one WAL file. `asked`: what came already of asking the daemon.
+pub(crate) fn run(context: &Context, args: &Args, asked: Asked) -> Result<()> {
     let name = match &args.name {
         Some(name) => name.clone(),
         None => leaf(&args.path)?,
@@ -39,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         log::print(format_args!("would store {} as {name}", args.path.display()));
         return Ok(());
     }
-    let pushed = store(context, &name, args)?;
+    let pushed = store(context, &name, &args.path, asked)?;
     match pushed {
         Pushed::Stored => log::debug(format_args!("{name} stored")),
         Pushed::AlreadyThere => log::debug(format_args!("{name} was stored already")),
@@ -50,15 +48,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn store(context: &Context, name: &WalName, args: &Args) -> Result<Pushed> {
-    let path = &args.path;
-    // The daemon goes by the file's own name.
+fn store(context: &Context, name: &WalName, path: &Path, asked: Asked) -> Result<Pushed> {
     let text = name.to_string();
-    let ask =
-        || path.ends_with(&text).then(|| client::ask(context, Verb::Push, &text, path)).flatten();
-    match args.answer.clone().or_else(ask) {
-        Some(Reply::Done) => return Ok(Pushed::Stored),
-        Some(Reply::Failed(code, message)) => return Err(Error::Daemon(code, message)),
+    let asked = match asked {
+        // It goes by the file's own name.
+        Asked::Nobody if path.ends_with(&text) => client::ask(context, Verb::Push, &text, path),
+        asked => asked,
+    };
+    match asked {
+        Asked::Answer(Reply::Done) => return Ok(Pushed::Stored),
+        Asked::Answer(Reply::Failed(code, message)) => return Err(Error::Daemon(code, message)),
         // It is not there, or not any more: without it, then.
         _ => {}
     }

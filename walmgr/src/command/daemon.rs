@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let repositories = context.each();
     let required = repositories.iter().find(|one| one.config.repository.required);
     let stanza = required.unwrap_or(context).stanza()?;
-    let lock_path = data.join("walmgr.daemon.lock");
+    let lock_path = data.join(walmgr_protocol::LOCK);
     let name = lock_path.display().to_string();
     let what = || Error::local(format!("lock {name}"));
     let lock = std::fs::File::options()

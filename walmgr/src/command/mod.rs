@@ -36,12 +36,15 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
 use crate::context::Context;
+use crate::daemon::client::Asked;
 use crate::error::Result;
 use crate::log;
 use crate::repositories;
 
-/// Run the verb, report its failure, and return the exit code.
-pub(crate) fn run(cli: Cli) -> ExitCode {
+/// Run the verb, report its failure, and return the exit code. `asked`: what came already of asking
+/// the daemon to store a file. Only the configuration says where messages go, so a failure comes
+/// this far.
+pub(crate) fn run(cli: Cli, asked: Asked) -> ExitCode {
     log::set_level(if cli.quiet { 0 } else { 1 + u8::from(cli.verbose) });
     if let Verb::Init(args) = &cli.verb {
         // Writes the configuration, so it cannot read it.
@@ -68,7 +71,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         // Has exit codes of its own, also for a configuration that cannot be read.
         return ExitCode::from(archive_get::run(context, args));
     }
-    report(context.and_then(|context| dispatch(&context, &cli.verb)))
+    report(context.and_then(|context| dispatch(&context, &cli.verb, asked)))
 }
 
 /// Say what went wrong, if anything did; the exit code.
@@ -82,9 +85,9 @@ fn report(outcome: Result<()>) -> ExitCode {
     }
 }
 
-fn dispatch(context: &Context, verb: &Verb) -> Result<()> {
+fn dispatch(context: &Context, verb: &Verb, asked: Asked) -> Result<()> {
     match verb {
-        Verb::ArchivePush(args) => archive_push::run(context, args),
+        Verb::ArchivePush(args) => archive_push::run(context, args, asked),
         Verb::ArchiveGet(_)
         | Verb::Init(_)
         | Verb::RemoteStore(_)

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use postgres::Client;
+use walmgr_protocol::SOCKET;
 
 use crate::context::{Context, own_program};
-use crate::daemon::client;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
@@ -86,7 +86,7 @@ fn archiver(
         ]);
     }
     if let Some(socket) = &context.config.daemon.socket
-        && *socket != context.config.data()?.join(client::SOCKET)
+        && *socket != context.config.data()?.join(SOCKET)
     {
         log::warning(format_args!(
             "daemon.socket is {}: the library looks for the daemon in the data directory only",

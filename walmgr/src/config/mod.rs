@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+use walmgr_protocol::SOCKET;
 
 use crate::error::{Error, Result};
 use crate::log::Facility;
@@ -391,8 +392,7 @@ impl Config {
 
     /// The daemon's socket.
     pub(crate) fn socket(&self) -> Option<PathBuf> {
-        let beside =
-            || self.cluster.data.as_ref().map(|data| data.join(crate::daemon::client::SOCKET));
+        let beside = || self.cluster.data.as_ref().map(|data| data.join(SOCKET));
         self.daemon.socket.clone().or_else(beside)
     }
 

@@ -1,59 +1,64 @@
 //! Asking the daemon. Every failure to get an answer means "do it yourself", and so does an answer
 //! of somebody else's daemon.
 
-use std::ffi::OsString;
-use std::io::{self, BufReader, ErrorKind};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
+
+use walmgr_protocol::{DATA_MARK, LIMIT, PATIENCE, Reply, Request, SILENCE, SOCKET, SPOOL, Verb};
 
 use crate::context::Context;
-use crate::daemon::prefetch::SPOOL;
-use crate::daemon::protocol::{self, Reply, Request, Verb};
 use crate::daemon::socket;
 use crate::error::{Error, Result};
 use crate::log;
 
-/// Name of the daemon's socket in the data directory, where it is unless the configuration says
-/// otherwise.
-pub(crate) const SOCKET: &str = "walmgr.sock";
+/// What came of asking the daemon.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// There is none of this configuration.
+    Nobody,
+    /// There is one, and its connection ended without an answer, or none came in time.
+    Silence,
+    /// It answered.
+    Answer(Reply),
+}
 
-/// How long the daemon may take in all; then the command does it itself, lest a repository that
-/// hangs for the daemon keep the server from archiving, and from stopping.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long it may give no sign of life; one that works gives one each second.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// Ask the daemon to push or get; `None` when there is none of this configuration.
-pub(crate) fn ask(context: &Context, verb: Verb, name: &str, path: &Path) -> Option<Reply> {
-    let request = Request {
-        config: context.config.file.clone(),
-        verb,
-        name: name.to_owned(),
-        path: std::path::absolute(path).ok()?,
+/// Ask the daemon to push or get.
+pub(crate) fn ask(context: &Context, verb: Verb, name: &str, path: &Path) -> Asked {
+    let (Some(socket), Ok(path)) = (context.config.socket(), std::path::absolute(path)) else {
+        return Asked::Nobody;
     };
-    exchange(&context.config.socket()?, &request)
+    let (config, name) = (context.config.file.clone(), name.to_owned());
+    exchange(&socket, &Request { config, verb, name, path })
 }
 
 /// Ask for what an archive_command of the plain form, `walmgr --config FILE archive-push PATH`,
 /// wants, before anything is parsed or read, since the server waits for it with every segment
 /// (`walmgr-push` does the same at less cost). It is run in the data directory, where the socket is
 /// unless the configuration says otherwise. The daemon answers only for its own configuration file.
-pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Option<Reply> {
+pub(crate) fn push_at_once(args: impl Iterator<Item = OsString>) -> Asked {
     let args: Vec<OsString> = args.take(6).collect();
-    let [_, option, config, verb, path] = args.as_slice() else { return None };
-    if option != "--config" || verb != "archive-push" {
-        return None;
+    match args.as_slice() {
+        [_, option, config, verb, path] if option == "--config" && verb == "archive-push" => {
+            of_server(config, path)
+                .map_or(Asked::Nobody, |request| exchange(Path::new(SOCKET), &request))
+        }
+        _ => Asked::Nobody,
     }
-    // A socket that lies anywhere else is none of this server's.
-    if !Path::new("global/pg_control").exists() {
+}
+
+/// The request of a server to store a file; `None` when this is no server's data directory.
+fn of_server(config: &OsStr, path: &OsStr) -> Option<Request> {
+    let mark = OsStr::from_bytes(DATA_MARK.to_bytes());
+    if !Path::new(mark).exists() {
         return None;
     }
     let path = std::path::absolute(path).ok()?;
     let name = path.file_name()?.to_str()?.to_owned();
-    let request = Request { config: PathBuf::from(config), verb: Verb::Push, name, path };
-    exchange(Path::new(SOCKET), &request)
+    Some(Request { config: config.into(), verb: Verb::Push, name, path })
 }
 
 /// Move a fetched file out of the daemon's spool to where it was asked for. Nothing but such a file
@@ -80,9 +85,9 @@ pub(crate) fn take(context: &Context, name: &str, ready: &Path, to: &Path) -> Re
     std::fs::rename(ready, to).map_err(Error::local(format!("rename to {}", to.display())))
 }
 
-fn exchange(path: &Path, request: &Request) -> Option<Reply> {
+fn exchange(path: &Path, request: &Request) -> Asked {
     let before = socket::identity(path);
-    let mut stream = socket::connect(path).ok()?;
+    let Ok(stream) = socket::connect(path) else { return Asked::Nobody };
     match socket::stranger(&stream) {
         Ok(None) => {}
         Ok(Some(user)) => {
@@ -90,16 +95,20 @@ fn exchange(path: &Path, request: &Request) -> Option<Reply> {
                 "{} belongs to a process of user id {user}: it is not asked",
                 path.display()
             ));
-            return Some(Reply::Gone);
+            return Asked::Silence;
         }
         Err(error) => {
             log::warning(format_args!("{}: whose is it? {error}", path.display()));
-            return Some(Reply::Gone);
+            return Asked::Silence;
         }
     }
-    match converse(&mut stream, request) {
-        Ok(Reply::NotMine) => None,
-        Ok(reply) => Some(reply),
+    match converse(&stream, request) {
+        Ok(Some(Reply::NotMine)) => Asked::Nobody,
+        Ok(Some(reply)) => Asked::Answer(reply),
+        Ok(None) => {
+            log::warning(format_args!("the daemon is at it for {} s", PATIENCE.as_secs()));
+            Asked::Silence
+        }
         Err(Error::Local { source, .. }) if is_timeout(&source) => {
             let seconds = SILENCE.as_secs();
             log::warning(format_args!("the daemon gives no sign of life for {seconds} s"));
@@ -108,33 +117,39 @@ fn exchange(path: &Path, request: &Request) -> Option<Reply> {
             if before.is_some() && before == socket::identity(path) {
                 let _ = std::fs::remove_file(path);
             }
-            Some(Reply::Gone)
+            Asked::Silence
         }
         Err(error) => {
             log::debug(format_args!("the daemon did not answer: {error}"));
-            Some(Reply::Gone)
+            Asked::Silence
         }
     }
 }
 
-fn converse(stream: &mut UnixStream, request: &Request) -> Result<Reply> {
+/// Send the request and wait for the answer; `None` when the daemon is at it for too long.
+fn converse(mut stream: &UnixStream, request: &Request) -> Result<Option<Reply>> {
     let end = Instant::now() + PATIENCE;
     stream
         .set_read_timeout(Some(SILENCE))
         .and_then(|()| stream.set_write_timeout(Some(SILENCE)))
         .map_err(Error::local("set up the socket"))?;
-    protocol::send(stream, request)?;
-    let mut reader = BufReader::new(&*stream);
+    walmgr_protocol::line(request)
+        .and_then(|line| stream.write_all(&line))
+        .map_err(Error::local("write to the socket"))?;
+    let mut reader = BufReader::new(stream);
     loop {
-        match protocol::receive(&mut reader)? {
-            Reply::Busy if Instant::now() >= end => {
-                log::warning(format_args!("the daemon is at it for {} s", PATIENCE.as_secs()));
-                return Ok(Reply::Gone);
-            }
+        match receive(&mut reader).map_err(Error::local("read from the socket"))? {
+            Reply::Busy if Instant::now() >= end => return Ok(None),
             Reply::Busy => {}
-            reply => return Ok(reply),
+            reply => return Ok(Some(reply)),
         }
     }
+}
+
+fn receive(reader: &mut impl BufRead) -> io::Result<Reply> {
+    let mut line = Vec::new();
+    reader.take(LIMIT.into()).read_until(b'\n', &mut line)?;
+    walmgr_protocol::parse(&line)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

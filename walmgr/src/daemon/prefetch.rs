@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use walmgr_protocol::SPOOL;
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::wal::Fetched;
 use crate::repositories::fetch;
 use crate::wal::name::{Segment, WalName};
-
-/// Name of the spool in the data directory.
-pub(crate) const SPOOL: &str = "walmgr.spool";
 
 /// Fetches WAL files by several threads.
 pub(crate) struct Prefetcher {

@@ -5,7 +5,7 @@
 //! One more thread keeps watch ([`Server::watch`]): it gives signs of life to clients that wait,
 //! listens to those who do not say what they want, and sees to it that the socket is there.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use pgq_connect::redact;
 use rustix::net::SendFlags;
+use walmgr_protocol::plain::BUSY;
+use walmgr_protocol::{LIMIT, PATIENCE, PULSE, Reply, Request, Verb};
 
-use crate::daemon::client::PATIENCE;
 use crate::daemon::prefetch::Prefetcher;
-use crate::daemon::protocol::{self, LIMIT, PULSE, Reply, Request, Verb};
 use crate::daemon::push::Pusher;
 use crate::daemon::socket;
 use crate::error::{Error, Result};
@@ -168,7 +168,7 @@ impl Server {
         for (since, stream) in lock(&self.waiting).iter() {
             if since.elapsed() >= PULSE {
                 // Who is gone need not be told.
-                let _ = rustix::net::send(&**stream, b"\"Busy\"\n", flags);
+                let _ = rustix::net::send(&**stream, BUSY, flags);
             }
         }
     }
@@ -205,8 +205,10 @@ impl Server {
         lock(&self.waiting).retain(|(_, other)| !Arc::ptr_eq(other, stream));
         // A client that is gone asks again.
         let _ = match reply {
-            Some(reply) => protocol::send(stream, &reply),
-            None => stream.shutdown(Shutdown::Both).map_err(Error::local("close")),
+            Some(reply) => {
+                walmgr_protocol::line(&reply).and_then(|line| (&**stream).write_all(&line))
+            }
+            None => stream.shutdown(Shutdown::Both),
         };
     }
 
@@ -253,9 +255,9 @@ fn read(mut stream: &UnixStream, said: &mut Vec<u8>) -> Heard {
             said.extend(buffer.get(..count).unwrap_or_default());
             match said.split(|byte| *byte == b'\n').next() {
                 Some(line) if line.len() < said.len() => {
-                    protocol::parse(line).map_or(Heard::Nothing, Heard::Request)
+                    walmgr_protocol::parse(line).map_or(Heard::Nothing, Heard::Request)
                 }
-                _ if said.len() >= LIMIT => Heard::Nothing,
+                _ if said.len() >= LIMIT.into() => Heard::Nothing,
                 _ => Heard::Part,
             }
         }

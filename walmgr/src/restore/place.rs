@@ -21,9 +21,6 @@ use crate::pg::{control, running};
 use crate::restore::beneath::Beneath;
 use crate::restore::marker::Marker;
 
-/// What a daemon has in its data directory. It goes on when that is restored in place.
-const OF_DAEMON: [&str; 3] = ["walmgr.sock", "walmgr.spool", "walmgr.daemon.lock"];
-
 /// Permissions that a data directory may have: PostgreSQL refuses others.
 const PERMISSIONS: u32 = 0o750;
 

@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use walmgr_protocol::IN_DATA;
 
-use super::{Existing, OF_DAEMON, PERMISSIONS, Place, Plan, Roots, is_tablespace, open};
+use super::{Existing, PERMISSIONS, Place, Plan, Roots, is_tablespace, open};
 use crate::backup::manifest::{CONFIG, Control, Manifest};
 use crate::backup::name;
 use crate::error::{Error, Result};
@@ -88,7 +89,7 @@ impl Place {
             let text = name.to_string_lossy();
             let is_top = below.as_os_str().is_empty();
             let here = self.data.join(&path);
-            if is_top && (text == Marker::NAME || OF_DAEMON.contains(&text.as_ref()))
+            if is_top && (text == Marker::NAME || IN_DATA.contains(&text.as_ref()))
                 || plan.outside.values().any(|place| *place == here)
             {
                 continue;
@@ -110,7 +111,7 @@ impl Place {
         let mut files = manifest.files.iter().map(|file| &file.path);
         let mut files = paths(&mut files.by_ref().filter(|path| !path.starts_with(CONFIG)));
         files.insert(PathBuf::from(Marker::NAME));
-        files.extend(OF_DAEMON.map(PathBuf::from));
+        files.extend(IN_DATA.map(PathBuf::from));
         files.extend(plan.links.iter().map(|(link, _)| link.clone()));
         let directories = paths(&mut manifest.directories.iter().map(|(path, _)| path));
         let kept = Kept { files, directories, plan };
