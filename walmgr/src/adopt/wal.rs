@@ -1,6 +1,6 @@
 //! WAL files of an old archive into the new one, by several threads.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +11,8 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal::{self, Pushed};
+use crate::wal::file::WalFile;
 use crate::wal::name::{Segment, WalName};
-
-/// A file and the name it goes by in the archive.
-struct Candidate {
-    path: PathBuf,
-    name: WalName,
-}
 
 /// Take over the whole segments, history and backup history files of `logs.complete`.
 ///
@@ -32,8 +27,8 @@ pub(crate) fn complete(
     let mut candidates = Vec::new();
     for file in layout::wal_files(directory)? {
         let path = directory.join(&file);
-        match WalName::parse(&file) {
-            Ok(name) => candidates.push(Candidate { path, name }),
+        match WalFile::at(path.clone()) {
+            Ok(file) => candidates.push(file),
             Err(why) => refused.add(&path.display().to_string(), why)?,
         }
     }
@@ -58,7 +53,7 @@ pub(crate) fn partial(
             Some(segment) if wal::has_segment(stanza, segment)? => {
                 log::debug(format_args!("{} is archived as a whole", path.display()));
             }
-            Some(_) => candidates.push(Candidate { path, name: WalName::Partial(file) }),
+            Some(_) => candidates.push(WalFile { path, name: WalName::Partial(file) }),
             None => {
                 let why = Error::Usage(format!("\"{file}\" is not the name of a segment"));
                 refused.add(&path.display().to_string(), why)?;
@@ -72,7 +67,7 @@ fn take(
     context: &Context,
     stanza: &Stanza,
     directory: &Path,
-    candidates: &[Candidate],
+    candidates: &[WalFile],
     refused: &mut Refused,
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
@@ -82,7 +77,7 @@ fn take(
             let outcome = if context.dry_run {
                 wal::check_local(stanza, &candidate.name, &candidate.path).map(|()| Pushed::Stored)
             } else {
-                wal::push(stanza, &candidate.name, &candidate.path, context.config.codec())
+                wal::push(stanza, candidate, context.config.codec())
             };
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {

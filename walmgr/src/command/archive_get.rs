@@ -22,6 +22,7 @@ use crate::pg::signal::{self, Recovery};
 use crate::repo::wal::Fetched;
 use crate::repositories::fetch;
 use crate::sync::spool;
+use crate::wal::file::WalFile;
 use crate::wal::history;
 use crate::wal::name::WalName;
 
@@ -51,7 +52,8 @@ pub(crate) struct Args {
 
 /// Fetch one WAL file; the exit code.
 pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
-    if matches!(WalName::parse(&args.name), Ok(WalName::History(0 | 1))) {
+    let file = WalName::parse(&args.name).map(|name| WalFile { name, path: args.path.clone() });
+    if matches!(&file, Ok(WalFile { name: WalName::History(0 | 1), .. })) {
         // The first timeline comes from none. Every server asks for it when it is promoted; the
         // repository has no say in that.
         return ABSENT;
@@ -62,11 +64,13 @@ pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
         Err(_) => here,
     };
     let recovery = signal::recovery(&data);
-    if recovery == Recovery::Over && deliver_own_history(&data, args) {
+    if recovery == Recovery::Over
+        && file.as_ref().is_ok_and(|file| deliver_own_history(&data, file))
+    {
         return 0;
     }
     // The exit code of a panic would be one for "absent".
-    let asked = AssertUnwindSafe(|| context.and_then(|found| patiently(&found, args, recovery)));
+    let asked = AssertUnwindSafe(|| patiently(&context?, &file?, args, recovery));
     let outcome = catch_unwind(asked)
         .unwrap_or_else(|_| Err(Error::Failed("walmgr has failed by a fault of its own".into())));
     match outcome {
@@ -98,18 +102,22 @@ fn give_up(recovery: Recovery, error: &Error) -> u8 {
 
 /// A server keeps the history files it has read. Once its recovery is over, its own copy answers at
 /// once.
-fn deliver_own_history(data: &Path, args: &Args) -> bool {
-    let Ok(name @ WalName::History(timeline)) = WalName::parse(&args.name) else { return false };
-    let own = data.join("pg_wal").join(name.to_string());
+fn deliver_own_history(data: &Path, file: &WalFile) -> bool {
+    let WalName::History(timeline) = file.name else { return false };
+    let own = data.join("pg_wal").join(file.name.to_string());
     let Ok(text) = std::fs::read_to_string(own) else { return false };
-    history::parse(timeline, &text).is_ok() && std::fs::write(&args.path, text).is_ok()
+    history::parse(timeline, &text).is_ok() && std::fs::write(&file.path, text).is_ok()
 }
 
 /// Try until there is an answer with authority, or the time is up.
-fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetched> {
-    let name = WalName::parse(&args.name)?;
+fn patiently(
+    context: &Context,
+    file: &WalFile,
+    args: &Args,
+    recovery: Recovery,
+) -> Result<Fetched> {
     let archive = &context.config.archive;
-    let patience = match (recovery, &name) {
+    let patience = match (recovery, &file.name) {
         // Whatever was archived under a number that looks free would be in the way of the timeline
         // that a promotion gives that number.
         (Recovery::Standby, WalName::History(_)) => archive.standby_get_timeout,
@@ -125,7 +133,7 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
     let end = Instant::now() + patience;
     let mut pause = Duration::from_millis(50);
     loop {
-        let outcome = attempt(context, &name, args);
+        let outcome = attempt(context, file, args);
         let retry = match &outcome {
             Ok(Fetched::Delivered | Fetched::Absent) => false,
             // A live primary's archiver may be about to close it.
@@ -138,32 +146,31 @@ fn patiently(context: &Context, args: &Args, recovery: Recovery) -> Result<Fetch
             return outcome;
         }
         if let Err(error) = &outcome {
-            log::warning(format_args!("{name}: {error}; will retry"));
+            log::warning(format_args!("{}: {error}; will retry", file.name));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
 
-fn attempt(context: &Context, name: &WalName, args: &Args) -> Result<Fetched> {
+fn attempt(context: &Context, file: &WalFile, args: &Args) -> Result<Fetched> {
     failpoint::visit("get.attempt").map_err(Error::local("fetch"))?;
-    match client::ask(context, Verb::Get, &args.name, &args.path) {
-        Asked::Answer(Reply::Ready(place)) => {
-            match client::take(context, &args.name, &place, &args.path) {
-                Ok(()) => return Ok(Fetched::Delivered),
-                Err(error) => log::warning(error),
-            }
-        }
+    match client::ask(context, Verb::Get, file) {
+        Asked::Answer(Reply::Ready(place)) => match client::take(context, &place, file) {
+            Ok(()) => return Ok(Fetched::Delivered),
+            Err(error) => log::warning(error),
+        },
         Asked::Answer(Reply::Absent) if args.partial.is_none() => return Ok(Fetched::Absent),
         // Whatever else it is: look for oneself.
         _ => {}
     }
+    let WalFile { name, path } = file;
     let data = context.data_of_server();
-    let fetched = fetch::fetch(context, data.as_deref(), name, &args.path)?;
+    let fetched = fetch::fetch(context, data.as_deref(), name, path)?;
     if let Some(spool) = &args.partial
         && fetched != Fetched::Delivered
         && fetch::first(context, |one| {
-            spool::deliver(&one.stanza_of(data.as_deref())?, spool, name, &args.path)
+            spool::deliver(&one.stanza_of(data.as_deref())?, spool, name, path)
         })?
     {
         return Ok(Fetched::Delivered);

@@ -4,7 +4,7 @@
 //! the archiver logs, counts and retries; codes above, and signals, would make it restart and
 //! stall.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use walmgr_protocol::{Reply, Verb};
 
@@ -15,6 +15,7 @@ use crate::log;
 use crate::pg::control;
 use crate::repo::wal::Pushed;
 use crate::repositories::push;
+use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
 
 /// Arguments of `archive-push`.
@@ -28,16 +29,17 @@ pub(crate) struct Args {
 
 /// Store one WAL file. `asked`: what came already of asking the daemon.
 pub(crate) fn run(context: &Context, args: &Args, asked: Asked) -> Result<()> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => leaf(&args.path)?,
+    let path = args.path.clone();
+    let file = match &args.name {
+        Some(name) => WalFile { name: WalName::parse(name)?, path },
+        None => WalFile::at(path)?,
     };
-    let name = WalName::parse(&name)?;
+    let name = &file.name;
     if context.dry_run {
-        log::print(format_args!("would store {} as {name}", args.path.display()));
+        log::print(format_args!("would store {} as {name}", file.path.display()));
         return Ok(());
     }
-    let pushed = store(context, &name, &args.path, asked)?;
+    let pushed = store(context, &file, asked)?;
     match pushed {
         Pushed::Stored => log::debug(format_args!("{name} stored")),
         Pushed::AlreadyThere => log::debug(format_args!("{name} was stored already")),
@@ -48,11 +50,10 @@ pub(crate) fn run(context: &Context, args: &Args, asked: Asked) -> Result<()> {
     Ok(())
 }
 
-fn store(context: &Context, name: &WalName, path: &Path, asked: Asked) -> Result<Pushed> {
-    let text = name.to_string();
+fn store(context: &Context, file: &WalFile, asked: Asked) -> Result<Pushed> {
     let asked = match asked {
         // It goes by the file's own name.
-        Asked::Nobody if path.ends_with(&text) => client::ask(context, Verb::Push, &text, path),
+        Asked::Nobody if file.has_its_name() => client::ask(context, Verb::Push, file),
         asked => asked,
     };
     match asked {
@@ -65,12 +66,5 @@ fn store(context: &Context, name: &WalName, path: &Path, asked: Asked) -> Result
     if let Some(data) = context.data_of_server() {
         systems.extend(control::system_identifier(&data)?);
     }
-    push::everywhere(context, &systems, name, path)
-}
-
-fn leaf(path: &Path) -> Result<String> {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .map(str::to_owned)
-        .ok_or_else(|| Error::Usage(format!("{} has no file name", path.display())))
+    push::everywhere(context, &systems, file)
 }

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::daemon::socket;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::wal::file::WalFile;
 
 /// What came of asking the daemon.
 #[derive(Debug)]
@@ -26,12 +27,11 @@ pub(crate) enum Asked {
     Answer(Reply),
 }
 
-/// Ask the daemon to push or get.
-pub(crate) fn ask(context: &Context, verb: Verb, name: &str, path: &Path) -> Asked {
-    let (Some(socket), Ok(path)) = (context.config.socket(), std::path::absolute(path)) else {
-        return Asked::Nobody;
-    };
-    let (config, name) = (context.config.file.clone(), name.to_owned());
+/// Ask the daemon to push a file, or to get one that is to come where the file is not yet.
+pub(crate) fn ask(context: &Context, verb: Verb, file: &WalFile) -> Asked {
+    let Some(socket) = context.config.socket() else { return Asked::Nobody };
+    let Ok(path) = std::path::absolute(&file.path) else { return Asked::Nobody };
+    let (config, name) = (context.config.file.clone(), file.name.to_string());
     exchange(&socket, &Request { config, verb, name, path })
 }
 
@@ -56,9 +56,8 @@ fn of_server(config: &OsStr, path: &OsStr) -> Option<Request> {
     if !Path::new(mark).exists() {
         return None;
     }
-    let path = std::path::absolute(path).ok()?;
-    let name = path.file_name()?.to_str()?.to_owned();
-    Some(Request { config: config.into(), verb: Verb::Push, name, path })
+    let WalFile { name, path } = WalFile::at(std::path::absolute(path).ok()?).ok()?;
+    Some(Request { config: config.into(), verb: Verb::Push, name: name.to_string(), path })
 }
 
 /// Move a fetched file out of the daemon's spool to where it was asked for. Nothing but such a file
@@ -66,12 +65,13 @@ fn of_server(config: &OsStr, path: &OsStr) -> Option<Request> {
 ///
 /// # Errors
 /// [`Error::Failed`] for another place; [`Error::Local`].
-pub(crate) fn take(context: &Context, name: &str, ready: &Path, to: &Path) -> Result<()> {
+pub(crate) fn take(context: &Context, ready: &Path, file: &WalFile) -> Result<()> {
+    let WalFile { name, path: to } = file;
     let spool = context.config.cluster.data.as_ref().map(|data| data.join(SPOOL));
     let ours = spool.is_some_and(|spool| ready.parent() == Some(spool.as_path()))
         && ready
             .file_name()
-            .and_then(|leaf| leaf.to_str()?.strip_prefix(name)?.strip_prefix('.'))
+            .and_then(|leaf| leaf.to_str()?.strip_prefix(&name.to_string())?.strip_prefix('.'))
             .is_some_and(|serial| {
                 !serial.is_empty() && serial.bytes().all(|byte| byte.is_ascii_digit())
             })

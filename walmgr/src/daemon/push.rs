@@ -19,6 +19,7 @@ use crate::repo::stanza::Stanza;
 use crate::repo::wal::Pushed;
 use crate::repositories::backlog::Backlog;
 use crate::repositories::push;
+use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
 
 /// Most bytes, and most files, that one thread stores at a time where they share syncs: enough for
@@ -49,14 +50,14 @@ struct State {
     /// Half of what was stored ahead is used up: look from here again.
     refill: Option<PathBuf>,
     /// PostgreSQL waits for these.
-    asked: VecDeque<PathBuf>,
+    asked: VecDeque<WalFile>,
     /// It is going to ask for these.
-    queue: VecDeque<PathBuf>,
-    jobs: HashMap<PathBuf, Job>,
+    queue: VecDeque<WalFile>,
+    jobs: HashMap<WalFile, Job>,
     /// Acknowledged, but perhaps still `.ready`: PostgreSQL renames that after the client has
     /// ended. To be spared the work of storing them again, no more: a list of files may be older
     /// than this.
-    answered: HashSet<PathBuf>,
+    answered: HashSet<WalFile>,
 }
 
 enum Job {
@@ -112,14 +113,14 @@ impl Pusher {
     }
 
     /// Store a file, or find that it is stored; `None` when that takes longer than a client waits.
-    pub(crate) fn push(&self, path: &Path, patience: Duration) -> Option<Outcome> {
+    pub(crate) fn push(&self, file: &WalFile, patience: Duration) -> Option<Outcome> {
         let end = Instant::now() + patience;
         let mut state = self.state();
         // A failure that began before this request may be of a file or a repository that is mended
         // by now.
         let mut asked = false;
         loop {
-            match state.jobs.get(path) {
+            match state.jobs.get(file) {
                 Some(Job::Pending) => {
                     let left = end.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -129,28 +130,28 @@ impl Pusher {
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Some(Job::Stored(identity)) => {
-                    let same = Identity::of(path) == Some(*identity);
-                    state.jobs.remove(path);
+                    let same = Identity::of(&file.path) == Some(*identity);
+                    state.jobs.remove(file);
                     if state.jobs.len() <= self.ahead / 2 {
-                        state.refill = Some(path.to_owned());
+                        state.refill = Some(file.path.clone());
                         self.work.notify_one();
                     }
                     if same {
-                        state.answered.insert(path.to_owned());
+                        state.answered.insert(file.clone());
                         return Some(Ok(()));
                     }
                 }
                 Some(Job::Failed(code, message)) => {
                     let failure = (*code, message.clone());
-                    state.jobs.remove(path);
+                    state.jobs.remove(file);
                     if asked {
                         return Some(Err(failure));
                     }
                 }
                 None => {
                     asked = true;
-                    state.jobs.insert(path.to_owned(), Job::Pending);
-                    state.asked.push_back(path.to_owned());
+                    state.jobs.insert(file.clone(), Job::Pending);
+                    state.asked.push_back(file.clone());
                     self.work.notify_one();
                 }
             }
@@ -161,8 +162,8 @@ impl Pusher {
     pub(crate) fn work(&self) {
         let mut state = self.state();
         loop {
-            let paths = self.take(&mut state);
-            let Some(first) = paths.first() else {
+            let files = self.take(&mut state);
+            let Some(first) = files.first() else {
                 state = match state.refill.take() {
                     Some(path) => {
                         drop(state);
@@ -174,58 +175,53 @@ impl Pusher {
                 continue;
             };
             drop(state);
-            self.look_ahead(first);
-            let before: Vec<_> = paths.iter().map(|path| Identity::of(path)).collect();
-            let outcomes = self.store(&paths);
+            self.look_ahead(&first.path);
+            let before: Vec<_> = files.iter().map(|file| Identity::of(&file.path)).collect();
+            let outcomes = self.store(&files);
             state = self.state();
-            for ((path, before), outcome) in paths.into_iter().zip(before).zip(outcomes) {
+            for ((file, before), outcome) in files.into_iter().zip(before).zip(outcomes) {
                 let job = match (outcome, before) {
                     (Ok(()), Some(identity)) => Job::Stored(identity),
-                    (Ok(()), None) => Job::Failed(8, format!("{} vanished", path.display())),
+                    (Ok(()), None) => Job::Failed(8, format!("{} vanished", file.path.display())),
                     (Err((code, message)), _) => Job::Failed(code, message),
                 };
-                state.jobs.insert(path, job);
+                state.jobs.insert(file, job);
             }
             self.settled.notify_all();
         }
     }
 
     /// Take what one thread does next: a file that is waited for, else its share of the others.
-    fn take(&self, state: &mut State) -> Vec<PathBuf> {
-        if let Some(path) = state.asked.pop_front() {
-            return vec![path];
+    fn take(&self, state: &mut State) -> Vec<WalFile> {
+        if let Some(file) = state.asked.pop_front() {
+            return vec![file];
         }
         let share = state.queue.len().div_ceil(self.jobs).min(self.together);
         state.queue.drain(..share).collect()
     }
 
     /// Store files; of each that is not stored the exit code and the message.
-    fn store(&self, paths: &[PathBuf]) -> Vec<Outcome> {
+    fn store(&self, files: &[WalFile]) -> Vec<Outcome> {
         let failure = |error: &Error| (error.exit_code(), error.to_string());
-        match self.try_store(paths) {
+        match self.try_store(files) {
             Ok(outcomes) => {
                 outcomes.iter().map(|one| one.as_ref().map(drop).map_err(failure)).collect()
             }
-            Err(error) => vec![Err(failure(&error)); paths.len()],
+            Err(error) => vec![Err(failure(&error)); files.len()],
         }
     }
 
-    fn try_store(&self, paths: &[PathBuf]) -> Result<Vec<Result<Pushed>>> {
+    fn try_store(&self, files: &[WalFile]) -> Result<Vec<Result<Pushed>>> {
         let directories: BTreeSet<_> =
-            paths.iter().filter_map(|path| path.parent()?.parent()).collect();
+            files.iter().filter_map(|file| file.path.parent()?.parent()).collect();
         let mut systems = Vec::new();
         for data in directories {
             systems.extend(control::system_identifier(data)?);
         }
-        let name = |path: &Path| {
-            WalName::parse(path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
-        };
-        let files = paths.iter().map(|path| Ok((name(path)?, path.clone())));
-        let files = files.collect::<Result<Vec<_>>>()?;
-        let outcomes = push::required(&self.context, &systems, &files)?;
-        for ((name, _), outcome) in files.iter().zip(&outcomes) {
+        let outcomes = push::required(&self.context, &systems, files)?;
+        for (file, outcome) in files.iter().zip(&outcomes) {
             if outcome.is_ok() {
-                self.backlogs.iter().for_each(|backlog| backlog.add(name));
+                self.backlogs.iter().for_each(|backlog| backlog.add(&file.name));
             }
         }
         Ok(outcomes)
@@ -242,29 +238,24 @@ impl Pusher {
             }
         }
         let Ok(entries) = std::fs::read_dir(directory.join("archive_status")) else { return };
-        let mut names: Vec<String> = entries
+        let mut files: Vec<WalFile> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter_map(|name| name.strip_suffix(".ready").map(str::to_owned))
-            .filter(|name| WalName::parse(name).is_ok())
+            .filter_map(|name| WalFile::at(directory.join(name.strip_suffix(".ready")?)).ok())
             .collect();
-        names.sort_unstable();
+        files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         let mut state = self.state();
-        let is_ready = |path: &Path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            names.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
-        };
+        let ready: HashSet<&WalName> = files.iter().map(|file| &file.name).collect();
         // Stored ahead, and then never asked for: the server was stopped, or another command
         // archived them.
-        state.jobs.retain(|path, job| matches!(job, Job::Pending) || is_ready(path));
-        state.answered.retain(|path| is_ready(path));
-        for name in &names {
-            let path = directory.join(name);
+        state.jobs.retain(|file, job| matches!(job, Job::Pending) || ready.contains(&file.name));
+        state.answered.retain(|file| ready.contains(&file.name));
+        for file in &files {
             if state.jobs.len() > self.ahead {
                 break;
             }
-            if !state.jobs.contains_key(&path) && !state.answered.contains(&path) {
-                state.jobs.insert(path.clone(), Job::Pending);
-                state.queue.push_back(path);
+            if !state.jobs.contains_key(file) && !state.answered.contains(file) {
+                state.jobs.insert(file.clone(), Job::Pending);
+                state.queue.push_back(file.clone());
             }
         }
         log::debug(format_args!("{} files in work", state.jobs.len()));

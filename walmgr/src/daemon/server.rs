@@ -24,6 +24,7 @@ use crate::daemon::socket;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::wal::Fetched;
+use crate::wal::file::WalFile;
 
 /// Connections that are served at the same time; others wait.
 pub(crate) const THREADS: usize = 8;
@@ -217,9 +218,12 @@ impl Server {
             return Some(Reply::NotMine);
         }
         Some(match request.verb {
-            Verb::Push => match self.pusher.push(&request.path, PATIENCE)? {
-                Ok(()) => Reply::Done,
-                Err((code, message)) => failed(code, &message),
+            Verb::Push => match WalFile::at(request.path.clone()) {
+                Ok(file) => match self.pusher.push(&file, PATIENCE)? {
+                    Ok(()) => Reply::Done,
+                    Err((code, message)) => failed(code, &message),
+                },
+                Err(error) => failed(error.exit_code(), &error.to_string()),
             },
             Verb::Get => match self.prefetcher.get(&request.name) {
                 Ok((Fetched::Delivered, place)) => Reply::Ready(place),

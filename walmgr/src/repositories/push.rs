@@ -1,6 +1,5 @@
 //! Storing WAL files in every repository.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -10,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal::{self, Pushed};
+use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
 
 /// Store one file in every repository: durable in the required ones when this returns `Ok`. Others
@@ -18,26 +18,20 @@ use crate::wal::name::WalName;
 ///
 /// # Errors
 /// As [`wal::push`], of the first required repository that does not have it.
-pub(crate) fn everywhere(
-    context: &Context,
-    systems: &[u64],
-    name: &WalName,
-    path: &Path,
-) -> Result<Pushed> {
+pub(crate) fn everywhere(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
     let systems = systems.to_vec();
     if context.is_alone() {
-        return one(context, &systems, name, path);
+        return one(context, &systems, file);
     }
     let (said, heard) = mpsc::channel();
     let begin = Instant::now();
     let repositories = context.each();
     for (at, one_of) in repositories.iter().cloned().enumerate() {
-        let (said, systems) = (said.clone(), systems.clone());
-        let (name, path) = (name.clone(), path.to_owned());
+        let (said, systems, file) = (said.clone(), systems.clone(), file.clone());
         // Not a scope: one that hangs must not be waited for.
         thread::spawn(move || {
             // Nobody listens any more to one that was given up.
-            let _ = said.send((at, one(&one_of, &systems, &name, &path)));
+            let _ = said.send((at, one(&one_of, &systems, &file)));
         });
     }
     drop(said);
@@ -63,7 +57,7 @@ pub(crate) fn everywhere(
             *place = Some(outcome);
         }
     }
-    together(context, outcomes, name)
+    together(context, outcomes, &file.name)
 }
 
 /// What became of a file in all of them.
@@ -97,9 +91,9 @@ fn together(
     }
 }
 
-fn one(context: &Context, systems: &[u64], name: &WalName, path: &Path) -> Result<Pushed> {
+fn one(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
     let stanza = checked(context, systems)?;
-    wal::push(&stanza, name, path, context.config.codec())
+    wal::push(&stanza, file, context.config.codec())
 }
 
 fn checked(context: &Context, systems: &[u64]) -> Result<Stanza> {
@@ -118,16 +112,14 @@ fn checked(context: &Context, systems: &[u64]) -> Result<Stanza> {
 pub(crate) fn required(
     context: &Context,
     systems: &[u64],
-    files: &[(WalName, PathBuf)],
+    files: &[WalFile],
 ) -> Result<Vec<Result<Pushed>>> {
     let systems = systems.to_vec();
     let required = |one: &Context| one.config.repository.required;
     let repositories: Vec<Context> = context.each().into_iter().filter(required).collect();
     let store = |one: &Context| -> Result<Vec<Result<Pushed>>> {
         let stanza = checked(one, &systems)?;
-        let files: Vec<_> =
-            files.iter().map(|(name, path)| (name.clone(), path.as_path())).collect();
-        Ok(wal::push_all(&stanza, &files, one.config.codec()))
+        Ok(wal::push_all(&stanza, files, one.config.codec()))
     };
     let (last, others) = match repositories.split_last() {
         Some((last, [])) => return store(last),

@@ -11,6 +11,7 @@ use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
 use crate::repositories::push;
+use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
 
 /// Store everything whole, then remove it, but for the newest segment: by that the receiver knows
@@ -22,18 +23,17 @@ pub(crate) fn ship(context: &Context, spool: &Path) -> Result<()> {
     let mut whole = Vec::new();
     for entry in fs::read_dir(spool).map_err(Error::local(format!("list {}", spool.display())))? {
         let entry = entry.map_err(Error::local(format!("list {}", spool.display())))?;
-        let name = entry.file_name();
+        let file = WalFile::at(entry.path());
+        let is_whole =
+            |file: &WalFile| matches!(file.name, WalName::Segment(_) | WalName::History(_));
         // Anything else is still growing, or not WAL at all.
-        if let Ok(name @ (WalName::Segment(_) | WalName::History(_))) =
-            WalName::parse(name.to_str().unwrap_or_default())
-        {
-            whole.push((name, entry.path()));
-        }
+        whole.extend(file.ok().filter(is_whole));
     }
-    whole.sort_by_key(|(name, _)| name.to_string());
-    let newest = whole.iter().rposition(|(name, _)| matches!(name, WalName::Segment(_)));
-    for (number, (name, path)) in whole.iter().enumerate() {
-        push::everywhere(context, &[], name, path)?;
+    whole.sort_by_key(|file| file.name.to_string());
+    let newest = whole.iter().rposition(|file| matches!(file.name, WalName::Segment(_)));
+    for (number, file) in whole.iter().enumerate() {
+        let WalFile { name, path } = file;
+        push::everywhere(context, &[], file)?;
         if Some(number) != newest {
             fs::remove_file(path).map_err(Error::local(format!("remove {}", path.display())))?;
         }

@@ -14,7 +14,7 @@ pub(crate) struct Segment {
 }
 
 /// A name that PostgreSQL archives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum WalName {
     /// `TTTTTTTTHHHHHHHHLLLLLLLL`
     Segment(String),

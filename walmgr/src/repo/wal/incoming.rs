@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Seek};
-use std::path::Path;
 
 use super::{check_file, key, limit};
 use crate::error::{Error, Result};
@@ -10,6 +9,7 @@ use crate::plain_file;
 use crate::repo::object::{self, Codec, Hash};
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, LockMode, New, Sink};
+use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
 
 /// What became of a pushed file.
@@ -30,8 +30,8 @@ pub(crate) enum Pushed {
 /// [`Error::Corrupt`] or [`Error::Mismatch`] for a file that does not belong under this name in
 /// this stanza, [`Error::Mismatch`] for a name that stands for other content; then nothing was
 /// changed.
-pub(crate) fn push(stanza: &Stanza, name: &WalName, path: &Path, codec: Codec) -> Result<Pushed> {
-    let mut file = Incoming::open(stanza, name, path)?;
+pub(crate) fn push(stanza: &Stanza, file: &WalFile, codec: Codec) -> Result<Pushed> {
+    let mut file = Incoming::open(stanza, file)?;
     let created = match file.is_known {
         true => Created::Exists,
         false => stanza.store.create(&file.key.clone(), &mut |sink| file.write(sink, codec))?,
@@ -40,13 +40,9 @@ pub(crate) fn push(stanza: &Stanza, name: &WalName, path: &Path, codec: Codec) -
 }
 
 /// Store several WAL files, each as by [`push`].
-pub(crate) fn push_all(
-    stanza: &Stanza,
-    files: &[(WalName, &Path)],
-    codec: Codec,
-) -> Vec<Result<Pushed>> {
+pub(crate) fn push_all(stanza: &Stanza, files: &[WalFile], codec: Codec) -> Vec<Result<Pushed>> {
     let mut files: Vec<Result<Incoming<'_>>> =
-        files.iter().map(|(name, path)| Incoming::open(stanza, name, path)).collect();
+        files.iter().map(|file| Incoming::open(stanza, file)).collect();
     let objects = files
         .iter_mut()
         .flatten()
@@ -65,8 +61,7 @@ pub(crate) fn push_all(
 
 /// A file that belongs under its name in the stanza.
 struct Incoming<'a> {
-    name: &'a WalName,
-    path: &'a Path,
+    from: &'a WalFile,
     file: File,
     length: u64,
     key: String,
@@ -77,7 +72,8 @@ struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn open(stanza: &Stanza, name: &'a WalName, path: &'a Path) -> Result<Self> {
+    fn open(stanza: &Stanza, from: &'a WalFile) -> Result<Self> {
+        let WalFile { name, path } = from;
         let what = || Error::local(format!("read {}", path.display()));
         let (mut file, meta) = plain_file::open(path).map_err(what())?;
         let length = meta.len();
@@ -90,14 +86,14 @@ impl<'a> Incoming<'a> {
             _ => (None, key(stanza, name)),
         };
         let is_known = stanza.store.open(&key)?.is_some();
-        Ok(Self { name, path, file, length, key, hash, is_known })
+        Ok(Self { from, file, length, key, hash, is_known })
     }
 
     fn write(&mut self, sink: &mut dyn Sink, codec: Codec) -> Result<()> {
-        self.file.rewind().map_err(Error::local(format!("read {}", self.path.display())))?;
+        self.file.rewind().map_err(Error::local(format!("read {}", self.from.path.display())))?;
         let meta = object::write(sink, &mut self.file, self.length, codec)?;
         if self.hash.is_some_and(|hash| hash != meta.hash) {
-            return Err(Error::Corrupt(format!("{} changed while it was read", self.name)));
+            return Err(Error::Corrupt(format!("{} changed while it was read", self.from.name)));
         }
         Ok(())
     }
@@ -110,17 +106,17 @@ impl<'a> Incoming<'a> {
         let here = match self.hash {
             Some(hash) => hash,
             None => hash_file(&mut self.file)
-                .map_err(Error::local(format!("read {}", self.path.display())))?,
+                .map_err(Error::local(format!("read {}", self.from.path.display())))?,
         };
         self.hash = Some(here);
-        match existing_hash(stanza, self.name, &self.key) {
+        match existing_hash(stanza, &self.from.name, &self.key) {
             Ok(there) if there == here => {
                 stanza.store.settle(&self.key)?;
                 Ok(Pushed::AlreadyThere)
             }
             Ok(there) => Err(Error::Mismatch(format!(
                 "{} is in the repository with other content: there {there}, here {here}",
-                self.name
+                self.from.name
             ))),
             Err(Error::Corrupt(why)) => self.replace(stanza, here, &why, codec),
             Err(error) => Err(error),
@@ -132,7 +128,7 @@ impl<'a> Incoming<'a> {
     fn replace(mut self, stanza: &Stanza, here: Hash, why: &str, codec: Codec) -> Result<Pushed> {
         let key = self.key.clone();
         let _lock = stanza.store.lock(&stanza.key("locks/repair"), LockMode::Exclusive)?;
-        match existing_hash(stanza, self.name, &key) {
+        match existing_hash(stanza, &self.from.name, &key) {
             Err(Error::Corrupt(_)) => {
                 crate::log::warning(format_args!("{why}; it is set aside and stored anew"));
                 stanza.store.set_aside(&key)?;
@@ -143,11 +139,11 @@ impl<'a> Incoming<'a> {
             // Somebody else's, who may not have synced it yet.
             stanza.store.settle(&key)?;
         }
-        match existing_hash(stanza, self.name, &key)? {
+        match existing_hash(stanza, &self.from.name, &key)? {
             stored if stored == here => Ok(Pushed::Replaced),
             _ => Err(Error::Mismatch(format!(
                 "{} was stored by another server meanwhile",
-                self.name
+                self.from.name
             ))),
         }
     }
