@@ -6,6 +6,7 @@ use crate::config::{Config, Location, Repository};
 use crate::error::{Error, Result};
 use crate::limit::{Limited, Limiter, Limiters};
 use crate::pg::control;
+use crate::process::shell_quote;
 use crate::repo::local::LocalStore;
 use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
@@ -174,27 +175,4 @@ impl Context {
 /// Path of this program.
 pub(crate) fn own_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(Error::local("find the walmgr program"))
-}
-
-/// Quote a word for `sh`, and its `%` for the server's placeholders.
-pub(crate) fn shell_quote(word: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
-    let quoted = if word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    };
-    quoted.replace('%', "%%")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shell_quote;
-
-    #[test]
-    fn words_are_quoted_for_the_shell_and_the_server() {
-        assert_eq!(shell_quote("/a/b-c.toml"), "/a/b-c.toml");
-        assert_eq!(shell_quote("/a b/'x%p"), "'/a b/'\\''x%%p'");
-    }
 }

@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod context;
 mod daemon;
+mod durable;
 mod error;
 mod expire;
 mod failpoint;
@@ -28,6 +29,7 @@ mod process;
 mod repo;
 mod repositories;
 mod restore;
+mod size;
 mod sync;
 mod wal;
 
@@ -43,8 +45,8 @@ fn main() -> ExitCode {
     if matches!(asked, Asked::Answer(Reply::Done)) {
         return ExitCode::SUCCESS;
     }
-    match cli::Cli::from_process() {
-        Ok(cli) => command::run(cli, asked),
+    match command::Cli::from_process() {
+        Ok(cli) => cli.run(asked),
         Err(error) => {
             let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
             match old_names::instead(args).filter(|_| error.exit_code() != 0) {

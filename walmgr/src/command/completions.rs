@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use super::Cli;
 use crate::error::{Error, Result};
 use crate::manual;
 
@@ -45,8 +45,7 @@ mod tests {
     use clap::CommandFactory;
     use clap_complete::Shell;
 
-    use super::{Man, man};
-    use crate::cli::Cli;
+    use super::{Cli, Man, man};
 
     #[test]
     fn every_verb_has_a_page_and_is_completed() {

@@ -17,8 +17,8 @@ use crate::process;
 use crate::repo::stanza::Stanza;
 use crate::repositories::fetch;
 use crate::restore::place::{Existing, write_synced};
-use crate::restore::select::{Line, Target, Wanted};
 use crate::restore::settings::{AUTO, Recovery};
+use crate::restore::target::{Line, Target, Wanted};
 
 /// Arguments of `createslave`.
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,11 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::durable::sync_directory;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
 use crate::repo::stanza;
-use crate::restore::place::sync_directory;
 
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]

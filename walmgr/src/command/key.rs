@@ -26,6 +26,13 @@ pub(crate) enum Verb {
         /// The file.
         file: PathBuf,
     },
+    #[command(flatten)]
+    OfRepository(OfRepository),
+}
+
+/// What to do with the keys of a repository.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum OfRepository {
     /// List the keys that open the repository; needs none of them.
     List,
     /// Let one more key or passphrase open the repository.
@@ -68,13 +75,12 @@ pub(crate) fn generate(file: &std::path::Path, dry_run: bool) -> Result<()> {
 }
 
 /// Work on the keys of the configured repository.
-pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+pub(crate) fn run(context: &Context, verb: &OfRepository) -> Result<()> {
     let store = context.bare_store()?;
-    match &args.verb {
-        Verb::Generate { file } => generate(file, context.dry_run),
-        Verb::List => list(store.as_ref()),
-        Verb::Add(add) => add_one(context, store.as_ref(), add),
-        Verb::Remove { id } => {
+    match verb {
+        OfRepository::List => list(store.as_ref()),
+        OfRepository::Add(add) => add_one(context, store.as_ref(), add),
+        OfRepository::Remove { id } => {
             if context.dry_run {
                 log::print(format_args!("would remove key {id}"));
                 return Ok(());
@@ -85,7 +91,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             }
             Ok(())
         }
-        Verb::Rotate => {
+        OfRepository::Rotate => {
             if context.dry_run {
                 log::print("would put a new key in the place of the configured key file");
                 return Ok(());

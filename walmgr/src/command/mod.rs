@@ -1,4 +1,5 @@
-//! The verbs, one file each.
+//! The verbs, one file each, and the one table of them: [`Verb`] with its dispatch. Manual pages
+//! and completions are made of it.
 
 pub(crate) mod adopt;
 pub(crate) mod archive_get;
@@ -33,95 +34,208 @@ pub(crate) mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Verb};
+use clap::{Parser, Subcommand};
+
+use crate::cli::{Options, rearrange};
 use crate::config::Config;
 use crate::context::Context;
 use crate::daemon::client::Asked;
 use crate::error::Result;
 use crate::log;
-use crate::repositories;
+use crate::repositories::{any, each, one};
 
-/// Run the verb, report its failure, and return the exit code. `asked`: what came already of asking
-/// the daemon to store a file. Only the configuration says where messages go, so a failure comes
-/// this far.
-pub(crate) fn run(cli: Cli, asked: Asked) -> ExitCode {
-    log::set_level(if cli.quiet { 0 } else { 1 + u8::from(cli.verbose) });
-    if let Verb::Init(args) = &cli.verb {
-        // Writes the configuration, so it cannot read it.
-        return report(init::run(&cli.config, cli.dry_run, args));
+/// WAL archive, base backups, restore and standbys for PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "walmgr", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// What to do.
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Store one WAL file: the server's archive_command.
+    #[command(alias = "xarchive")]
+    ArchivePush(archive_push::Args),
+    /// Fetch one WAL file: the server's restore_command.
+    #[command(alias = "xrestore")]
+    ArchiveGet(archive_get::Args),
+    /// Stay in the foreground and store and fetch ahead of what the server asks for.
+    Daemon,
+    /// Ask the server about itself and write a configuration file.
+    Init(init::Args),
+    /// Create the repository and stanza, make the server archive to it, and prove that it does.
+    Setup(setup::Args),
+    /// Take a base backup.
+    Backup(backup::Args),
+    /// List backups.
+    #[command(alias = "list-backups")]
+    Listbackups(listbackups::Args),
+    /// Read backups and WAL back and hold them against their hashes.
+    Verify(verify::Args),
+    /// Restore a backup into a data directory.
+    Restore(Box<restore::Args>),
+    /// Remove backups that the rules do not keep, and what only they needed.
+    #[command(alias = "xrotate", alias = "xpurgewals")]
+    Expire(expire::Args),
+    /// Keep a backup whatever the rules say.
+    Pin(pin::Args),
+    /// Leave a backup to the rules again.
+    Unpin(pin::Unpin),
+    /// Say what the repository holds.
+    Info(info::Args),
+    /// List the repositories, or copy between them.
+    #[command(subcommand)]
+    Repository(repository::Action),
+    /// Work on the keys that open an encrypted repository.
+    Key(key::Args),
+    /// Prove that archiving works.
+    Check(check::Args),
+    /// After pg_upgrade, let the stanza take WAL and backups of the new cluster.
+    StanzaUpgrade,
+    /// Make the server archive to this repository no more.
+    Stop(stop::Args),
+    /// Make this host a standby.
+    #[command(alias = "create-standby")]
+    Createslave(createslave::Args),
+    /// Promote the standby.
+    #[command(alias = "promote")]
+    Boot(boot::Args),
+    /// Pause the standby's replay.
+    Pause(pause::Args),
+    /// Let a paused standby replay again.
+    Continue,
+    /// Receive WAL up to the server's current position, once.
+    Sync,
+    /// Stay in the foreground and receive WAL as it is written.
+    #[command(alias = "receive")]
+    Syncdaemon,
+    /// Choose the standbys that commits wait for.
+    SynchStandby(synch_standby::Args),
+    /// Run the site's periodic command if it is due.
+    Periodic,
+    /// Take over the WAL archive and the base backups of walmgr3.
+    #[command(alias = "import-walmgr")]
+    Adopt(adopt::Args),
+    /// Serve a repository of this host to a walmgr that came through ssh.
+    RemoteStore(remote_store::Args),
+    /// Remove the stanza with all its WAL and backups.
+    Cleanup(cleanup::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Write man pages.
+    #[command(hide = true)]
+    Man(completions::Man),
+}
+
+impl Cli {
+    /// Parse the process's arguments; on failure, what clap has to say.
+    pub(crate) fn from_process() -> std::result::Result<Self, clap::Error> {
+        Self::try_parse_from(rearrange(std::env::args_os().collect()))
     }
-    // These need none.
-    match &cli.verb {
-        Verb::RemoteStore(args) => return report(remote_store::run(args)),
-        Verb::Completions(args) => return report(completions::run(args)),
-        Verb::Key(key::Args { verb: key::Verb::Generate { file } }) => {
-            return report(key::generate(file, cli.dry_run));
+
+    /// Run the verb, report its failure, and return the exit code. `asked`: what came already of
+    /// asking the daemon to store a file. Only the configuration says where messages go, so a
+    /// failure comes this far.
+    pub(crate) fn run(self, asked: Asked) -> ExitCode {
+        let Self { options, verb } = self;
+        log::set_level(if options.quiet { 0 } else { 1 + u8::from(options.verbose) });
+        match verb.run(&options, asked) {
+            Ok(code) => code,
+            Err(error) => {
+                log::error(&error);
+                ExitCode::from(error.exit_code())
+            }
         }
-        Verb::Man(args) => return report(completions::man(args)),
-        _ => {}
     }
-    let context = Config::load(&cli.config).and_then(|mut config| {
+}
+
+impl Options {
+    /// What the configuration says; not for verbs that need none.
+    fn context(&self) -> Result<Context> {
+        let mut config = Config::load(&self.config)?;
         log::set_target(&config.log);
-        if let Some(name) = &cli.repo {
+        if let Some(name) = &self.repo {
             config.select(name)?;
         }
-        Ok(Context::new(config, cli.dry_run))
-    });
-    if let Verb::ArchiveGet(args) = &cli.verb {
-        // Has exit codes of its own, also for a configuration that cannot be read.
-        return ExitCode::from(archive_get::run(context, args));
-    }
-    report(context.and_then(|context| dispatch(&context, &cli.verb, asked)))
-}
-
-/// Say what went wrong, if anything did; the exit code.
-fn report(outcome: Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error(&error);
-            ExitCode::from(error.exit_code())
-        }
+        Ok(Context::new(config, self.dry_run))
     }
 }
 
-fn dispatch(context: &Context, verb: &Verb, asked: Asked) -> Result<()> {
-    match verb {
-        Verb::ArchivePush(args) => archive_push::run(context, args, asked),
-        Verb::ArchiveGet(_)
-        | Verb::Init(_)
-        | Verb::RemoteStore(_)
-        | Verb::Completions(_)
-        | Verb::Man(_) => Ok(()),
-        Verb::Daemon => daemon::run(context),
-        Verb::Setup(args) => setup::run(context, args),
-        Verb::Backup(args) => backup::run(context, args),
-        Verb::Listbackups(args) => listbackups::run(context, args),
-        Verb::Repository(action) => repository::run(context, action),
-        Verb::Verify(args) if args.names_backups() => {
-            repositories::any(context, |one| verify::run(one, args))
-        }
-        Verb::Verify(args) => repositories::each(context, |one| verify::run(one, args)),
-        Verb::Restore(args) => restore::run(context, args),
-        Verb::Expire(args) => repositories::each(context, |one| expire::run(one, args)),
-        Verb::Pin(args) => repositories::any(context, |one| pin::run(one, args)),
-        Verb::Unpin(args) => repositories::any(context, |one| pin::unpin(one, args)),
-        Verb::Info(args) => info::run(context, args),
-        Verb::Key(args) => repositories::one(context).and_then(|()| key::run(context, args)),
-        Verb::StanzaUpgrade => repositories::each(context, stanza_upgrade::run),
-        Verb::Check(args) => repositories::each(context, |one| check::run(one, args)),
-        Verb::Stop(args) => stop::run(context, args),
-        Verb::Createslave(args) => createslave::run(context, args),
-        Verb::Boot(args) => boot::run(context, args),
-        Verb::Pause(args) => pause::run(context, args),
-        Verb::Sync => sync::run(context),
-        Verb::Syncdaemon => syncdaemon::run(context),
-        Verb::Continue => continue_::run(context),
-        Verb::SynchStandby(args) => synch_standby::run(context, args),
-        Verb::Periodic => periodic::run(context),
-        Verb::Cleanup(args) => {
-            repositories::one(context).and_then(|()| cleanup::run(context, args))
-        }
-        Verb::Adopt(args) => adopt::run(context, args),
+impl Verb {
+    fn run(&self, options: &Options, asked: Asked) -> Result<ExitCode> {
+        let dry_run = options.dry_run;
+        let with = |run: &dyn Fn(&Context) -> Result<()>| run(&options.context()?);
+        let with_each = |run: &dyn Fn(&Context) -> Result<()>| with(&|all| each(all, run));
+        let with_any = |run: &dyn Fn(&Context) -> Result<()>| with(&|all| any(all, run));
+        match self {
+            Self::ArchivePush(args) => archive_push::run(&options.context()?, args, asked),
+            // Has exit codes of its own, also for a configuration that cannot be read.
+            Self::ArchiveGet(args) => {
+                return Ok(ExitCode::from(archive_get::run(options.context(), args)));
+            }
+            Self::Daemon => with(&daemon::run),
+            // Writes the configuration, so it cannot read it.
+            Self::Init(args) => init::run(&options.config, dry_run, args),
+            Self::Setup(args) => with(&|all| setup::run(all, args)),
+            Self::Backup(args) => with(&|all| backup::run(all, args)),
+            Self::Listbackups(args) => with(&|all| listbackups::run(all, args)),
+            Self::Verify(args) if args.names_backups() => with_any(&|one| verify::run(one, args)),
+            Self::Verify(args) => with_each(&|one| verify::run(one, args)),
+            Self::Restore(args) => with(&|all| restore::run(all, args)),
+            Self::Expire(args) => with_each(&|one| expire::run(one, args)),
+            Self::Pin(args) => with_any(&|one| pin::run(one, args)),
+            Self::Unpin(args) => with_any(&|one| pin::unpin(one, args)),
+            Self::Info(args) => with(&|all| info::run(all, args)),
+            Self::Repository(action) => with(&|all| repository::run(all, action)),
+            Self::Key(key::Args { verb: key::Verb::Generate { file } }) => {
+                key::generate(file, dry_run)
+            }
+            Self::Key(key::Args { verb: key::Verb::OfRepository(verb) }) => {
+                with(&|all| one(all).and_then(|()| key::run(all, verb)))
+            }
+            Self::Check(args) => with_each(&|one| check::run(one, args)),
+            Self::StanzaUpgrade => with_each(&stanza_upgrade::run),
+            Self::Stop(args) => with(&|all| stop::run(all, args)),
+            Self::Createslave(args) => with(&|all| createslave::run(all, args)),
+            Self::Boot(args) => with(&|all| boot::run(all, args)),
+            Self::Pause(args) => with(&|all| pause::run(all, args)),
+            Self::Continue => with(&continue_::run),
+            Self::Sync => with(&sync::run),
+            Self::Syncdaemon => with(&syncdaemon::run),
+            Self::SynchStandby(args) => with(&|all| synch_standby::run(all, args)),
+            Self::Periodic => with(&periodic::run),
+            Self::Adopt(args) => with(&|all| adopt::run(all, args)),
+            Self::RemoteStore(args) => remote_store::run(args),
+            Self::Cleanup(args) => with(&|all| one(all).and_then(|()| cleanup::run(all, args))),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => completions::man(args),
+        }?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Verb};
+    use crate::cli::rearrange;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_order_of_walmgr3_works() {
+        let args = ["walmgr", "/etc/x.ini", "xarchive", "pg_wal/1", "1"];
+        let cli = Cli::try_parse_from(rearrange(args.map(Into::into).to_vec())).unwrap();
+        assert_eq!(cli.options.config.to_str(), Some("/etc/x.ini"));
+        assert!(matches!(cli.verb, Verb::ArchivePush(_)));
     }
 }

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::stanza::Stanza;
-use crate::restore::select::parse_time;
+use crate::restore::target::parse_time;
 
 /// Arguments of `pin`.
 #[derive(Debug, clap::Args)]

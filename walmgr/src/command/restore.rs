@@ -8,11 +8,12 @@ use crate::backup::pg_manifest;
 use crate::command::backup::jobs;
 use crate::command::pin::stanza_with;
 use crate::command::places::PlaceArgs;
-use crate::context::{Context, Use, shell_quote};
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::history::History;
 use crate::log;
+use crate::process::shell_quote;
 use crate::repo::stanza::Stanza;
 use crate::repositories::fetch;
 use crate::restore::databases::{self, LeftOut};
@@ -20,8 +21,9 @@ use crate::restore::files;
 use crate::restore::locate;
 use crate::restore::marker::Marker;
 use crate::restore::place::{Existing, Place, Roots};
-use crate::restore::select::{self, Choice, Target, Wanted};
+use crate::restore::select::{self, Choice};
 use crate::restore::settings::{AUTO, Recovery};
+use crate::restore::target::{self, Target, Wanted};
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
@@ -101,7 +103,7 @@ impl Args {
     fn target(&self) -> Result<Target> {
         let target = &self.target;
         Ok(if let Some(time) = &target.to_time {
-            Target::Time(select::parse_time(time)?)
+            Target::Time(target::parse_time(time)?)
         } else if let Some(lsn) = &target.to_lsn {
             Target::Lsn(lsn.parse()?)
         } else if let Some(name) = &target.to_name {
@@ -123,7 +125,7 @@ impl Args {
             id: self.backup.as_deref(),
             target,
             position: None,
-            line: select::parse_line(&self.timeline)?,
+            line: target::parse_line(&self.timeline)?,
             standby: self.standby,
             now: jiff::Timestamp::now(),
         })

@@ -10,11 +10,12 @@ use pgq_ini::{Ini, Section};
 
 use crate::config::value::parse_duration;
 use crate::config::{
-    Archive, Backup, Cluster, Commands, Config, Daemon, Expire, Legacy, Limits, Log, Repository,
-    Ssh, Standby, Streaming,
+    Archive, Backup, Cluster, Commands, Config, Daemon, Expire, Legacy, Limits, Repository, Ssh,
+    Standby, Streaming,
 };
 use crate::error::{Error, Result};
 use crate::log;
+use crate::log::settings::Log;
 
 /// Keys without an effect any more, and why that is all right.
 const IGNORED: [(&str, &str); 23] = [

@@ -3,6 +3,7 @@
 //!
 //! Every text passes [`redact`] first: connection strings may carry passwords.
 
+pub(crate) mod settings;
 mod syslog;
 
 use std::fmt;
@@ -10,12 +11,10 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::config::{Log, LogTo};
 use pgq_connect::redact;
 
+use settings::{Log, LogTo};
 use syslog::Syslog;
-
-pub(crate) use syslog::Facility;
 
 static LEVEL: AtomicU8 = AtomicU8::new(1);
 static TARGET: OnceLock<(Syslog, LogTo)> = OnceLock::new();

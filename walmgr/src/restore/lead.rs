@@ -4,7 +4,7 @@
 use crate::backup::info::BackupInfo;
 use crate::error::{Error, Result};
 use crate::history::History;
-use crate::restore::select::{Line, Target, Wanted};
+use crate::restore::target::{Line, Target, Wanted};
 use crate::wal::lsn::Lsn;
 
 /// Why recovery from the backup would not get to its target, and what would work.
@@ -17,10 +17,7 @@ pub(super) fn falls_short(
     let reach = history.reach(backup, timeline);
     // Recovery ends with a record that begins there or later.
     let beyond = |position: Lsn| position >= reach.end;
-    let position = match wanted.target {
-        Target::Lsn(position) => Some(*position),
-        _ => wanted.position,
-    };
+    let position = wanted.place();
     if *wanted.target == Target::Immediate || position.is_some_and(|position| !beyond(position)) {
         return None;
     }
@@ -73,10 +70,7 @@ pub(super) fn strays(
 ) -> Result<Option<Lsn>> {
     let reach = history.reach(backup, timeline);
     let Some(older) = reach.stray else { return Ok(None) };
-    let position = match wanted.target {
-        Target::Lsn(position) => Some(*position),
-        _ => wanted.position,
-    };
+    let position = wanted.place();
     let why = format!(
         "the first segment of the timeline that left timeline {older} at {} is not in the archive, and the server would follow timeline {older}",
         reach.end

@@ -13,3 +13,4 @@ pub(crate) mod marker;
 pub(crate) mod place;
 pub(crate) mod select;
 pub(crate) mod settings;
+pub(crate) mod target;

@@ -445,12 +445,6 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(what())
 }
 
-/// Sync a directory.
-pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    let what = || Error::local(format!("sync {}", path.display()));
-    fs::File::open(path).map_err(what())?.sync_all().map_err(what())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

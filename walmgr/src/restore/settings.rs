@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::plain_file;
 use crate::restore::place::{remove_if_there, write_synced};
-use crate::restore::select::Target;
+use crate::restore::target::Target;
 
 /// The file that `ALTER SYSTEM` writes.
 pub(crate) const AUTO: &str = "postgresql.auto.conf";
@@ -160,7 +160,7 @@ fn without_ours(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{Recovery, without_ours};
-    use crate::restore::select::Target;
+    use crate::restore::target::Target;
 
     #[test]
     fn an_earlier_block_and_rival_settings_are_replaced() {

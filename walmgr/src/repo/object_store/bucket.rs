@@ -6,6 +6,7 @@ use jiff::fmt::rfc2822;
 use crate::error::{Error, Result};
 use crate::repo::Created;
 use crate::repo::object_store::http::Answer;
+use crate::size::wide;
 
 /// What an upload in parts is known again by whose completion got no answer.
 pub(crate) const MARK: &str = "walmgr_upload";
@@ -174,11 +175,6 @@ pub(crate) fn list(bucket: &dyn Bucket, prefix: &str) -> Result<Vec<String>> {
             return Ok(names);
         }
     }
-}
-
-/// A size in memory.
-pub(crate) fn wide(size: usize) -> u64 {
-    u64::try_from(size).expect("no memory has more than 64 bits can count")
 }
 
 /// Seconds from an object's time to the answer's.

@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, Request as HttpRequest};
 
 use crate::error::{Error, Result};
 use crate::log;
-use crate::repo::object_store::bucket::wide;
+use crate::size::wide;
 
 const ATTEMPTS: u32 = 4;
 

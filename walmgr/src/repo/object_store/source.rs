@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::repo::Source;
-use crate::repo::object_store::bucket::{Bucket, wide};
+use crate::repo::object_store::bucket::Bucket;
+use crate::size::wide;
 
 /// How much is read from an object at a time, and how many such blocks are kept.
 const BLOCK: u64 = 4 << 20;

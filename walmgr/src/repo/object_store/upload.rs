@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::Created;
-use crate::repo::object_store::bucket::{Bucket, Write as How, complete_new, put_new, wide};
+use crate::repo::object_store::bucket::{Bucket, Write as How, complete_new, put_new};
+use crate::size::wide;
 
 /// Size of a part. S3 allows 10000 of them, and none but the last below 5 MiB.
 pub(super) const PART: usize = 8 << 20;

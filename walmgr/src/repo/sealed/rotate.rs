@@ -8,10 +8,10 @@ use super::ring;
 use super::secret::{self, Secret};
 use super::settings::{Encryption, From};
 use super::slot::Slot;
+use crate::durable::sync_directory;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::{Lock, Store};
-use crate::restore::place::sync_directory;
 
 /// A key that somebody else is to have.
 pub(crate) enum NewKey<'a> {

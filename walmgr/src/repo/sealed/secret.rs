@@ -134,7 +134,7 @@ pub(crate) fn generate(path: &Path) -> Result<String> {
     // Best effort: it is of no use any more, and closed to others.
     let _ = std::fs::remove_file(&temporary);
     match made {
-        Ok(()) => crate::restore::place::sync_directory(directory).map(|()| id),
+        Ok(()) => crate::durable::sync_directory(directory).map(|()| id),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Error::Usage(format!("{} exists; a key is never replaced", path.display())))
         }

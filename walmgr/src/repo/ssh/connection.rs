@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::config::Ssh;
-use crate::context::shell_quote;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::process::shell_quote;
 use crate::repo::ssh::protocol::{self, Reply, Request, VERSION};
 
 /// Connections that nobody uses now, by the command that made them.
