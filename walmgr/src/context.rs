@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Location, Repository};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limit::{Limited, Limiter, Limiters};
 use crate::pg::control;
 use crate::process::shell_quote;
 use crate::repo::local::LocalStore;
+use crate::repo::settings::{Location, Repository};
 use crate::repo::ssh::SshStore;
 use crate::repo::stanza::Stanza;
 use crate::repo::{Lock, LockMode, Store, azure, gcs, s3, sealed};

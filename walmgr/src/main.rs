@@ -31,6 +31,7 @@ mod repositories;
 mod restore;
 mod size;
 mod sync;
+mod value;
 mod wal;
 
 use std::process::ExitCode;

@@ -109,8 +109,9 @@ pub(crate) fn page() -> String {
 #[cfg(test)]
 mod tests {
     use super::{entry, page, plain, roff, section};
-    use crate::config::{Config, Repository};
+    use crate::config::Config;
     use crate::manual::keys::keys;
+    use crate::repo::settings::Repository;
 
     #[test]
     fn rows_of_the_table_are_read() {

@@ -80,7 +80,7 @@ pub(crate) fn adopt(
     info.id = info::new_id_at(stanza, info.start_time)?;
     let settings = Settings {
         id: info.id.clone(),
-        codec: context.config.codec(),
+        codec: context.config.repository.codec(),
         jobs: context.config.backup.jobs,
         check: PageCheck { enabled: has_checksums(context, directory), start: info.start_lsn.0 },
     };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Legacy;
+use crate::adopt::settings::Legacy;
 use crate::error::{Error, Result};
 
 /// Names in `logs.complete` by which walmgr3 talked to itself.
@@ -119,7 +119,7 @@ mod tests {
     use std::path::Path;
 
     use super::{Layout, wal_files};
-    use crate::config::Legacy;
+    use crate::adopt::settings::Legacy;
 
     #[test]
     fn old_backups_come_before_new_ones() {

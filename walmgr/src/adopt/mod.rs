@@ -7,6 +7,7 @@
 pub(crate) mod base;
 pub(crate) mod label;
 pub(crate) mod layout;
+pub(crate) mod settings;
 pub(crate) mod tablespaces;
 pub(crate) mod wal;
 

@@ -77,7 +77,7 @@ fn take(
             let outcome = if context.dry_run {
                 wal::check_local(stanza, &candidate.name, &candidate.path).map(|()| Pushed::Stored)
             } else {
-                wal::push(stanza, candidate, context.config.codec())
+                wal::push(stanza, candidate, context.config.repository.codec())
             };
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {

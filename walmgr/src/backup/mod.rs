@@ -17,4 +17,5 @@ pub(crate) mod pin;
 pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod scan;
+pub(crate) mod settings;
 pub(crate) mod unit;

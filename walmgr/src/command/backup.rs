@@ -87,7 +87,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     scan.files.extend(external);
     let settings = Settings {
         id: id.clone(),
-        codec: context.config.codec(),
+        codec: context.config.repository.codec(),
         jobs: args.jobs.unwrap_or(context.config.backup.jobs),
         check: PageCheck { start: session.start.0, ..check },
     };

@@ -184,6 +184,6 @@ fn check_settings(client: &mut Client) -> Result<()> {
 }
 
 fn parse_age(text: &str) -> std::result::Result<Duration, String> {
-    crate::config::value::parse_duration(text)
+    crate::value::parse_duration(text)
         .ok_or_else(|| format!("\"{text}\" is no duration such as 26h or 7d"))
 }

@@ -11,11 +11,11 @@ use jiff::tz::TimeZone;
 
 use crate::backup::info::BackupInfo;
 use crate::backup::pin;
-use crate::config::Expire;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::expire::locked;
 use crate::expire::retention::{self, Kept, Rules};
+use crate::expire::settings::Expire;
 use crate::expire::tiers::Tiers;
 use crate::expire::unneeded::{self, Needs};
 use crate::history::History;

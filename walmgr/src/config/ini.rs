@@ -8,14 +8,20 @@ use std::path::{Path, PathBuf};
 
 use pgq_ini::{Ini, Section};
 
-use crate::config::value::parse_duration;
-use crate::config::{
-    Archive, Backup, Cluster, Commands, Config, Daemon, Expire, Legacy, Limits, Repository, Ssh,
-    Standby, Streaming,
-};
+use crate::adopt::settings::Legacy;
+use crate::backup::settings::Backup;
+use crate::config::{Archive, Commands, Config, Standby};
+use crate::daemon::settings::Daemon;
 use crate::error::{Error, Result};
+use crate::expire::settings::Expire;
+use crate::limit::settings::Limits;
 use crate::log;
 use crate::log::settings::Log;
+use crate::pg::settings::Cluster;
+use crate::repo::settings::Repository;
+use crate::repo::ssh::settings::Ssh;
+use crate::sync::settings::Streaming;
+use crate::value::parse_duration;
 
 /// Keys without an effect any more, and why that is all right.
 const IGNORED: [(&str, &str); 23] = [

@@ -1,24 +1,26 @@
 //! The configuration: one struct, read from TOML ([`toml`]) or from an INI file of walmgr3
-//! ([`ini`]).
+//! ([`ini`]). Each part of walmgr has the settings that are its own; here are those of verbs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use walmgr_protocol::SOCKET;
 
+use crate::adopt::settings::Legacy;
+use crate::backup::settings::Backup;
+use crate::daemon::settings::Daemon;
 use crate::error::{Error, Result};
+use crate::expire::settings::Expire;
+use crate::limit::settings::Limits;
 use crate::log::settings::Log;
-use crate::repo::object::Codec;
+use crate::pg::settings::Cluster;
+use crate::repo::settings::{self, Repository};
 use crate::repo::stanza;
+use crate::sync::settings::Streaming;
+use crate::value::{duration, opt_duration};
 
 pub(crate) mod ini;
-mod repository;
-pub(crate) mod value;
-
-pub(crate) use repository::{Compression, Location, Repository, Ssh};
-use value::{duration, opt_duration, opt_rate, opt_zone};
 
 /// Everything a configuration file can say.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,7 +32,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) cluster: Cluster,
     /// Where WAL and backups go.
-    #[serde(rename = "repository", deserialize_with = "repository::one_or_several")]
+    #[serde(rename = "repository", deserialize_with = "settings::one_or_several")]
     pub(crate) repositories: Vec<Repository>,
     /// The one that is worked on: the first, unless [`Config::select`] says otherwise.
     #[serde(skip)]
@@ -73,33 +75,6 @@ pub(crate) struct Config {
     pub(crate) file: PathBuf,
 }
 
-/// Where walmgr3 kept its things on this host, for `adopt`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Legacy {
-    /// `walmgr_data`.
-    pub(crate) top: Option<PathBuf>,
-    /// `completed_wals`.
-    pub(crate) complete: Option<PathBuf>,
-    /// `partial_wals`.
-    pub(crate) partial: Option<PathBuf>,
-    /// `full_backup`.
-    pub(crate) backup: Option<PathBuf>,
-    /// `config_backup`.
-    pub(crate) config: Option<PathBuf>,
-}
-
-/// The cluster on this host.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Cluster {
-    /// Data directory.
-    pub(crate) data: Option<PathBuf>,
-    /// Directory of `pg_ctl` and the others; else the search path.
-    pub(crate) bin: Option<PathBuf>,
-    /// Connection string of a superuser, key/value form or URI.
-    pub(crate) connect: Option<String>,
-}
-
 /// Behaviour of archive-push and archive-get.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,60 +87,6 @@ pub(crate) struct Archive {
     pub(crate) standby_get_timeout: Duration,
 }
 
-/// How backups are taken.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Backup {
-    /// Threads that read, compress and write.
-    pub(crate) jobs: usize,
-    /// How long to wait for the last WAL segments to be archived.
-    #[serde(deserialize_with = "duration")]
-    pub(crate) archive_timeout: Duration,
-    /// Begin with an immediate checkpoint instead of a spread one.
-    pub(crate) fast_checkpoint: bool,
-}
-
-/// How long backups are kept.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Expire {
-    /// Keep this many newest backups.
-    pub(crate) keep: Option<usize>,
-    /// Keep what is needed to restore to any time in this last span.
-    #[serde(deserialize_with = "opt_duration")]
-    pub(crate) window: Option<Duration>,
-    /// Keep the newest backup of each of this many last days that have one.
-    pub(crate) daily: Option<usize>,
-    /// The same of weeks, which begin on Monday.
-    pub(crate) weekly: Option<usize>,
-    /// The same of months.
-    pub(crate) monthly: Option<usize>,
-    /// The same of years.
-    pub(crate) yearly: Option<usize>,
-    /// Where days begin at midnight; else UTC.
-    #[serde(deserialize_with = "opt_zone")]
-    pub(crate) time_zone: Option<TimeZone>,
-}
-
-/// How much of network, disk and processor is used.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Limits {
-    /// Bytes a second between `backup` and the repository.
-    #[serde(deserialize_with = "opt_rate")]
-    pub(crate) backup: Option<u64>,
-    /// The same of all that stores WAL.
-    #[serde(deserialize_with = "opt_rate")]
-    pub(crate) archive: Option<u64>,
-    /// The same of `restore`.
-    #[serde(deserialize_with = "opt_rate")]
-    pub(crate) restore: Option<u64>,
-    /// How much a backup's priority for the processor is lowered, 0 to 19.
-    pub(crate) nice: u8,
-    /// A backup uses disks only when nobody else does.
-    pub(crate) idle_io: bool,
-}
-
 /// How this host becomes a standby.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -173,30 +94,6 @@ pub(crate) struct Standby {
     /// How a standby reaches its primary; without it a standby reads from the archive only.
     pub(crate) primary_conninfo: Option<String>,
     /// Replication slot on the primary.
-    pub(crate) slot: Option<String>,
-}
-
-/// The resident process.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Daemon {
-    /// Its Unix socket; else `walmgr.sock` in the data directory.
-    pub(crate) socket: Option<PathBuf>,
-    /// Threads that store, and threads that fetch.
-    pub(crate) jobs: usize,
-    /// How many files are stored before they are asked for.
-    pub(crate) ahead: usize,
-    /// How many segments are fetched before they are asked for.
-    pub(crate) prefetch: usize,
-}
-
-/// Receiving WAL as it is written.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Streaming {
-    /// Where the growing segment is kept.
-    pub(crate) directory: Option<PathBuf>,
-    /// Replication slot; else `walmgr_STANZA`.
     pub(crate) slot: Option<String>,
 }
 
@@ -221,18 +118,6 @@ impl Default for Archive {
     }
 }
 
-impl Default for Daemon {
-    fn default() -> Self {
-        Self { socket: None, jobs: 4, ahead: 64, prefetch: 8 }
-    }
-}
-
-impl Default for Backup {
-    fn default() -> Self {
-        Self { jobs: 2, archive_timeout: Duration::from_secs(60), fast_checkpoint: true }
-    }
-}
-
 impl Config {
     /// Read a configuration file: an INI with section `[walmgr]`, or TOML.
     ///
@@ -249,13 +134,7 @@ impl Config {
             Error::Usage(format!("{}: {error}{hint}", path.display()))
         })?;
         let mut config = Self::parse(&text, &path)?;
-        stanza::check_name(&config.stanza)?;
-        repository::check(&config.repositories)?;
-        for repository in config.repositories.clone() {
-            config.repository = repository;
-            config.check_bounds()?;
-        }
-        config.select_first();
+        config.check()?;
         config.file = path;
         Ok(config)
     }
@@ -283,45 +162,14 @@ impl Config {
         Ok(())
     }
 
-    /// Refuse numbers that would be taken for others, or for nothing.
-    fn check_bounds(&self) -> Result<()> {
-        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        // What is not set is within any bounds.
-        let optional = |value: Option<usize>| value.map_or(1, number);
-        let expire = &self.expire;
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let timeout = match self.repository.location()? {
-            Location::S3(s3) => millis(s3.timeout),
-            Location::Gcs(gcs) => millis(gcs.timeout),
-            Location::Azure(azure) => millis(azure.timeout),
-            Location::Ssh(ssh) => millis(ssh.timeout),
-            Location::Directory(_) => 1,
-        };
-        let bounds = [
-            ("repository.level", i64::from(self.repository.level), 1..=22, ""),
-            ("repository.patience", millis(self.repository.patience), 1..=3_600_000, " ms"),
-            ("repository timeout", timeout, 1..=3_600_000, " ms"),
-            ("limits.nice", self.limits.nice.into(), 0..=19, ""),
-            ("backup.jobs", number(self.backup.jobs), 1..=256, ""),
-            ("daemon.jobs", number(self.daemon.jobs), 1..=64, ""),
-            ("daemon.ahead", number(self.daemon.ahead), 0..=10_000, ""),
-            ("daemon.prefetch", number(self.daemon.prefetch), 0..=1_000, ""),
-            ("expire.keep", optional(expire.keep), 1..=1_000_000, ""),
-            ("expire.daily", optional(expire.daily), 1..=100_000, ""),
-            ("expire.weekly", optional(expire.weekly), 1..=100_000, ""),
-            ("expire.monthly", optional(expire.monthly), 1..=100_000, ""),
-            ("expire.yearly", optional(expire.yearly), 1..=100_000, ""),
-        ];
-        for (name, value, bounds, unit) in bounds {
-            if !bounds.contains(&value) {
-                return Err(Error::Usage(format!(
-                    "{name} is {value}{unit}, and may be {} to {}",
-                    bounds.start(),
-                    bounds.end()
-                )));
-            }
-        }
-        Ok(())
+    /// Refuse what means nothing.
+    fn check(&self) -> Result<()> {
+        stanza::check_name(&self.stanza)?;
+        settings::check(&self.repositories)?;
+        self.backup.check()?;
+        self.expire.check()?;
+        self.limits.check()?;
+        self.daemon.check()
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self> {
@@ -332,15 +180,6 @@ impl Config {
             .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
         config.select_first();
         Ok(config)
-    }
-
-    /// The codec that new objects are written with.
-    pub(crate) fn codec(&self) -> Codec {
-        match self.repository.compression {
-            Compression::Zstd => Codec::Zstd(self.repository.level),
-            Compression::Lz4 => Codec::Lz4,
-            Compression::None => Codec::None,
-        }
     }
 
     /// The data directory.
@@ -380,7 +219,8 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{Compression, Config};
+    use super::Config;
+    use crate::repo::settings::Compression;
 
     #[test]
     fn a_small_file_is_enough() {
@@ -394,7 +234,7 @@ mod tests {
     fn numbers_that_mean_nothing_are_refused() {
         let check = |line: &str| {
             let text = format!("stanza = 'main'\nrepository.path = '/r'\n{line}\n");
-            Config::parse(&text, Path::new("x")).and_then(|config| config.check_bounds())
+            Config::parse(&text, Path::new("x")).and_then(|config| config.check())
         };
         for line in [
             "limits.backup = '50 MB/s'",

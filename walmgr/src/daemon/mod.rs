@@ -11,4 +11,5 @@ pub(crate) mod client;
 pub(crate) mod prefetch;
 pub(crate) mod push;
 pub(crate) mod server;
+pub(crate) mod settings;
 mod socket;

@@ -3,5 +3,6 @@
 
 pub(crate) mod locked;
 pub(crate) mod retention;
+pub(crate) mod settings;
 pub(crate) mod tiers;
 pub(crate) mod unneeded;

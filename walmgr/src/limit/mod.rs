@@ -6,6 +6,7 @@
 
 mod bucket;
 mod polite;
+pub(crate) mod settings;
 mod store;
 
 use std::sync::{Arc, Mutex, PoisonError};

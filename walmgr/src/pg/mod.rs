@@ -5,6 +5,7 @@ pub(crate) mod conninfo;
 pub(crate) mod control;
 pub(crate) mod page;
 pub(crate) mod running;
+pub(crate) mod settings;
 pub(crate) mod signal;
 pub(crate) mod sql;
 pub(crate) mod standby;

@@ -17,6 +17,7 @@ pub(crate) mod object;
 pub(crate) mod object_store;
 pub(crate) mod s3;
 pub(crate) mod sealed;
+pub(crate) mod settings;
 pub(crate) mod ssh;
 pub(crate) mod stanza;
 pub(crate) mod wal;

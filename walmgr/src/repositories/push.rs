@@ -93,7 +93,7 @@ fn together(
 
 fn one(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
     let stanza = checked(context, systems)?;
-    wal::push(&stanza, file, context.config.codec())
+    wal::push(&stanza, file, context.config.repository.codec())
 }
 
 fn checked(context: &Context, systems: &[u64]) -> Result<Stanza> {
@@ -119,7 +119,7 @@ pub(crate) fn required(
     let repositories: Vec<Context> = context.each().into_iter().filter(required).collect();
     let store = |one: &Context| -> Result<Vec<Result<Pushed>>> {
         let stanza = checked(one, &systems)?;
-        Ok(wal::push_all(&stanza, files, one.config.codec()))
+        Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
     };
     let (last, others) = match repositories.split_last() {
         Some((last, [])) => return store(last),

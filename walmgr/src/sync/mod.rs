@@ -3,4 +3,5 @@
 //! the repository, the growing one stays for a restore that asks for it.
 
 pub(crate) mod receiver;
+pub(crate) mod settings;
 pub(crate) mod spool;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::value::duration;
+use crate::value::duration;
 
 /// Azure Blob Storage.
 #[derive(Clone, Deserialize)]

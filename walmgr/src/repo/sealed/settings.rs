@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::value::duration;
 use crate::error::{Error, Result};
+use crate::value::duration;
 
 /// What opens the repository. One of the four.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

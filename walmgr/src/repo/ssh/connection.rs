@@ -7,11 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::config::Ssh;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::process::shell_quote;
 use crate::repo::ssh::protocol::{self, Reply, Request, VERSION};
+use crate::repo::ssh::settings::Ssh;
 
 /// Connections that nobody uses now, by the command that made them.
 type Idle = HashMap<Vec<String>, Vec<Connection>>;

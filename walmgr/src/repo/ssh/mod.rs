@@ -8,17 +8,18 @@
 mod connection;
 mod protocol;
 pub(crate) mod serve;
+pub(crate) mod settings;
 mod sink;
 
 use std::io::{self, Read};
 use std::time::Duration;
 
-use crate::config::Ssh;
 use crate::error::{Error, Result};
 use crate::repo::{Created, Fill, Lock, LockMode, Source, Store};
 
 use connection::{Connection, Connector};
 use protocol::{Reply, Request};
+use settings::Ssh;
 use sink::RemoteSink;
 
 /// How much is read at a time when an object is read from its beginning.

@@ -1,9 +1,12 @@
-//! Values with units: `"60s"`, `"15min"`, `"7d"`.
+//! Values of settings: with units, `"60s"`, `"15min"`, `"7d"`, and within bounds.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, de};
+
+use crate::error::{Error, Result};
 
 /// Parse a duration; a bare number is seconds.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
@@ -26,7 +29,9 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Deserialise a duration.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     parse_duration(&text).ok_or_else(|| {
         de::Error::custom(format!(
@@ -38,7 +43,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
 /// Deserialise a duration that need not be there.
 pub(crate) fn opt_duration<'de, D: Deserializer<'de>>(
     from: D,
-) -> Result<Option<Duration>, D::Error> {
+) -> std::result::Result<Option<Duration>, D::Error> {
     duration(from).map(Some)
 }
 
@@ -66,7 +71,9 @@ const SLOWEST: u64 = 1_000_000;
 const FASTEST: u64 = 1_000_000_000_000;
 
 /// Deserialise a rate that need not be there.
-pub(crate) fn opt_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn opt_rate<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<u64>, D::Error> {
     let text = String::deserialize(from)?;
     parse_rate(&text).map(Some).ok_or_else(|| {
         de::Error::custom(format!(
@@ -76,12 +83,53 @@ pub(crate) fn opt_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>
 }
 
 /// Deserialise the name of a time zone that need not be there.
-pub(crate) fn opt_zone<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeZone>, D::Error> {
+pub(crate) fn opt_zone<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<TimeZone>, D::Error> {
     let name = String::deserialize(from)?;
     let zone = TimeZone::get(&name);
     zone.map(Some).map_err(|_| {
         de::Error::custom(format!("this host knows no time zone \"{name}\", such as Europe/Berlin"))
     })
+}
+
+/// Refuse a number that would be taken for another, or for nothing.
+///
+/// # Errors
+/// [`Error::Usage`] with its bounds.
+pub(crate) fn within(
+    name: &str,
+    value: impl TryInto<i64>,
+    bounds: RangeInclusive<i64>,
+) -> Result<()> {
+    within_units(name, value, bounds, "")
+}
+
+/// The same of a time, with bounds in milliseconds.
+///
+/// # Errors
+/// As [`within`].
+pub(crate) fn millis_within(
+    name: &str,
+    value: Duration,
+    bounds: RangeInclusive<i64>,
+) -> Result<()> {
+    within_units(name, value.as_millis(), bounds, " ms")
+}
+
+fn within_units(
+    name: &str,
+    value: impl TryInto<i64>,
+    bounds: RangeInclusive<i64>,
+    unit: &str,
+) -> Result<()> {
+    // What has no place in 64 bits is beyond any bounds.
+    let value = value.try_into().unwrap_or(i64::MAX);
+    if bounds.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = bounds.into_inner();
+    Err(Error::Usage(format!("{name} is {value}{unit}, and may be {least} to {most}")))
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::config::value::duration;
 use crate::error::{Error, Result};
 use crate::repo::azure::settings::Azure;
 use crate::repo::gcs::settings::Gcs;
+use crate::repo::object::Codec;
 use crate::repo::s3::settings::S3;
 use crate::repo::sealed::settings::Encryption;
+use crate::repo::ssh::settings::Ssh;
 use crate::repo::stanza;
+use crate::value::{duration, millis_within, within};
 
 /// Where WAL and backups go.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,44 +47,6 @@ pub(crate) struct Repository {
     /// Level for zstd.
     #[serde(default = "default_level")]
     pub(crate) level: i32,
-}
-
-/// A directory of another host that has walmgr too.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ssh {
-    /// `HOST` or `USER@HOST`.
-    pub(crate) host: String,
-    /// The directory over there.
-    pub(crate) path: PathBuf,
-    /// What connects: a program and its options; host and remote command follow.
-    #[serde(default = "default_ssh")]
-    pub(crate) command: String,
-    /// walmgr over there.
-    #[serde(default = "default_program")]
-    pub(crate) program: String,
-    /// How long a connection may take; ten times that for an answer.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    pub(crate) timeout: Duration,
-}
-
-impl std::fmt::Debug for Ssh {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "ssh://{}{}", self.host, self.path.display())
-    }
-}
-
-impl Ssh {
-    /// With the defaults of all but the place.
-    pub(crate) fn new(host: &str, path: PathBuf) -> Self {
-        Self {
-            host: host.to_owned(),
-            path,
-            command: default_ssh(),
-            program: default_program(),
-            timeout: default_timeout(),
-        }
-    }
 }
 
 /// Where a repository is.
@@ -138,6 +102,31 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// The codec that new objects are written with.
+    pub(crate) fn codec(&self) -> Codec {
+        match self.compression {
+            Compression::Zstd => Codec::Zstd(self.level),
+            Compression::Lz4 => Codec::Lz4,
+            Compression::None => Codec::None,
+        }
+    }
+
+    /// Refuse numbers that mean nothing.
+    fn check(&self) -> Result<()> {
+        within("repository.level", self.level, 1..=22)?;
+        millis_within("repository.patience", self.patience, 1..=3_600_000)?;
+        let timeout = match self.location()? {
+            Location::S3(s3) => s3.timeout,
+            Location::Gcs(gcs) => gcs.timeout,
+            Location::Azure(azure) => azure.timeout,
+            Location::Ssh(ssh) => ssh.timeout,
+            Location::Directory(_) => return Ok(()),
+        };
+        millis_within("repository timeout", timeout, 1..=3_600_000)
+    }
+}
+
 impl std::fmt::Display for Location<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -164,7 +153,7 @@ pub(crate) enum Compression {
 }
 
 /// One table `[repository]`, or several `[[repository]]`.
-pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
+pub(crate) fn one_or_several<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Vec<Repository>, D::Error> {
     struct Tables;
@@ -198,11 +187,12 @@ pub(super) fn one_or_several<'de, D: Deserializer<'de>>(
     from.deserialize_any(Tables)
 }
 
-/// Refuse repositories that cannot be told apart, or none of which must have the WAL.
+/// Refuse numbers that mean nothing, repositories that cannot be told apart, or none of which must
+/// have the WAL.
 ///
 /// # Errors
 /// [`Error::Usage`].
-pub(super) fn check(repositories: &[Repository]) -> Result<()> {
+pub(crate) fn check(repositories: &[Repository]) -> Result<()> {
     if repositories.is_empty() {
         return Err(Error::Usage("no [repository] is set".to_owned()));
     }
@@ -210,7 +200,7 @@ pub(super) fn check(repositories: &[Repository]) -> Result<()> {
         let name = &repository.name;
         stanza::check_name(name)
             .map_err(|_| Error::Usage(format!("\"{name}\" is no name of a repository")))?;
-        repository.location()?;
+        repository.check()?;
         if repositories.iter().take(at).any(|other| other.name == *name) {
             return Err(Error::Usage(format!("two repositories have the name \"{name}\"")));
         }
@@ -234,18 +224,6 @@ fn default_required() -> bool {
 
 fn default_patience() -> Duration {
     Duration::from_secs(5)
-}
-
-fn default_timeout() -> Duration {
-    Duration::from_secs(30)
-}
-
-fn default_ssh() -> String {
-    "ssh -T -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10".to_owned()
-}
-
-fn default_program() -> String {
-    "walmgr".to_owned()
 }
 
 fn default_level() -> i32 {
