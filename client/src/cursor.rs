@@ -10,6 +10,7 @@ use postgres::types::{ToSql, Type};
 
 use crate::error::Error;
 use crate::event::Event;
+use crate::stats::count;
 
 /// Bytes of events that a page aims at.
 const PAGE_BYTES: usize = 4 << 20;
@@ -110,6 +111,51 @@ impl BatchCursor {
     pub(crate) fn close(self, transaction: &mut Transaction<'_>) -> Result<PageSize, Error> {
         transaction.batch_execute(&format!("close {CURSOR}"))?;
         Ok(self.size)
+    }
+}
+
+/// Called while a batch is handled, with the number of its events that have been handed out.
+pub(crate) type OnProgress = Box<dyn FnMut(u64) + Send>;
+
+/// The pages of a batch on their way to a handler.
+pub(crate) struct Pages<'p> {
+    cursor: BatchCursor,
+    handed_out: u64,
+    on_progress: Option<&'p mut OnProgress>,
+}
+
+impl<'p> Pages<'p> {
+    pub(crate) fn new(cursor: BatchCursor, on_progress: Option<&'p mut OnProgress>) -> Self {
+        Self { cursor, handed_out: 0, on_progress }
+    }
+
+    /// The next page; none at the end.
+    pub(crate) fn next(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Option<Vec<Event>>, Error> {
+        let page = self.cursor.next_page(transaction)?;
+        if let Some(progress) = &mut self.on_progress {
+            // What was handed out before is done by now.
+            progress(self.handed_out);
+        }
+        self.handed_out += count(page.as_ref().map_or(0, Vec::len));
+        Ok(page)
+    }
+
+    /// Events that have been handed out.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.handed_out
+    }
+
+    /// True when the batch has no events.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cursor.is_empty()
+    }
+
+    /// See [`BatchCursor::close`].
+    pub(crate) fn close(self, transaction: &mut Transaction<'_>) -> Result<PageSize, Error> {
+        self.cursor.close(transaction)
     }
 }
 

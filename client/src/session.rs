@@ -64,11 +64,11 @@ impl Session {
 
 /// The error, or, when a session that may only read was the reason and none of the servers is a
 /// standby, that: to look for another server would not help.
-pub(crate) fn explain<const N: usize>(error: Error, sessions: [&mut Session; N]) -> Error {
+pub(crate) fn explain<const N: usize>(error: Error, sessions: [Option<&mut Session>; N]) -> Error {
     if error.sqlstate() != Some(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
         return error;
     }
-    let found: Option<Vec<_>> = sessions.into_iter().map(Session::restriction).collect();
+    let found: Option<Vec<_>> = sessions.into_iter().flatten().map(Session::restriction).collect();
     let by_choice = found.is_some_and(|found| {
         found.iter().all(|(standby, _)| !standby) && found.iter().any(|(_, read_only)| *read_only)
     });

@@ -40,6 +40,28 @@ pub struct BatchReport {
     pub duration: Duration,
 }
 
+/// Called after each finished batch.
+pub(crate) type Observer = Box<dyn FnMut(&BatchReport) + Send>;
+
+/// How many things there are.
+pub(crate) fn count(things: usize) -> u64 {
+    u64::try_from(things).expect("memory holds fewer than 2^64 things")
+}
+
+impl BatchReport {
+    /// Of a batch in which nothing happened.
+    pub(crate) fn empty(batch: &Batch) -> Self {
+        Self {
+            batch: batch.clone(),
+            events: 0,
+            retried: 0,
+            dead: 0,
+            skipped: false,
+            duration: Duration::ZERO,
+        }
+    }
+}
+
 impl Stats {
     pub(crate) fn add(&mut self, report: &BatchReport) {
         self.batches += 1;

@@ -1,27 +1,24 @@
 //! A batch as a whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use postgres::Transaction;
 
-use super::{Consumer, OnProgress};
 use crate::batch::Batch;
-use crate::cursor::BatchCursor;
+use crate::cursor::{BatchCursor, Pages};
 use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::panic_text;
+use crate::intake::Intake;
 use crate::stats::BatchReport;
 
 /// A batch in the hands of a handler: pages of events, and the transaction that will finish it.
 pub struct OpenBatch<'b, 't> {
     batch: &'b Batch,
     transaction: &'b mut Transaction<'t>,
-    cursor: &'b mut BatchCursor,
-    events: u64,
-    on_progress: Option<&'b mut OnProgress>,
+    pages: Pages<'b>,
     grave: Option<Grave<'b>>,
     dead: u64,
 }
@@ -45,14 +42,7 @@ impl<'t> OpenBatch<'_, 't> {
     /// # Errors
     /// [`Error::Lost`], [`Error::Server`].
     pub fn next_page(&mut self) -> Result<Option<Vec<Event>>, Error> {
-        let page = self.cursor.next_page(self.transaction)?;
-        let rows = page.as_ref().map_or(0, Vec::len);
-        if let Some(progress) = &mut self.on_progress {
-            // What was handed out before is done by now.
-            progress(self.events);
-        }
-        self.events += u64::try_from(rows).unwrap_or(0);
-        Ok(page)
+        self.pages.next(self.transaction)
     }
 
     /// True when events can be set aside.
@@ -80,58 +70,42 @@ impl<'t> OpenBatch<'_, 't> {
     }
 }
 
+/// Process and finish one batch in one transaction.
 pub(super) fn process<H>(
-    consumer: &mut Consumer,
+    intake: &mut Intake,
     batch: &Batch,
     handler: &mut H,
-) -> Result<Option<BatchReport>, Error>
+) -> Result<BatchReport, Error>
 where
     H: FnMut(&mut OpenBatch<'_, '_>) -> Result<(), HandlerError>,
 {
-    let Consumer { session, subscription, settings, page_size, on_progress, .. } = consumer;
-    let (client, _) = session.get()?;
+    let Intake { source, subscription, settings, page_size, .. } = intake;
+    let (client, _) = source.get()?;
     let mut transaction = client.transaction()?;
-    let mut cursor =
-        BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
+    let filter = settings.filter.as_deref();
+    let cursor = BatchCursor::open(&mut transaction, batch.id, filter, *page_size)?;
     failpoint::visit(Step::EventsRead);
-    let mut events = 0;
-    let mut dead = 0;
     let grave = settings.dead_letter_queue.as_deref().map(|dead_queue| Grave {
         dead_queue,
         queue: &subscription.queue,
         consumer: &subscription.consumer,
     });
-    if !cursor.is_empty() {
-        let mut open = OpenBatch {
-            batch,
-            transaction: &mut transaction,
-            cursor: &mut cursor,
-            events: 0,
-            on_progress: on_progress.as_mut(),
-            grave,
-            dead: 0,
-        };
+    let pages = Pages::new(cursor, settings.on_progress.as_mut());
+    let mut open = OpenBatch { batch, transaction: &mut transaction, pages, grave, dead: 0 };
+    if !open.pages.is_empty() {
         let result = catch_unwind(AssertUnwindSafe(|| handler(&mut open)));
-        events = open.events;
-        dead = open.dead;
         let result = result.unwrap_or_else(|panic| Err(panic_text(panic.as_ref()).into()));
         if let Err(source) = result {
             return Err(Error::Handler { event_id: None, source });
         }
         failpoint::visit(Step::HandlerDone);
     }
-    *page_size = cursor.close(&mut transaction)?;
+    let OpenBatch { transaction: open_one, pages, dead, .. } = open;
+    let report = BatchReport { events: pages.handed_out(), dead, ..BatchReport::empty(batch) };
+    *page_size = pages.close(open_one)?;
     subscription.finish(&mut transaction, batch.id)?;
     failpoint::visit(Step::FinishSent);
     transaction.commit()?;
     failpoint::visit(Step::FinishCommitted);
-    let batch = batch.clone();
-    Ok(Some(BatchReport {
-        batch,
-        events,
-        retried: 0,
-        dead,
-        skipped: false,
-        duration: Duration::ZERO,
-    }))
+    Ok(report)
 }

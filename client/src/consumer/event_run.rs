@@ -6,20 +6,21 @@ use std::time::Duration;
 use postgres::Transaction;
 use postgres::types::Type;
 
-use super::Consumer;
 use crate::batch::Batch;
 use crate::cursor::BatchCursor;
 use crate::dead_letter;
 use crate::error::{Error, HandlerError, handler_text};
 use crate::event::Event;
 use crate::failpoint::{self, Step};
-use crate::failure::{Fate, Outcome, panic_text};
-use crate::stats::BatchReport;
+use crate::failure::{Fate, OnFailure, Outcome, panic_text};
+use crate::intake::Intake;
+use crate::stats::{BatchReport, count};
 use crate::work::Work;
 
 /// Process and finish one batch in one transaction; none when stopped in the middle.
 pub(super) fn process<R, H>(
-    consumer: &mut Consumer,
+    intake: &mut Intake,
+    on_failure: &OnFailure,
     batch: &Batch,
     handler: &mut H,
 ) -> Result<Option<BatchReport>, Error>
@@ -27,12 +28,13 @@ where
     R: Into<Outcome>,
     H: FnMut(&mut Work<'_, '_>, &Event) -> Result<R, HandlerError>,
 {
-    let Consumer { session, subscription, settings, page_size, stop, on_progress, .. } = consumer;
+    let Intake { source, subscription, settings, page_size, .. } = intake;
+    let stop = &settings.stop;
     let consumer_name = subscription.full_name();
-    let (client, _) = session.get()?;
+    let (client, _) = source.get()?;
     let mut transaction = client.transaction()?;
-    let mut cursor =
-        BatchCursor::open(&mut transaction, batch.id, settings.filter.as_deref(), *page_size)?;
+    let filter = settings.filter.as_deref();
+    let mut cursor = BatchCursor::open(&mut transaction, batch.id, filter, *page_size)?;
     failpoint::visit(Step::EventsRead);
     let mut failures = Failures::default();
     let mut events = 0;
@@ -43,7 +45,7 @@ where
                 transaction.rollback()?;
                 return Ok(None);
             }
-            if let Some(progress) = on_progress {
+            if let Some(progress) = &mut settings.on_progress {
                 progress(events);
             }
             events += 1;
@@ -64,7 +66,7 @@ where
                 transaction.rollback()?;
                 return Ok(None);
             }
-            match settings.on_failure.judge(event, result) {
+            match on_failure.judge(event, result) {
                 Fate::Done => work.keep()?,
                 Fate::Retry { after, why } => {
                     work.undo()?;
@@ -102,15 +104,8 @@ where
     failpoint::visit(Step::FinishSent);
     transaction.commit()?;
     failpoint::visit(Step::FinishCommitted);
-    let retried = failures.count();
-    Ok(Some(BatchReport {
-        batch: batch.clone(),
-        events,
-        retried,
-        dead,
-        skipped: false,
-        duration: Duration::ZERO,
-    }))
+    let retried = count(failures.ids.len());
+    Ok(Some(BatchReport { events, retried, dead, ..BatchReport::empty(batch) }))
 }
 
 /// Events of this batch that go to the retry queue.
@@ -133,10 +128,6 @@ impl Failures {
             log::warn!("{consumer}: event {} failed (attempt {attempt}): {why}", event.id);
             self.logged = Some(why);
         }
-    }
-
-    fn count(&self) -> u64 {
-        u64::try_from(self.ids.len()).unwrap_or(u64::MAX)
     }
 
     fn flush(

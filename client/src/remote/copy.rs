@@ -8,18 +8,19 @@
 //! leaves nothing there, and is begun anew.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use postgres::types::Type;
 use postgres::{Client, GenericClient, IsolationLevel};
 
-use super::{RemoteBatch, RemoteConsumer};
+use super::{RemoteBatch, RemoteConsumer, Target};
 use crate::apply::Applier;
-use crate::consumer::Outage;
-use crate::cursor::BatchCursor;
+use crate::cursor::{BatchCursor, Pages};
 use crate::dead_letter;
 use crate::error::{Error, HandlerError};
 use crate::failpoint::{self, Step};
+use crate::intake::Intake;
 use crate::until_now::SEES_ALL;
 
 /// Pause between looks for a tick, and how long until its absence is said.
@@ -45,130 +46,105 @@ impl RemoteConsumer {
     where
         H: FnMut(&mut Applier, &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
     {
-        let mut outage = Outage::new(self.subscription.consumer.clone());
-        while !self.stop.is_requested() {
-            match self.try_copy(applier, set_up, &mut handler) {
-                Ok(rows) => {
-                    outage.over();
-                    return Ok(rows);
-                }
-                Err(_) if self.stop.is_requested() => break,
-                Err(error) if error.is_worth_trying_again(self.intake.stop_when_empty) => {
-                    if error.needs_reconnect() {
-                        self.source.close();
-                        self.target.close();
-                        self.stats.reconnects += 1;
-                    }
-                    self.stop.sleep(outage.pause(&error));
-                }
-                Err(error) => return Err(error),
+        let Self { intake, target } = self;
+        let copied = intake.persist(target, |intake, target| {
+            match try_copy(intake, target, applier, set_up, &mut handler) {
+                // What a stop broke off has not failed.
+                Err(_) if intake.settings.stop.is_requested() => Ok(ControlFlow::Break(None)),
+                other => other.map(ControlFlow::Break),
             }
-        }
-        Ok(None)
+        })?;
+        Ok(copied.flatten())
     }
+}
 
-    fn try_copy<H>(
-        &mut self,
-        applier: &mut Applier,
-        set_up: &str,
-        handler: &mut H,
-    ) -> Result<Option<u64>, Error>
-    where
-        H: FnMut(&mut Applier, &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
-    {
-        let dead_queue = self.dead_letter_queue.clone();
-        if let Some(queue) = &dead_queue {
-            dead_letter::ensure_queue(self.source.get()?.0, queue)?;
+fn try_copy<H>(
+    intake: &mut Intake,
+    target: &mut Target,
+    applier: &mut Applier,
+    set_up: &str,
+    handler: &mut H,
+) -> Result<Option<u64>, Error>
+where
+    H: FnMut(&mut Applier, &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError>,
+{
+    intake.prepare_dead_letters()?;
+    let Intake { source, subscription, settings, page_size, .. } = intake;
+    let Target { session: target, tracking } = target;
+    let (stop, dead_queue) = (&settings.stop, settings.dead_letter_queue.as_deref());
+    let (queue, consumer) = (&subscription.queue, &subscription.consumer);
+    let connector = source.connector().clone();
+    let (here, _) = source.get()?;
+    let mut there = target.get()?.0.transaction()?;
+    tracking.lock(&mut there, consumer)?;
+    if tracking.position(&mut there, consumer)?.is_some() {
+        log::info!("{consumer}: the target has a position: nothing to copy");
+        return Ok(None);
+    }
+    // Who is not registered would lose what comes while we copy.
+    subscription.next_batch(here)?;
+    there.batch_execute(set_up)?;
+    applier.forget_tables();
+    let mut tables = captured_tables(here, queue)?;
+    tables.retain(|table| applier.may_copy(table));
+    // It may take hours, and what a stop finds unfinished is thrown away.
+    let cancel = connector.cancel(here);
+    let (snapshot, rows) = stop
+        .cancellable(cancel, || copy(here, &mut there, applier, &tables))
+        .unwrap_or_else(|| Err(stopped()))?;
+    failpoint::visit(Step::RowsCopied);
+
+    let filter = after_copy(&tables, &snapshot, settings.filter.as_deref());
+    let mut waited = Duration::ZERO;
+    loop {
+        if stop.is_requested() {
+            return Err(stopped());
         }
-        let Self {
-            source,
-            target,
-            subscription,
-            tracking,
-            filter,
-            page_size,
+        let Some(batch) = subscription.next_batch(here)? else {
+            // Each request lets the numbers of events that wait look larger.
+            if waited.subsec_millis() == 0 {
+                ask_for_tick(here, queue)?;
+            }
+            if waited == PATIENCE && settings.stop_when_empty {
+                let reason = "is there a worker? see pgq.queue_health()".to_owned();
+                return Err(Error::NoTick { queue: queue.clone(), reason });
+            }
+            if waited == PATIENCE {
+                log::warn!("{consumer}: the copy waits for a tick of queue \"{queue}\"");
+            }
+            waited += PAUSE;
+            stop.sleep(PAUSE);
+            continue;
+        };
+        waited = Duration::ZERO;
+        let mut taken = here.transaction()?;
+        let cursor = BatchCursor::open(&mut taken, batch.id, Some(&filter), *page_size)?;
+        let mut open = RemoteBatch {
+            batch: &batch,
+            source: &mut taken,
+            target: &mut there,
+            pages: Pages::new(cursor, settings.on_progress.as_mut()),
             stop,
-            intake,
-            on_progress,
-            ..
-        } = self;
-        let (queue, consumer) = (&subscription.queue, &subscription.consumer);
-        let connector = source.connector().clone();
-        let (here, _) = source.get()?;
-        let mut there = target.get()?.0.transaction()?;
-        tracking.lock(&mut there, consumer)?;
-        if tracking.position(&mut there, consumer)?.is_some() {
-            log::info!("{consumer}: the target has a position: nothing to copy");
-            return Ok(None);
+            dead: dead_queue.map(|_| Vec::new()),
+        };
+        handler(applier, &mut open).map_err(|source| Error::Handler { event_id: None, source })?;
+        let RemoteBatch { source: open_one, pages, dead, .. } = open;
+        if let (Some(dead_queue), Some(letters)) = (dead_queue, dead) {
+            dead_letter::bury_once(open_one, dead_queue, queue, consumer, letters)?;
         }
-        // Who is not registered would lose what comes while we copy.
-        subscription.next_batch(here)?;
-        there.batch_execute(set_up)?;
-        applier.forget_tables();
-        let mut tables = captured_tables(here, queue)?;
-        tables.retain(|table| applier.may_copy(table));
-        // It may take hours, and what a stop finds unfinished is thrown away.
-        let cancel = connector.cancel(here);
-        let (snapshot, rows) = stop
-            .cancellable(cancel, || copy(here, &mut there, applier, &tables))
-            .unwrap_or_else(|| Err(stopped()))?;
-        failpoint::visit(Step::RowsCopied);
-
-        let filter = after_copy(&tables, &snapshot, filter.as_deref());
-        let mut waited = Duration::ZERO;
-        loop {
-            if stop.is_requested() {
-                return Err(stopped());
-            }
-            let Some(batch) = subscription.next_batch(here)? else {
-                // Each request lets the numbers of events that wait look larger.
-                if waited.subsec_millis() == 0 {
-                    ask_for_tick(here, queue)?;
-                }
-                if waited == PATIENCE && intake.stop_when_empty {
-                    let reason = "is there a worker? see pgq.queue_health()".to_owned();
-                    return Err(Error::NoTick { queue: queue.clone(), reason });
-                }
-                if waited == PATIENCE {
-                    log::warn!("{consumer}: the copy waits for a tick of queue \"{queue}\"");
-                }
-                waited += PAUSE;
-                stop.sleep(PAUSE);
-                continue;
-            };
-            waited = Duration::ZERO;
-            let mut taken = here.transaction()?;
-            let mut cursor = BatchCursor::open(&mut taken, batch.id, Some(&filter), *page_size)?;
-            let mut open = RemoteBatch {
-                batch: &batch,
-                source: &mut taken,
-                target: &mut there,
-                cursor: &mut cursor,
-                stop,
-                events: 0,
-                on_progress: on_progress.as_mut(),
-                dead: dead_queue.as_ref().map(|_| Vec::new()),
-            };
-            handler(applier, &mut open)
-                .map_err(|source| Error::Handler { event_id: None, source })?;
-            let letters = open.dead.unwrap_or_default();
-            if let Some(dead_queue) = &dead_queue {
-                dead_letter::bury_once(&mut taken, dead_queue, queue, consumer, letters)?;
-            }
-            *page_size = cursor.close(&mut taken)?;
-            // If the target does not get to its end, all is copied anew, and nothing of this batch
-            // is missing then.
-            subscription.finish(&mut taken, batch.id)?;
-            let is_last = sees_all_of(&mut taken, queue, batch.tick, &snapshot)?;
-            taken.commit()?;
-            failpoint::visit(Step::FinishCommitted);
-            if is_last {
-                tracking.set_done(&mut there, consumer, &batch)?;
-                failpoint::visit(Step::TrackingNoted);
-                there.commit()?;
-                failpoint::visit(Step::TargetCommitted);
-                return Ok(Some(rows));
-            }
+        *page_size = pages.close(open_one)?;
+        // If the target does not get to its end, all is copied anew, and nothing of this batch
+        // is missing then.
+        subscription.finish(&mut taken, batch.id)?;
+        let is_last = sees_all_of(&mut taken, queue, batch.tick, &snapshot)?;
+        taken.commit()?;
+        failpoint::visit(Step::FinishCommitted);
+        if is_last {
+            tracking.set_done(&mut there, consumer, &batch)?;
+            failpoint::visit(Step::TrackingNoted);
+            there.commit()?;
+            failpoint::visit(Step::TargetCommitted);
+            return Ok(Some(rows));
         }
     }
 }

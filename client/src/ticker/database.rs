@@ -9,8 +9,8 @@ use postgres::types::Type;
 
 use super::{Counters, TickerConfig};
 use crate::connector::Connector;
-use crate::consumer::Outage;
 use crate::error::Error;
+use crate::outage::Outage;
 use crate::stop::Stop;
 
 pub(super) struct Database {
@@ -63,8 +63,10 @@ impl Database {
         loop {
             let row = client.query_typed_one("select pgq.maint_retry_events()", &[])?;
             let moved: i32 = row.try_get(0)?;
-            count(&self.counters.retry, u64::try_from(moved).unwrap_or(0));
-            if moved <= 0 || self.stop.is_requested() {
+            let moved = u64::try_from(moved)
+                .map_err(|_| Error::Answer(format!("{moved} events moved for a retry")))?;
+            count(&self.counters.retry, moved);
+            if moved == 0 || self.stop.is_requested() {
                 return Ok(());
             }
         }

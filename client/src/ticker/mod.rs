@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::connector::Connector;
 use crate::conninfo::Conninfo;
-use crate::consumer::Outage;
 use crate::error::Error;
+use crate::outage::Outage;
 use crate::stop::Stop;
 
 pub use config::TickerConfig;
