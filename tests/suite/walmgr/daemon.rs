@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use pgq_tests::{Cluster, Stop, Tree, wait_until};
@@ -18,8 +18,14 @@ pub(crate) struct Daemon(Child);
 
 impl Daemon {
     pub(crate) fn start(site: &Site, failpoint: &str) -> Self {
+        Self::saying(site, failpoint, Stdio::inherit())
+    }
+
+    /// The same, whose messages go elsewhere.
+    pub(crate) fn saying(site: &Site, failpoint: &str, to: impl Into<Stdio>) -> Self {
         let mut command = site.command(&["daemon"]);
-        let child = command.env("WALMGR_FAILPOINT", failpoint).spawn().unwrap();
+        command.env("WALMGR_FAILPOINT", failpoint).stderr(to);
+        let child = command.spawn().unwrap();
         let socket = site.cluster.data_dir().join("walmgr.sock");
         let mut daemon = Self(child);
         let up =

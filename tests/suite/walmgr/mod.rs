@@ -5,6 +5,7 @@ mod archive;
 mod as_it_is;
 mod backup;
 mod beside_segments;
+mod copying;
 pub(super) mod daemon;
 mod databases;
 mod durability;

@@ -11,10 +11,10 @@ use pgq_tests::{Stop, wait_until};
 
 use super::daemon::Daemon;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A site with repositories `a` and `b`, and what the configuration says of each.
-fn site(of_a: &str, of_b: &str) -> Site {
+pub(super) fn site(of_a: &str, of_b: &str) -> Site {
     let cluster = archiving().start();
     let a = cluster.dir().join("a");
     let site = Site::at(cluster, &a, String::new());
@@ -23,7 +23,7 @@ fn site(of_a: &str, of_b: &str) -> Site {
     site
 }
 
-fn configure(site: &Site, of_a: &str, of_b: &str) {
+pub(super) fn configure(site: &Site, of_a: &str, of_b: &str) {
     let top = site.cluster.dir().display().to_string();
     site.configure(&format!(
         "[[repository]]\nname = 'a'\npath = '{top}/a'\n{of_a}\n\
@@ -31,24 +31,24 @@ fn configure(site: &Site, of_a: &str, of_b: &str) {
     ));
 }
 
-fn place(site: &Site, name: &str) -> PathBuf {
+pub(super) fn place(site: &Site, name: &str) -> PathBuf {
     site.cluster.dir().join(name)
 }
 
 /// A repository is away, as a mount that is gone; or there again.
-fn away(site: &Site, name: &str, is_away: bool) {
+pub(super) fn away(site: &Site, name: &str, is_away: bool) {
     let mode = if is_away { 0 } else { 0o700 };
     fs::set_permissions(place(site, name), Permissions::from_mode(mode)).unwrap();
 }
 
 /// Segments in a repository.
-fn segments(site: &Site, name: &str) -> Vec<String> {
+pub(super) fn segments(site: &Site, name: &str) -> Vec<String> {
     let below = snapshot(&place(site, name).join("main/wal"));
     let leaf = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     below.iter().map(|(path, _)| leaf(path)).filter(|leaf| leaf.len() == 24).collect()
 }
 
-fn row(site: &Site, n: i32) {
+pub(super) fn row(site: &Site, n: i32) {
     site.cluster.psql(
         "postgres",
         &format!("create table if not exists t (n int); insert into t values ({n})"),

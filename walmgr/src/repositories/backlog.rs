@@ -98,7 +98,7 @@ impl Backlog {
             // Names that come from now on are looked at after it.
             *state = State::default();
             drop(state);
-            return copy::copy(&self.from, &self.to, What::Wal).map(drop).inspect_err(|_| {
+            return copy::copy(&self.from, &self.to, What::Backlog).map(drop).inspect_err(|_| {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 state.unknown = true;
             });

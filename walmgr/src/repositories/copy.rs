@@ -32,16 +32,20 @@ pub(crate) enum What {
     Everything,
     /// WAL only.
     Wal,
+    /// WAL only, and only into a stanza that is there: nobody watches.
+    Backlog,
 }
 
 /// Copy what one repository has of the stanza, and the other lacks. Neither may be expired
 /// meanwhile.
 ///
 /// # Errors
-/// [`Error::Mismatch`] when they are of different clusters, [`Error::Locked`] while one is expired.
+/// [`Error::Mismatch`] when they are of different clusters, [`Error::Locked`] while one is expired,
+/// [`Error::Repository`] when the other is no repository: a place where one is not mounted looks
+/// like an empty one, so only a set-up makes it a repository.
 pub(crate) fn copy(from: &Context, to: &Context, what: What) -> Result<Copied> {
     let systems = from.systems()?;
-    if !to.dry_run {
+    if !to.dry_run && what != What::Backlog {
         create(&systems, to)?;
     }
     let mut copied = Copied::default();
@@ -60,8 +64,11 @@ pub(crate) fn copy(from: &Context, to: &Context, what: What) -> Result<Copied> {
 fn create(systems: &[Stanza], to: &Context) -> Result<()> {
     let name = &to.config.stanza;
     for (at, system) in systems.iter().enumerate() {
-        if at == 0 && to.stanza().is_err() {
-            Stanza::create(to.init_store()?, name, &system.info)?;
+        if at == 0 {
+            let store = to.store()?;
+            if store.open(&format!("{name}/stanza.json"))?.is_none() {
+                Stanza::create(store, name, &system.info)?;
+            }
         }
         let there = to.stanza()?;
         let known = there.info.system_identifier == system.info.system_identifier
