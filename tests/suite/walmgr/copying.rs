@@ -1,13 +1,17 @@
 //! What is copied from one repository to another, and what must not come of it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
-use pgq_tests::site::snapshot;
-use pgq_tests::wait_until;
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
+use pgq_tests::{Stop, wait_until};
 
 use super::daemon::Daemon;
-use super::several::{PATIENCE, place, row, segments, site};
+use super::several::{PATIENCE, away, configure, hanging, place, row, segments, site};
+use super::upgrade::{system, upgraded};
 
 #[test]
 fn a_repository_that_is_not_mounted_is_made_by_nobody() {
@@ -54,7 +58,8 @@ fn a_copy_makes_the_stanza_where_there_is_none_and_a_backlog_does_not() {
     row(&site, 1);
     site.ok(&["backup"]);
     let stanza = place(&site, "b").join("main");
-    fs::remove_dir_all(&stanza).unwrap();
+    // At once: the archiver may be at it.
+    fs::rename(&stanza, place(&site, "b.gone")).unwrap();
     let said = site.cluster.dir().join("said");
     let daemon = Daemon::saying(&site, "", File::create(&said).unwrap());
     let waits = || fs::read_to_string(&said).unwrap().contains("its backlog waits");
@@ -71,4 +76,272 @@ fn own_as(model: &Path, path: &Path) {
     use std::os::unix::fs::{MetadataExt, chown};
     let owner = fs::metadata(model).unwrap();
     chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+}
+
+/// A segment's object in a repository.
+fn object(site: &Site, name: &str, segment: &str) -> PathBuf {
+    let wal = place(site, name).join("main/wal");
+    wal.join(&segment[..8]).join(&segment[8..16]).join(segment)
+}
+
+/// Ids of the backups in a repository.
+fn backups(site: &Site, name: &str) -> Vec<String> {
+    let list = site.ok(&["--repo", name, "listbackups", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let ids = list.as_array().unwrap().iter();
+    ids.map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A site whose repository b has nothing of what came after set-up: three segments, two backups.
+fn behind() -> Site {
+    let site = site("", "required = false\npatience = '200ms'");
+    away(&site, "b", true);
+    row(&site, 1);
+    site.ok(&["backup"]);
+    row(&site, 2);
+    site.ok(&["backup", "--incremental"]);
+    site.archive_all();
+    away(&site, "b", false);
+    site
+}
+
+/// A pack that a backup made.
+fn pack_of(site: &Site, name: &str, id: &str) -> PathBuf {
+    let directory = place(site, name).join("main/pack").join(id);
+    fs::read_dir(directory).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn a_copy_killed_anywhere_makes_no_end_and_no_backup_that_is_not_whole() {
+    let site = behind();
+    write_owned(&site.cluster.data_dir().join("recovery.signal"), b"");
+    let first = segments(&site, "a").into_iter().find(|one| !segments(&site, "b").contains(one));
+    let first = first.unwrap();
+    let get = || site.command(&["--repo", "b", "archive-get", &first, "got"]).output().unwrap();
+    // Each time one file more.
+    let step = |failpoint: &str| site.at_failpoint(failpoint, &["repository", "copy"]);
+    let mut kills = 0;
+    while !object(&site, "b", &first).exists() {
+        assert!(!step("copy.wal=kill@2").status.success());
+        kills += 1;
+        let output = get();
+        let whole = object(&site, "b", &first).exists();
+        assert_eq!(output.status.code(), Some(if whole { 0 } else { 200 }), "after {kills} kills");
+    }
+    assert!(kills > 2, "{kills} kills");
+    kills = 0;
+    while !step("copy.object=kill@2").status.success() {
+        kills += 1;
+        assert!(kills < 100);
+        let whole = backups(&site, "b");
+        if !whole.is_empty() {
+            let args: Vec<&str> = ["--repo", "b", "verify"].into_iter().collect();
+            site.ok(&[args, whole.iter().map(String::as_str).collect()].concat());
+        }
+    }
+    assert!(kills > 4, "{kills} kills");
+    assert_eq!(backups(&site, "a"), backups(&site, "b"));
+}
+
+#[test]
+fn a_backup_that_lacks_something_is_not_copied_and_the_others_are() {
+    for lacking in ["pack", "wal"] {
+        let site = behind();
+        let ids = backups(&site, "a");
+        let text =
+            fs::read_to_string(place(&site, "a").join(format!("main/backup/{}.json", ids[1])));
+        let info: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+        let own = match lacking {
+            "pack" => pack_of(&site, "a", &ids[1]),
+            _ => object(&site, "a", info["start_wal"].as_str().unwrap()),
+        };
+        fs::remove_file(&own).unwrap();
+        let said = site.fails(6, &["repository", "copy"]);
+        assert!(said.contains(&format!("backup {} is not copied", ids[1])), "{said}");
+        assert_eq!(backups(&site, "b"), ids[..1], "without its {lacking}");
+    }
+}
+
+#[test]
+fn a_pack_of_another_backup_is_no_part_of_this_one() {
+    let site = behind();
+    let ids = backups(&site, "a");
+    // Both repositories may have a backup of the same second.
+    let mine = pack_of(&site, "a", &ids[0]);
+    let taken = place(&site, "b").join(mine.strip_prefix(place(&site, "a")).unwrap());
+    fs::create_dir_all(taken.parent().unwrap()).unwrap();
+    fs::copy(pack_of(&site, "a", &ids[1]), &taken).unwrap();
+    own_all_as(&place(&site, "b"));
+    let said = site.fails(5, &["repository", "copy"]);
+    assert!(said.contains("of another backup"), "{said}");
+    assert!(!backups(&site, "b").contains(&ids[0]));
+}
+
+#[test]
+fn pins_are_each_repositorys_own_and_marks_come_with_their_backup_only() {
+    let site = behind();
+    let ids = backups(&site, "a");
+    let marked = |name: &str, id: &str| {
+        place(&site, name).join(format!("main/backup/{id}.standalone")).exists()
+    };
+    let mark = |id: &str| {
+        write_owned(&place(&site, "a").join(format!("main/backup/{id}.standalone")), b"x");
+    };
+    mark(&ids[0]);
+    site.ok(&["--repo", "a", "pin", &ids[0]]);
+    site.ok(&["repository", "copy"]);
+    assert!(marked("b", &ids[0]), "its WAL is not there over there, either");
+    mark(&ids[1]);
+    site.ok(&["repository", "copy"]);
+    assert!(!marked("b", &ids[1]), "over there the WAL after it may be kept");
+    let names = snapshot(&place(&site, "b").join("main/backup"));
+    assert!(names.iter().all(|(path, _)| !path.to_str().unwrap().contains(".pin.")), "a pin");
+}
+
+#[test]
+fn a_copy_waits_for_no_backup_and_keeps_others_from_its_own() {
+    let site = behind();
+    let mut holder = site.command(&["--repo", "b", "backup"]);
+    holder.env("WALMGR_FAILPOINT", "backup.copied=stop").stderr(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut lines = BufReader::new(holder.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(" started at ")));
+    let said = site.fails(3, &["repository", "copy"]);
+    assert!(said.contains("locks/backup"), "{said}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+
+    let mut copy = site.command(&["repository", "copy"]);
+    copy.env("WALMGR_FAILPOINT", "copy.object=stop@2").stderr(Stdio::null());
+    let mut copy = copy.spawn().unwrap();
+    let packs = place(&site, "b").join("main/pack");
+    let has_begun = || fs::read_dir(&packs).is_ok_and(|mut all| all.next().is_some());
+    assert!(wait_until(PATIENCE, has_begun), "nothing was copied");
+    for args in [&["--repo", "b", "backup"][..], &["--repo", "b", "expire", "--keep", "1"]] {
+        let said = site.fails(3, args);
+        assert!(said.contains("locks/backup"), "{said}");
+    }
+    copy.kill().unwrap();
+    copy.wait().unwrap();
+    site.ok(&["repository", "copy"]);
+}
+
+#[test]
+fn what_two_servers_archived_is_not_mixed() {
+    let site = behind();
+    let shared = segments(&site, "b");
+    let (last, other) = (shared.last().unwrap(), segments(&site, "a").pop().unwrap());
+    fs::copy(object(&site, "a", &other), object(&site, "b", last)).unwrap();
+    let before = segments(&site, "b");
+    for args in [&["repository", "copy"][..], &["repository", "copy", "--wal-only"]] {
+        let said = site.fails(5, args);
+        assert!(said.contains(last.as_str()) && said.contains("two servers"), "{said}");
+    }
+    assert_eq!(segments(&site, "b"), before);
+    assert_eq!(backups(&site, "b").len(), 0);
+}
+
+#[test]
+fn a_backlog_brings_nothing_back_that_was_expired() {
+    let site = site("", "required = false\npatience = '200ms'");
+    row(&site, 1);
+    site.archive_all();
+    site.archive_all();
+    site.ok(&["--repo", "b", "backup"]);
+    site.ok(&["--repo", "b", "expire", "--keep", "1"]);
+    let kept = segments(&site, "b");
+    assert!(kept.len() < segments(&site, "a").len(), "nothing was expired");
+    away(&site, "b", true);
+    row(&site, 2);
+    site.archive_all();
+    away(&site, "b", false);
+    let last = segments(&site, "a").pop().unwrap();
+    let _daemon = Daemon::start(&site, "");
+    assert!(wait_until(PATIENCE, || segments(&site, "b").contains(&last)));
+    row(&site, 3);
+    site.archive_all();
+    let last = segments(&site, "a").pop().unwrap();
+    assert!(wait_until(PATIENCE, || segments(&site, "b").contains(&last)));
+    let from: Vec<_> = segments(&site, "a").into_iter().filter(|one| *one >= kept[0]).collect();
+    assert_eq!(segments(&site, "b"), from);
+}
+
+#[test]
+fn a_fault_of_one_repositorys_thread_is_a_failure_and_no_hang() {
+    let cluster = archiving().set("archive_command", "false").start();
+    let a = cluster.dir().join("a");
+    let site = Site::at(cluster, &a, String::new());
+    configure(&site, "", "");
+    site.ok(&["setup", "--repository-only"]);
+    let top = site.cluster.dir().display().to_string();
+    let b = hanging(&site);
+    site.configure(&format!("[[repository]]\nname = 'a'\npath = '{top}/a'\n{b}"));
+    row(&site, 1);
+    let segment = site.cluster.psql("postgres", "select pg_walfile_name(pg_switch_wal())");
+    let push = ["archive-push", &format!("pg_wal/{segment}")];
+    let mut command = site.command(&push);
+    let mut child = command.env("WALMGR_FAILPOINT", "push.one=panic").spawn().unwrap();
+    let mut ended = None;
+    let has_ended = wait_until(Duration::from_secs(30), || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(has_ended, "it hangs");
+    assert_eq!(ended.unwrap().code(), Some(1));
+
+    // The daemon answers the same, and goes on.
+    configure(&site, "", "");
+    let mut daemon = Daemon::start(&site, "push.one=panic");
+    let said = site.fails(1, &push);
+    assert!(said.contains("fault of its own"), "{said}");
+    assert!(daemon.is_running());
+    site.ok(&push);
+    assert!(segments(&site, "a").contains(&segment) && segments(&site, "b").contains(&segment));
+}
+
+#[test]
+fn each_system_goes_to_its_own_place_and_none_before_the_first() {
+    let mut old = site("", "");
+    row(&old, 1);
+    old.ok(&["backup"]);
+    let before = system(&old);
+    old.cluster.stop(Stop::Fast);
+    let new = Site::at(upgraded(&old.cluster), &place(&old, "a"), String::new());
+    let of = |name: &str| {
+        format!("[[repository]]\nname = '{name}'\npath = '{}'\n", place(&old, name).display())
+    };
+    let top = new.cluster.dir().display().to_string();
+    let c = format!("[[repository]]\nname = 'c'\npath = '{top}/c'\n");
+    new.configure(&format!("{}{}{c}", of("a"), of("b")));
+    new.ok(&["--repo", "a", "stanza-upgrade"]);
+    new.ok(&["--repo", "c", "setup", "--repository-only"]);
+    new.configure(&of("a"));
+    new.ok(&["setup"]);
+    new.cluster.psql("postgres", "insert into t values (2)");
+    new.ok(&["backup"]);
+    new.configure(&format!("{}{}{c}", of("a"), of("b")));
+
+    // c was made after the upgrade, b does not know of it.
+    let output = new.command(&["repository", "copy"]).output().unwrap();
+    let text = said(&["repository", "copy"], &output);
+    assert!(output.status.success(), "{text}");
+    let skips = format!("nothing of system {before} is copied: repository \"c\"");
+    assert!(text.contains(&skips) && !text.contains("repository \"b\" is of later"), "{text}");
+    let all = backups(&new, "a");
+    assert_eq!(all.len(), 2);
+    assert_eq!(backups(&new, "b"), all);
+    assert_eq!(backups(&new, "c"), all[1..]);
+    for name in ["b", "c"] {
+        new.ok(&["--repo", name, "verify"]);
+    }
+    assert!(!place(&old, "b").join("main/3").exists());
+}
+
+/// Give all below a directory to its owner.
+fn own_all_as(directory: &Path) {
+    for (path, _) in snapshot(directory) {
+        own_as(directory, &path);
+    }
 }

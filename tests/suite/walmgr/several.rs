@@ -118,6 +118,18 @@ fn relative<'a>(
     move |(path, bytes)| (path.strip_prefix(place(site, name)).unwrap_or(&path).to_owned(), bytes)
 }
 
+/// Configuration of a repository b that is not required and never answers.
+pub(super) fn hanging(site: &Site) -> String {
+    let program = site.cluster.dir().join("hang");
+    fs::write(&program, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    format!(
+        "[[repository]]\nname = 'b'\nrequired = false\npatience = '100ms'\n\
+         ssh = {{ host = 'h', path = '/nowhere', command = '{}' }}\n",
+        program.display()
+    )
+}
+
 #[test]
 fn one_that_hangs_holds_up_nothing() {
     let cluster = archiving().start();
@@ -126,13 +138,11 @@ fn one_that_hangs_holds_up_nothing() {
     let site = Site::at(cluster, &a, String::new());
     site.configure(&format!("repository.path = '{top}/a'"));
     site.ok(&["setup"]);
-    site.configure(&format!(
-        "[[repository]]\nname = 'a'\npath = '{top}/a'\n\
-         [[repository]]\nname = 'b'\nrequired = false\npatience = '100ms'\n\
-         ssh = {{ host = 'h', path = '/nowhere', command = 'sleep 600 #' }}\n"
-    ));
+    let b = hanging(&site);
+    site.configure(&format!("[[repository]]\nname = 'a'\npath = '{top}/a'\n{b}"));
     row(&site, 1);
     site.archive_all();
+    assert!(site.cluster.log().contains("is not stored after 100ms"), "b did not hang");
     assert_eq!(site.cluster.psql("postgres", "select failed_count from pg_stat_archiver"), "0");
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn upgraded(old: &Cluster) -> Cluster {
     new
 }
 
-fn system(site: &Site) -> String {
+pub(super) fn system(site: &Site) -> String {
     site.cluster.psql("postgres", "select system_identifier from pg_control_system()")
 }
 

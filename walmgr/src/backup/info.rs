@@ -115,7 +115,11 @@ pub(crate) fn list(stanza: &Stanza) -> Result<Vec<BackupInfo>> {
     .collect()
 }
 
-fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
+/// One backup, without its marks.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Corrupt`].
+pub(crate) fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
     crate::repo::stanza::check_name(id)?;
     let key = stanza.key(&format!("backup/{id}.json"));
     let bytes = read_all(stanza.store.as_ref(), &key)?

@@ -125,10 +125,15 @@ fn remove_all(stanza: &Stanza, id: &str, numbers: &[u32]) -> Result<()> {
     numbers.iter().try_for_each(|number| stanza.store.remove(&key(stanza, id, *number)))
 }
 
+/// The key, below the stanza, of what says that only the WAL of its own is left of a backup's.
+pub(crate) fn standalone_key(id: &str) -> String {
+    format!("backup/{}", Mark::Standalone.name(id))
+}
+
 /// Note for ever that only the WAL of its own is left of a backup's. Said before the rest goes, so
 /// that nobody takes that for a loss.
 pub(crate) fn mark_standalone(stanza: &Stanza, id: &str) -> Result<()> {
-    let key = stanza.key(&format!("backup/{}", Mark::Standalone.name(id)));
+    let key = stanza.key(&standalone_key(id));
     let text = "The WAL after this backup was expired: it restores to its own end only.\n";
     create_small(stanza.store.as_ref(), &key, text.as_bytes()).map(|_| ())
 }

@@ -55,6 +55,14 @@ impl<'a> Needs<'a> {
         }
     }
 
+    /// What all backups that are there need.
+    pub(crate) fn of_all(history: &'a History) -> Self {
+        let kept =
+            |backup: &BackupInfo| if backup.standalone { Kept::Pinned } else { Kept::ByRule };
+        let decisions: Vec<_> = history.backups.iter().map(|backup| Some(kept(backup))).collect();
+        Self::new(history, &decisions)
+    }
+
     /// True when anything that is kept needs the segment. Without any backup, everything is needed.
     pub(crate) fn segment(&self, segment: Segment) -> bool {
         if self.free.is_empty() && self.present.is_none()

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::context::Context;
+use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::wal;
@@ -115,6 +115,7 @@ impl Backlog {
 
     fn copy(&self, name: &WalName) -> Result<()> {
         let (source, target) = (self.from.stanza()?, self.to.stanza()?);
+        let target = self.to.limited(target, Use::Archive);
         target.check_system(source.info.system_identifier)?;
         let keys = match name {
             // Their keys have a hash.
@@ -124,12 +125,12 @@ impl Backlog {
             }
             _ => vec![wal::key(&source, name)],
         };
+        let top = source.key("");
         for key in keys {
-            if source.store.open(&key)?.is_none() {
+            let rest = key.strip_prefix(&top).unwrap_or(&key);
+            match copy::wal_file(&source, &target, name, rest) {
                 // Expired meanwhile.
-                continue;
-            }
-            match copy::wal_file(&source, &target, name, &key) {
+                Err(Error::NotFound(_)) => {}
                 // The next comparison will say so again; the others must not wait for it.
                 Err(Error::Corrupt(why)) => log::error(Error::Corrupt(why)),
                 outcome => drop(outcome?),

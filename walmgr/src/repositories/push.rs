@@ -1,11 +1,13 @@
 //! Storing WAL files in every repository.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use crate::context::{Context, Use};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal::{self, Pushed};
@@ -31,7 +33,7 @@ pub(crate) fn everywhere(context: &Context, systems: &[u64], file: &WalFile) -> 
         // Not a scope: one that hangs must not be waited for.
         thread::spawn(move || {
             // Nobody listens any more to one that was given up.
-            let _ = said.send((at, one(&one_of, &systems, &file)));
+            let _ = said.send((at, caught(|| one(&one_of, &systems, &file))));
         });
     }
     drop(said);
@@ -91,9 +93,23 @@ fn together(
     }
 }
 
+/// A panic is this repository's failure: unsaid, it would be waited for.
+fn caught<T>(store: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(store))
+        .unwrap_or_else(|_| Err(Error::Failed("walmgr has failed by a fault of its own".into())))
+}
+
 fn one(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
+    step(context)?;
     let stanza = checked(context, systems)?;
     wal::push(&stanza, file, context.config.repository.codec())
+}
+
+fn step(context: &Context) -> Result<()> {
+    match context.config.repository.required {
+        true => failpoint::visit("push.one").map_err(Error::repository("push")),
+        false => Ok(()),
+    }
 }
 
 fn checked(context: &Context, systems: &[u64]) -> Result<Stanza> {
@@ -118,8 +134,11 @@ pub(crate) fn required(
     let required = |one: &Context| one.config.repository.required;
     let repositories: Vec<Context> = context.each().into_iter().filter(required).collect();
     let store = |one: &Context| -> Result<Vec<Result<Pushed>>> {
-        let stanza = checked(one, &systems)?;
-        Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
+        caught(|| {
+            step(one)?;
+            let stanza = checked(one, &systems)?;
+            Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
+        })
     };
     let (last, others) = match repositories.split_last() {
         Some((last, [])) => return store(last),
@@ -132,6 +151,7 @@ pub(crate) fn required(
         for (one, thread) in running {
             let outcomes = match thread.join() {
                 Ok(outcomes) => outcomes.map_err(|error| error.in_repository(one.repository()))?,
+                // Its panics are caught.
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             for (mine, outcome) in all.iter_mut().zip(outcomes) {

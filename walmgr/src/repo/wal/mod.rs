@@ -107,19 +107,22 @@ pub(crate) fn beside_segments(stanza: &Stanza) -> Result<Vec<(WalName, String)>>
         for high in stanza.store.list(&directory)? {
             let directory = format!("{directory}/{}", high.trim_end_matches('/'));
             for name in stanza.store.list(&directory)? {
-                // The key of an unfinished segment ends in its hash.
-                let hash = name.rsplit_once(".partial.").filter(|(_, hash)| hash.len() == 16);
-                let parsed = match hash {
-                    Some((segment, _)) => WalName::parse(&format!("{segment}.partial")),
-                    None => WalName::parse(&name),
-                };
-                if let Ok(parsed @ (WalName::Backup(_) | WalName::Partial(_))) = parsed {
+                if let Some(parsed @ (WalName::Backup(_) | WalName::Partial(_))) = name_of(&name) {
                     found.push((parsed, format!("{directory}/{name}")));
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// What the last part of a key stands for; `None` for what is no WAL file, or was set aside.
+pub(crate) fn name_of(leaf: &str) -> Option<WalName> {
+    // The key of an unfinished segment ends in its hash.
+    match leaf.rsplit_once(".partial.").filter(|(_, hash)| hash.len() == 16) {
+        Some((segment, _)) => WalName::parse(&format!("{segment}.partial")).ok(),
+        None => WalName::parse(leaf).ok(),
+    }
 }
 
 /// All timelines that have a directory in the archive.
