@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pgq_tests::wait_until;
+use pgq_tests::{Cluster, ClusterBuilder, wait_until};
 use postgres::Client;
 
 use super::{LONG, events, number, preloaded, wait_batch, worker_pid};
@@ -28,20 +28,8 @@ fn polled(client: &mut Client, data: &str) {
 
 #[test]
 fn ticks_and_waits_go_on_when_the_clock_is_set() {
-    let mut cluster =
-        preloaded().set("pgq.ticker_period", "50ms").set("pgq.maint_period", "200ms").create();
-    let clock = cluster.dir().join("clock");
-    let step = |hours: i32| {
-        // In one piece, since the server reads the file all the time.
-        let next = clock.with_extension("next");
-        fs::write(&next, (hours * 3600).to_string()).unwrap();
-        fs::rename(&next, &clock).unwrap();
-    };
-    step(0);
-    let library = library(cluster.dir());
-    cluster.set_env("LD_PRELOAD", library.display());
-    cluster.set_env("PGQ_CLOCK", clock.display());
-    cluster.start();
+    let builder = preloaded().set("pgq.ticker_period", "50ms").set("pgq.maint_period", "200ms");
+    let (cluster, step) = with_clock(builder);
     let mut client = cluster.connect("postgres");
     client
         .batch_execute(
@@ -85,6 +73,66 @@ fn ticks_and_waits_go_on_when_the_clock_is_set() {
         found.is_none()
     });
     assert!(is_healthy, "{found:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_forward_ends_no_maintenance_that_keeps_to_its_limit() {
+    let (cluster, step) = with_clock(preloaded().set("pgq.maint_period", "100ms"));
+    let mut client = cluster.connect("postgres");
+    // A function that goes on until the clock has been set, and a moment more.
+    client
+        .batch_execute(
+            "create extension pgq;
+             create table runs (at timestamptz default clock_timestamp());
+             grant insert on runs to public;
+             create function slow(queue text) returns integer language plpgsql as $$
+             declare
+                 begun timestamptz := clock_timestamp();
+             begin
+                 for n in 1 .. 100 loop
+                     perform pg_sleep(0.1);
+                     exit when clock_timestamp() > begun + interval '1 hour';
+                 end loop;
+                 perform pg_sleep(0.1);
+                 insert into public.runs default values;
+                 return 0;
+             end $$;
+             select pgq.create_queue('q');
+             update pgq.queue set queue_extra_maint = array['public.slow']",
+        )
+        .unwrap();
+    let pid = worker_pid(&mut client);
+    let asleep = "select count(*) from pg_stat_activity
+                   where backend_type = 'pgq worker' and wait_event = 'PgSleep'";
+    for round in 1..=3 {
+        assert!(wait_until(LONG, || number(&mut client, asleep) == 1));
+        let runs = number(&mut client, "select count(*) from runs");
+        step(2 * round);
+        assert!(wait_until(LONG, || number(&mut client, "select count(*) from runs") > runs));
+    }
+    assert_eq!(worker_pid(&mut client), pid, "the worker was ended");
+    assert_eq!(number(&mut client, "select sum(errors) from pgq.worker_status()"), 0);
+}
+
+/// A server whose clock goes as many hours ahead as the returned function says.
+fn with_clock(builder: ClusterBuilder) -> (Cluster, impl Fn(i32)) {
+    let mut cluster = builder.create();
+    let clock = cluster.dir().join("clock");
+    let step = {
+        let clock = clock.clone();
+        move |hours: i32| {
+            // In one piece, since the server reads the file all the time.
+            let next = clock.with_extension("next");
+            fs::write(&next, (hours * 3600).to_string()).unwrap();
+            fs::rename(&next, &clock).unwrap();
+        }
+    };
+    step(0);
+    let library = library(cluster.dir());
+    cluster.set_env("LD_PRELOAD", library.display());
+    cluster.set_env("PGQ_CLOCK", clock.display());
+    cluster.start();
+    (cluster, step)
 }
 
 /// Compile the clock into the cluster's directory.
