@@ -27,6 +27,16 @@ pub(crate) struct Targets {
     pub(crate) udp: Vec<UdpTarget>,
 }
 
+impl Targets {
+    /// Log there as well.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.stderr |= more.stderr;
+        self.files.extend(more.files);
+        self.syslog.extend(more.syslog);
+        self.udp.extend(more.udp);
+    }
+}
+
 /// A syslog, with our name there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyslogTarget {

@@ -8,7 +8,7 @@ use pgq_client::{Error, Stop, read_ini};
 use rustix::process::Signal;
 
 use super::pidfile::{self, Pidfile};
-use super::service::{Job, Orders};
+use super::service::{Job, Order};
 use super::{Exit, Global, logging, notify, output, signals};
 
 /// Run a service.
@@ -44,36 +44,49 @@ pub(super) struct Run {
     daemonized: bool,
 }
 
+/// What is to be done with the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Serve,
+    StartInBackground,
+    Obey(Order),
+    Send(Signal),
+}
+
 impl Run {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let job = read(&self.ini)?;
-        let signal = match (self.reload, self.stop, self.kill) {
-            (true, ..) => Some(Signal::HUP),
-            (_, true, _) => Some(Signal::INT),
-            (.., true) => Some(Signal::TERM),
-            _ => None,
-        };
-        if let Some(signal) = signal {
-            return send(&job, signal);
+        match self.action() {
+            Action::Send(signal) => send(&job, signal),
+            Action::StartInBackground => self.start_in_background(&job, global),
+            Action::Obey(order) => {
+                output::line(&job.obey(order)?)?;
+                Ok(Exit::Ok)
+            }
+            Action::Serve => {
+                if self.daemonized {
+                    // Fails only when we lead a session already, which is as good.
+                    let _ = rustix::process::setsid();
+                }
+                self.serve(job, global)
+            }
         }
-        if self.daemon {
-            return self.start_in_background(&job, global);
-        }
-        let orders = Orders {
-            register: self.register,
-            unregister: self.unregister,
-            rewind: self.rewind,
-            reset: self.reset,
-        };
-        if orders.any() {
-            output::line(&job.obey(orders)?)?;
-            return Ok(Exit::Ok);
-        }
-        if self.daemonized {
-            // Fails only when we lead a session already, which is as good.
-            let _ = rustix::process::setsid();
-        }
-        self.serve(job, global)
+    }
+
+    /// At most one of the flags is given.
+    fn action(&self) -> Action {
+        let flags = [
+            (self.register, Action::Obey(Order::Register)),
+            (self.unregister, Action::Obey(Order::Unregister)),
+            (self.rewind, Action::Obey(Order::Rewind)),
+            (self.reset, Action::Obey(Order::Reset)),
+            (self.daemon, Action::StartInBackground),
+            (self.reload, Action::Send(Signal::HUP)),
+            (self.stop, Action::Send(Signal::INT)),
+            (self.kill, Action::Send(Signal::TERM)),
+        ];
+        let given = flags.into_iter().find(|(is_given, _)| *is_given);
+        given.map_or(Action::Serve, |(_, action)| action)
     }
 
     fn serve(&self, mut job: Job, global: &Global) -> anyhow::Result<Exit> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgq_connect::redact;
-use pgq_ini::Ini;
+use pgq_ini::Section;
 
 use crate::error::Error;
 use crate::ini::read_ini;
@@ -81,15 +81,18 @@ impl TickerConfig {
     /// [`Error::Io`]; [`Error::Config`] for bad syntax, an unknown key, or a period that is no
     /// number.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::of_ini(&read_ini(path)?)
+        let ini = read_ini(path)?;
+        let mut section = ini.section("pgqd")?;
+        let config = Self::of_section(&mut section)?;
+        section.end()?;
+        Ok(config)
     }
 
-    /// What section `[pgqd]` of a file says.
+    /// What a section of pgqd's says; its keys are taken.
     ///
     /// # Errors
     /// As [`TickerConfig::read`].
-    pub fn of_ini(ini: &Ini) -> Result<Self, Error> {
-        let mut section = ini.section("pgqd")?;
+    pub fn of_section(section: &mut Section<'_>) -> Result<Self, Error> {
         let default = Self::default();
         let facility = section.take("syslog_facility")?.unwrap_or(default.syslog_facility);
         if !FACILITIES.contains(&facility.as_str()) {
@@ -119,7 +122,6 @@ impl TickerConfig {
         section.ignore("connection_lifetime");
         // For whoever starts services.
         section.boolean("disabled")?;
-        section.end()?;
         Ok(config)
     }
 }

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use pgq_client::{Backoff, Error, OnFailure, Stop};
+use pgq_client::{Backoff, Connector, Error, OnFailure, Stop};
 use pgq_ini::Section;
 
-use super::settings::Settings;
+use super::plain::Plain;
 use crate::cli::work::command::ShellCommand;
 use crate::cli::work::function::{event_to_sql, function_call};
 
+/// What is done with events, and when one has failed.
 #[derive(Debug)]
-pub(super) struct Consumer {
-    database: String,
+pub(super) struct Handling {
     handler: Handler,
     max_attempts: Option<u32>,
     retry_after: Duration,
-    dead: Option<String>,
 }
 
 #[derive(Debug)]
@@ -25,7 +24,7 @@ enum Handler {
     Function(String),
 }
 
-impl Consumer {
+impl Handling {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         let per_batch = section.boolean("exec_per_batch")?.unwrap_or(false);
         let handler = match (section.take("exec")?, section.take("sql_function")?) {
@@ -40,27 +39,18 @@ impl Consumer {
             }
         };
         Ok(Self {
-            database: section.require("db")?,
             handler,
             max_attempts: section.number("max_attempts")?,
             retry_after: section.seconds("retry_after")?.unwrap_or(Duration::from_secs(10)),
-            dead: section.take("dead_letter_queue")?,
         })
     }
 
-    pub(super) fn database(&self) -> &str {
-        &self.database
-    }
-
-    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
-        let mut builder = settings.consumer(stop).on_failure(OnFailure::Retry {
+    pub(super) fn serve(&self, plain: &Plain, stop: &Stop) -> Result<(), Error> {
+        let on_failure = OnFailure::Retry {
             backoff: Backoff::doubling(self.retry_after, Duration::from_secs(3600)),
             max_attempts: self.max_attempts,
-        });
-        if let Some(queue) = &self.dead {
-            builder = builder.dead_letter_queue(queue);
-        }
-        let mut consumer = builder.connect(&self.database)?;
+        };
+        let mut consumer = plain.builder(stop).on_failure(on_failure).connect(&plain.database)?;
         match &self.handler {
             Handler::Command(command) => {
                 let command = ShellCommand::new(command, stop);
@@ -71,8 +61,7 @@ impl Consumer {
                 consumer.run_batches(|batch| command.take_batch(batch))?;
             }
             Handler::Function(function) => {
-                let connector = pgq_client::Connector::new(&self.database)?;
-                let sql = function_call(&connector, function)?;
+                let sql = function_call(&Connector::new(&plain.database)?, function)?;
                 consumer.run(|work, event| event_to_sql(work, event, &sql))?;
             }
         }

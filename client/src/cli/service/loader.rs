@@ -1,15 +1,12 @@
 //! `[queue_loader]`: row changes into tables of another database.
 
-use pgq_client::{Applier, Error, RemoteConsumer, Stop};
+use pgq_client::{Applier, Error, RemoteConsumer};
 use pgq_ini::Section;
 
-use super::Route;
-use super::settings::Settings;
 use crate::cli::work::apply;
 
 #[derive(Debug)]
 pub(super) struct Loader {
-    route: Route,
     tables: Vec<(String, String)>,
     keys: Vec<(String, Vec<String>)>,
     only: Vec<String>,
@@ -28,12 +25,10 @@ impl Loader {
                 (table, columns.split('+').map(|name| name.trim().to_owned()).collect())
             })
             .collect();
-        let route = Route::read(section)?;
         let (tables, only) = (pairs(section, "rename_tables")?, section.list("tables")?);
         let mut flag =
             |key: &str| -> Result<bool, Error> { Ok(section.boolean(key)?.unwrap_or(false)) };
         Ok(Self {
-            route,
             tables,
             keys,
             only,
@@ -45,15 +40,7 @@ impl Loader {
         })
     }
 
-    pub(super) fn connect(
-        &self,
-        settings: &Settings,
-        stop: &Stop,
-    ) -> Result<RemoteConsumer, Error> {
-        self.route.connect(settings, stop)
-    }
-
-    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
+    pub(super) fn serve(&self, mut consumer: RemoteConsumer) -> Result<(), Error> {
         let mut applier = Applier::new();
         for (source, target) in &self.tables {
             applier.map_table(source, target);
@@ -67,7 +54,6 @@ impl Loader {
         applier.allow_truncate(self.allow_truncate);
         applier.skip_missing(self.skip_missing);
         applier.row_by_row(self.row_by_row);
-        let mut consumer = self.connect(settings, stop)?;
         if self.copy {
             apply::copy(&mut consumer, &mut applier, self.replica_role)?;
         }

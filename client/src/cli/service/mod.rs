@@ -1,10 +1,15 @@
-//! Services by INI file: what all of them share. Each kind is in a file of its own.
+//! Services by INI file: which there are, and what all of them share. Each kind is in a file of its
+//! own.
 
 mod consumer;
+mod intake;
 mod literal;
 mod loader;
 mod mover;
-mod settings;
+mod order;
+mod plain;
+mod process;
+mod route;
 mod simple;
 mod splitter;
 
@@ -12,133 +17,168 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use pgq_client::{Backoff, Error, RemoteConsumer, Stop, Ticker, TickerConfig};
+use pgq_client::{Backoff, Error, Stop, Ticker, TickerConfig};
 use pgq_ini::{Ini, Section};
 
 use super::logging::Targets;
-use settings::Settings;
+use plain::Plain;
+use process::Process;
+use route::Route;
+
+pub(super) use order::Order;
 
 /// A job: one service with its settings.
 #[derive(Debug)]
 pub(super) struct Job {
-    settings: Settings,
+    process: Process,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Consumer(consumer::Consumer),
-    Loader(loader::Loader),
-    Mover(mover::Mover),
-    Simple(simple::Simple),
-    Splitter(splitter::Splitter),
+    Plain(Plain, Effect),
+    Remote(Route, Transfer),
     Ticker(TickerConfig),
 }
 
-/// What to do instead of serving.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Orders {
-    pub(super) register: bool,
-    pub(super) unregister: bool,
-    pub(super) rewind: bool,
-    pub(super) reset: bool,
+/// What a plain consumer does with events.
+#[derive(Debug)]
+enum Effect {
+    Handle(consumer::Handling),
+    Query(simple::Simple),
 }
 
-impl Orders {
-    pub(super) fn any(self) -> bool {
-        self.register || self.unregister || self.rewind || self.reset
-    }
+/// What goes between two databases.
+#[derive(Debug)]
+enum Transfer {
+    Load(loader::Loader),
+    Move(mover::Mover),
+    Split(splitter::Splitter),
 }
 
-/// Section names and what they stand for; SkyTools' own, with and without the 3.
-pub(super) const SERVICES: [&str; 13] = [
-    "pgq_consumer",
-    "queue_loader",
-    "queue_loader3",
-    "queue_mover",
-    "queue_mover3",
-    "queue_splitter",
-    "queue_splitter3",
-    "simple_consumer",
-    "simple_consumer3",
-    "simple_local_consumer",
-    "simple_local_consumer3",
-    "pgqd",
-    "pgq_ticker",
+/// A kind of service: the names of its section, SkyTools' own among them, and how it is read.
+struct Service {
+    names: &'static [&'static str],
+    read: fn(&mut Section<'_>) -> Result<Job, Error>,
+}
+
+const SERVICES: [Service; 7] = [
+    Service {
+        names: &["pgq_consumer"],
+        read: |section| {
+            let plain = Plain::read(section, "db")?.or_member(section)?.or_local(section)?;
+            let effect = Effect::Handle(consumer::Handling::read(section)?);
+            Job::read_with(section, Kind::Plain(plain, effect))
+        },
+    },
+    Service {
+        names: &["queue_loader", "queue_loader3"],
+        read: |section| {
+            let route = Route::read(section)?.or_dead_letters(section)?;
+            let transfer = Transfer::Load(loader::Loader::read(section)?);
+            Job::read_with(section, Kind::Remote(route, transfer))
+        },
+    },
+    Service {
+        names: &["queue_mover", "queue_mover3"],
+        read: |section| {
+            let route = Route::read(section)?;
+            let transfer = Transfer::Move(mover::Mover::read(section, &route)?);
+            Job::read_with(section, Kind::Remote(route, transfer))
+        },
+    },
+    Service {
+        names: &["queue_splitter", "queue_splitter3"],
+        read: |section| {
+            let route = Route::read(section)?.or_dead_letters(section)?;
+            let transfer = Transfer::Split(splitter::Splitter::read(section)?);
+            Job::read_with(section, Kind::Remote(route, transfer))
+        },
+    },
+    Service {
+        names: &["simple_consumer", "simple_consumer3"],
+        read: |section| {
+            let plain = Plain::read(section, "src_db")?.or_member(section)?;
+            let effect = Effect::Query(simple::Simple::read(section)?);
+            Job::read_with(section, Kind::Plain(plain, effect))
+        },
+    },
+    Service {
+        names: &["simple_local_consumer", "simple_local_consumer3"],
+        read: |section| {
+            section.require("local_tracking_file")?;
+            let plain = Plain::read(section, "src_db")?.or_local(section)?;
+            let effect = Effect::Query(simple::Simple::read_local(section)?);
+            Job::read_with(section, Kind::Plain(plain, effect))
+        },
+    },
+    Service {
+        names: &["pgqd"],
+        read: |section| {
+            let config = TickerConfig::of_section(section)?;
+            let process = Process::of_ticker(section, &config)?;
+            Ok(Job { process, kind: Kind::Ticker(config) })
+        },
+    },
 ];
+
+fn find(name: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|service| service.names.contains(&name))
+}
+
+/// True for the name of a service's section.
+pub(super) fn is_service(name: &str) -> bool {
+    find(name).is_some()
+}
 
 impl Job {
     /// Read the first section that is a service.
     pub(super) fn read(ini: &Ini) -> Result<Self, Error> {
-        let name = ini.section_names().find(|name| SERVICES.contains(name));
-        let Some(name) = name else {
+        let found = ini.section_names().find_map(|name| Some((name, find(name)?)));
+        let Some((name, service)) = found else {
+            let names = SERVICES.iter().flat_map(|service| service.names);
             return Err(Error::Config(format!(
                 "{}: no section is a service; there are {}",
                 ini.path().display(),
-                SERVICES.join(", ")
+                names.copied().collect::<Vec<_>>().join(", ")
             )));
         };
         let mut section = ini.section(name)?;
-        if name == "pgqd" {
-            let config = TickerConfig::of_ini(ini)?;
-            let settings = Settings::of_ticker(&mut section, &config)?;
-            return Ok(Self { settings, kind: Kind::Ticker(config) });
-        }
-        let mut settings = Settings::read(&mut section)?;
-        let kind = match name.trim_end_matches('3') {
-            "queue_mover" => Kind::Mover(mover::Mover::read(&mut section)?),
-            "queue_splitter" => Kind::Splitter(splitter::Splitter::read(&mut section)?),
-            "queue_loader" => Kind::Loader(loader::Loader::read(&mut section)?),
-            "simple_consumer" => {
-                settings.read_member(&mut section)?;
-                Kind::Simple(simple::Simple::read(&mut section)?)
-            }
-            "simple_local_consumer" => {
-                settings.read_position(&mut section)?;
-                Kind::Simple(simple::Simple::read_local(&mut section)?)
-            }
-            "pgq_consumer" => {
-                settings.read_member(&mut section)?;
-                settings.read_position(&mut section)?;
-                Kind::Consumer(consumer::Consumer::read(&mut section)?)
-            }
-            _ => return Err(Error::Config(format!("service {name} cannot be run"))),
-        };
+        let job = (service.read)(&mut section)?;
         section.end()?;
-        Ok(Self { settings, kind })
+        Ok(job)
+    }
+
+    fn read_with(section: &mut Section<'_>, kind: Kind) -> Result<Self, Error> {
+        Ok(Self { process: Process::read(section)?, kind })
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.settings.job_name
+        &self.process.job
     }
 
     pub(super) fn service(&self) -> &str {
-        &self.settings.service
+        &self.process.service
     }
 
     pub(super) fn pidfile(&self) -> Option<&Path> {
-        self.settings.pidfile.as_deref()
+        self.process.pidfile.as_deref()
     }
 
     pub(super) fn logfile(&self) -> Option<&Path> {
-        self.settings.logfile.as_deref()
+        self.process.logfile.as_deref()
     }
 
     /// Where to log to; not to standard error when nobody can see it.
     pub(super) fn log_targets(&self, daemonized: bool) -> Targets {
         let seen = !daemonized;
         let on_terminal = seen && std::io::stderr().is_terminal();
-        let mut targets = match &self.kind {
-            Kind::Ticker(config) => super::ticker::log_targets(config),
-            _ => self.settings.log_targets(on_terminal),
-        };
-        targets.stderr = seen;
-        targets
+        Targets { stderr: seen, ..self.process.log_targets(on_terminal) }
     }
 
     /// Serve until stopped. Servers that cannot be reached are waited for, also at the start.
     pub(super) fn serve(&self, stop: &Stop) -> Result<(), Error> {
-        let backoff = Backoff::doubling(Duration::from_secs(1), self.settings.exception_sleep);
+        let backoff = Backoff::doubling(Duration::from_secs(1), self.process.exception_sleep);
         let mut attempt = 0;
         loop {
             match self.try_serve(stop) {
@@ -157,13 +197,17 @@ impl Job {
     }
 
     fn try_serve(&self, stop: &Stop) -> Result<(), Error> {
-        let settings = &self.settings;
         match &self.kind {
-            Kind::Consumer(consumer) => consumer.serve(settings, stop),
-            Kind::Loader(loader) => loader.serve(settings, stop),
-            Kind::Mover(mover) => mover.serve(settings, stop),
-            Kind::Simple(simple) => simple.serve(settings, stop),
-            Kind::Splitter(splitter) => splitter.serve(settings, stop),
+            Kind::Plain(plain, Effect::Handle(handling)) => handling.serve(plain, stop),
+            Kind::Plain(plain, Effect::Query(simple)) => simple.serve(plain, stop),
+            Kind::Remote(route, transfer) => {
+                let consumer = route.connect(stop)?;
+                match transfer {
+                    Transfer::Load(loader) => loader.serve(consumer),
+                    Transfer::Move(mover) => mover.serve(consumer),
+                    Transfer::Split(splitter) => splitter.serve(consumer),
+                }
+            }
             Kind::Ticker(config) => {
                 Ticker::new(config.clone())?.run(stop);
                 Ok(())
@@ -172,45 +216,11 @@ impl Job {
     }
 
     /// Do what is ordered; what was done.
-    pub(super) fn obey(&self, orders: Orders) -> Result<String, Error> {
-        let settings = &self.settings;
-        let stop = Stop::new();
+    pub(super) fn obey(&self, order: Order) -> Result<String, Error> {
         match &self.kind {
+            Kind::Plain(plain, _) => plain.obey(order),
+            Kind::Remote(route, _) => route.obey(order),
             Kind::Ticker(_) => Err(Error::Config("a ticker has no position in a queue".to_owned())),
-            Kind::Consumer(consumer) => settings.obey_plain(orders, consumer.database()),
-            Kind::Simple(simple) => settings.obey_plain(orders, simple.database()),
-            Kind::Loader(loader) => settings.obey_remote(orders, loader.connect(settings, &stop)?),
-            Kind::Mover(mover) => settings.obey_remote(orders, mover.connect(settings, &stop)?),
-            Kind::Splitter(splitter) => {
-                settings.obey_remote(orders, splitter.connect(settings, &stop)?)
-            }
         }
-    }
-}
-
-/// Connection strings of a service that reads here and writes there.
-#[derive(Clone, Debug)]
-struct Route {
-    source: String,
-    target: String,
-    dead: Option<String>,
-}
-
-impl Route {
-    fn read(section: &mut Section<'_>) -> Result<Self, Error> {
-        let dead = section.take("dead_letter_queue")?;
-        Ok(Self { dead, ..Self::without_dead_letters(section)? })
-    }
-
-    fn without_dead_letters(section: &mut Section<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            source: section.require("src_db")?,
-            target: section.require("dst_db")?,
-            dead: None,
-        })
-    }
-
-    fn connect(&self, settings: &Settings, stop: &Stop) -> Result<RemoteConsumer, Error> {
-        settings.connect_remote(&self.source, &self.target, self.dead.as_deref(), stop)
     }
 }

@@ -6,7 +6,7 @@ use pgq_ini::Section;
 use postgres::{Client, Transaction};
 
 use super::literal::quote_literal;
-use super::settings::Settings;
+use super::plain::Plain;
 use crate::cli::work::advise;
 
 /// What they ask for happens in any case.
@@ -21,16 +21,13 @@ const RETRY_KEYS: [&str; 6] = [
 
 #[derive(Debug)]
 pub(super) struct Simple {
-    source: String,
     target: String,
     query: String,
-    dead: Option<String>,
 }
 
 impl Simple {
-    /// `[simple_local_consumer3]`: the position is in a file.
+    /// `[simple_local_consumer3]` has keys more.
     pub(super) fn read_local(section: &mut Section<'_>) -> Result<Self, Error> {
-        section.require("local_tracking_file")?;
         for key in RETRY_KEYS {
             section.ignore(key);
         }
@@ -38,26 +35,13 @@ impl Simple {
     }
 
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            source: section.require("src_db")?,
-            target: section.require("dst_db")?,
-            query: section.require("dst_query")?,
-            dead: section.take("dead_letter_queue")?,
-        })
+        Ok(Self { target: section.require("dst_db")?, query: section.require("dst_query")? })
     }
 
-    pub(super) fn database(&self) -> &str {
-        &self.source
-    }
-
-    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
+    pub(super) fn serve(&self, plain: &Plain, stop: &Stop) -> Result<(), Error> {
         let target = Connector::new(&self.target)?;
         let mut client: Option<Client> = Some(target.connect()?);
-        let mut builder = settings.consumer(stop);
-        if let Some(queue) = &self.dead {
-            builder = builder.dead_letter_queue(queue);
-        }
-        builder.connect(&self.source)?.run_batches(|batch| {
+        plain.builder(stop).connect(&plain.database)?.run_batches(|batch| {
             let mut there = match client.take().filter(|client| !client.is_closed()) {
                 Some(client) => client,
                 None => target.connect()?,

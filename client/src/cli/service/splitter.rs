@@ -1,16 +1,13 @@
 //! `[queue_splitter3]`: events over queues of another database.
 
 use clap::ValueEnum;
-use pgq_client::{Error, Pattern, RemoteConsumer, Stop};
+use pgq_client::{Error, Pattern, RemoteConsumer};
 use pgq_ini::Section;
 
-use super::Route;
-use super::settings::Settings;
-use crate::cli::work::distribute::{self, Field};
+use crate::cli::work::distribute::{Field, distribute, patterns};
 
 #[derive(Debug)]
 pub(super) struct Splitter {
-    route: Route,
     by: Field,
     queues: Vec<Pattern>,
 }
@@ -20,21 +17,10 @@ impl Splitter {
         let field = section.take("queue_field")?.unwrap_or_else(|| "extra1".to_owned());
         let by = Field::from_str(field.trim_start_matches("ev_"), true)
             .map_err(|_| section.wrong("queue_field", format!("no field \"{field}\"")))?;
-        let queues = distribute::patterns(&section.list("queues")?);
-        Ok(Self { route: Route::read(section)?, by, queues })
+        Ok(Self { by, queues: patterns(&section.list("queues")?) })
     }
 
-    pub(super) fn connect(
-        &self,
-        settings: &Settings,
-        stop: &Stop,
-    ) -> Result<RemoteConsumer, Error> {
-        self.route.connect(settings, stop)
-    }
-
-    pub(super) fn serve(&self, settings: &Settings, stop: &Stop) -> Result<(), Error> {
-        self.connect(settings, stop)?
-            .run_batches(|batch| distribute::distribute(batch, self.by, &self.queues))?;
-        Ok(())
+    pub(super) fn serve(&self, mut consumer: RemoteConsumer) -> Result<(), Error> {
+        consumer.run_batches(|batch| distribute(batch, self.by, &self.queues)).map(drop)
     }
 }

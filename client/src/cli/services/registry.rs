@@ -9,7 +9,7 @@ use super::job::Job;
 use super::kind::Kind;
 use super::systemd::Unit;
 use crate::cli::patterns::expand;
-use crate::cli::service::SERVICES;
+use crate::cli::service::is_service;
 
 /// Jobs, and files that cannot be read: those must not be in the way of others.
 #[derive(Debug, Default)]
@@ -55,11 +55,11 @@ fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
         return Ok(jobs);
     }
     // `pgq run FILE`, and so the file's unit, is for the first.
-    let first = ini.section_names().find(|name| SERVICES.contains(name));
+    let first = ini.section_names().find(|name| is_service(name));
     for name in ini.section_names() {
         let kind = match kinds.iter().find(|kind| kind.name == name) {
             Some(kind) => kind.clone(),
-            None if SERVICES.contains(&name) => Kind { name: name.to_owned(), ..Kind::default() },
+            None if is_service(name) => Kind { name: name.to_owned(), ..Kind::default() },
             None => continue,
         };
         let mut section = ini.section(name)?;
