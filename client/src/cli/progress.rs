@@ -40,9 +40,11 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.with_key("rate", rate));
         }
-        // Also when nothing comes, it is seen that it lives.
+        bar.set_message(what.to_owned());
+        // Also when nothing comes, it is seen that it lives. A thread draws from here on, so the
+        // line is complete before.
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar: bar.with_message(what.to_owned()), done: Arc::default() }
+        Self { bar, done: Arc::default() }
     }
 
     /// So many more are done.

@@ -31,7 +31,7 @@ impl Asked {
 pub(crate) fn handle(stop: &Stop, reloads: bool) -> Result<Asked, Error> {
     let asked = Asked::default();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|source| Error::Io { path: "signal commands".into(), source })?;
+        .map_err(|source| Error::Io { path: "signal handlers".into(), source })?;
     let (stop, reload) = (stop.clone(), Arc::clone(&asked.reload));
     std::thread::spawn(move || {
         let mut last_interrupt: Option<Instant> = None;
