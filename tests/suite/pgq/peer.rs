@@ -6,17 +6,21 @@ use postgres::Client;
 
 use pgq_tests::query::{outcome, run};
 
-/// One statement a line. What differs by design is tested elsewhere: SQLSTATEs, and texts of the
-/// server's own.
+/// Statements, each of which ends with a line. What differs by design is tested elsewhere:
+/// SQLSTATEs, and texts of the server's own.
 const SCENARIO: &str = include_str!("peer.sql");
 
 /// Statements with their outcomes.
 fn transcript(client: &mut Client) -> Vec<String> {
     SCENARIO
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .split(";\n")
+        .map(|piece| {
+            let code = piece.lines().filter(|line| !line.starts_with("--"));
+            code.collect::<Vec<_>>().join("\n")
+        })
+        .filter(|statement| !statement.is_empty())
         .map(|statement| {
-            let result = outcome(client, statement);
+            let result = outcome(client, &statement);
             // ERROR SQLSTATE: message
             let result = match result.strip_prefix("ERROR ") {
                 Some(error) => {

@@ -1,5 +1,6 @@
 -- One line per function that callers of pgq may use.
-select format('%s(%s) returns %s%s%s%s', p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+select format('%s(%s) returns %s%s%s%s',
+              p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
               case p.provolatile when 'i' then ' immutable' when 's' then ' stable' else '' end,
               case when p.proisstrict then ' strict' else '' end,
               case when p.prosecdef then ' definer' else '' end)

@@ -29,10 +29,12 @@ select pgq.batch_event_tables(pgq.next_batch('q', 'c'));
 do $$ begin execute pgq.batch_event_sql(pgq.next_batch('q', 'c')); end $$;
 do $$ begin perform pgq.get_batch_cursor(pgq.next_batch('q', 'c'), 'one', 10); end $$;
 do $$ begin perform pgq.get_batch_cursor(pgq.next_batch('q', 'c'), 'two', 10, 'true'); end $$;
-select pgq.event_retry(pgq.next_batch('q', 'c'), (select ev_id from pgq.get_batch_events(pgq.next_batch('q', 'c')) limit 1), 0);
+select pgq.event_retry(pgq.next_batch('q', 'c'),
+    (select ev_id from pgq.get_batch_events(pgq.next_batch('q', 'c')) limit 1), 0);
 select pgq.batch_retry(pgq.next_batch('q', 'c'), 0);
 select pgq.finish_batch(pgq.next_batch('q', 'c'));
-select pgq.event_retry_raw('q', 'c', '2020-01-01', null, '2020-01-01', 1, 't', 'd', null, null, null, null);
+select pgq.event_retry_raw('q', 'c', '2020-01-01', null, '2020-01-01', 1, 't', 'd', null, null,
+    null, null);
 select pgq.maint_retry_events();
 select pgq_coop.next_batch('q', 'group', 'member');
 select pgq_coop.finish_batch(pgq_coop.next_batch('q', 'group', 'member'));

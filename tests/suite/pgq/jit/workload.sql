@@ -1,5 +1,5 @@
--- Every function of the extensions at least once, in the ways of producers, consumers, operators and tickers. Statements are
--- run one by one, beside a worker that is busy with the same queues.
+-- Every function of the extensions at least once, in the ways of producers, consumers, operators
+-- and tickers. Statements are run one by one, beside a worker that is busy with the same queues.
 
 select pgq.create_queue('q');
 select pgq.create_queue('other');
@@ -7,9 +7,11 @@ select pgq.create_queue('q.dead');
 select pgq.set_queue_config('q', 'ticker_max_count', '1');
 select pgq.set_queue_config('q', 'batch_max_count', '3');
 -- Each tick of this queue has events, from the third on.
-update pgq.queue set queue_rotation_period = '20 ms', queue_ticker_max_lag = '1 hour', queue_ticker_idle_period = '1 hour' where queue_name = 'q';
+update pgq.queue set queue_rotation_period = '20 ms', queue_ticker_max_lag = '1 hour',
+    queue_ticker_idle_period = '1 hour' where queue_name = 'q';
 select pgq.ticker('q');
-update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0' where queue_name <> 'q';
+update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'
+    where queue_name <> 'q';
 select pgq.register_consumer('q', 'c');
 select pgq.register_consumer('q', 'd');
 select pgq.register_consumer_at('other', 'c', 1);
@@ -24,22 +26,27 @@ select pgq.current_event_table('q');
 create table orders (id int primary key, note text);
 create trigger capture after insert or update or delete on orders for each row
     execute function pgq.logutriga('other', 'ev_extra2=note', 'when=id > 0');
-create trigger capture_json after insert on orders for each row execute function pgq.jsontriga('other', 'ignore=note');
-create trigger capture_sql after insert on orders for each row execute function pgq.sqltriga('other');
-create trigger capture_truncate after truncate on orders for each statement execute function pgq.logutriga('other');
+create trigger capture_json after insert on orders for each row
+    execute function pgq.jsontriga('other', 'ignore=note');
+create trigger capture_sql after insert on orders for each row
+    execute function pgq.sqltriga('other');
+create trigger capture_truncate after truncate on orders for each statement
+    execute function pgq.logutriga('other');
 insert into orders select n, 'x' from generate_series(1, 5) n;
 update orders set note = 'y';
 delete from orders where id = 1;
 truncate orders;
 -- An event table that takes rows through the executor only.
-alter table pgq.event_2_0 add constraint something check (ev_type <> 'never'), add constraint more check (ev_id > 0);
+alter table pgq.event_2_0 add constraint something check (ev_type <> 'never'),
+    add constraint more check (ev_id > 0);
 insert into orders values (7, 'z');
 select pgq.insert_event('other', 't', 'd');
 alter table pgq.event_2_0 drop constraint something, drop constraint more, add column surplus int;
 select pgq.insert_event('other', 't', 'd');
 select pgq.ticker('other');
 select pgq.next_batch('other', 'c');
-select count(*) from pgq.subscription s, pgq.get_batch_events(s.sub_batch) where s.sub_batch is not null;
+select count(*) from pgq.subscription s, pgq.get_batch_events(s.sub_batch)
+    where s.sub_batch is not null;
 select pgq.finish_batch(s.sub_batch) from pgq.subscription s where s.sub_batch is not null;
 alter table pgq.event_2_0 drop column surplus;
 
@@ -48,17 +55,25 @@ select pgq.ticker();
 select pgq.force_tick('q');
 select pgq.ticker('q');
 select * from pgq.next_batch_info('q', 'c');
-select * from pgq.get_batch_events((select sub_batch from pgq.subscription where sub_batch is not null));
-select * from pgq.get_batch_info((select sub_batch from pgq.subscription where sub_batch is not null));
+select * from pgq.get_batch_events((select sub_batch from pgq.subscription
+    where sub_batch is not null));
+select * from pgq.get_batch_info((select sub_batch from pgq.subscription
+    where sub_batch is not null));
 select pgq.batch_event_sql((select sub_batch from pgq.subscription where sub_batch is not null));
 select pgq.batch_event_tables((select sub_batch from pgq.subscription where sub_batch is not null));
-select pgq.event_retry((select sub_batch from pgq.subscription where sub_batch is not null), (select min(ev_id) from pgq.get_batch_events((select sub_batch from pgq.subscription where sub_batch is not null))), 0);
-select pgq.event_retry((select sub_batch from pgq.subscription where sub_batch is not null), (select max(ev_id) from pgq.get_batch_events((select sub_batch from pgq.subscription where sub_batch is not null))), now());
+select pgq.event_retry((select sub_batch from pgq.subscription where sub_batch is not null),
+    (select min(ev_id) from pgq.get_batch_events((select sub_batch from pgq.subscription
+        where sub_batch is not null))), 0);
+select pgq.event_retry((select sub_batch from pgq.subscription where sub_batch is not null),
+    (select max(ev_id) from pgq.get_batch_events((select sub_batch from pgq.subscription
+        where sub_batch is not null))), now());
 select pgq.batch_retry((select sub_batch from pgq.subscription where sub_batch is not null), 0);
 begin;
-select * from pgq.get_batch_cursor((select sub_batch from pgq.subscription where sub_batch is not null), 'a', 2);
+select * from pgq.get_batch_cursor((select sub_batch from pgq.subscription
+    where sub_batch is not null), 'a', 2);
 fetch all from a;
-select * from pgq.get_batch_cursor((select sub_batch from pgq.subscription where sub_batch is not null), 'b', 2, $$ev_data <> 'd'$$);
+select * from pgq.get_batch_cursor((select sub_batch from pgq.subscription
+    where sub_batch is not null), 'b', 2, $$ev_data <> 'd'$$);
 fetch all from b;
 commit;
 select pgq.finish_batch((select sub_batch from pgq.subscription where sub_batch is not null));
