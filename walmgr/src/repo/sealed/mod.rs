@@ -109,7 +109,7 @@ impl Store for Sealed {
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Source>>> {
         let Some(source) = self.store.open(key)? else { return Ok(None) };
-        Ok(Some(Box::new(SealedSource::new(source, self.master.clone(), key)?)))
+        Ok(Some(Box::new(SealedSource::new(source, self.master.clone(), key))))
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>> {

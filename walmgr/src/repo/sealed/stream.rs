@@ -239,20 +239,27 @@ pub(super) struct SealedSource {
     from: Box<dyn Source>,
     master: Master,
     name: String,
-    layout: Layout,
+    /// `None` for what cannot be a sealed object: it is there, and can be replaced, but not read.
+    layout: Option<Layout>,
     cipher: OnceLock<Cipher>,
     /// The last chunk that was opened: small reads come close to each other.
     recent: Mutex<Option<(u64, Vec<u8>)>>,
 }
 
 impl SealedSource {
-    pub(super) fn new(from: Box<dyn Source>, master: Master, name: &str) -> Result<Self> {
-        let stored = from.size();
-        let layout = Layout::of(stored).ok_or_else(|| {
-            Error::Corrupt(format!("object {name} is damaged: {stored} bytes are no sealed object"))
-        })?;
-        let name = name.to_owned();
-        Ok(Self { from, master, name, layout, cipher: OnceLock::new(), recent: Mutex::new(None) })
+    pub(super) fn new(from: Box<dyn Source>, master: Master, name: &str) -> Self {
+        let (layout, name) = (Layout::of(from.size()), name.to_owned());
+        Self { from, master, name, layout, cipher: OnceLock::new(), recent: Mutex::new(None) }
+    }
+
+    fn layout(&self) -> Result<Layout> {
+        let stored = self.from.size();
+        self.layout.ok_or_else(|| {
+            Error::Corrupt(format!(
+                "object {} is damaged: {stored} bytes are no sealed object",
+                self.name
+            ))
+        })
     }
 
     fn cipher(&self) -> Result<&Cipher> {
@@ -267,13 +274,19 @@ impl SealedSource {
 
     fn damaged(&self, chunk: u64) -> Error {
         Error::Corrupt(format!(
-            "object {} is damaged: chunk {chunk} of {} is not what was written",
-            self.name, self.layout.chunks
+            "object {} is damaged: chunk {chunk} is not what was written",
+            self.name
         ))
     }
 
-    fn unseal(&self, cipher: &Cipher, chunk: u64, bytes: &mut Vec<u8>) -> Result<()> {
-        let last = chunk + 1 == self.layout.chunks;
+    fn unseal(
+        &self,
+        cipher: &Cipher,
+        layout: Layout,
+        chunk: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<()> {
+        let last = chunk + 1 == layout.chunks;
         cipher.unseal(chunk, last, bytes).ok_or_else(|| self.damaged(chunk))
     }
 }
@@ -293,16 +306,17 @@ fn copy(from: &[u8], from_at: u64, to: &mut [u8], to_at: u64) {
 
 impl Source for SealedSource {
     fn size(&self) -> u64 {
-        self.layout.plain
+        self.layout.map_or(0, |layout| layout.plain)
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let end = offset.checked_add(wide(buffer.len())).filter(|end| *end <= self.layout.plain);
+        let layout = self.layout()?;
+        let end = offset.checked_add(wide(buffer.len())).filter(|end| *end <= layout.plain);
         let end =
             end.ok_or_else(|| Error::Corrupt(format!("object {} is cut short", self.name)))?;
         let cipher = self.cipher()?;
         // Of an empty range, too, something is proved.
-        let first = (offset / wide(CHUNK)).min(self.layout.chunks - 1);
+        let first = (offset / wide(CHUNK)).min(layout.chunks - 1);
         let behind = end.div_ceil(wide(CHUNK)).max(first + 1);
         let mut next = first;
         if let Some((chunk, bytes)) =
@@ -316,11 +330,11 @@ impl Source for SealedSource {
         while next < behind {
             let until = (next + BATCH).min(behind);
             let begin = Layout::start(next);
-            let mut batch = vec![0; narrow(self.layout.end(until - 1) - begin)];
+            let mut batch = vec![0; narrow(layout.end(until - 1) - begin)];
             self.from.read_exact_at(&mut batch, begin)?;
             for sealed in batch.chunks(SEALED) {
                 let mut bytes = sealed.to_vec();
-                self.unseal(cipher, next, &mut bytes)?;
+                self.unseal(cipher, layout, next, &mut bytes)?;
                 copy(&bytes, next * wide(CHUNK), buffer, offset);
                 last = Some((next, bytes));
                 next += 1;
@@ -350,6 +364,7 @@ impl SealedReader<'_> {
     fn refill(&mut self) -> io::Result<()> {
         let source = self.source;
         let invalid = |error: Error| io::Error::new(ErrorKind::InvalidData, error);
+        let layout = source.layout().map_err(invalid)?;
         if self.next == 0 {
             let mut header = [0; HEADER];
             self.from.read_exact(&mut header)?;
@@ -359,7 +374,7 @@ impl SealedReader<'_> {
                 return Err(invalid(source.damaged(0)));
             }
         }
-        let size = source.layout.end(self.next) - Layout::start(self.next);
+        let size = layout.end(self.next) - Layout::start(self.next);
         self.bytes.resize(narrow(size), 0);
         self.used = 0;
         let read = self.from.read_exact(&mut self.bytes);
@@ -367,8 +382,9 @@ impl SealedReader<'_> {
             self.bytes.clear();
             return Err(error);
         }
-        let opened =
-            source.cipher().and_then(|cipher| source.unseal(cipher, self.next, &mut self.bytes));
+        let opened = source
+            .cipher()
+            .and_then(|cipher| source.unseal(cipher, layout, self.next, &mut self.bytes));
         if let Err(error) = opened {
             // Nothing of it is the writer's.
             self.bytes.clear();
@@ -382,7 +398,8 @@ impl SealedReader<'_> {
 impl Read for SealedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.used == self.bytes.len() {
-            if self.next == self.source.layout.chunks {
+            // What is no sealed object has no end either: reading it fails.
+            if self.source.layout.is_some_and(|layout| self.next == layout.chunks) {
                 return Ok(0);
             }
             self.refill()?;

@@ -40,10 +40,10 @@ fn seal(master: &Master, name: &str, plain: &[u8], piece: usize) -> Vec<u8> {
 
 /// The content by both ways of reading, which must agree.
 fn open(master: &Master, name: &str, stored: &[u8]) -> Result<Vec<u8>> {
-    let source = SealedSource::new(Box::new(Bytes(stored.to_vec())), master.clone(), name)?;
+    let source = SealedSource::new(Box::new(Bytes(stored.to_vec())), master.clone(), name);
     let mut streamed = Vec::new();
     let by_stream = source.reader().read_to_end(&mut streamed).map_err(Error::repository("read"));
-    let source = SealedSource::new(Box::new(Bytes(stored.to_vec())), master.clone(), name)?;
+    let source = SealedSource::new(Box::new(Bytes(stored.to_vec())), master.clone(), name);
     let mut at_once = vec![0; usize::try_from(source.size()).unwrap()];
     let by_place = source.read_exact_at(&mut at_once, 0);
     match (by_stream, by_place) {
@@ -181,7 +181,7 @@ proptest! {
         let master = master();
         let plain = content(length);
         let stored = seal(&master, "n", &plain, piece);
-        let source = SealedSource::new(Box::new(Bytes(stored)), master, "n").unwrap();
+        let source = SealedSource::new(Box::new(Bytes(stored)), master, "n");
         for (at, part) in places {
             let at = (at * length as f64) as usize;
             let size = (part * (length - at) as f64) as usize;
