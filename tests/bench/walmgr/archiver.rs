@@ -26,7 +26,11 @@ pub(crate) enum Kind {
     Walmgr(&'static str),
     /// The same with its daemon.
     Daemon(&'static str),
-    /// The same as archive_library.
+    /// walmgr with this compression on its own, and its repository encrypted.
+    Sealed(&'static str),
+    /// The same with its daemon.
+    SealedDaemon(&'static str),
+    /// walmgr with its daemon as archive_library.
     Library(&'static str),
     /// pgBackRest with this compression.
     Backrest(&'static str),
@@ -61,16 +65,20 @@ impl Archiver {
             Kind::True => "/bin/true".to_owned(),
             Kind::Copy => format!("cp %p {place}/%f"),
             Kind::Library(codec) => {
-                let config = walmgr_config(site, &directory, codec);
+                let config = walmgr_config(site, &directory, codec, false);
                 ok(walmgr(site, &config).args(["setup", "--repository-only"]));
                 daemon = Some(start_daemon(site, &config));
                 let setting = ("walmgr_archive.config", config.display().to_string());
                 return Self { directory, setting, library: Some("walmgr_archive"), daemon };
             }
-            Kind::Walmgr(codec) | Kind::Daemon(codec) => {
-                let config = walmgr_config(site, &directory, codec);
+            Kind::Walmgr(codec)
+            | Kind::Daemon(codec)
+            | Kind::Sealed(codec)
+            | Kind::SealedDaemon(codec) => {
+                let is_sealed = matches!(kind, Kind::Sealed(_) | Kind::SealedDaemon(_));
+                let config = walmgr_config(site, &directory, codec, is_sealed);
                 ok(walmgr(site, &config).args(["setup", "--repository-only"]));
-                if matches!(kind, Kind::Daemon(_)) {
+                if matches!(kind, Kind::Daemon(_) | Kind::SealedDaemon(_)) {
                     daemon = Some(start_daemon(site, &config));
                 }
                 let program = site.cluster.dir().join("walmgr-push");
@@ -150,10 +158,15 @@ pub(crate) fn walmgr(site: &Site, config: &Path) -> Command {
     command
 }
 
-/// Write a configuration whose repository is in the directory.
-pub(crate) fn walmgr_config(site: &Site, directory: &Path, codec: &str) -> PathBuf {
+/// Write a configuration whose repository is in the directory, and a key beside it.
+pub(crate) fn walmgr_config(
+    site: &Site,
+    directory: &Path,
+    codec: &str,
+    is_sealed: bool,
+) -> PathBuf {
     let place = directory.display();
-    let text = format!(
+    let mut text = format!(
         "stanza = 'main'\n\
          cluster.data = '{}'\n\
          cluster.connect = \"{}\"\n\
@@ -165,6 +178,12 @@ pub(crate) fn walmgr_config(site: &Site, directory: &Path, codec: &str) -> PathB
         site.cluster.conninfo("postgres"),
     );
     let config = directory.join("walmgr.toml");
+    if is_sealed {
+        let key = directory.join("key").display().to_string();
+        text.push_str(&format!("repository.encryption.key_file = '{key}'\n"));
+        fs::write(&config, &text).unwrap();
+        ok(walmgr(site, &config).args(["--quiet", "key", "generate", &key]));
+    }
     fs::write(&config, text).unwrap();
     config
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use pgq_tests::Cluster;
+use postgres::Client;
 
 use crate::archiver::{Archiver, JOBS, Kind, backrest, ok, walmgr};
 use crate::table::Series;
@@ -13,7 +14,8 @@ use pgq_tests::site::Site;
 
 const ROUNDS: usize = 3;
 
-pub(crate) fn run() {
+/// A server with 2 GB of tables; their size.
+pub(crate) fn filled() -> (Site, i64) {
     let cluster = Cluster::builder()
         .initdb_arg("--data-checksums")
         .set("archive_mode", "on")
@@ -35,7 +37,12 @@ pub(crate) fn run() {
         .query_one("select sum(pg_database_size(oid))::bigint from pg_database", &[])
         .unwrap()
         .get(0);
+    (site, size)
+}
 
+pub(crate) fn run() {
+    let (site, size) = filled();
+    let mut client = site.cluster.connect("postgres");
     let mut series: Vec<[Series; 2]> = Vec::new();
     let contestants = [
         ("cp -a, sync", Kind::Copy),
@@ -52,16 +59,9 @@ pub(crate) fn run() {
     for _ in 0..ROUNDS {
         for ((_, kind), series) in contestants.iter().zip(&mut series) {
             let archiver = Archiver::new(&site, *kind);
-            let (name, value) = &archiver.setting;
-            let set = format!("alter system set {name} = '{value}'");
-            client.batch_execute(&set).unwrap();
-            client.batch_execute("select pg_reload_conf()").unwrap();
-            let restored = archiver.directory.join("restored");
-            series[0].figures.push(timed(|| back_up(&site, *kind, &archiver.directory)));
-            series[1].figures.push(timed(|| restore(&site, *kind, &archiver.directory, &restored)));
-            assert!(restored.join("PG_VERSION").exists());
-            client.batch_execute("alter system set archive_command = '/bin/true'").unwrap();
-            client.batch_execute("select pg_reload_conf()").unwrap();
+            let [backup, restore] = there_and_back(&site, &mut client, *kind, &archiver);
+            series[0].figures.push(backup);
+            series[1].figures.push(restore);
         }
     }
     println!(
@@ -89,6 +89,26 @@ pub(crate) fn run() {
     println!("  targets: below 1 x of pgBackRest; uncompressed at most 1.2 x of cp");
 }
 
+/// Seconds of a backup, and of its restore.
+pub(crate) fn there_and_back(
+    site: &Site,
+    client: &mut Client,
+    kind: Kind,
+    archiver: &Archiver,
+) -> [f64; 2] {
+    let (name, value) = &archiver.setting;
+    let set = format!("alter system set {name} = '{value}'");
+    client.batch_execute(&set).unwrap();
+    client.batch_execute("select pg_reload_conf()").unwrap();
+    let restored = archiver.directory.join("restored");
+    let backup = timed(|| back_up(site, kind, &archiver.directory));
+    let restore = timed(|| restore(site, kind, &archiver.directory, &restored));
+    assert!(restored.join("PG_VERSION").exists());
+    client.batch_execute("alter system set archive_command = '/bin/true'").unwrap();
+    client.batch_execute("select pg_reload_conf()").unwrap();
+    [backup, restore]
+}
+
 /// Seconds, from a disk that has nothing left to write.
 fn timed(work: impl FnOnce()) -> f64 {
     ok(&mut Command::new("sync"));
@@ -104,7 +124,7 @@ fn copy(site: &Site, from: &Path, to: &Path) {
 
 fn back_up(site: &Site, kind: Kind, directory: &Path) {
     match kind {
-        Kind::Walmgr(_) => {
+        Kind::Walmgr(_) | Kind::Sealed(_) => {
             ok(walmgr(site, &directory.join("walmgr.toml")).args(["--quiet", "backup"]));
         }
         Kind::Backrest(_) => {
@@ -127,7 +147,7 @@ fn back_up(site: &Site, kind: Kind, directory: &Path) {
 
 fn restore(site: &Site, kind: Kind, directory: &Path, to: &Path) {
     match kind {
-        Kind::Walmgr(_) => {
+        Kind::Walmgr(_) | Kind::Sealed(_) => {
             let mut restore = walmgr(site, &directory.join("walmgr.toml"));
             ok(restore.args(["--quiet", "restore", "--no-archive", "--data"]).arg(to));
         }

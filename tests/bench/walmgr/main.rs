@@ -2,7 +2,7 @@
 //! so run it on a quiet machine.
 //!
 //! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain,
-//! backup, start. Contestants run in turn, each round gives one ratio, and medians are printed.
+//! backup, sealed, start. Contestants run in turn, each round gives one ratio, and medians are printed.
 //! Everything is synced before each measurement, but the disk is what it is: where its speed
 //! matters, only ratios of the same round mean something.
 #![expect(clippy::unwrap_used, reason = "in a benchmark a failed step ends the run")]
@@ -17,6 +17,7 @@ mod archiver;
 mod backup;
 mod drain;
 mod peers;
+mod sealed;
 mod start;
 mod table;
 
@@ -26,8 +27,12 @@ fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let suites: [(&str, fn()); 3] =
-        [("drain", drain::run), ("backup", backup::run), ("start", start::run)];
+    let suites: [(&str, fn()); 4] = [
+        ("drain", drain::run),
+        ("backup", backup::run),
+        ("sealed", sealed::run),
+        ("start", start::run),
+    ];
     if !suites.iter().any(|(name, _)| is_wanted(name)) {
         return;
     }

@@ -13,7 +13,7 @@ const ROUNDS: usize = 200;
 pub(crate) fn run() {
     let site = Site::new(archiving().set("archive_command", "").start());
     let archiver = Archiver::new(&site, Kind::Daemon("lz4"));
-    let config = walmgr_config(&site, &archiver.directory, "lz4");
+    let config = walmgr_config(&site, &archiver.directory, "lz4", false);
     let plain = |program: &std::path::Path, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(args);
