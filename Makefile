@@ -27,6 +27,7 @@ help:
 	@echo "make psql      psql on a private PostgreSQL with the extensions"
 	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
 	@echo "make test      run every test"
+	@echo "make test-modes  the suite of walmgr, with every repository encrypted"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
@@ -35,7 +36,7 @@ help:
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer programs archivers
+.PHONY: needs tree peer programs archivers stores
 needs:
 	@tests/env/needs.sh
 tree: needs
@@ -46,6 +47,8 @@ programs: needs
 	@tests/env/programs.sh
 archivers: needs
 	@tests/env/archivers.sh
+stores: needs
+	@tests/env/stores.sh
 
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
@@ -113,8 +116,15 @@ client: needs
 		$(CARGO_TARGET_DIR)/release/pgq completions $$shell \
 			>$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
 
-.PHONY: test
-test: build peer programs
+# Modes in which the suite of walmgr runs once more: `sealed`, where repositories are encrypted.
+# `make test` runs these parts of it, `make test-modes` the whole; MODES= chooses.
+MODES ?= sealed
+parts_sealed := archive backup beside_segments daemon object_lock objects pins recovery ssh standby
+# $(call in_modes,FILTERS): the suite of walmgr in each, or what FILTERS of its name leave.
+in_modes = $(foreach mode,$(MODES),PGQ_WORK=$(work) PGQ_WALMGR=$(mode) cargo test --locked \
+	-p pgq_tests -- $(or $(foreach part,$($1_$(mode)),walmgr::$(part)::),walmgr::) &&) true
+.PHONY: test test-modes
+test: build peer programs stores
 	cargo build --locked -p walmgr
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples
@@ -122,6 +132,11 @@ test: build peer programs
 		-p walmgr -p walmgr_protocol -p pgq_lint
 	PGQ_WORK=$(work) tests/env/pg_tests.sh
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
+	$(call in_modes,parts)
+test-modes: build stores
+	cargo build --locked -p walmgr
+	$(push)
+	$(call in_modes)
 
 # Ratios, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench

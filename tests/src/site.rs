@@ -24,6 +24,9 @@ pub struct Site {
 /// The key of encrypted repositories, the same for all that share one: 1, 2, 3, … 32.
 const KEY: &str = "WALMGR-KEY-1:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA+y0qO\n";
 
+/// A line of configuration that says that a site is about plain repositories.
+const PLAIN: &str = "# no encryption";
+
 /// True when `PGQ_WALMGR`, a list of words with commas, has this one: `sealed` lets every site have
 /// an encrypted repository that does not say otherwise itself, `two` a second one that is not
 /// required and fails now and then.
@@ -50,9 +53,22 @@ impl Site {
         Self::beside(cluster, &repository)
     }
 
+    /// A site whose repository is encrypted in no run of the suite: for tests that write what is in
+    /// objects themselves, as a forger or another walmgr would. Encrypted objects cannot be made
+    /// without the key, and a changed one is damage whatever was changed, which `encryption::*`
+    /// shows; these are about what becomes of the content.
+    pub fn plain(cluster: Cluster) -> Self {
+        let repository = cluster.dir().join("repository");
+        let place = format!("repository.path = '{}'\n{PLAIN}", repository.display());
+        Self::at(cluster, &repository, place)
+    }
+
     /// A site that shares the repository of another.
     pub fn beside(cluster: Cluster, repository: &Path) -> Self {
-        let place = format!("repository.path = '{}'", repository.display());
+        let is_plain =
+            repository.join("walmgr.repo").exists() && !repository.join("walmgr.keys").exists();
+        let end = if is_plain { PLAIN } else { "" };
+        let place = format!("repository.path = '{}'\n{end}", repository.display());
         Self::at(cluster, repository, place)
     }
 

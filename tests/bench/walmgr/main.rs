@@ -2,7 +2,8 @@
 //! so run it on a quiet machine.
 //!
 //! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain,
-//! backup, sealed, start. Contestants run in turn, each round gives one ratio, and medians are printed.
+//! backup, sealed, start. Contestants run in turn, each round gives one ratio, and medians are
+//! printed.
 //! Everything is synced before each measurement, but the disk is what it is: where its speed
 //! matters, only ratios of the same round mean something.
 #![expect(clippy::unwrap_used, reason = "in a benchmark a failed step ends the run")]

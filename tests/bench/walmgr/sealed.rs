@@ -66,8 +66,7 @@ fn back_up() {
         for _ in 0..ROUNDS {
             for (at, kind) in kinds.into_iter().enumerate() {
                 let archiver = Archiver::new(&site, kind);
-                let [backup, restore] =
-                    backup::there_and_back(&site, &mut client, kind, &archiver);
+                let [backup, restore] = backup::there_and_back(&site, &mut client, kind, &archiver);
                 backups[at].figures.push(backup);
                 restores[at].figures.push(restore);
             }

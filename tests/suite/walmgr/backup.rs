@@ -13,7 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A primary that archives, with a table of some size.
 pub(crate) fn primary() -> Site {
-    let site = Site::new(archiving().start());
+    primary_in(Site::new)
+}
+
+pub(crate) fn primary_in(site: fn(Cluster) -> Site) -> Site {
+    let site = site(archiving().start());
     site.ok(&["setup"]);
     site.cluster.psql(
         "postgres",

@@ -58,16 +58,15 @@ fn a_backup_history_file_is_written_once_verified_and_healed() {
     assert_eq!(fs::read(&fetched).unwrap(), text);
 
     site.ok(&["verify"]);
-    let (object, whole) = objects(&site, ".backup").remove(0);
-    let mut damaged = whole.clone();
+    let (object, mut damaged) = objects(&site, ".backup").remove(0);
     *damaged.last_mut().unwrap() ^= 1;
     write_owned(&object, &damaged);
     site.fails(6, &["verify"]);
     site.fails(200, &get);
     site.ok(&push);
     site.ok(&get);
+    assert_eq!(fs::read(&fetched).unwrap(), text);
     site.ok(&["verify"]);
-    assert_eq!(fs::read(&object).unwrap(), whole);
 }
 
 #[test]
@@ -120,7 +119,8 @@ fn unfinished_segments_of_two_servers_are_kept_and_verified() {
         site.ok(&args);
     }
     site.ok(&["verify"]);
-    assert_eq!(fs::read(&object).unwrap(), whole);
+    // Encrypted, it is not the same bytes.
+    assert_eq!(fs::read(&object).unwrap().len(), whole.len());
 }
 
 #[test]

@@ -11,7 +11,11 @@ use pgq_tests::site::{Site, archiving, write_owned};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn primary() -> Site {
-    let site = Site::new(archiving().start());
+    primary_in(Site::new)
+}
+
+fn primary_in(site: fn(Cluster) -> Site) -> Site {
+    let site = site(archiving().start());
     site.ok(&["setup"]);
     site.cluster.psql("postgres", "create table t (n int)");
     site
@@ -247,7 +251,7 @@ fn ten_years_ahead(site: &Site, id: &str) -> String {
 
 #[test]
 fn a_backup_from_the_future_is_not_the_newest_for_that() {
-    let site = primary();
+    let site = primary_in(Site::plain);
     row(&site, 1);
     let first = backup(&site);
     let odd = ten_years_ahead(&site, &first);

@@ -9,7 +9,7 @@ use std::process::Output;
 use pgq_tests::{Cluster, Stop, Tree};
 use serde_json::{Value, json};
 
-use crate::walmgr::backup::{primary, target};
+use crate::walmgr::backup::{primary, primary_in, target};
 use pgq_tests::site::{Site, copy_tree, snapshot, write_owned};
 
 /// An object of the repository: a header that is right in itself, whatever it claims, and what is
@@ -92,7 +92,7 @@ type Attack<'a> = (&'a str, Box<dyn Fn(&mut Value, &mut Value, &mut Vec<Value>) 
 
 #[test]
 fn a_forged_manifest_leads_nowhere_and_is_found() {
-    let primary = primary();
+    let primary = primary_in(Site::plain);
     primary.ok(&["backup"]);
     let copy = target(&primary);
     let victim = victim(&copy);
@@ -169,7 +169,7 @@ fn a_forged_manifest_leads_nowhere_and_is_found() {
 
 #[test]
 fn places_outside_need_a_word_and_permissions_are_a_data_directorys() {
-    let primary = primary();
+    let primary = primary_in(Site::plain);
     primary.ok(&["backup"]);
     let copy = target(&primary);
     let victim = victim(&copy);
@@ -267,7 +267,7 @@ fn within(site: &Site, memory: u32, size: u32, args: &[&str]) -> Output {
 
 #[test]
 fn what_is_read_has_bounds() {
-    let mut primary = primary();
+    let mut primary = primary_in(Site::plain);
     primary.ok(&["backup"]);
     primary.archive_all();
     primary.cluster.stop(Stop::Fast);

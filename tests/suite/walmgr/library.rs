@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pgq_tests::{Stop, Tree, wait_until};
+use pgq_tests::{Cluster, Stop, Tree, wait_until};
 
 use crate::walmgr::daemon::{Daemon, ready};
 use pgq_tests::site::{Site, archiving, has_libraries, write_owned};
@@ -20,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server whose archiver has the library from the start: another one is loaded by a new process,
 /// which takes a while.
 fn site() -> Site {
-    let site = Site::new(archiving().set("archive_library", "walmgr_archive").start());
+    site_in(Site::new)
+}
+
+fn site_in(site: fn(Cluster) -> Site) -> Site {
+    let site = site(archiving().set("archive_library", "walmgr_archive").start());
     site.ok(&["setup", "--library"]);
     site
 }
@@ -74,7 +78,7 @@ fn what_cannot_be_stored_is_told_and_kept() {
     if !has_libraries() {
         return;
     }
-    let mut site = site();
+    let mut site = site_in(Site::plain);
     let _daemon = Daemon::start(&site, "");
     // The next segment's name stands for something else already.
     site.archive_all();

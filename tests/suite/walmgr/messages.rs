@@ -7,7 +7,11 @@ use pgq_tests::{Cluster, Stop, Tree};
 use pgq_tests::site::{Site, archiving, write_owned};
 
 fn primary() -> Site {
-    let site = Site::new(archiving().start());
+    primary_in(Site::new)
+}
+
+fn primary_in(site: fn(Cluster) -> Site) -> Site {
+    let site = site(archiving().start());
     site.ok(&["setup"]);
     site
 }
@@ -47,7 +51,7 @@ fn a_server_that_is_not_there_is_named_with_the_cause() {
 
 #[test]
 fn check_tells_what_is_too_old_from_what_did_not_arrive() {
-    let site = primary();
+    let site = primary_in(Site::plain);
     site.ok(&["backup"]);
     site.ok(&["check", "--max-backup-age", "26h"]);
     // Three days pass.

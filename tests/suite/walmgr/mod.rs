@@ -14,6 +14,8 @@ mod expire;
 mod full_disk;
 mod history;
 mod hostile;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod independent;
 mod init;
 mod library;
 mod limits;

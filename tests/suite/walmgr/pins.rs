@@ -4,13 +4,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
-use pgq_tests::wait_until;
+use pgq_tests::{Cluster, wait_until};
 
 use crate::walmgr::backup::{started, target};
 
 /// A primary with as many backups, and after each a row and some WAL.
 fn primary(backups: usize) -> (Site, Vec<String>) {
-    let site = Site::new(archiving().start());
+    primary_in(Site::new, backups)
+}
+
+fn primary_in(site: fn(Cluster) -> Site, backups: usize) -> (Site, Vec<String>) {
+    let site = site(archiving().start());
     site.ok(&["setup"]);
     site.cluster.psql("postgres", "create table t (n int)");
     for n in 1..=backups {
@@ -100,7 +104,7 @@ fn a_pinned_backup_stays_and_restores_to_its_own_end() {
 
 #[test]
 fn tiers_keep_a_backup_of_each_of_the_last_days() {
-    let (primary, ids) = primary(4);
+    let (primary, ids) = primary_in(Site::plain, 4);
     // As if they had been taken on three days, in a zone where the day begins at 23:00 UTC.
     let times = ["20T22:59:00Z", "20T23:30:00Z", "21T22:30:00Z", "22T23:30:00Z"];
     for (id, time) in ids.iter().zip(times) {
