@@ -339,6 +339,36 @@ fn each_system_goes_to_its_own_place_and_none_before_the_first() {
     assert!(!place(&old, "b").join("main/3").exists());
 }
 
+#[test]
+fn a_restore_reads_on_from_another_repository_that_has_the_same_backup() {
+    for damaged in ["pack", "manifest"] {
+        let mut site = site("", "");
+        row(&site, 1);
+        site.ok(&["backup"]);
+        site.ok(&["repository", "copy"]);
+        row(&site, 2);
+        site.archive_all();
+        let id = backups(&site, "a").pop().unwrap();
+        let object = match damaged {
+            "pack" => pack_of(&site, "a", &id),
+            _ => place(&site, "a").join(format!("main/backup/{id}.manifest")),
+        };
+        let mut bytes = fs::read(&object).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&object, bytes).unwrap();
+        site.cluster.stop(Stop::Fast);
+        fs::remove_dir_all(site.cluster.data_dir()).unwrap();
+        site.fails(6, &["--repo", "a", "restore", "--force"]);
+        let output = site.command(&["restore", "--force"]).output().unwrap();
+        let text = said(&["restore"], &output);
+        assert!(output.status.success() && text.contains("is read from"), "{text}");
+        site.cluster.start();
+        let rows = || site.cluster.psql("postgres", "select count(*) from t");
+        assert!(wait_until(PATIENCE, || rows() == "2"), "{}", site.cluster.log());
+    }
+}
+
 /// Give all below a directory to its owner.
 fn own_all_as(directory: &Path) {
     for (path, _) in snapshot(directory) {

@@ -15,6 +15,10 @@ use crate::walmgr::backup::started;
 const WORD: &str = "neither-this-word";
 const TABLE: &str = "nor_the_name_of_this_table";
 
+/// What of a backup or of WAL would be readable: content, a name, what is said of a backup and of
+/// the cluster.
+const WORDS: [&str; 4] = [WORD, TABLE, "manifest_hash", "system_identifier"];
+
 /// Lines of configuration.
 fn place(repository: &Path, opened_by: &str) -> String {
     format!(
@@ -55,12 +59,27 @@ fn contains(bytes: &[u8], word: &str) -> bool {
 
 #[test]
 fn all_comes_back_from_a_repository_in_which_nothing_can_be_read() {
-    let (primary, key) = primary();
+    let cluster = archiving().start();
+    let (sealed, plain) = (cluster.dir().join("repository"), cluster.dir().join("plain"));
+    let key = cluster.dir().join("key");
+    let tables = format!(
+        "[[repository]]\nname = 'sealed'\npath = '{}'\ncompression = 'none'\n\
+         encryption = {{ {} }}\n\
+         [[repository]]\nname = 'plain'\npath = '{}'\ncompression = 'none'\n",
+        sealed.display(),
+        file(&key),
+        plain.display()
+    );
+    let primary = Site::at(cluster, &sealed, "# encryption is in tables".to_owned());
+    primary.configure(&tables);
+    primary.ok(&["key", "generate", key.to_str().unwrap()]);
+    primary.ok(&["setup"]);
     let sql = |text: &str| primary.cluster.psql("postgres", text);
     sql(&format!("create table {TABLE} as select '{WORD}'::text as word, 1 as n"));
     primary.ok(&["backup"]);
     sql(&format!("insert into {TABLE} values ('{WORD}', 2)"));
     primary.ok(&["backup", "--incremental"]);
+    primary.ok(&["--repo", "plain", "backup"]);
     sql(&format!("insert into {TABLE} values ('{WORD}', 3)"));
     sql("select pg_create_restore_point('here')");
     sql(&format!("insert into {TABLE} values ('{WORD}', 4)"));
@@ -76,7 +95,7 @@ fn all_comes_back_from_a_repository_in_which_nothing_can_be_read() {
     let mut sealed = 0;
     for (path, bytes) in snapshot(primary.repository()) {
         let shown = path.strip_prefix(primary.repository()).unwrap().display().to_string();
-        for word in [WORD, TABLE, "PG_VERSION", "global/pg_control"] {
+        for word in WORDS {
             assert!(!contains(&bytes, word), "{word} is readable in {shown}");
             assert!(!shown.contains(word), "{shown}");
         }
@@ -87,8 +106,12 @@ fn all_comes_back_from_a_repository_in_which_nothing_can_be_read() {
         }
     }
     assert!(sealed > 5, "{sealed} objects");
-    // It was there to be found.
-    assert!(contains(&fs::read(&own).unwrap(), TABLE) || primary.segments("00000001").len() > 1);
+    // The same search finds all of it where nothing is encrypted.
+    let readable = snapshot(&plain);
+    for word in WORDS {
+        let found = readable.iter().filter(|(_, bytes)| contains(bytes, word)).count();
+        assert!(found > 0, "{word} is nowhere to be found, encrypted or not");
+    }
 
     for (target, expected) in [(None, "4"), (Some("here"), "3")] {
         let mut copy = beside(primary.repository(), &file(&key));
@@ -318,6 +341,42 @@ fn a_key_file_of_two_repositories_is_not_rotated_for_one() {
     // What names it elsewhere is not lost either.
     configure(&file(&key.with_extension("old")));
     site.ok(&["verify"]);
+}
+
+#[test]
+fn keys_are_those_of_all_repositories_or_of_the_one_that_is_named() {
+    let cluster = archiving().set("archive_command", "false").start();
+    let top = cluster.dir().to_owned();
+    let key = |name: &str| top.join(format!("{name}.key"));
+    let site = Site::at(cluster, &top.join("one"), "# with encryption".to_owned());
+    let table = |name: &str, opened_by: &str| {
+        let place = top.join(name);
+        format!("[[repository]]\nname = '{name}'\npath = '{}'\n{opened_by}\n", place.display())
+    };
+    let sealed = |name: &str| table(name, &format!("encryption.{}", file(&key(name))));
+    site.configure(&(sealed("one") + &sealed("two") + &table("plain", "")));
+    for name in ["one", "two", "safe"] {
+        site.ok(&["key", "generate", key(name).to_str().unwrap()]);
+    }
+    site.ok(&["setup", "--repository-only"]);
+    let count = |name: &str| site.ok(&["--repo", name, "key", "list"]).lines().count();
+    site.ok(&["key", "add", "--key-file", key("safe").to_str().unwrap(), "--label", "the safe"]);
+    assert_eq!([count("one"), count("two")], [2, 2]);
+    let all = site.ok(&["key", "list"]);
+    assert_eq!(all.matches("the safe").count(), 2, "{all}");
+    assert!(all.contains("not encrypted"), "{all}");
+    let safe = all.lines().find(|line| line.contains("the safe")).unwrap();
+    let safe = safe.split(' ').next().unwrap();
+    site.ok(&["--repo", "two", "key", "remove", safe]);
+    assert_eq!([count("one"), count("two")], [2, 1]);
+    site.ok(&["key", "remove", safe]);
+    assert_eq!([count("one"), count("two")], [1, 1]);
+    site.ok(&["key", "rotate"]);
+    site.ok(&["verify"]);
+    assert_eq!([count("one"), count("two")], [1, 1]);
+    site.fails(2, &["--repo", "plain", "key", "rotate"]);
+    site.configure(&(sealed("one") + &table("two", &format!("encryption.{}", file(&key("one"))))));
+    assert!(site.fails(2, &["key", "rotate"]).contains("opens repository"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgq_tests::site::{Site, archiving, said, snapshot};
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
 use pgq_tests::{Cluster, Stop, wait_until};
 
 use crate::walmgr::backup::{started, target};
@@ -118,7 +118,14 @@ fn an_upgraded_cluster_goes_on_in_the_same_stanza() {
     new.ok(&["expire", "--keep", "1"]);
     assert_eq!(ids(&new), all[1..]);
     new.fails(2, &["cleanup", "--yes", "--system", &now]);
+    // What a dead push left of the old one goes, what a live one writes of the new one stays.
+    let top = old.repository().join("main");
+    let at = |system: &str| top.join(system).join("wal/00000001/.x.1.1.tmp");
+    for place in [at(""), at("2")] {
+        write_owned(&place, b"x");
+    }
     new.ok(&["cleanup", "--yes", "--system", &before]);
+    assert!(!at("").exists() && at("2").exists(), "whose temporary files were removed?");
     assert_eq!(ids(&new), all[2..]);
     new.ok(&["verify"]);
     old.cluster.start();

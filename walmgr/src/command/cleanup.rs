@@ -29,6 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let mut stanza = context.stanza()?;
     let mut keys = Vec::new();
+    let mut directories = vec![stanza.title.clone()];
     let name = match args.system {
         Some(system) if system == stanza.info.system_identifier => {
             return Err(Error::Usage(format!(
@@ -38,8 +39,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         }
         Some(system) => {
             stanza = stanza.of(system)?;
-            for directory in ["backup", "pack", "wal"] {
-                collect(stanza.store.as_ref(), &stanza.key(directory), &mut keys)?;
+            // Later systems may lie in its directory, and be at work.
+            directories = ["backup", "pack", "wal"].map(|one| stanza.key(one)).to_vec();
+            for directory in &directories {
+                collect(stanza.store.as_ref(), directory, &mut keys)?;
             }
             // The system stays known: its WAL is refused for ever.
             keys.retain(|key| !key.ends_with("/README"));
@@ -75,9 +78,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             "the server still archives into this stanza (walmgr stop)".to_owned(),
         ));
     }
-    let _backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
-    let _expire = stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?;
-    stanza.store.sweep(&name, Duration::ZERO)?;
+    let systems = match args.system {
+        Some(_) => vec![stanza.name.clone()],
+        None => context.systems()?.into_iter().map(|one| one.name).collect(),
+    };
+    let mut locks = Vec::new();
+    for system in systems {
+        for lock in ["backup", "expire"] {
+            let key = format!("{system}/locks/{lock}");
+            locks.push(stanza.store.lock(&key, LockMode::Exclusive)?);
+        }
+    }
+    for directory in &directories {
+        stanza.store.sweep(directory, Duration::ZERO)?;
+    }
     let removed = locked::remove(&stanza, &keys)?;
     let left = if removed == keys.len() { "removed" } else { "not wholly removed" };
     log::notice(format_args!("\"{name}\" {left}: {removed} objects"));

@@ -15,7 +15,7 @@ use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::repo::stanza::Stanza;
-use crate::repositories::fetch;
+use crate::repositories::{fetch, spare};
 use crate::restore::place::{Existing, write_synced};
 use crate::restore::settings::{AUTO, Recovery};
 use crate::restore::target::{Line, Target, Wanted};
@@ -55,13 +55,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if context.is_alone() || args.from_primary {
         return run_from(context, args);
     }
-    let has_it = |one: &Context| -> Result<Context> {
+    let has_it = |one: &Context| -> Result<()> {
         let stanza = one.stanza()?;
         let mut history = History::load_without_wal(&stanza)?;
-        restore::choose(&stanza, &mut history, &wanted(one, &stanza)?)?;
-        Ok(one.clone())
+        restore::choose(&stanza, &mut history, &wanted(one, &stanza)?).map(drop)
     };
-    run_from(&fetch::first(context, has_it)?, args)
+    run_from(&fetch::choose(context, has_it)?, args)
 }
 
 /// The newest backup on the way to what the standby shall follow, a copy of the primary that archived
@@ -129,7 +128,8 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         let place = args.places.place(info, data, existing)?;
         place.check(info)?;
         if !context.dry_run {
-            let how = How { jobs: context.config.backup.jobs, ..How::default() };
+            let spares = spare::all(context, info);
+            let how = How { jobs: context.config.backup.jobs, spares: &spares, ..How::default() };
             restore::restore(&stanza, info, &place, &recovery, &how)?;
         }
     }

@@ -9,6 +9,8 @@ use crate::repo::Store;
 use crate::repo::sealed::rotate::{self, NewKey, Others};
 use crate::repo::sealed::settings::Encryption;
 use crate::repo::sealed::{ring, secret};
+use crate::repo::settings::Repository;
+use crate::repositories;
 
 /// Arguments of `key`.
 #[derive(Debug, clap::Args)]
@@ -74,8 +76,32 @@ pub(crate) fn generate(file: &std::path::Path, dry_run: bool) -> Result<()> {
     Ok(())
 }
 
-/// Work on the keys of the configured repository.
+/// Work on the keys of the configured repositories.
 pub(crate) fn run(context: &Context, verb: &OfRepository) -> Result<()> {
+    let is_encrypted = |one: &Repository| one.encryption.is_some();
+    if !matches!(verb, OfRepository::List) && !context.config.repositories.iter().any(is_encrypted)
+    {
+        return settings(context).map(drop);
+    }
+    repositories::each(context, |one| match verb {
+        // Of several, some may not be.
+        OfRepository::Add(_) | OfRepository::Remove { .. } | OfRepository::Rotate
+            if !is_encrypted(&one.config.repository) =>
+        {
+            log::print("not encrypted");
+            Ok(())
+        }
+        OfRepository::List
+            if !one.is_alone() && ring::repository(one.bare_store()?.as_ref())?.is_none() =>
+        {
+            log::print("not encrypted");
+            Ok(())
+        }
+        _ => run_one(one, verb),
+    })
+}
+
+fn run_one(context: &Context, verb: &OfRepository) -> Result<()> {
     let store = context.bare_store()?;
     match verb {
         OfRepository::List => list(store.as_ref()),
@@ -118,7 +144,8 @@ fn settings(context: &Context) -> Result<&Encryption> {
 /// The repositories beside this one in the configuration.
 fn others(context: &Context) -> Others<'_> {
     let config = &context.config;
-    let others = config.others.iter();
+    let all = config.others.iter().chain(&config.repositories);
+    let others = all.filter(|one| one.name != config.repository.name);
     let others = others.filter_map(|one| Some((one.name.as_str(), one.encryption.as_ref()?)));
     Others { own: &config.repository.name, others: others.collect() }
 }

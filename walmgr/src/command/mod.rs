@@ -196,7 +196,7 @@ impl Verb {
                 key::generate(file, dry_run)
             }
             Self::Key(key::Args { verb: key::Verb::OfRepository(verb) }) => {
-                with(&|all| one(all).and_then(|()| key::run(all, verb)))
+                with(&|all| key::run(all, verb))
             }
             Self::Check(args) => with_each(&|one| check::run(one, args)),
             Self::StanzaUpgrade => with_each(&stanza_upgrade::run),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Control, Manifest};
 use crate::backup::pg_manifest;
+use crate::backup::read::Packs;
 use crate::command::backup::jobs;
 use crate::command::pin::stanza_with;
 use crate::command::places::PlaceArgs;
@@ -16,6 +17,7 @@ use crate::log;
 use crate::process::shell_quote;
 use crate::repo::stanza::Stanza;
 use crate::repositories::fetch;
+use crate::repositories::spare::{self, Spare};
 use crate::restore::databases::{self, LeftOut};
 use crate::restore::files;
 use crate::restore::locate;
@@ -138,15 +140,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         return run_from(context, args);
     }
     let target = args.target()?;
-    let has_it = |one: &Context| -> Result<Context> {
+    let has_it = |one: &Context| -> Result<()> {
         let stanza = open(one, args)?;
         let wanted = args.wanted(&target)?;
         let mut history = History::load_without_wal(&stanza)?;
         let position = locate::locate(&stanza, &mut history, &wanted)?;
-        choose(&stanza, &mut history, &Wanted { position, ..wanted })?;
-        Ok(one.clone())
+        choose(&stanza, &mut history, &Wanted { position, ..wanted }).map(drop)
     };
-    run_from(&fetch::first(context, has_it)?, args)
+    run_from(&fetch::choose(context, has_it)?, args)
 }
 
 /// Open what is to be restored from.
@@ -207,10 +208,12 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         for (oid, directory) in &place.tablespaces {
             log::print(format_args!("would restore tablespace {oid} into {}", directory.display()));
         }
-        say_left_out(&left_out);
+        databases::say(&left_out, recovery.ignore_invalid_pages);
         return Ok(());
     }
+    let spares = spare::all(context, info);
     let how = How {
+        spares: &spares,
         config: args.config_to.as_deref(),
         jobs: args.jobs.unwrap_or(context.config.backup.jobs),
         left_out: &left_out,
@@ -222,21 +225,8 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         place.data.display(),
         choice.timeline
     ));
-    say_left_out(&left_out);
+    databases::say(&left_out, recovery.ignore_invalid_pages);
     Ok(())
-}
-
-/// What is to be done about databases that were left out.
-fn say_left_out(left_out: &[LeftOut]) {
-    if left_out.is_empty() {
-        return;
-    }
-    log::print(
-        "These databases hold nothing and cannot be used. When recovery is over, drop them:",
-    );
-    for database in left_out {
-        log::print(format_args!("drop database \"{}\";", database.name.replace('"', "\"\"")));
-    }
 }
 
 /// How a backup is brought.
@@ -246,6 +236,8 @@ pub(crate) struct How<'a> {
     pub(crate) config: Option<&'a Path>,
     /// Number of threads.
     pub(crate) jobs: usize,
+    /// Where the same backup is as well.
+    pub(crate) spares: &'a [Spare],
     /// Databases whose files hold nothing.
     pub(crate) left_out: &'a [LeftOut],
 }
@@ -292,7 +284,7 @@ pub(crate) fn restore(
     recovery: &Recovery,
     how: &How<'_>,
 ) -> Result<()> {
-    let mut manifest = manifest::load(stanza, &info.id, &info.manifest_hash)?;
+    let mut manifest = spare::manifest(stanza, how.spares, info)?;
     databases::empty(&mut manifest, how.left_out);
     let plan = place.look(&manifest)?;
     log::notice(format_args!("restoring backup {} ({} files)", info.id, info.files));
@@ -301,7 +293,9 @@ pub(crate) fn restore(
     }
     let roots = place.prepare(&manifest, &plan)?;
     step("restore.prepared")?;
-    files::restore(stanza, &manifest, place, &plan, &roots, how.config, how.jobs)?;
+    let spares = how.spares.iter().map(|spare| &spare.stanza);
+    let packs = Packs::new(stanza, &manifest).with_spares(spares);
+    files::restore(&packs, &manifest, place, &plan, &roots, how.config, how.jobs)?;
     step("restore.files")?;
     finish(info, &manifest, place, &roots, recovery)
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use walmgr_protocol::SPOOL;
 
@@ -26,6 +26,7 @@ pub(crate) struct Prefetcher {
     spool: PathBuf,
     ahead: usize,
     serial: AtomicU32,
+    segment_size: OnceLock<u32>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -63,6 +64,7 @@ impl Prefetcher {
             spool,
             ahead,
             serial: AtomicU32::new(0),
+            segment_size: OnceLock::new(),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         })
@@ -126,8 +128,7 @@ impl Prefetcher {
     }
 
     fn look_ahead(&self, name: &str) -> Result<()> {
-        let opened = |one: &Context| one.stanza_of(self.spool.parent());
-        let size = fetch::first(&self.context, opened)?.info.wal_segment_size;
+        let size = self.segment_size()?;
         let Some(mut segment) = Segment::parse(name, size) else { return Ok(()) };
         let mut wanted = Vec::new();
         for _ in 0..self.ahead {
@@ -154,6 +155,16 @@ impl Prefetcher {
         }
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// The cluster's, which never changes while a server is in recovery: asked once.
+    fn segment_size(&self) -> Result<u32> {
+        if let Some(size) = self.segment_size.get() {
+            return Ok(*size);
+        }
+        let opened = |one: &Context| one.stanza_of(self.spool.parent());
+        let size = fetch::first(&self.context, opened)?.info.wal_segment_size;
+        Ok(*self.segment_size.get_or_init(|| size))
     }
 
     fn fetch(&self, name: &WalName, path: &Path) -> Result<Fetched> {

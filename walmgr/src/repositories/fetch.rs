@@ -113,8 +113,8 @@ fn has_failed(context: &Context) -> bool {
     of.is_some_and(|when| when.elapsed() < LAST)
 }
 
-/// Do something with the first repository in which it can be done: a restore, for instance. Errors
-/// of the caller's own making are the same everywhere.
+/// Do something with the first repository in which it can be done. Errors of the caller's own
+/// making are the same everywhere.
 ///
 /// # Errors
 /// The first, when no repository does; the others are logged.
@@ -125,10 +125,7 @@ pub(crate) fn first<T>(context: &Context, act: impl Fn(&Context) -> Result<T>) -
     let mut first: Option<Error> = None;
     for one in context.each() {
         match act(&one) {
-            Ok(found) => {
-                log::notice(format_args!("from repository \"{}\"", one.repository()));
-                return Ok(found);
-            }
+            Ok(found) => return Ok(found),
             Err(error @ (Error::Usage(_) | Error::Local { .. })) => return Err(error),
             Err(error) => {
                 let error = error.in_repository(one.repository());
@@ -138,4 +135,16 @@ pub(crate) fn first<T>(context: &Context, act: impl Fn(&Context) -> Result<T>) -
         }
     }
     Err(first.unwrap_or_else(|| Error::Usage("no repository is configured".to_owned())))
+}
+
+/// The first repository that has what is wanted, said where there are several.
+///
+/// # Errors
+/// As [`first`].
+pub(crate) fn choose(context: &Context, has: impl Fn(&Context) -> Result<()>) -> Result<Context> {
+    let chosen = first(context, |one| has(one).map(|()| one.clone()))?;
+    if !context.is_alone() {
+        log::notice(format_args!("from repository \"{}\"", chosen.repository()));
+    }
+    Ok(chosen)
 }

@@ -10,6 +10,7 @@ pub(crate) mod backlog;
 pub(crate) mod copy;
 pub(crate) mod fetch;
 pub(crate) mod push;
+pub(crate) mod spare;
 
 use crate::context::Context;
 use crate::error::{Error, Result};

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::Manifest;
 use crate::error::{Error, Result};
+use crate::log;
 
 /// Databases with smaller numbers came with the cluster: `template0`, `template1`, `postgres`.
 const FIRST_OWN: u32 = 16_384;
@@ -50,6 +51,34 @@ pub(crate) fn left_out(info: &BackupInfo, wanted: &[String]) -> Result<Vec<LeftO
     };
     let others = info.databases.iter().filter(|(oid, name)| !stays(oid, name));
     Ok(others.map(|(oid, name)| LeftOut { oid: oid.clone(), name: name.clone() }).collect())
+}
+
+/// Print what is to be done, once recovery is over, about databases that were left out. By their
+/// numbers, for the WAL may give their names to others; and what else is undone then.
+pub(crate) fn say(left_out: &[LeftOut], ignores_invalid_pages: bool) {
+    if left_out.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = left_out.iter().map(|one| one.name.as_str()).collect();
+    let numbers: Vec<&str> = left_out.iter().map(|one| one.oid.as_str()).collect();
+    let these = format!("from pg_catalog.pg_database where oid in ({})", numbers.join(", "));
+    log::print(format_args!(
+        "-- These databases hold nothing and cannot be used: {}.\n\
+         -- When recovery is over, drop them, whatever they are called by then, and undo what this \
+         restore has set; in psql:",
+        names.join(", ")
+    ));
+    log::print(format_args!("select oid, datname, datistemplate, datallowconn {these};"));
+    let run = |text: &str, only: &str| {
+        log::print(format_args!("select format('{text}', datname) {these}{only} \\gexec"));
+    };
+    run("alter database %I is_template false", " and datistemplate");
+    run("drop database %I", "");
+    if ignores_invalid_pages {
+        log::print("alter system reset ignore_invalid_pages;");
+    }
+    log::print("alter system reset archive_mode;");
+    log::print("-- Then restart the server; walmgr setup if it is to archive.");
 }
 
 /// Take the content out of the files of databases.

@@ -17,7 +17,6 @@ use crate::backup::read::Packs;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::object::Hash;
-use crate::repo::stanza::Stanza;
 use crate::restore::beneath::Beneath;
 use crate::restore::place::{Existing, Place, Plan, Roots};
 
@@ -63,7 +62,7 @@ struct Part<'a> {
 /// # Errors
 /// The first that any thread met.
 pub(crate) fn restore(
-    stanza: &Stanza,
+    packs: &Packs<'_>,
     manifest: &Manifest,
     place: &Place,
     plan: &Plan,
@@ -92,7 +91,6 @@ pub(crate) fn restore(
     for (file, target) in &targets {
         split(file, target, &mut parts);
     }
-    let packs = Packs::new(stanza, manifest);
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let total =
@@ -101,7 +99,7 @@ pub(crate) fn restore(
     std::thread::scope(|scope| {
         scope.spawn(|| progress.show("restore"));
         let (written, unsynced) = mpsc::sync_channel(UNSYNCED);
-        let (parts, packs, next, stop, progress) = (&parts, &packs, &next, &stop, &progress);
+        let (parts, next, stop, progress) = (&parts, &next, &stop, &progress);
         let work = |written: mpsc::SyncSender<_>| {
             while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if stop.load(Ordering::Relaxed) {
