@@ -358,3 +358,27 @@ fn failures(cluster: &Cluster) -> i64 {
     let mut client = cluster.connect("postgres");
     client.query_one("select failed_count from pg_stat_archiver", &[]).unwrap().get(0)
 }
+
+/// The archiver hears of new settings a moment after setup has set them: what the command before
+/// took meanwhile was archived, and is not in the repository.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_segment_that_the_command_before_took_fails_no_setup() {
+    let site = Site::new(archiving().set("archive_command", "false").start());
+    let program = site.archive_program();
+    let (real, taken) = (program.with_extension("real"), program.with_extension("taken"));
+    fs::rename(&program, &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ -e {taken} ] || {{ echo \"$4\" >{taken}; exit 0; }}\nexec {real} \"$@\"\n",
+        taken = taken.display(),
+        real = real.display()
+    );
+    write_owned(&program, script.as_bytes());
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = site.command(&["setup"]).output().unwrap();
+    let text = said(&["setup"], &output);
+    assert!(output.status.success() && text.contains("another one is sent"), "{text}");
+    let taken = fs::read_to_string(&taken).unwrap();
+    let name = taken.trim().rsplit('/').next().unwrap();
+    assert!(!site.segments("00000001").contains(&name.to_owned()), "it was to be lost: {name}");
+}

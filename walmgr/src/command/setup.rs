@@ -134,8 +134,8 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
     let stanza = context.stanza()?;
     let info = sql::stanza_info(client)?;
     stanza.check_system(info.system_identifier)?;
-    let segment = sql::switch_wal(client, info.wal_segment_size)?;
-    let (begin, mut connected) = (Instant::now(), 1);
+    let mut segment = sql::switch_wal(client, info.wal_segment_size)?;
+    let (begin, mut connected, mut switched) = (Instant::now(), 1, 0);
     while !wal::has_segment(&stanza, segment)? {
         if begin.elapsed() > patience {
             let row = client.query_one(
@@ -152,6 +152,19 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
             )));
         }
         std::thread::sleep(Duration::from_millis(20));
+        if begin.elapsed() > Duration::from_secs(1 << switched)
+            && sql::is_archived(client, &segment.name(info.wal_segment_size))?
+            && !wal::has_segment(&stanza, segment)?
+        {
+            // The archiver hears of new settings a moment after they are set, and nothing is
+            // archived twice. Ever more rarely, should all go elsewhere.
+            log::notice(format_args!(
+                "segment {} was archived, and not into the repository: another one is sent",
+                segment.name(info.wal_segment_size)
+            ));
+            segment = sql::switch_wal(client, info.wal_segment_size)?;
+            switched += 1;
+        }
         if begin.elapsed() > Duration::from_secs(3) * connected {
             // Another archive_library is loaded by a new archiver. The postmaster starts it no
             // sooner than 10 s after the last one, and looks for that once a minute, or when

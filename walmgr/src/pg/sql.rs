@@ -152,6 +152,21 @@ pub(crate) fn switch_wal(client: &mut Client, segment_size: u32) -> Result<Segme
     Ok(lsn.segment_before(named.timeline, segment_size))
 }
 
+/// True when the archiver is done with a segment, as far as the server's statistics say.
+///
+/// # Errors
+/// [`Error::Server`].
+pub(crate) fn is_archived(client: &mut Client, segment: &str) -> Result<bool> {
+    // Names of one timeline are in the order of the WAL; a file beside a segment begins as it does.
+    let row = client.query_one(
+        "select coalesce(pg_catalog.left(a.last_archived_wal, 8) = pg_catalog.left($1, 8)
+                         and pg_catalog.left(a.last_archived_wal, 24) collate \"C\" >= $1, false)
+           from pg_catalog.pg_stat_archiver a",
+        &[&segment],
+    )?;
+    Ok(row.get(0))
+}
+
 /// Change a setting through `ALTER SYSTEM`, or reset it; a dry run prints the statement.
 ///
 /// # Errors
