@@ -26,6 +26,7 @@ use crate::pg::{control, running};
 use crate::repo::object;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
+use crate::size::wide;
 use crate::wal::name::{Segment, WalName};
 
 /// What the operator adds to what the old files say.
@@ -296,7 +297,7 @@ fn commit(
     let what = || Error::local(format!("read {}", path.display()));
     let bytes = std::fs::read(&path).map_err(what())?;
     let meta = path.metadata().map_err(what())?;
-    info.files = u64::try_from(copied.files.len() + 1).unwrap_or(0);
+    info.files = wide(copied.files.len() + 1);
     info.size = copied.files.iter().map(|file| file.size).sum::<u64>() + meta.len();
     info.added = copied.added;
     info.shares_with = copied.shares_with(&info.id);

@@ -197,7 +197,7 @@ fn assemble(
         if *ended {
             continue;
         }
-        let length = usize::try_from(result.length).unwrap_or(0);
+        let length = usize::try_from(result.length).expect("a part is no longer than a unit");
         entry.crc = crc32c::crc32c_combine(entry.crc, result.crc, length);
         entry.size += result.length;
         entry.chunks.extend(result.chunks);
@@ -264,9 +264,9 @@ impl<'a> Worker<'a> {
                 let mut writer = Writer::begin(sink, number, self.shared.settings.codec)?;
                 let mut new = first.take();
                 while let Some((hash, length)) = new {
-                    let content = self.buffer.get(..length).unwrap_or_default();
+                    let content = self.buffer.get(..length).expect("the buffer has what was read");
                     let stored = self.packer.pack(content)?;
-                    let length = u32::try_from(length).unwrap_or(0);
+                    let length = u32::try_from(length).expect("a chunk is short");
                     let chunk = writer.append(hash, length, &stored)?;
                     lock(&self.shared.chunks).insert(hash, (chunk, Proof::Sound));
                     self.take(chunk);
@@ -297,7 +297,7 @@ impl<'a> Worker<'a> {
                 self.close();
                 continue;
             }
-            let content = self.buffer.get(..length).unwrap_or_default();
+            let content = self.buffer.get(..length).expect("the buffer has what was read");
             part.crc = crc32c::crc32c_append(part.crc, content);
             self.shared.progress.add(length);
             let hash = Hash::of(content);

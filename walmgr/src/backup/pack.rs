@@ -10,6 +10,7 @@ use crate::backup::manifest::{CHUNK, Chunk};
 use crate::error::{Error, Result};
 use crate::repo::object::{Codec, Hash};
 use crate::repo::{Sink, Source};
+use crate::size::wide;
 
 const MAGIC: [u8; 8] = *b"WALMGRP\x01";
 const HEADER: u64 = 9;
@@ -89,12 +90,12 @@ impl<'a> Writer<'a> {
 
     /// Write the table of contents; the pack's size.
     pub(crate) fn finish(mut self) -> Result<u64> {
-        let entries = u64::try_from(self.table.len() / ENTRY).unwrap_or(0);
+        let entries = wide(self.table.len() / ENTRY);
         self.table.extend(entries.to_le_bytes());
         let crc = crc32c::crc32c(&self.table);
         self.table.extend(crc.to_le_bytes());
         self.sink.write_all(&self.table).map_err(Error::repository("write pack"))?;
-        Ok(self.offset + u64::try_from(self.table.len()).unwrap_or(0))
+        Ok(self.offset + wide(self.table.len()))
     }
 }
 

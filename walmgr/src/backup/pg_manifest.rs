@@ -9,6 +9,7 @@ use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{CONFIG, Control, FileEntry, Manifest};
 use crate::backup::name;
 use crate::error::{Error, Result};
+use crate::size::wide;
 
 /// The text of `backup_manifest` for a backup.
 pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
@@ -20,12 +21,12 @@ pub(crate) fn text(info: &BackupInfo, manifest: &Manifest) -> Result<String> {
     }
     out.push_str("\"Files\": [");
     let label = manifest.backup_label.as_bytes();
-    let label_size = u64::try_from(label.len()).unwrap_or(0);
+    let label_size = wide(label.len());
     entry(&mut out, "backup_label", label_size, info.stop_time, crc32c::crc32c(label))?;
     let control = manifest.control.bytes()?;
     out.push(',');
     let changed = Timestamp::from_second(manifest.control.mtime).unwrap_or_default();
-    let size = u64::try_from(control.len()).unwrap_or(0);
+    let size = wide(control.len());
     entry(&mut out, Control::PATH, size, changed, crc32c::crc32c(&control))?;
     for file in manifest.files.iter().filter(|file| !file.path.starts_with(CONFIG)) {
         out.push(',');

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::size::wide;
+
 /// Bytes done of bytes to do.
 pub(crate) struct Progress {
     done: AtomicU64,
@@ -19,7 +21,7 @@ impl Progress {
 
     /// More bytes are done.
     pub(crate) fn add(&self, bytes: usize) {
-        self.done.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        self.done.fetch_add(wide(bytes), Ordering::Relaxed);
     }
 
     /// Make [`Progress::show`] return.

@@ -9,6 +9,7 @@ use crate::backup::scan::{Found, Relation};
 use crate::error::{Error, Result};
 use crate::pg::page::{self, Verdict};
 use crate::plain_file;
+use crate::size::wide;
 
 /// Length of a part: long enough for sequential reading, short enough for threads to share a large
 /// file.
@@ -69,8 +70,8 @@ impl<'a> Unit<'a> {
         let left = usize::try_from(self.end - self.offset).unwrap_or(CHUNK).min(CHUNK);
         let mut filled = 0;
         while filled < left {
-            let rest = buffer.get_mut(filled..left).unwrap_or_default();
-            let at = self.offset + u64::try_from(filled).unwrap_or(0);
+            let rest = buffer.get_mut(filled..left).expect("the buffer takes a chunk");
+            let at = self.offset + wide(filled);
             match self.file.read_at(rest, at) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
@@ -81,7 +82,7 @@ impl<'a> Unit<'a> {
         if let (Some(first), Some(bytes)) = (self.first_block, buffer.get_mut(..filled)) {
             self.check_pages(first, bytes)?;
         }
-        self.offset += u64::try_from(filled).unwrap_or(0);
+        self.offset += wide(filled);
         if filled < left {
             self.end = self.offset;
         }
@@ -91,7 +92,7 @@ impl<'a> Unit<'a> {
     fn check_pages(&mut self, first: u32, bytes: &mut [u8]) -> Result<()> {
         let mut waited = false;
         for (number, page) in bytes.chunks_exact_mut(page::SIZE).enumerate() {
-            let place = self.offset + u64::try_from(number * page::SIZE).unwrap_or(0);
+            let place = self.offset + wide(number * page::SIZE);
             let block = first + u32::try_from(place / 8192).unwrap_or(u32::MAX - first);
             let mut verdict = page::check(page, block, self.check.start);
             if verdict == Verdict::Bad {

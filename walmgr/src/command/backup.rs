@@ -27,6 +27,7 @@ use crate::pg::{control, sql};
 use crate::repo::LockMode;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
+use crate::size::wide;
 use crate::wal::name::Segment;
 
 /// Arguments of `backup`.
@@ -169,7 +170,7 @@ fn finish(
         stop_wal: String::new(),
         start_time: info::timestamp(start.time)?,
         stop_time: info::timestamp(stopped.stop_time)?,
-        files: u64::try_from(copied.files.len() + 1).unwrap_or(0),
+        files: wide(copied.files.len() + 1),
         size: copied.files.iter().map(|file| file.size).sum::<u64>() + 8192,
         added: copied.added,
         shares_with: copied.shares_with(id),

@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         return Ok(());
     }
     sql::reload(&mut client)?;
-    let expected = i64::try_from(wanted.needed.min(there)).unwrap_or(0);
+    let expected = i64::try_from(wanted.needed.min(there)).expect("a server has few standbys");
     let confirmed = standby::poll(Duration::from_secs(10), || {
         let row = client.query_one(
             "select count(*) from pg_catalog.pg_stat_replication r where r.sync_state in ('sync', 'quorum')",

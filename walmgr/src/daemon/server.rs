@@ -256,7 +256,7 @@ fn read(mut stream: &UnixStream, said: &mut Vec<u8>) -> Heard {
     match stream.read(&mut buffer) {
         Ok(0) => Heard::Nothing,
         Ok(count) => {
-            said.extend(buffer.get(..count).unwrap_or_default());
+            said.extend(buffer.get(..count).expect("a read fills no more than the buffer"));
             match said.split(|byte| *byte == b'\n').next() {
                 Some(line) if line.len() < said.len() => {
                     walmgr_protocol::parse(line).map_or(Heard::Nothing, Heard::Request)

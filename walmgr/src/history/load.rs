@@ -54,7 +54,7 @@ impl History {
         let size = self.segment_size;
         for timeline in wal::timelines(stanza)? {
             let first = Segment { timeline, number: from }.name(size);
-            let first = first.get(8..16).unwrap_or_default();
+            let first = first.get(8..16).expect("a segment's name has 24 digits");
             let directory = stanza.key(&format!("wal/{timeline:08X}"));
             let mut numbers = Vec::new();
             for high in stanza.store.list(&directory)? {

@@ -90,7 +90,7 @@ fn checksum(page: &[u8], block: u32) -> u16 {
         }
     }
     let folded = sums.iter().fold(0, |all, sum| all ^ mix(mix(*sum, 0), 0)) ^ block;
-    u16::try_from(folded % 65_535 + 1).unwrap_or(0)
+    u16::try_from(folded % 65_535 + 1).expect("a remainder is smaller than its divisor")
 }
 
 fn mix(sum: u32, value: u32) -> u32 {

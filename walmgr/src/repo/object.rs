@@ -19,6 +19,7 @@ use blake3::Hasher;
 
 use crate::error::{Error, Result};
 use crate::repo::{Sink, Source};
+use crate::size::wide;
 
 const MAGIC: [u8; 8] = *b"WALMGR\0\x01";
 const HEADER: usize = 72;
@@ -180,8 +181,8 @@ fn absorb(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::local("read content")(error)),
         };
-        let bytes = buffer.get(..count).unwrap_or_default();
-        length += u64::try_from(count).unwrap_or(0);
+        let bytes = buffer.get(..count).expect("a read fills no more than the buffer");
+        length += wide(count);
         if length > expected {
             return Err(changed());
         }
@@ -278,9 +279,9 @@ fn pump(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Problem::Decode(error)),
         };
-        let bytes = buffer.get(..count).unwrap_or_default();
+        let bytes = buffer.get(..count).expect("a read fills no more than the buffer");
         hash.update(bytes);
-        *length += u64::try_from(count).unwrap_or(0);
+        *length += wide(count);
         if *length > expected {
             return Err(Problem::Decode(io::Error::other("it is longer than its header says")));
         }

@@ -193,7 +193,7 @@ fn bring(
     let (mut offset, mut written) = (part.offset, 0);
     let mut buffer = Vec::new();
     for chunk in part.chunks {
-        let length = usize::try_from(chunk.length).unwrap_or(0);
+        let length = usize::try_from(chunk.length).expect("a chunk fits into memory");
         let same = existing == Existing::Delta && {
             buffer.resize(length, 0);
             file.read_exact_at(&mut buffer, offset).is_ok() && Hash::of(&buffer) == chunk.hash

@@ -29,7 +29,9 @@ pub(crate) fn locate(
     let sought = match wanted.target {
         Target::Name(name) => Mark::Name(name.clone()),
         // The server compares what records have, 32 bits.
-        Target::Xid(number) => Mark::Transaction(u32::try_from(number & 0xFFFF_FFFF).unwrap_or(0)),
+        Target::Xid(number) => {
+            Mark::Transaction(u32::try_from(number & 0xFFFF_FFFF).expect("32 bits are kept"))
+        }
         _ => return Ok(None),
     };
     if wanted.id.is_some() || candidates(history, wanted.line).len() < 2 {

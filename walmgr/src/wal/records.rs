@@ -11,6 +11,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
+use crate::size::wide;
 use crate::wal::lsn::Lsn;
 
 /// The server counts microseconds from here.
@@ -69,7 +70,7 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
     fn read_page(&mut self) {
         let page = std::mem::replace(&mut self.page, Vec::with_capacity(PAGE));
         let begin = self.position;
-        self.position += u64::try_from(PAGE).unwrap_or(0);
+        self.position += wide(PAGE);
         let flags = u16::from_le_bytes(field(&page, 2).unwrap_or_default());
         let is_used = field::<2>(&page, 0).is_some_and(|magic| magic != [0, 0]);
         if !is_used {
@@ -82,7 +83,7 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
         if flags & CONTINUED != 0 {
             let rest = length(&page, 16).min(PAGE - at);
             if let Some((start, mut bytes, total)) = self.open.take() {
-                bytes.extend(page.get(at..at + rest).unwrap_or_default());
+                bytes.extend(page.get(at..at + rest).expect("it ends on the page"));
                 self.take(start, bytes, total);
             }
             at = (at + rest).next_multiple_of(8);
@@ -96,8 +97,8 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
                 return;
             }
             let here = total.min(PAGE - at);
-            let bytes = page.get(at..at + here).unwrap_or_default().to_vec();
-            self.take(begin + u64::try_from(at).unwrap_or(0), bytes, total);
+            let bytes = page.get(at..at + here).expect("it ends on the page").to_vec();
+            self.take(begin + wide(at), bytes, total);
             at = (at + here).next_multiple_of(8);
         }
     }

@@ -294,7 +294,7 @@ impl LocalStore {
     fn is_older(&self, directory: &OwnedFd, name: &str, age: Duration) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
-            let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+            let changed = Duration::from_secs(stat.st_mtime.max(0).unsigned_abs());
             changed.saturating_add(age) <= now
         })
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::repo::{Created, Fill, Lock, LockMode, Source, Store};
+use crate::size::wide;
 
 use connection::{Connection, Connector};
 use protocol::{Reply, Request};
@@ -196,7 +197,7 @@ impl Source for RemoteSource {
         let mut at = offset;
         for part in buffer.chunks_mut(block) {
             part.copy_from_slice(&self.read(at, part.len())?);
-            at += u64::try_from(part.len()).unwrap_or(0);
+            at += wide(part.len());
         }
         Ok(())
     }
@@ -223,10 +224,10 @@ impl Read for Reader<'_> {
             }
             let length = usize::try_from(length).map_err(io::Error::other)?;
             self.block = self.source.read(self.offset, length).map_err(io::Error::other)?;
-            self.offset += u64::try_from(length).unwrap_or(0);
+            self.offset += wide(length);
             self.used = 0;
         }
-        let rest = self.block.get(self.used..).unwrap_or_default();
+        let rest = self.block.get(self.used..).expect("no more is used than there is");
         let count = rest.len().min(buffer.len());
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
             to.copy_from_slice(from);

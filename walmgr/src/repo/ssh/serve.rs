@@ -109,7 +109,7 @@ fn answer(
             let source = store()?
                 .open(key)?
                 .ok_or_else(|| Error::Corrupt(format!("object {key} vanished")))?;
-            let length = usize::try_from((*length).min(16 << 20)).unwrap_or(0);
+            let length = usize::try_from((*length).min(16 << 20)).expect("16 MiB fit into memory");
             let mut bytes = vec![0; length];
             source.read_exact_at(&mut bytes, *offset)?;
             Ok((Reply::Bytes, bytes))

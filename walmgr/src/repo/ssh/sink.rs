@@ -4,6 +4,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 use crate::repo::ssh::connection::Connection;
 use crate::repo::ssh::protocol::Request;
+use crate::size::wide;
 
 /// How much is sent at a time.
 const BUFFER: usize = 256 << 10;
@@ -35,8 +36,8 @@ impl<'a> RemoteSink<'a> {
 impl Write for RemoteSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = (BUFFER - self.buffer.len()).min(bytes.len());
-        self.buffer.extend_from_slice(bytes.get(..room).unwrap_or_default());
-        self.position += u64::try_from(room).unwrap_or(0);
+        self.buffer.extend_from_slice(bytes.get(..room).expect("there are that many"));
+        self.position += wide(room);
         if self.buffer.len() == BUFFER {
             self.finish()?;
         }

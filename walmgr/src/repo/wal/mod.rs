@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::plain_file;
 use crate::repo::object;
 use crate::repo::stanza::Stanza;
+use crate::size::wide;
 use crate::wal::header::{self, Header};
 use crate::wal::history;
 use crate::wal::name::{Segment, WalName};
@@ -173,11 +174,11 @@ fn limit(stanza: &Stanza, name: &WalName) -> u64 {
 fn check_file(stanza: &Stanza, name: &WalName, file: &mut File, length: u64) -> Result<()> {
     let what = || Error::local(format!("read {name}"));
     let limit = match name {
-        WalName::Segment(_) | WalName::Partial(_) => header::LENGTH,
-        WalName::History(_) | WalName::Backup(_) => usize::try_from(TEXT).unwrap_or(0),
+        WalName::Segment(_) | WalName::Partial(_) => wide(header::LENGTH),
+        WalName::History(_) | WalName::Backup(_) => TEXT,
     };
     let mut head = Vec::new();
-    (&*file).take(u64::try_from(limit).unwrap_or(0)).read_to_end(&mut head).map_err(what())?;
+    (&*file).take(limit).read_to_end(&mut head).map_err(what())?;
     file.rewind().map_err(what())?;
     check_content(stanza, name, &head, length)
 }
@@ -277,7 +278,7 @@ struct Head {
 impl Write for Head {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = (1_usize << 20).saturating_sub(self.bytes.len()).min(bytes.len());
-        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        self.bytes.extend_from_slice(bytes.get(..room).expect("there are that many"));
         Ok(bytes.len())
     }
 
