@@ -23,7 +23,8 @@ fn copy(batch: &mut RemoteBatch<'_, '_, '_>) -> Result<(), HandlerError> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [source, target] = [1, 2].map(|n| std::env::args().nth(n).unwrap_or_default());
     let stats = RemoteConsumer::builder("payments", "bookkeeper")
-        .tracking(Tracking::Batch) // python-pgq's RemoteConsumer remembers the same; the default is by tick
+        // python-pgq's RemoteConsumer remembers the same; the default is by tick.
+        .tracking(Tracking::Batch)
         .stop_when_empty(true) // a service leaves this out and runs until its stop handle is used
         .connect(Connector::new(&source)?, Connector::new(&target)?)?
         .run_batches(copy)?;

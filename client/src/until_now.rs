@@ -34,7 +34,8 @@ select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text, q.queue_ticker
 
 /// True where tick `t` sees every transaction that snapshot `$3` sees.
 pub(crate) const SEES_ALL: &str = "
-pg_catalog.txid_snapshot_xmax(t.tick_snapshot) >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
+pg_catalog.txid_snapshot_xmax(t.tick_snapshot)
+    >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
 and not exists (select
                   from pg_catalog.txid_snapshot_xip(t.tick_snapshot) x (txid)
                  where pg_catalog.txid_visible_in_snapshot(x.txid, $3::pg_catalog.txid_snapshot))";
@@ -43,7 +44,8 @@ const WHY: &str = "
 select h.finding || coalesce('. ' || h.remedy, '')
   from pgq.queue_health() h
  where coalesce(h.queue_name, $1) = $1
-   and h.code in ('standby', 'worker_not_running', 'paused', 'tick_failed', 'not_ticking', 'no_external_tick')
+   and h.code in ('standby', 'worker_not_running', 'paused', 'tick_failed', 'not_ticking',
+                  'no_external_tick')
  order by h.code <> 'paused', h.queue_name nulls first, h.code
  limit 1";
 
@@ -138,7 +140,8 @@ impl UntilNow {
             "select exists (
                  select from {table}
                   where ev_txid >= pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
-                    and not pg_catalog.txid_visible_in_snapshot(ev_txid, $1::pg_catalog.txid_snapshot)
+                    and not pg_catalog.txid_visible_in_snapshot(
+                            ev_txid, $1::pg_catalog.txid_snapshot)
                     and pg_catalog.txid_visible_in_snapshot(ev_txid, $2::pg_catalog.txid_snapshot))"
         );
         let parameters: [(&(dyn postgres::types::ToSql + Sync), Type); 2] =

@@ -25,7 +25,8 @@ with recursive extension as (
                 -- Of the server's own tables pg_depend knows nothing, so the rule itself is read.
                 select m.found[1]::pg_catalog.oid
                   from pg_catalog.pg_rewrite w,
-                       pg_catalog.regexp_matches(w.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m (found)
+                       pg_catalog.regexp_matches(
+                           w.ev_action::pg_catalog.text, ':relid (\d+)', 'g') m (found)
                  where w.ev_class = r.oid
                 union all
                 select k.conrelid
@@ -45,10 +46,13 @@ select n.nspname::pg_catalog.text || '.' || c.relname::pg_catalog.text
     or c.relpersistence = 't'
     or exists (select
                  from member m
-                where (m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid and m.objid = n.oid)
-                   or (m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid and m.objid = c.oid))
+                where (m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+                       and m.objid = n.oid)
+                   or (m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+                       and m.objid = c.oid))
     or exists (select
                  from pg_catalog.unnest(f.ftoptions) o (option)
                 where pg_catalog.starts_with(o.option, 'schema_name=pg_')
-                   or o.option in (select 'schema_name=' || s.name from pg_catalog.unnest($3) s (name)))
+                   or o.option in (select 'schema_name=' || s.name
+                                     from pg_catalog.unnest($3) s (name)))
  limit 1

@@ -9,7 +9,8 @@ use super::output::Rows;
 /// Members of cooperative consumers (`pgq_coop`): they share the main consumer's number and are
 /// named after it.
 const MEMBERS: &str = "
-select q.queue_name as queue, mc.co_name as consumer, substr(c.co_name, length(mc.co_name) + 2) as member,
+select q.queue_name as queue, mc.co_name as consumer,
+       substr(c.co_name, length(mc.co_name) + 2) as member,
        s.sub_batch as batch, now() - s.sub_active as last_seen
   from pgq.subscription s
   join pgq.consumer c on c.co_id = s.sub_consumer

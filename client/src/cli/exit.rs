@@ -7,9 +7,10 @@ use pgq_client::Error;
 use super::output::OutputError;
 
 /// They are told in `--help` and in the man page.
-pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection string; 3 cannot connect; 4 no such queue, consumer, \
-event, function, table or command; 5 not permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be written; \
-8 an extension is missing.";
+pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection \
+    string; 3 cannot connect; 4 no such queue, consumer, event, function, table or command; 5 not \
+    permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be \
+    written; 8 an extension is missing.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use super::output::Rows;
 use super::views;
 
 const CONSUMERS: &str = "
-select c.queue_name as queue, c.consumer_name as consumer, c.lag, c.last_seen, c.pending_events as pending,
+select c.queue_name as queue, c.consumer_name as consumer, c.lag, c.last_seen,
+       c.pending_events as pending,
        coalesce(c.last_tick, c.next_tick) as tick,
        (select t.tick_event_seq from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
          where q.queue_name = c.queue_name and t.tick_id = c.last_tick) as position

@@ -89,7 +89,8 @@ select i.queue_name as queue, i.queue_cur_table::text || '/' || i.queue_ntables:
 const SHOW: &str = "
 select s.key as setting, s.value
   from pgq.queue q,
-       lateral pg_catalog.json_each_text(pg_catalog.row_to_json(q)) with ordinality as s (key, value, n)
+       lateral pg_catalog.json_each_text(pg_catalog.row_to_json(q))
+               with ordinality as s (key, value, n)
  where q.queue_name = $1
  order by s.n";
 

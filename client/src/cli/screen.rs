@@ -102,10 +102,12 @@ fn keys(mut bytes: &[u8]) -> (Vec<Key>, &[u8]) {
         (b"j", Key::Lines(1)),
     ];
     while let Some((&first, rest)) = bytes.split_first() {
-        if let Some((sequence, key)) = sequences.iter().find(|(start, _)| bytes.starts_with(start))
+        let mut found = sequences.iter();
+        if let Some((rest, key)) =
+            found.find_map(|(start, key)| Some((bytes.strip_prefix(*start)?, *key)))
         {
-            keys.push(*key);
-            bytes = bytes.get(sequence.len()..).unwrap_or_default();
+            keys.push(key);
+            bytes = rest;
             continue;
         }
         if sequences.iter().any(|(whole, _)| whole.starts_with(bytes)) {
@@ -172,7 +174,8 @@ impl Terminal {
             // The terminal is gone.
             Ok(0) | Err(_) => vec![Key::Quit],
             Ok(length) => {
-                self.begun.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                let read = bytes.get(..length).expect("no more is read than there is room for");
+                self.begun.extend_from_slice(read);
                 let (keys, begun) = keys(&self.begun);
                 self.begun = begun.to_vec();
                 keys

@@ -176,8 +176,10 @@ mod tests {
         [formatters]\nkeys = short\n[formatter_short]\nformat = %(asctime)s %(message)s\n\
         [logger_root]\nlevel = INFO\nhandlers = stderr, file, sys, net, udp\n\
         [handler_stderr]\nclass = StreamHandler\nargs = ()\nlevel = INFO\nformatter = short\n\
-        [handler_file]\nclass = skylog.EasyRotatingFileHandler\nargs = ('/var/log/%(service_name)s/%(job_name)s.log', 1024, 3)\n\
-        [handler_sys]\nclass = skylog.SysLogHandler\nargs = (\"/dev/log\", handlers.SysLogHandler.LOG_LOCAL3)\n\
+        [handler_file]\nclass = skylog.EasyRotatingFileHandler\n\
+        args = ('/var/log/%(service_name)s/%(job_name)s.log', 1024, 3)\n\
+        [handler_sys]\nclass = skylog.SysLogHandler\n\
+        args = (\"/dev/log\", handlers.SysLogHandler.LOG_LOCAL3)\n\
         [handler_net]\nclass = skylog.SysLogHostnameHandler\nargs = (('loghost', 514),)\n\
         [handler_udp]\nclass = skylog.UdpLogServerHandler\nargs = ('127.0.0.1', 6666)\n\
         [handler_db]\nclass = skylog.LogDBHandler\nargs = ('host=x',)\n";

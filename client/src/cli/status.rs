@@ -24,18 +24,23 @@ select severity, coalesce(queue_name, '(all)') as queue, code, finding, since, r
 /// What can be seen from outside on PgQ 3.5.
 const PLAIN_HEALTH: &str = "
 select 'critical' as severity, i.queue_name as queue, 'not_ticking' as code,
-       'no tick for ' || date_trunc('seconds', i.ticker_lag)::text as finding, now() - i.ticker_lag as since,
+       'no tick for ' || date_trunc('seconds', i.ticker_lag)::text as finding,
+       now() - i.ticker_lag as since,
        'run pgqd, pgq ticker, or the worker of PgQ 4' as remedy
   from pgq.get_queue_info() i
  where not i.queue_ticker_paused and not i.queue_external_ticker
    and i.ticker_lag > greatest(2 * i.queue_ticker_idle_period, interval '10 seconds')
 union all
-select 'warning', i.queue_name, 'paused', 'the ticker is paused', null, 'pgq queue resume ' || i.queue_name
+select 'warning', i.queue_name, 'paused', 'the ticker is paused', null,
+       'pgq queue resume ' || i.queue_name
   from pgq.get_queue_info() i where i.queue_ticker_paused
 union all
 select 'warning', c.queue_name, 'consumer_lag',
-       'consumer \"' || c.consumer_name || '\" is ' || date_trunc('seconds', c.lag)::text || ' behind', now() - c.last_seen,
-       'start it; pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name || ' would give up what it has not read'
+       'consumer \"' || c.consumer_name || '\" is '
+           || date_trunc('seconds', c.lag)::text || ' behind',
+       now() - c.last_seen,
+       'start it; pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name
+           || ' would give up what it has not read'
   from pgq.get_consumer_info() c where c.lag > $1::interval and c.consumer_name <> 'dead_letters'
  order by 1, 2, 3";
 

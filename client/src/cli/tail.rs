@@ -93,7 +93,8 @@ pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Err
     let row = client.query_typed_opt(
         "select pgq.quote_fqname(q.queue_data_pfx),
                 exists (select from pg_catalog.pg_inherits i
-                         where i.inhrelid = pg_catalog.to_regclass(pgq.quote_fqname(q.queue_data_pfx))::oid
+                         where i.inhrelid = pg_catalog.to_regclass(
+                                   pgq.quote_fqname(q.queue_data_pfx))::oid
                            and i.inhparent = 'pgq.event_template'::regclass::oid)
            from pgq.queue q where q.queue_name = $1",
         &[(&name, Type::TEXT)],

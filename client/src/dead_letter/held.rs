@@ -37,7 +37,8 @@ pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<Dea
                 join pgq.tick t on t.tick_queue = q.queue_id and t.tick_id = s.sub_last_tick
           where q.queue_name = $1 and c.co_name = $2
             and exists (select from pg_catalog.pg_inherits i
-                         where i.inhrelid = pg_catalog.to_regclass(pgq.quote_fqname(q.queue_data_pfx))::oid
+                         where i.inhrelid = pg_catalog.to_regclass(
+                                   pgq.quote_fqname(q.queue_data_pfx))::oid
                            and i.inhparent = 'pgq.event_template'::regclass::oid)",
         &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
     )?;

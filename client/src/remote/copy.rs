@@ -262,7 +262,8 @@ mod tests {
         assert_eq!(
             after_copy(&tables, "1:2:", Some("ev_type = 'x' or true")),
             "not (coalesce(ev_extra1, '') in ('public.a''b', 'x.y') and \
-             pg_catalog.txid_visible_in_snapshot(ev_txid, '1:2:'::pg_catalog.txid_snapshot)) and (ev_type = 'x' or true)"
+             pg_catalog.txid_visible_in_snapshot(ev_txid, '1:2:'::pg_catalog.txid_snapshot)) \
+             and (ev_type = 'x' or true)"
         );
         assert_eq!(after_copy(&[], "1:2:", None), "true");
     }

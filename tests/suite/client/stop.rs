@@ -41,8 +41,8 @@ fn kill(name: &str, target: &str) {
     assert!(Command::new("kill").args([name, "--", target]).status().unwrap().success());
 }
 
-/// As systemd does: to all processes of the service. The handler first, and the consumer once it has
-/// seen that end. By one process: on a busy machine the start of another takes longer than a
+/// As systemd does: to all processes of the service. The handler first, and the consumer once it
+/// has seen that end. By one process: on a busy machine the start of another takes longer than a
 /// consumer waits for the stop that belongs to such an end.
 fn kill_both(name: &str, group: &str, consumer: u32) {
     let script = "kill -s $0 -- -$1 && while kill -0 $1 2>/dev/null; do :; done; kill -s $0 $2";
