@@ -46,8 +46,8 @@ fn kill(name: &str, target: &str) {
 /// consumer waits for the stop that belongs to such an end.
 fn kill_both(name: &str, group: &str, consumer: u32) {
     let script = "kill -s $0 -- -$1 && while kill -0 $1 2>/dev/null; do :; done; kill -s $0 $2";
-    let mut both = Command::new("sh");
-    both.args(["-c", script, name, group, &consumer.to_string()]);
+    let mut both = Command::new("timeout");
+    both.args(["60", "sh", "-c", script, name, group, &consumer.to_string()]);
     assert!(both.status().unwrap().success());
 }
 
@@ -84,10 +84,14 @@ fn a_handler_that_the_stop_hits_too_has_not_failed() {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let handler =
-            format!("echo $$ > '{0}.new' && mv '{0}.new' '{0}' && sleep 600", pid.display());
+            format!("echo $$ > '{0}.new' && mv '{0}.new' '{0}' && exec sleep 600", pid.display());
         let (scratch, mut client, mut child) = start(&handler, more);
         appears(&pid);
         let group = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+        // A shell between two commands may lose a signal.
+        let name_now =
+            || std::fs::read_to_string(format!("/proc/{group}/comm")).unwrap_or_default();
+        assert!(wait_until(Duration::from_secs(20), || name_now() == "sleep\n"), "{}", name_now());
         kill_both(name, &group, child.id());
         assert_eq!(ends(&mut child), Some(0), "{name} {more:?}");
         all_come_again(&scratch, &mut client, 3);
