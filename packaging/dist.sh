@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The source of a Debian package, in target/dist: skytools_V.orig.tar.xz from what is committed,
+# The source, in target/dist: of a Debian package, skytools_V.orig.tar.xz from what is committed,
 # skytools_V.orig-vendor.tar.xz with the crates, so that a build needs no network, and debian/ ready
-# beside them in skytools-V/. The same commit gives the same bytes.
+# beside them in skytools-V/; for PGXN, pgq-V.zip with META.json. The same commit gives the same
+# bytes.
 # Usage: dist.sh [tree]      tree: only skytools-V/, no tarballs
 set -euo pipefail
 . "$(dirname "$0")/../tests/env/common.sh"
@@ -28,6 +29,8 @@ pack() {
 }
 
 pack "skytools_$version.orig.tar.xz" "skytools-$version"
+[ "$what" = tree ] || git archive --format=zip --prefix="pgq-$version/" \
+  --add-file=packaging/META.json -o "$dist/pgq-$version.zip" HEAD
 (cd "$source" && cargo vendor --locked --quiet --versioned-dirs \
   -s walmgr/push/Cargo.toml vendor >/dev/null)
 mv "$source/vendor" "$dist/vendor"

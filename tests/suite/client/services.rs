@@ -145,6 +145,16 @@ fn bad_files_end_with_code_2_and_name_the_place() {
     }
 }
 
+/// The key is for who starts services; whoever runs the file means it.
+#[test]
+fn a_disabled_job_can_be_run_and_its_key_must_be_a_boolean() {
+    let site = Site::new();
+    run_once(&site.ini_once("queue_mover3", "dst_queue_name = copy\ndisabled = 1"));
+    let output = pgq(&["run", &site.ini("queue_mover3", "disabled = perhaps")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("disabled: \"perhaps\""), "{}", stderr(&output));
+}
+
 #[test]
 fn signals_reload_finish_and_end() {
     let mut site = Site::new();

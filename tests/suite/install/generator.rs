@@ -24,7 +24,9 @@ const FILES: &[(&str, &str, bool)] = &[
     ("second_section.ini", "[notes]\ndisabled = 1\n[queue_mover3]\n", true),
     ("off_by_kind.ini", "[queue_loader]\n", false),
     ("off_by_kind_although.ini", "[queue_loader]\ndisabled = 0\n", false),
-    ("own_program.ini", "[report]\n", false),
+    ("own_program.ini", "[report]\n", true),
+    ("own_program_off.ini", "[report]\ndisabled = 1\n", false),
+    ("first_of_two.ini", "[queue_mover3]\n[report]\n", true),
     ("no_service.ini", "[notes]\n", false),
     ("a registry.ini", "[scriptmgr]\n", false),
     ("with space.ini", "[queue_mover3]\n", false),
@@ -38,7 +40,8 @@ const FILES: &[(&str, &str, bool)] = &[
     ("broken_off.ini", "[queue_mover3]\ndisabled = perhaps\n", true),
 ];
 
-const REGISTRY: &str = "[scriptmgr]\n[queue_loader]\ndisabled = 1\n[report]\nscript = /bin/true\n";
+const REGISTRY: &str =
+    "[scriptmgr]\n[queue_loader]\ndisabled = 1\n[report]\nscript = /bin/true\nuser = joe\n";
 
 /// Jobs' files below a directory, and a registry of them.
 fn files(dir: &Path) -> String {
@@ -87,6 +90,13 @@ fn each_job_is_wanted_that_services_does_not_leave_out() {
         assert!(words.contains(named), "{words}");
     }
 
+    // What the registry says about a kind goes along.
+    let drop_in = |name: &str| dir.path().join("out").join(format!("{name}.d/registry.conf"));
+    let text = fs::read_to_string(drop_in("skytools@own_program.service")).unwrap();
+    assert!(text.contains("\nExecStart=\"/bin/true\" ") && text.contains("\nUser=joe\n"), "{text}");
+    assert!(drop_in("skytools@own_program_off.service").exists());
+    assert!(!drop_in("skytools@plain.service").exists());
+
     // The same files to "pgq services". What is broken there is not started, but said.
     let output = pgq(&["services", &registry, "info", "-a", "--json"])
         .env("SKYTOOLS_JOBS", dir.path().join("jobs"))
@@ -104,7 +114,7 @@ fn each_job_is_wanted_that_services_does_not_leave_out() {
     for (info, status) in lines(&output).iter().zip(lines(&status)) {
         let file = Path::new(info["config"].as_str().unwrap()).file_name().unwrap();
         let file = file.to_string_lossy().into_owned();
-        let by_hand = file == "own_program.ini" || file.contains([' ', '%']);
+        let by_hand = file.contains([' ', '%']);
         if status["disabled"] == false && !by_hand {
             started.insert(unit(&file));
         }

@@ -90,6 +90,42 @@ fn make_builds_again_when_an_included_file_has_changed() {
     }
 }
 
+/// PGXN takes a distribution by this file: what its specification requires is there, and true.
+#[test]
+fn pgxns_metadata_is_whole_and_of_this_version() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let text = std::fs::read_to_string(root.join("packaging/META.json")).unwrap();
+    let meta: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for required in
+        ["name", "version", "abstract", "maintainer", "license", "provides", "meta-spec"]
+    {
+        assert!(!meta[required].is_null(), "{required} is missing");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(meta["version"], version);
+    assert_eq!(meta["meta-spec"]["version"], "1.0.0");
+    let provides = meta["provides"].as_object().unwrap();
+    for (extension, provided) in provides {
+        for required in ["file", "version"] {
+            assert!(provided[required].is_string(), "{extension}: {required} is missing");
+        }
+        for file in ["file", "docfile"] {
+            let file = provided[file].as_str().unwrap();
+            assert!(root.join(file).is_file(), "{extension}: {file} is missing");
+        }
+        let manifest =
+            std::fs::read_to_string(root.join(format!("sql/{extension}/manifest"))).unwrap();
+        let own = manifest.lines().find_map(|line| line.strip_prefix("version ")).unwrap();
+        let provided = provided["version"].as_str().unwrap();
+        assert!(provided.starts_with(own), "{extension} is {own}, not {provided}");
+    }
+    for entry in std::fs::read_dir(root.join("sql")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let listed = provides.contains_key(&name);
+        assert!(listed || !root.join("sql").join(&name).join("manifest").exists(), "{name}");
+    }
+}
+
 /// Databases that were on upstream's libraries have functions that name them.
 #[test]
 fn functions_declared_on_upstreams_libraries_work() {

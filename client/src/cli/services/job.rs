@@ -162,21 +162,24 @@ impl Job {
         Ok(())
     }
 
-    /// The service's own script where the registry names one, else `pgq run`.
+    /// What runs the job in the foreground: the kind's own script where the registry names one,
+    /// else `pgq run`.
+    pub(super) fn words(&self, pgq: &str) -> Vec<String> {
+        let run = [pgq, "run"].map(str::to_owned).to_vec();
+        let script = |script: &String| script.split_whitespace().map(str::to_owned).collect();
+        let mut words = self.kind.script.as_ref().map_or(run, script);
+        words.push(self.ini.display().to_string());
+        words.extend(self.kind.args.split_whitespace().map(str::to_owned));
+        words
+    }
+
+    /// The same as a daemon, and as the kind's user.
     fn command(&self) -> anyhow::Result<Command> {
         let mut words: Vec<String> = Vec::new();
         if let Some(user) = &self.kind.user {
             words.extend(["sudo", "-nH", "-u", user].map(str::to_owned));
         }
-        match &self.kind.script {
-            Some(script) => words.push(script.clone()),
-            None => {
-                words.push(std::env::current_exe()?.display().to_string());
-                words.push("run".to_owned());
-            }
-        }
-        words.push(self.ini.display().to_string());
-        words.extend(self.kind.args.split_whitespace().map(str::to_owned));
+        words.extend(self.words(&std::env::current_exe()?.display().to_string()));
         words.push("-d".to_owned());
         let (program, arguments) = match words.split_first() {
             Some(split) => split,

@@ -54,8 +54,6 @@ fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
     if ini.section_names().any(|name| name == "scriptmgr") {
         return Ok(jobs);
     }
-    // `pgq run FILE`, and so the file's unit, is for the first.
-    let first = ini.section_names().find(|name| is_service(name));
     for name in ini.section_names() {
         let kind = match kinds.iter().find(|kind| kind.name == name) {
             Some(kind) => kind.clone(),
@@ -63,13 +61,13 @@ fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
             None => continue,
         };
         let mut section = ini.section(name)?;
-        let is_unit = first == Some(name) && kind.script.is_none();
         jobs.push(Job {
             name: section.require("job_name")?,
             ini: ini.path().to_owned(),
             pidfile: section.file("pidfile")?,
             disabled: section.boolean("disabled")?.unwrap_or(false) || kind.disabled,
-            unit: if is_unit { unit(ini.path()) } else { None },
+            // A file has one unit, which is for the first: it is what `pgq run FILE` runs.
+            unit: if jobs.is_empty() { unit(ini.path()) } else { None },
             kind,
         });
     }

@@ -1,6 +1,7 @@
 //! `pgq units`: what the package's generator runs, so that systemd and `pgq services` know the same
 //! jobs.
 
+use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -9,13 +10,16 @@ use std::path::{Path, PathBuf};
 use pgq_client::{Error, read_ini};
 use pgq_ini::Ini;
 
+use super::job::Job;
 use super::registry;
 use super::systemd::Unit;
 use crate::cli::output::complain;
 use crate::cli::{Exit, Global};
 
-/// The unit of all jobs.
+/// The unit of all jobs, and what it says.
 const TEMPLATE: &str = "/lib/systemd/system/skytools@.service";
+const PGQ: &str = "/usr/bin/pgq";
+const DIRECTORY: &str = "/var/lib/skytools";
 
 /// Link the services of jobs that are not disabled into a directory, as systemd's generators do.
 #[derive(Debug, clap::Args)]
@@ -35,28 +39,138 @@ impl Units {
             other => other,
         }?;
         let found = registry::find(&registry)?;
-        let mut units: Vec<Unit> = Vec::new();
         let mut exit = Exit::Ok;
-        units.extend(found.jobs.into_iter().filter(|job| !job.disabled).filter_map(|job| job.unit));
         // Its service fails, and says why, where administrators look for it.
         for (path, error) in found.broken {
             complain(&error.into());
             exit = Exit::Usage;
-            units.extend(Unit::of(&path).ok().flatten());
+            if let Ok(Some(unit)) = Unit::of(&path) {
+                self.want(&unit)?;
+            }
         }
-        let wants = self.directory.join("skytools.target.wants");
-        for unit in units {
-            link(&wants, unit.name())?;
+        for job in &found.jobs {
+            let Some(unit) = &job.unit else { continue };
+            // Also of what is disabled: somebody may start it by hand.
+            match drop_in(job) {
+                Ok(Some(text)) => self.write(&format!("{}.d/registry.conf", unit.name()), &text)?,
+                Ok(None) => {}
+                // Without what the registry says it would be another service.
+                Err(error) => {
+                    complain(&error.into());
+                    exit = Exit::Usage;
+                    continue;
+                }
+            }
+            if !job.disabled {
+                self.want(unit)?;
+            }
         }
         Ok(exit)
     }
+
+    fn want(&self, unit: &Unit) -> Result<(), Error> {
+        let path = self.path(&format!("skytools.target.wants/{}", unit.name()))?;
+        match symlink(TEMPLATE, &path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|source| Error::Io { path, source }),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        let path = self.path(name)?;
+        fs::write(&path, text).map_err(|source| Error::Io { path, source })
+    }
+
+    /// A file of the directory; what it lies in is there.
+    fn path(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.directory.join(name);
+        let parent = path.parent().unwrap_or(&self.directory);
+        fs::create_dir_all(parent)
+            .map_err(|source| Error::Io { path: parent.to_owned(), source })?;
+        Ok(path)
+    }
 }
 
-fn link(wants: &Path, name: &str) -> Result<(), Error> {
-    let path = wants.join(name);
-    let made = fs::create_dir_all(wants).and_then(|()| symlink(TEMPLATE, &path));
-    match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        other => other.map_err(|source| Error::Io { path, source }),
+/// What the registry says about the kind of a job, where that is not what the unit says.
+fn drop_in(job: &Job) -> Result<Option<String>, Error> {
+    let kind = &job.kind;
+    let mut text = String::new();
+    if kind.script.is_some() || !kind.args.is_empty() {
+        // Who knows whether a script says that it is ready?
+        let readiness = if kind.script.is_some() { "Type=exec\n" } else { "" };
+        let words: Vec<String> =
+            job.words(PGQ).iter().map(|word| quoted(word)).collect::<Result<_, _>>()?;
+        let _ = write!(text, "{readiness}ExecStart=\nExecStart={}\n", words.join(" "));
+    }
+    if let Some(user) = &kind.user {
+        let _ = write!(text, "User={}\nGroup=\n", plain(user)?);
+    }
+    if let Some(cwd) = kind.cwd.as_deref().filter(|cwd| *cwd != Path::new(DIRECTORY)) {
+        let _ = writeln!(text, "WorkingDirectory={}", plain(&cwd.display().to_string())?);
+    }
+    let head = format!("# What the registry says about [{}].\n[Service]\n", kind.name);
+    Ok((!text.is_empty()).then(|| head + &text))
+}
+
+/// A word of a command line, as units write it.
+fn quoted(word: &str) -> Result<String, Error> {
+    let word = plain(word)?.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$");
+    Ok(format!("\"{word}\""))
+}
+
+/// A value, as units write it.
+fn plain(value: &str) -> Result<String, Error> {
+    if value.contains(char::is_control) {
+        return Err(Error::Config(format!("{value:?} cannot be written into a unit")));
+    }
+    Ok(value.replace('%', "%%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::job::Job;
+    use super::super::kind::Kind;
+    use super::drop_in;
+
+    fn job(script: Option<&str>, args: &str, user: Option<&str>, cwd: Option<&str>) -> Job {
+        Job {
+            name: "j".to_owned(),
+            kind: Kind {
+                name: "report".to_owned(),
+                script: script.map(str::to_owned),
+                cwd: cwd.map(Into::into),
+                args: args.to_owned(),
+                user: user.map(str::to_owned),
+                ..Kind::default()
+            },
+            ini: "/etc/skytools/j.ini".into(),
+            pidfile: None,
+            disabled: false,
+            unit: None,
+        }
+    }
+
+    #[test]
+    fn what_the_registry_says_goes_into_the_unit() {
+        let text = |job: &Job| {
+            drop_in(job).unwrap().map(|text| {
+                let rest =
+                    text.strip_prefix("# What the registry says about [report].\n[Service]\n");
+                rest.unwrap().to_owned()
+            })
+        };
+        assert_eq!(text(&job(None, "", None, None)), None);
+        assert_eq!(text(&job(None, "", None, Some("/var/lib/skytools"))), None);
+        let verbose =
+            "ExecStart=\nExecStart=\"/usr/bin/pgq\" \"run\" \"/etc/skytools/j.ini\" \"-v\"\n";
+        assert_eq!(text(&job(None, "-v", None, None)).unwrap(), verbose);
+        let script = concat!(
+            "Type=exec\nExecStart=\nExecStart=\"/bin/r\" \"-q\" \"/etc/skytools/j.ini\" ",
+            r#""a\"b" "50%%" "$$HOME" "\\""#,
+            "\nUser=joe\nGroup=\nWorkingDirectory=/a b\n",
+        );
+        let own = job(Some("/bin/r -q"), " a\"b  50% $HOME \\", Some("joe"), Some("/a b"));
+        assert_eq!(text(&own).unwrap(), script);
+        assert!(drop_in(&job(None, "", Some("joe\nExecStart=/bin/sh"), None)).is_err());
     }
 }
