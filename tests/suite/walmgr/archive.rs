@@ -366,8 +366,8 @@ fn failures(cluster: &Cluster) -> i64 {
 fn a_segment_that_the_command_before_took_fails_no_setup() {
     let site = Site::new(archiving().set("archive_command", "false").start());
     let program = site.archive_program();
-    let (real, taken) = (program.with_extension("real"), program.with_extension("taken"));
-    fs::rename(&program, &real).unwrap();
+    let (real, taken) = (program.with_file_name("walmgr"), program.with_extension("taken"));
+    fs::remove_file(&program).unwrap();
     let script = format!(
         "#!/bin/sh\n[ -e {taken} ] || {{ echo \"$4\" >{taken}; exit 0; }}\nexec {real} \"$@\"\n",
         taken = taken.display(),

@@ -86,6 +86,8 @@ fn all_comes_back_from_a_repository_in_which_nothing_can_be_read() {
     primary.archive_all();
     primary.ok(&["verify"]);
     primary.ok(&["check"]);
+    // The check of the other repository does not wait for this one.
+    primary.archive_all();
     let segment = primary.segments("00000001").pop().unwrap();
     let own = primary.cluster.data_dir().join("pg_wal").join(&segment);
     let before = snapshot(primary.repository());

@@ -1,7 +1,7 @@
 //! Several repositories: what is acknowledged is in all that are required, the others catch up, and
 //! a server gets its WAL from whichever has it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -142,7 +142,8 @@ fn one_that_hangs_holds_up_nothing() {
     site.configure(&format!("[[repository]]\nname = 'a'\npath = '{top}/a'\n{b}"));
     row(&site, 1);
     site.archive_all();
-    assert!(site.cluster.log().contains("is not stored after 100ms"), "b did not hang");
+    let hung = || site.cluster.log().contains("is not stored after 100ms");
+    assert!(wait_until(PATIENCE, hung), "b did not hang");
     assert_eq!(site.cluster.psql("postgres", "select failed_count from pg_stat_archiver"), "0");
 }
 
@@ -163,6 +164,23 @@ fn the_daemon_fills_what_another_lacks_by_itself() {
     assert_eq!(site.cluster.psql("postgres", "select failed_count from pg_stat_archiver"), "0");
     away(&site, "b", false);
     assert!(wait_until(PATIENCE, same), "the backlog stays");
+}
+
+#[test]
+fn a_daemon_that_fetches_ahead_does_not_say_so_for_each_segment() {
+    let site = site("", "");
+    for n in 1..=3 {
+        row(&site, n);
+        site.archive_all();
+    }
+    let said = site.cluster.dir().join("said");
+    let _daemon = Daemon::saying(&site, "", File::create(&said).unwrap());
+    let all = segments(&site, "a");
+    for segment in &all {
+        site.ok(&["archive-get", segment, "got"]);
+    }
+    let said = fs::read_to_string(&said).unwrap();
+    assert!(all.len() > 3 && !said.contains("repository"), "{said}");
 }
 
 /// Each answer of archive-get to a server in recovery: who has the segment, who is away.

@@ -134,11 +134,9 @@ pub(crate) fn required(
     let required = |one: &Context| one.config.repository.required;
     let repositories: Vec<Context> = context.each().into_iter().filter(required).collect();
     let store = |one: &Context| -> Result<Vec<Result<Pushed>>> {
-        caught(|| {
-            step(one)?;
-            let stanza = checked(one, &systems)?;
-            Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
-        })
+        step(one)?;
+        let stanza = checked(one, &systems)?;
+        Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
     };
     let (last, others) = match repositories.split_last() {
         Some((last, [])) => return store(last),
@@ -151,7 +149,7 @@ pub(crate) fn required(
         for (one, thread) in running {
             let outcomes = match thread.join() {
                 Ok(outcomes) => outcomes.map_err(|error| error.in_repository(one.repository()))?,
-                // Its panics are caught.
+                // The daemon's death: its clients then do without it.
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             for (mine, outcome) in all.iter_mut().zip(outcomes) {
