@@ -128,7 +128,8 @@ test: build peer programs stores
 	cargo build --locked -p walmgr
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples
-	cargo test --locked -p pgq_core -p pgq_ticker_core -p pgq_connect -p pgq_ini -p pgq_client \
+	cargo test --locked -p pgq_core -p pgq_ticker_core -p pgq_connect -p pgq_ini \
+		-p pgq_syslog -p pgq_client \
 		-p walmgr -p walmgr_protocol -p pgq_lint
 	PGQ_WORK=$(work) tests/env/pg_tests.sh
 	PGQ_WORK=$(work) cargo test --locked -p pgq_tests

@@ -10,13 +10,12 @@ use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pgq_client::{Error, redact};
+use pgq_syslog::{Address, Facility, Syslog};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde_json::json;
 
 use super::output::visible;
-
-type Syslog = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
 
 /// Where a service logs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,18 +40,8 @@ impl Targets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyslogTarget {
     pub(crate) ident: String,
-    /// `daemon`, `local0` …
-    pub(crate) facility: String,
-    /// None: the machine's own, wherever its socket is.
-    pub(crate) address: Option<Address>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// A socket in the file system.
-    Socket(PathBuf),
-    /// `host:port`, by UDP.
-    Host(String),
+    pub(crate) facility: Facility,
+    pub(crate) address: Address,
 }
 
 /// A server that takes each line as a JSON datagram, as SkyTools' UdpLogServerHandler sends it.
@@ -113,13 +102,9 @@ impl Log for Logger {
         for (socket, target) in &sinks.udp {
             let _ = socket.send(datagram(target, socket, record.level(), &text).as_bytes());
         }
-        for syslog in &mut sinks.syslog {
-            let _ = match record.level() {
-                Level::Error => syslog.err(&text),
-                Level::Warn => syslog.warning(&text),
-                Level::Info => syslog.info(&text),
-                Level::Debug | Level::Trace => Ok(()),
-            };
+        // What is for who watches the service is not for syslog.
+        for syslog in sinks.syslog.iter().filter(|_| record.level() <= Level::Info) {
+            syslog.send(record.level(), &text);
         }
     }
 
@@ -151,23 +136,31 @@ pub(crate) fn to_stderr(verbose: u8, quiet: bool) {
 /// files again, after they were renamed.
 ///
 /// # Errors
-/// [`Error::Io`] when a file cannot be opened, [`Error::Config`] for a facility that syslog does
-/// not have.
+/// [`Error::Io`] when a file cannot be opened.
 pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<(), Error> {
     let mut sinks = Sinks { stderr: targets.stderr, full_lines: true, ..Sinks::default() };
     for path in &targets.files {
         sinks.files.push(open_file(path)?);
     }
-    // A machine without syslog, or a log server that is away, is no reason not to run.
-    for target in &targets.syslog {
-        match open_syslog(target)? {
-            Ok(syslog) => sinks.syslog.push(syslog),
+    // A machine without syslog, or a log server that is away, is no reason not to run; nor is one
+    // that does not read a reason to wait.
+    for SyslogTarget { ident, facility, address } in &targets.syslog {
+        match Syslog::new(address, *facility, ident) {
+            Ok(syslog) => {
+                if !syslog.is_heard() {
+                    log::warn!("syslog: nobody listens");
+                }
+                sinks.syslog.push(syslog);
+            }
             Err(error) => log::warn!("syslog: {error}"),
         }
     }
     for target in &targets.udp {
-        let socket = UdpSocket::bind("0.0.0.0:0")
-            .and_then(|socket| socket.connect(&target.server).map(|()| socket));
+        let socket = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect(&target.server)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
         match socket {
             Ok(socket) => sinks.udp.push((socket, target.clone())),
             Err(error) => log::warn!("log server {}: {error}", target.server),
@@ -214,23 +207,6 @@ fn open_file(path: &Path) -> Result<File, Error> {
         )));
     }
     Ok(file)
-}
-
-fn open_syslog(target: &SyslogTarget) -> Result<Result<Syslog, syslog::Error>, Error> {
-    let Ok(facility) = target.facility.parse() else {
-        return Err(Error::Config(format!("syslog has no facility \"{}\"", target.facility)));
-    };
-    let formatter = syslog::Formatter3164 {
-        facility,
-        hostname: None,
-        process: target.ident.clone(),
-        pid: std::process::id(),
-    };
-    Ok(match &target.address {
-        None => syslog::unix(formatter),
-        Some(Address::Socket(path)) => syslog::unix_custom(formatter, path),
-        Some(Address::Host(server)) => syslog::udp(formatter, "0.0.0.0:0", server.as_str()),
-    })
 }
 
 /// Longest message in a datagram.

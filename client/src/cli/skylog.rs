@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use pgq_client::{Error, read_ini};
 use pgq_ini::{Ini, Section, expand_home};
+use pgq_syslog::{Address, Facility};
 
-use super::logging::{Address, SyslogTarget, Targets, UdpTarget};
+use super::logging::{SyslogTarget, Targets, UdpTarget};
 
 /// Where it is looked for unless `skylog_locations` says otherwise.
 const LOCATIONS: [&str; 3] = ["skylog.ini", "~/.skylog.ini", "/etc/skylog.ini"];
@@ -29,8 +30,8 @@ pub(super) fn targets(locations: &[String], job: &str, service: &str) -> Result<
         None => {
             let syslog = SyslogTarget {
                 ident: job.to_owned(),
-                facility: "daemon".to_owned(),
-                address: None,
+                facility: Facility::DAEMON,
+                address: Address::Here,
             };
             Ok(Targets { syslog: vec![syslog], ..Targets::default() })
         }
@@ -70,9 +71,9 @@ fn add(
         }
         "SysLogHandler" | "SysLogHostnameHandler" => {
             let address = match arguments.first() {
-                None => None,
-                Some(Argument::Text(path)) => Some(Address::Socket(PathBuf::from(path))),
-                Some(Argument::Tuple(parts)) => Some(Address::Host(host(parts).ok_or_else(bad)?)),
+                None => Address::Here,
+                Some(Argument::Text(path)) => Address::Socket(PathBuf::from(path)),
+                Some(Argument::Tuple(parts)) => Address::Host(host(parts).ok_or_else(bad)?),
                 Some(_) => return Err(bad()),
             };
             let facility = match arguments.get(1) {
@@ -83,6 +84,8 @@ fn add(
                 }
                 Some(_) => return Err(bad()),
             };
+            let facility: Result<Facility, _> = facility.parse();
+            let facility = facility.map_err(|error| error.to_string())?;
             targets.syslog.push(SyslogTarget { ident: job.to_owned(), facility, address });
         }
         "UdpLogServerHandler" => targets.udp.push(UdpTarget {
@@ -169,8 +172,9 @@ mod tests {
 
     use pgq_ini::Ini;
 
+    use pgq_syslog::Address;
+
     use super::read;
-    use crate::cli::logging::Address;
 
     const FILE: &str = "[loggers]\nkeys = root\n[handlers]\nkeys = stderr, file, sys, net, udp, db\n\
         [formatters]\nkeys = short\n[formatter_short]\nformat = %(asctime)s %(message)s\n\
@@ -193,10 +197,10 @@ mod tests {
         let targets = parse(FILE).unwrap();
         assert!(targets.stderr);
         assert_eq!(targets.files, [PathBuf::from("/var/log/queue_mover3/job.log")]);
-        assert_eq!(targets.syslog[0].facility, "local3");
-        assert_eq!(targets.syslog[0].address, Some(Address::Socket("/dev/log".into())));
-        assert_eq!(targets.syslog[1].facility, "user");
-        assert_eq!(targets.syslog[1].address, Some(Address::Host("loghost:514".to_owned())));
+        assert_eq!(Ok(targets.syslog[0].facility), "local3".parse());
+        assert_eq!(targets.syslog[0].address, Address::Socket("/dev/log".into()));
+        assert_eq!(Ok(targets.syslog[1].facility), "user".parse());
+        assert_eq!(targets.syslog[1].address, Address::Host("loghost:514".to_owned()));
         assert_eq!(targets.udp[0].server, "127.0.0.1:6666");
     }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use pgq_client::{Conninfo, Stop, Ticker, TickerConfig};
+use pgq_client::{Conninfo, Error, Stop, Ticker, TickerConfig};
+use pgq_syslog::{Address, Facility};
 
 use super::logging::{SyslogTarget, Targets};
 use super::{Exit, Global, logging, signals};
@@ -21,7 +22,7 @@ impl TickerCommand {
                 Some(path) => TickerConfig::read(path)?,
                 None => single_database(global)?,
             };
-            let mut targets = log_targets(&config);
+            let mut targets = log_targets(&config)?;
             targets.stderr = !global.quiet;
             logging::as_service(&targets, global.verbose, false)?;
             let _pidfile = match &config.pidfile {
@@ -44,17 +45,16 @@ impl TickerCommand {
 }
 
 /// Log file and syslog, as the configuration has them.
-pub(super) fn log_targets(config: &TickerConfig) -> Targets {
-    let syslog = config.syslog_ident.iter().map(|ident| SyslogTarget {
-        ident: ident.clone(),
-        facility: config.syslog_facility.clone(),
-        address: None,
-    });
-    Targets {
+pub(super) fn log_targets(config: &TickerConfig) -> Result<Targets, Error> {
+    let facility: Result<Facility, _> = config.syslog_facility.parse();
+    let facility = facility.map_err(|error| Error::Config(error.to_string()))?;
+    let target =
+        |ident: &String| SyslogTarget { ident: ident.clone(), facility, address: Address::Here };
+    Ok(Targets {
         files: config.logfile.iter().cloned().collect(),
-        syslog: syslog.collect(),
+        syslog: config.syslog_ident.iter().map(target).collect(),
         ..Targets::default()
-    }
+    })
 }
 
 fn single_database(global: &Global) -> anyhow::Result<TickerConfig> {

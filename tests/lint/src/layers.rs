@@ -6,7 +6,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each crate's floor. It may use what lies on lower floors only.
-const FLOORS: [(&str, usize); 16] = [
+const FLOORS: [(&str, usize); 17] = [
     // Pure: neither PostgreSQL nor files, sockets or clocks.
     ("pgq_ext/core", 0),
     ("pgq_ext/replica", 1),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, usize); 16] = [
     ("walmgr/protocol", 0),
     ("client/ini", 1),
     ("client/connect", 1),
+    ("client/syslog", 1),
     // The fence knows nothing of queues.
     ("pgq_ext/pg", 1),
     ("pgq_ticker_bgw", 2),

@@ -1,51 +1,85 @@
 //! Messages to standard error, where PostgreSQL's log collector picks up what its commands say, or
 //! to syslog; output to standard output.
 //!
-//! Every text passes [`redact`] first: connection strings may carry passwords.
+//! What walmgr says, and the crates that it shares with `pgq`, goes through the facade of crate
+//! `log`. Every text passes [`redact`] first: connection strings may carry passwords.
 
 pub(crate) mod settings;
-mod syslog;
 
 use std::fmt;
 use std::io::Write;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Once, OnceLock};
 
+use ::log::{Level, LevelFilter, Metadata, Record};
 use pgq_connect::redact;
+use pgq_syslog::{Address, Syslog};
 
 use settings::{Log, LogTo};
-use syslog::Syslog;
 
-static LEVEL: AtomicU8 = AtomicU8::new(1);
 static TARGET: OnceLock<(Syslog, LogTo)> = OnceLock::new();
 
 /// How much is said: 0 errors and warnings, 1 also notices, 2 also details.
 pub(crate) fn set_level(level: u8) {
-    LEVEL.store(level, Ordering::Relaxed);
+    install();
+    ::log::set_max_level(match level {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Debug,
+    });
 }
 
 /// A failure.
 pub(crate) fn error(text: impl fmt::Display) {
-    write("ERROR", &text);
+    say(Level::Error, &text);
 }
 
 /// Something the operator should look at.
 pub(crate) fn warning(text: impl fmt::Display) {
-    write("WARNING", &text);
+    say(Level::Warn, &text);
 }
 
 /// Progress of an operator's command.
 pub(crate) fn notice(text: impl fmt::Display) {
-    if LEVEL.load(Ordering::Relaxed) >= 1 {
-        write("LOG", &text);
-    }
+    say(Level::Info, &text);
 }
 
 /// Details for `--verbose`.
 pub(crate) fn debug(text: impl fmt::Display) {
-    if LEVEL.load(Ordering::Relaxed) >= 2 {
-        write("DEBUG", &text);
+    say(Level::Debug, &text);
+}
+
+fn say(level: Level, text: &dyn fmt::Display) {
+    install();
+    ::log::log!(level, "{text}");
+}
+
+/// Have the facade's messages come here.
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // A program has one logger; nobody else sets one here.
+        let _ = ::log::set_logger(&Logger);
+        ::log::set_max_level(LevelFilter::Info);
+    });
+}
+
+/// The only logger.
+struct Logger;
+
+impl ::log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Crates of others log what their callers say better.
+        let target = metadata.target();
+        target.starts_with("walmgr") || target.starts_with("pgq")
     }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            write(record.level(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// A line of a command's result.
@@ -86,23 +120,32 @@ pub(crate) fn set_target(log: &Log) {
     if log.to == LogTo::Stderr {
         return;
     }
-    let syslog =
-        Syslog { socket: log.socket.clone(), facility: log.facility, ident: log.ident.clone() };
-    // A second configuration in one process does not happen outside tests.
-    let _ = TARGET.set((syslog, log.to));
+    let address = Address::Socket(log.socket.clone());
+    match Syslog::new(&address, log.facility, &log.ident) {
+        // A second configuration in one process does not happen outside tests.
+        Ok(syslog) => drop(TARGET.set((syslog, log.to))),
+        Err(error) => warning(format_args!("syslog: {error}")),
+    }
 }
 
-fn write(level: &str, text: &dyn fmt::Display) {
+fn write(level: Level, text: &dyn fmt::Display) {
+    // As PostgreSQL calls them.
+    let name = match level {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "LOG",
+        Level::Debug | Level::Trace => "DEBUG",
+    };
     let text = redact(&text.to_string());
     if let Some((syslog, to)) = TARGET.get()
-        && syslog.send(level, &text)
+        && syslog.send(level, &format!("{name}: {text}"))
         && *to == LogTo::Syslog
     {
         return;
     }
     // Also when syslog does not take it. One write: lines of concurrent processes must not mix.
     // Nobody is left to tell when standard error is closed.
-    let line = format!("walmgr: {level}: {text}\n");
+    let line = format!("walmgr: {name}: {text}\n");
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use pgq_syslog::Facility;
 use serde::Deserialize;
-
-use super::syslog::Facility;
 
 /// Where messages go.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,7 +36,7 @@ impl Default for Log {
         Self {
             to: LogTo::Stderr,
             socket: PathBuf::from("/dev/log"),
-            facility: Facility::Daemon,
+            facility: Facility::DAEMON,
             ident: "walmgr".to_owned(),
         }
     }
