@@ -32,7 +32,8 @@ help:
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
-	@echo "make deb       Debian packages, in target/deb; make dist: their source"
+	@echo "make deb       Debian packages, in target/deb; for another Debian: SUITE=trixie"
+	@echo "make dist      their source, with all crates"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make fmt       format the sources"
 
@@ -80,12 +81,14 @@ install-server:
 install-programs:
 	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh programs $(built)
 
-# Debian packages, in target/deb; the source of one, with its crates, in target/dist.
+# Debian packages, in target/deb/SUITE, for this machine or for SUITE=trixie; the source of one,
+# with its crates, in target/dist.
 deb:
-	packaging/deb.sh
+	packaging/deb.sh $(SUITE)
 dist:
 	packaging/dist.sh
-# The packages in containers that boot systemd; needs root.
+# The packages in containers that boot a systemd; needs root. Packages that make deb SUITE=… has
+# built for other Debians take part.
 .PHONY: test-packages
 test-packages: deb
 	tests/packages/run.sh

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# The Debian packages on a clean Debian 12 that boots a real systemd, in a container of
-# systemd-nspawn: installed, at work, rebooted, upgraded, removed, purged; and taken over from
-# Debian's own PgQ packages.
-# Usage: run.sh [SCENARIO…]
-# Needs root and target/deb (make deb). Trees are kept under target/packages.
+# The Debian packages on a clean Debian that boots a real systemd, in a container of systemd-nspawn:
+# installed, at work, rebooted, upgraded, removed, purged; taken over from Debian's own PgQ
+# packages; from one major version of PostgreSQL to the next.
+# Usage: run.sh [SCENARIO[@SUITE]…]      SUITE: bookworm (Debian 12) or trixie (13)
+# A scenario is a file in inside/; it says for which suites it is, and the first is the default.
+# Without arguments all run for which packages are built: make deb; make deb SUITE=trixie. What a
+# scenario needs from this side is made by the program of its name in outside/.
+# Needs root. Trees are kept under target/packages.
 set -euo pipefail
 . "$(dirname "$0")/../env/common.sh"
 
@@ -11,7 +14,6 @@ here=$root/tests/packages
 work=$target/packages
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 [ "$(id -u)" = 0 ] || die "containers with a systemd need root"
-compgen -G "$target/deb/*.deb" >/dev/null || die "there are no packages: make deb"
 for program in debootstrap systemd-nspawn; do
   command -v "$program" >/dev/null && continue
   say "installing: debootstrap systemd-container"
@@ -21,27 +23,37 @@ for program in debootstrap systemd-nspawn; do
   break
 done
 
-# A Debian with PostgreSQL 15, made once.
-if [ ! -e "$work/clean.ready" ]; then
-  say "making a Debian tree"
-  rm -rf "$work/clean"
+# debs SUITE: where its packages are.
+debs() {
+  local dir=$target/deb/$1
+  if compgen -G "$dir/*.deb" >/dev/null; then echo "$dir"; fi
+}
+major() { case $1 in bookworm) echo 15 ;; trixie) echo 17 ;; *) die "no such suite: $1" ;; esac; }
+
+# tree SUITE: a Debian with its PostgreSQL, made once.
+tree() {
+  local tree=$work/clean.$1
+  [ ! -e "$tree.ready" ] || return 0
+  say "making a tree of Debian $1"
+  rm -rf "$tree"
   mkdir -p "$work"
   debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,ca-certificates \
-    bookworm "$work/clean" "$mirror" >"$work/debootstrap.log"
-  echo "Acquire::Languages \"none\";" >"$work/clean/etc/apt/apt.conf.d/90tests"
-  printf '#!/bin/sh\nexit 101\n' >"$work/clean/usr/sbin/policy-rc.d"
-  chmod +x "$work/clean/usr/sbin/policy-rc.d"
-  chroot "$work/clean" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-    --no-install-recommends postgresql-15 logrotate sudo >>"$work/debootstrap.log"
-  rm "$work/clean/usr/sbin/policy-rc.d"
-  touch "$work/clean.ready"
-fi
+    "$1" "$tree" "$mirror" >"$tree.log"
+  echo "Acquire::Languages \"none\";" >"$tree/etc/apt/apt.conf.d/90tests"
+  printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
+  chmod +x "$tree/usr/sbin/policy-rc.d"
+  chroot "$tree" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends "postgresql-$(major "$1")" logrotate sudo man-db >>"$tree.log" 2>&1
+  chroot "$tree" apt-get clean
+  rm "$tree/usr/sbin/policy-rc.d"
+  touch "$tree.ready"
+}
 
 machine=
 leader=
 boot() {
-  systemd-nspawn --quiet --register=no --keep-unit -D "$work/$machine" -b --console=pipe \
-    </dev/null >"$work/$machine.boot.log" 2>&1 &
+  SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit \
+    -D "$work/$machine" -b --console=pipe </dev/null >"$work/$machine.boot.log" 2>&1 &
   nspawn=$!
   # The container's first process is the child of systemd-nspawn.
   for _ in $(seq 300); do
@@ -54,7 +66,7 @@ boot() {
   die "$machine does not boot: $work/$machine.boot.log"
 }
 inside() { nsenter -t "$leader" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-  DEBIAN_FRONTEND=noninteractive "$@"; }
+  DEBIAN_FRONTEND=noninteractive MAJOR="$major" SUITE="$suite" "$@"; }
 halt() {
   [ -n "$leader" ] || return 0
   inside systemctl poweroff 2>/dev/null || true
@@ -63,36 +75,72 @@ halt() {
 }
 trap 'halt' EXIT
 
-# run NAME: a scenario is a file of steps; a step that is "reboot" reboots, others are run inside.
+# scenario NAME SUITE: a scenario is a file of steps; a step that is "reboot" reboots, others are
+# run inside. Its directory /root has the packages and, of other suites that it names, theirs.
 scenario() {
-  machine=$1
-  say "== $machine"
+  local name=$1 step other
+  suite=$2
+  major=$(major "$suite")
+  machine=$name.$suite
+  say "== $name on $suite"
+  tree "$suite"
   rm -rf "${work:?}/$machine"
-  cp -a --reflink=auto "$work/clean" "$work/$machine"
+  cp -a --reflink=auto "$work/clean.$suite" "$work/$machine"
   mkdir -p "$work/$machine/root/deb" "$work/$machine/root/tests"
-  cp "$target"/deb/*.deb "$work/$machine/root/deb/"
+  cp "$target/deb/$suite"/*.deb "$work/$machine/root/deb/"
   rm -f "$work/$machine/root/deb/"*dbgsym*
-  cp "$here"/inside/* "$work/$machine/root/tests/"
+  for other in $(sed -n 's/^# also: //p' "$here/inside/$name"); do
+    cp -r "$target/deb/$other" "$work/$machine/root/deb/$other"
+  done
+  cp "$here"/inside/* "$here"/data/* "$work/$machine/root/tests/"
+  mkdir "$work/$machine/root/docs"
+  cp "$root/README.md" "$root/docs/packages.md" "$work/$machine/root/docs/"
+  [ ! -x "$here/outside/$name" ] || "$here/outside/$name" "$work/$machine/root" "$suite"
   boot
-  local step
-  for step in $(sed -n 's/^# steps: //p' "$here/inside/$machine"); do
+  for step in $(sed -n 's/^# steps: //p' "$here/inside/$name"); do
     if [ "$step" = reboot ]; then
       halt
       boot
       continue
     fi
     say "   $step"
-    inside bash -eu -o pipefail -c ". /root/tests/steps; . /root/tests/$machine; $step" \
+    inside bash -eu -o pipefail -c ". /root/tests/steps; . /root/tests/$name; $step" \
       >"$work/$machine.$step.log" 2>&1 || {
       tail -n 40 "$work/$machine.$step.log" >&2
-      die "$machine: $step failed; the log is $work/$machine.$step.log"
+      die "$name on $suite: $step failed; the log is $work/$machine.$step.log"
     }
   done
   halt
   rm -rf "${work:?}/$machine"
 }
 
-for name in "${@:-jobs archive takeover}"; do
-  for one in $name; do scenario "$one"; done
+suites_of() { sed -n 's/^# suites: //p' "$here/inside/$1"; }
+# has NAME SUITE: whether the packages it needs are there.
+has() {
+  local needed
+  for needed in "$2" $(sed -n 's/^# also: //p' "$here/inside/$1"); do
+    [ -n "$(debs "$needed")" ] || return 1
+  done
+}
+
+chosen=("$@")
+if [ $# = 0 ]; then
+  for file in "$here"/inside/*; do
+    name=$(basename "$file")
+    for suite in $(suites_of "$name"); do
+      if has "$name" "$suite"; then chosen+=("$name@$suite"); else
+        say "== $name on $suite is left out: make deb SUITE=$suite has not been run"
+      fi
+    done
+  done
+fi
+[ ${#chosen[@]} -gt 0 ] || die "there are no packages: make deb"
+for one in "${chosen[@]}"; do
+  name=${one%@*}
+  [ -e "$here/inside/$name" ] || die "no such scenario: $name"
+  read -r suite _ < <(suites_of "$name")
+  [ "$name" = "$one" ] || suite=${one#*@}
+  has "$name" "$suite" || die "$name on $suite: packages are missing: make deb SUITE=$suite"
+  scenario "$name" "$suite"
 done
 say "the packages do what they should"
