@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use pgq_connect::with_causes;
 use postgres::error::{DbError, SqlState};
 
 /// What a handler, or any other code of the caller's, may fail with. One that is an [`Error`] says
@@ -178,19 +179,17 @@ impl From<postgres::Error> for Error {
     }
 }
 
-/// An error and what caused it, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+impl From<pgq_connect::Error> for Error {
+    fn from(error: pgq_connect::Error) -> Self {
+        match error {
+            pgq_connect::Error::Io { path, source } => Self::Io { path, source },
+            pgq_connect::Error::Connect { to, reason, sqlstate } => {
+                let sqlstate = sqlstate.map(|sqlstate| sqlstate.code().to_owned());
+                Self::Connect { to, reason, sqlstate }
+            }
+            other => Self::Config(other.to_string()),
         }
-        cause = inner.source();
     }
-    text
 }
 
 /// A handler's error on one line, with the SQLSTATE when it was the server's.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::connector::Cancel;
+use pgq_connect::Cancel;
 
 const RUNNING: u8 = 0;
 const AFTER_BATCH: u8 = 1;

@@ -12,6 +12,7 @@
     reason = "in a test harness a failed step is a failed test, and the message is the report"
 )]
 
+pub mod certificates;
 mod cluster;
 pub mod object_server;
 pub mod programs;

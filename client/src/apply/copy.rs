@@ -6,10 +6,10 @@ use postgres::Transaction;
 use postgres::types::Type;
 
 use super::Applier;
-use super::statement::quote;
 use super::table::Table;
 use crate::change::{Operation, RowChange};
 use crate::error::Error;
+use pgq_connect::quote::identifier;
 
 impl Applier {
     /// May this table of the source be written, by its names? Events of others are refused one by
@@ -70,13 +70,13 @@ impl Applier {
             .collect::<Result<Vec<_>, Error>>()?
             .into_iter()
             .filter(|(column, generated)| !generated && there.takes(column))
-            .map(|(column, _)| quote(&column))
+            .map(|(column, _)| identifier(&column))
             .collect();
         if columns.is_empty() {
             return Ok(Some(0));
         }
         let columns = columns.join(", ");
-        let from = format!("{}.{}", quote(schema), quote(table));
+        let from = format!("{}.{}", identifier(schema), identifier(table));
         let mut reader = source.copy_out(&format!("copy {from} ({columns}) to stdout"))?;
         let mut writer =
             target.copy_in(&format!("copy {} ({columns}) from stdin", there.name()))?;

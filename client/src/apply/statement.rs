@@ -4,10 +4,7 @@
 //! Values are cast to the column's type without its length: a value that is too long is an error,
 //! not cut.
 
-/// An identifier in quotes.
-pub(super) fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
+use pgq_connect::quote::{identifier, nullable};
 
 /// `rows from (unnest($1), …) as e (c1, …)`.
 fn source(columns: usize) -> String {
@@ -23,7 +20,7 @@ pub(super) fn insert<'t>(
     type_of: impl Fn(&str) -> &'t str,
     key: &[&str],
 ) -> String {
-    let names: Vec<_> = columns.iter().map(|name| quote(name)).collect();
+    let names: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
     let values: Vec<_> = columns
         .iter()
         .enumerate()
@@ -43,11 +40,11 @@ fn on_conflict(columns: &[&str], key: &[&str]) -> String {
     if key.is_empty() {
         return String::new();
     }
-    let keys: Vec<_> = key.iter().map(|name| quote(name)).collect();
+    let keys: Vec<_> = key.iter().map(|name| identifier(name)).collect();
     let changed: Vec<_> = columns
         .iter()
         .filter(|name| !key.contains(name))
-        .map(|name| format!("{0} = excluded.{0}", quote(name)))
+        .map(|name| format!("{0} = excluded.{0}", identifier(name)))
         .collect();
     let keys = keys.join(", ");
     if changed.is_empty() {
@@ -65,7 +62,7 @@ pub(super) fn insert_row<'t>(
     key: &[&str],
 ) -> String {
     let columns: Vec<_> = row.iter().map(|(name, _)| *name).collect();
-    let names: Vec<_> = columns.iter().map(|name| quote(name)).collect();
+    let names: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
     let values: Vec<_> = row.iter().map(|(name, value)| literal(*value, type_of(name))).collect();
     format!(
         "insert into {table} ({}) overriding system value values ({}){}",
@@ -85,22 +82,15 @@ pub(super) fn delete_row<'t>(
     let matches: Vec<_> = key
         .iter()
         .map(|(name, value)| {
-            format!("{} {} {}", quote(name), equals(name), literal(*value, type_of(name)))
+            format!("{} {} {}", identifier(name), equals(name), literal(*value, type_of(name)))
         })
         .collect();
     format!("delete from {table} where {}", matches.join(" and "))
 }
 
-/// A value of a type, safe whatever standard_conforming_strings says.
+/// A value of a type.
 fn literal(value: Option<&str>, of_type: &str) -> String {
-    match value {
-        None => format!("null::{of_type}"),
-        Some(text) if text.contains('\\') => {
-            let text = text.replace('\\', "\\\\").replace('\'', "''");
-            format!("E'{text}'::{of_type}")
-        }
-        Some(text) => format!("'{}'::{of_type}", text.replace('\'', "''")),
-    }
+    format!("{}::{of_type}", nullable(value))
 }
 
 /// `delete … using …` by key.
@@ -114,7 +104,7 @@ pub(super) fn delete<'t>(
         .iter()
         .enumerate()
         .map(|(index, name)| {
-            format!("t.{} {} e.c{}::{}", quote(name), equals(name), index + 1, type_of(name))
+            format!("t.{} {} e.c{}::{}", identifier(name), equals(name), index + 1, type_of(name))
         })
         .collect();
     format!("delete from {table} t using {} where {}", source(key.len()), matches.join(" and "))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use pgq_connect::quote::identifier;
 use postgres::Transaction;
 use postgres::types::Type;
 
@@ -118,7 +119,7 @@ impl Table {
             &[(&schema, Type::TEXT), (&table, Type::TEXT)],
         )?;
         let unique = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let name = format!("{}.{}", statement::quote(schema), statement::quote(table));
+        let name = format!("{}.{}", identifier(schema), identifier(table));
         Ok(Some(Self { name, columns, equals, generated, unique }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pgq_client::{Conninfo, Stop, Ticker, TickerConfig};
+use pgq_client::{Conninfo, Error, Stop, Ticker, TickerConfig};
 
 use super::logging::{SyslogTarget, Targets};
 use super::{Exit, Global, logging, signals};
@@ -58,7 +58,7 @@ pub(super) fn log_targets(config: &TickerConfig) -> Targets {
 }
 
 fn single_database(global: &Global) -> anyhow::Result<TickerConfig> {
-    let conninfo = Conninfo::with_environment(&global.dsn)?;
+    let conninfo = Conninfo::with_environment(&global.dsn).map_err(Error::from)?;
     let database = conninfo.get("dbname").or_else(|| conninfo.get("user"));
     let user = std::env::var("USER").ok();
     let database = database.map(str::to_owned).or(user).unwrap_or_else(|| "postgres".to_owned());

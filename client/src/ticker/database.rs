@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pgq_connect::quote::identifier;
 use postgres::Client;
 use postgres::types::Type;
 
@@ -137,7 +138,6 @@ fn run_operation(
 
 /// `schema.name` quoted, split at the first dot; without one it is in `public`.
 fn quote_name(name: &str) -> String {
-    let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
     let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-    format!("{}.{}", quote(schema), quote(name))
+    format!("{}.{}", identifier(schema), identifier(name))
 }

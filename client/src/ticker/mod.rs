@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pgq_connect::Conninfo;
+
 use crate::connector::Connector;
-use crate::conninfo::Conninfo;
 use crate::error::Error;
 use crate::outage::Outage;
 use crate::stop::Stop;

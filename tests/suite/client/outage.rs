@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
 use pgq_client::{Connector, Consumer, Error};
+use pgq_tests::certificates::{certificate, give_certificates};
 use pgq_tests::{Cluster, Stop, wait_until};
 use postgres::Client;
 
@@ -160,34 +161,12 @@ fn wrong_password_and_unreachable_host_are_told_apart() {
     }
 }
 
-/// A server certificate for 127.0.0.1 with its own authority, made by the openssl program.
-fn certificates(cluster: &Cluster) {
-    let script = "
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.crt
-        openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
-        printf 'subjectAltName=DNS:localhost' > san
-        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.crt
-        chmod 600 server.key; chmod 644 ca.crt";
-    let made = cluster
-        .run_as("bash")
-        .args(["-ec", script])
-        .current_dir(cluster.data_dir())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", stderr(&made));
-}
-
 #[test]
 fn tls_is_used_and_verified_as_sslmode_says() {
     let mut cluster = Cluster::builder().create();
-    certificates(&cluster);
-    cluster.write_settings(&[("ssl".to_owned(), "on".to_owned())]);
+    give_certificates(&cluster, "nobody");
     cluster.start();
-    // The test may run as a user who cannot look into the data directory.
-    let root = cluster.dir().join("ca.crt");
-    let copied =
-        cluster.run_as("cp").arg(cluster.data_dir().join("ca.crt")).arg(&root).status().unwrap();
-    assert!(copied.success());
+    let root = certificate(&cluster, "ca.crt");
     let encrypted = |options: &str| -> Result<bool, Error> {
         let mut client =
             Connector::new(&format!("{} {options}", tcp_dsn(&cluster, "postgres")))?.connect()?;
@@ -234,16 +213,9 @@ fn tls_is_used_and_verified_as_sslmode_says() {
         let mut command = pgq(&["install", "--check", "--dsn", &dsn]);
         command.env("SSL_CERT_FILE", system).output().unwrap().status.code()
     };
-    let ours = cluster.dir().join("ca.crt");
+    let ours = certificate(&cluster, "ca.crt");
     assert_eq!(by_system("sslrootcert=system host=localhost", &ours), Some(8), "no extension");
-    let other = cluster.dir().join("other.crt");
-    let made = cluster
-        .run_as("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-out"])
-        .args([&other, std::path::Path::new("-keyout"), &cluster.dir().join("other.key")])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", stderr(&made));
+    let other = certificate(&cluster, "other.crt");
     let pinned = format!("sslmode=verify-ca sslrootcert='{}'", other.display());
     assert_eq!(by_system(&pinned, &ours), Some(3));
     assert!(matches!(

@@ -34,4 +34,5 @@ mod ssh;
 mod standby;
 mod sync;
 mod syslog;
+mod tls;
 mod upgrade;

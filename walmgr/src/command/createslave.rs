@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use pgq_connect::{ForProgram, quote};
+
 use crate::command::places::PlaceArgs;
 use crate::command::restore::{self, How};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::log;
-use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::repo::stanza::Stanza;
@@ -226,8 +227,7 @@ fn add_settings(data: &Path, settings: &[(String, String)]) -> Result<()> {
     let what = || Error::local(format!("write {}", path.display()));
     let mut bytes = std::fs::read(&path).map_err(what())?;
     for (name, value) in settings {
-        let value = value.replace('\\', "\\\\").replace('\'', "''");
-        bytes.extend(format!("{name} = '{value}'\n").bytes());
+        bytes.extend(format!("{name} = {}\n", quote::setting(value)).bytes());
     }
     write_synced(&path, &bytes)
 }

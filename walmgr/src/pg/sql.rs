@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use postgres::config::Host;
-use postgres::{Client, NoTls};
+use pgq_connect::{Connector, Conninfo, quote};
+use postgres::Client;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -12,34 +12,27 @@ use crate::repo::stanza::{self, StanzaInfo};
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 
-/// Connect.
+/// What a connection is like unless its string, or libpq's environment, says otherwise.
+const DEFAULTS: [(&str, &str); 2] =
+    [("dbname", "postgres"), ("fallback_application_name", "walmgr")];
+
+/// Connect as libpq would, by TLS where that is asked for or offered.
 ///
 /// # Errors
+/// [`Error::Usage`] for a string, an option or a certificate that cannot be used;
 /// [`Error::Server`].
 pub(crate) fn connect(conninfo: &str) -> Result<Client> {
-    let mut config: postgres::Config = conninfo.parse()?;
-    if config.get_application_name().is_none() {
-        config.application_name("walmgr");
-    }
-    if config.get_dbname().is_none() {
-        config.dbname("postgres");
-    }
-    config.connect(NoTls).map_err(|error| match Error::from(error) {
-        Error::Server(why) => Error::Server(format!("{}: {why}", place(&config))),
+    let conninfo = Conninfo::with_defaults(conninfo, &DEFAULTS)?;
+    Connector::new(&conninfo)?.connect().map_err(|error| match Error::from(error) {
+        Error::Server(why) => Error::Server(format!("{}: {why}", place(&conninfo))),
         other => other,
     })
 }
 
 /// Where a server is looked for, as people say it.
-fn place(config: &postgres::Config) -> String {
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(directory) => directory.display().to_string(),
-    });
-    let hosts: Vec<String> = hosts.collect();
-    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
-    let ports = if ports.is_empty() { "5432".to_owned() } else { ports.join(",") };
-    format!("host {} port {ports}", hosts.join(","))
+fn place(conninfo: &Conninfo) -> String {
+    let host = conninfo.get("host").or_else(|| conninfo.get("hostaddr")).unwrap_or_default();
+    format!("host {host} port {}", conninfo.get("port").unwrap_or("5432"))
 }
 
 /// A setting's value; empty for one that the server does not know.
@@ -163,7 +156,7 @@ pub(crate) fn alter_system(
     value: Option<&str>,
 ) -> Result<()> {
     let statement = match value {
-        Some(value) => format!("alter system set {name} = {}", literal(value)),
+        Some(value) => format!("alter system set {name} = {}", quote::literal(value)),
         None => format!("alter system reset {name}"),
     };
     if context.dry_run {
@@ -202,14 +195,4 @@ pub(crate) fn pending_restart(client: &mut Client) -> Result<Vec<String>> {
         &[],
     )?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-/// Quote a string literal; `ALTER SYSTEM` takes no parameters.
-pub(crate) fn literal(value: &str) -> String {
-    let escaped = value.replace('\'', "''");
-    if escaped.contains('\\') {
-        format!("E'{}'", escaped.replace('\\', "\\\\"))
-    } else {
-        format!("'{escaped}'")
-    }
 }

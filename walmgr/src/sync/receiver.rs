@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use pgq_connect::ForProgram;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::pg::conninfo::ForProgram;
 
 /// Name of the receiver in `pg_stat_replication` and `synchronous_standby_names`.
 const NAME: &str = "walmgr";

@@ -39,6 +39,11 @@ pub fn has_secret(text: &str) -> bool {
     named::secrets(text).chain(uri::secrets(text)).next().is_some()
 }
 
+/// True for the name of an option whose value is a secret.
+pub(crate) fn is_secret(option: &str) -> bool {
+    named::is_secret(option.as_bytes())
+}
+
 /// The end of the line that this position is in.
 fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |length| at + length)

@@ -23,10 +23,13 @@ fn names(text: &str) -> impl Iterator<Item = Range<usize>> {
         at = start + rest.take_while(|byte| is_part(**byte)).count();
         Some(start..at)
     })
-    .filter(|name| {
-        let decoded = decode(&bytes[name.clone()]);
-        ENDINGS.iter().any(|ending| decoded.ends_with(ending.as_bytes()))
-    })
+    .filter(|name| is_secret(&bytes[name.clone()]))
+}
+
+/// True for the name of a secret.
+pub(super) fn is_secret(name: &[u8]) -> bool {
+    let decoded = decode(name);
+    ENDINGS.iter().any(|ending| decoded.ends_with(ending.as_bytes()))
 }
 
 /// Lower case, and without percent-encoding.

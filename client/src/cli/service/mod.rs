@@ -1,7 +1,6 @@
 //! Services by INI file: what all of them share. Each kind is in a file of its own.
 
 mod consumer;
-mod literal;
 mod loader;
 mod mover;
 mod settings;

@@ -7,10 +7,10 @@ use pgq_client::{
     BatchReport, BatchRule, Connector, Consumer, ConsumerBuilder, Error, RemoteConsumer, Stop,
     TickerConfig,
 };
+use pgq_connect::quote;
 use pgq_ini::Section;
 
 use super::Orders;
-use super::literal::quote_literal;
 use crate::cli::logging::Targets;
 use crate::cli::skylog;
 
@@ -295,7 +295,7 @@ fn filter(section: &mut Section<'_>) -> Result<Option<String>, Error> {
         .list("table_filter")?
         .iter()
         .map(|table| if table.contains('.') { table.clone() } else { format!("public.{table}") })
-        .map(|table| quote_literal(Some(&table)))
+        .map(|table| quote::literal(&table))
         .collect();
     let by_table = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
     let raw = section.take("consumer_filter")?;

@@ -2,10 +2,10 @@
 //! change. At least once: a failure repeats the whole batch.
 
 use pgq_client::{Connector, Error, Event, RowChange, Stop};
+use pgq_connect::quote;
 use pgq_ini::Section;
 use postgres::{Client, Transaction};
 
-use super::literal::quote_literal;
 use super::settings::Settings;
 use crate::cli::work::advise;
 
@@ -123,7 +123,7 @@ impl Simple {
             let (name, after) = after
                 .split_once(")s")
                 .ok_or_else(|| Error::Config("dst_query: \"%(\" without \")s\"".to_owned()))?;
-            out.push_str(&quote_literal(value(event, change, tick, name)?.as_deref()));
+            out.push_str(&quote::nullable(value(event, change, tick, name)?.as_deref()));
             rest = after;
         }
         out.push_str(rest);

@@ -7,14 +7,28 @@ mod parse;
 mod passfile;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::error::Error;
+use crate::quote;
+use crate::redact::is_secret;
 use keywords::Treatment;
 
 /// A parsed connection string.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Conninfo {
     options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Conninfo {
+    /// Names of secrets, but no secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.options().map(|(key, value)| {
+            let hidden = is_secret(key) && !value.is_empty();
+            (key, if hidden { "***" } else { value })
+        });
+        formatter.debug_map().entries(shown).finish()
+    }
 }
 
 impl Conninfo {
@@ -40,8 +54,21 @@ impl Conninfo {
     /// As [`Conninfo::parse`]; also when a named service does not exist, and for options that ask
     /// for something that we cannot do.
     pub fn with_environment(dsn: &str) -> Result<Self, Error> {
+        Self::with_defaults(dsn, &[])
+    }
+
+    /// The same, with a program's own defaults for options that nothing else says anything of.
+    ///
+    /// # Errors
+    /// As [`Conninfo::with_environment`].
+    pub fn with_defaults(dsn: &str, defaults: &[(&str, &str)]) -> Result<Self, Error> {
         let mut conninfo = Self::parse(dsn)?;
         environment::complete(&mut conninfo.options, |name| std::env::var(name).ok())?;
+        for (key, value) in defaults {
+            if conninfo.get(key).is_none() {
+                conninfo.set(key, value);
+            }
+        }
         conninfo.check()?;
         if conninfo.get("password").is_none()
             && let Some(password) = passfile::look_up(&conninfo)
@@ -55,6 +82,11 @@ impl Conninfo {
     /// be is not made.
     pub(crate) fn check(&self) -> Result<(), Error> {
         keywords::check(self)
+    }
+
+    /// All options, in the order of their names. A value may be empty.
+    pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The value of an option.
@@ -110,8 +142,8 @@ impl Conninfo {
 }
 
 fn push_option(text: &mut String, key: &str, value: &str) {
-    let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
-    text.push_str(&format!("{key}='{quoted}' "));
+    text.push_str(&quote::option(key, value));
+    text.push(' ');
 }
 
 #[cfg(test)]
@@ -128,6 +160,8 @@ mod tests {
     fn label_has_no_password() {
         let conninfo = Conninfo::parse("host=a port=1 dbname=d user=u password=secret").unwrap();
         assert_eq!(conninfo.label(), "a:1/d as u");
+        let shown = format!("{conninfo:?}");
+        assert!(shown.contains("\"password\": \"***\""), "{shown}");
     }
 
     #[test]

@@ -98,7 +98,12 @@ fn parse_uri(text: &str) -> Result<BTreeMap<String, String>, Error> {
     }
     for pair in parameters.split('&').filter(|pair| !pair.is_empty()) {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(Error::Config(format!("connection URI: \"{pair}\" has no value")));
+            // What it is may be a part of a password.
+            return Err(Error::Config(
+                "connection URI: a parameter has no value; \"?\", \"&\" and \"/\" in a password \
+                 are written %3F, %26 and %2F"
+                    .to_owned(),
+            ));
         };
         match (percent_decode(key)?.as_str(), percent_decode(value)?) {
             // JDBC's, which libpq takes in URIs.

@@ -256,7 +256,7 @@ mod tests {
         );
         let conninfo = Conninfo::parse(&dsn).unwrap();
         // There is no PostgreSQL behind the handshake.
-        assert!(crate::Connector::from_conninfo(&conninfo).unwrap().connect().is_err());
+        assert!(crate::Connector::new(&conninfo).unwrap().connect().is_err());
         assert_eq!(thread.join().unwrap().as_deref(), Some(&b"postgresql"[..]));
     }
 }
