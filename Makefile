@@ -32,8 +32,9 @@ help:
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
-	@echo "make deb       Debian packages, in target/deb; for another Debian: SUITE=trixie"
+	@echo "make deb       Debian packages, in target/deb"
 	@echo "make dist      their source, with all crates"
+	@echo "make apt-repo  APT_KEY=: a signed repository of them, in target/apt"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make fmt       format the sources"
 
@@ -81,14 +82,16 @@ install-server:
 install-programs:
 	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh programs $(built)
 
-# Debian packages, in target/deb/SUITE, for this machine or for SUITE=trixie; the source of one,
-# with its crates, in target/dist.
+# Debian packages, in target/deb/SUITE; the source of one, with its crates, in target/dist.
 deb:
-	packaging/deb.sh $(SUITE)
+	packaging/deb.sh
 dist:
 	packaging/dist.sh
-# The packages in containers that boot a systemd; needs root. Packages that make deb SUITE=… has
-# built for other Debians take part.
+# A signed apt repository of target/deb, in target/apt: APT_KEY= names the key.
+.PHONY: apt-repo
+apt-repo:
+	packaging/apt-repo.sh
+# The packages in containers that boot a systemd; needs root.
 .PHONY: test-packages
 test-packages: deb
 	tests/packages/run.sh

@@ -1,17 +1,13 @@
 #!/usr/bin/env bash
 # Build the Debian packages of this commit for the PostgreSQL versions of a Debian, into
 # target/deb/SUITE. cargo is the one of the PATH.
-# Usage: deb.sh [SUITE]
-#   no SUITE   for this machine; as root, what Debian's tools need is installed
-#   SUITE      for another Debian (trixie), in a container of it without a network; needs root
+# As root it installs what Debian's tools need.
 # A package's version says which Debian it is for: 4.0.0-1+deb12 is below 4.0.0-1+deb13.
 set -euo pipefail
 . "$(dirname "$0")/../tests/env/common.sh"
 
 needed=(debhelper dpkg-dev libclang-dev libssl-dev pkg-config postgresql-server-dev-all)
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-here=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
-suite=${1:-$here}
+suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 source=$target/dist/skytools-$version
 
@@ -30,46 +26,16 @@ need_here() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# What the build runs where it runs. Cargo need not be Debian's: what else is needed was looked at.
-build='
-  set -eu
-  . /etc/os-release
-  pg_buildext updatecontrol
-  [ -z "${VERSION_ID:-}" ] || sed -i "1s/(\(.*\))/(\1+deb$VERSION_ID)/" debian/changelog
-  dpkg-buildpackage -us -uc -b -d'
-
-# A Debian with what a build needs, made once.
-container() {
-  local tree=$target/build.$suite
-  [ ! -e "$tree.ready" ] || return 0
-  say "making a tree of Debian $suite to build in"
-  rm -rf "$tree"
-  mkdir -p "$target"
-  debootstrap --variant=minbase "$suite" "$tree" "$mirror" >"$tree.log"
-  chroot "$tree" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-    --no-install-recommends gcc libc6-dev make procps "${needed[@]}" >>"$tree.log" 2>&1
-  chroot "$tree" apt-get clean
-  touch "$tree.ready"
-}
-
-need_here dpkg-dev
+need_here "${needed[@]}"
 "$root/packaging/dist.sh" tree
-if [ "$suite" = "$here" ]; then
-  need_here "${needed[@]}"
-  # debhelper gives a build a home of its own; a toolchain of rustup's is in ours.
-  export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
-  (cd "$source" && sh -c "$build")
-else
-  [ "$(id -u)" = 0 ] || die "a build for another Debian needs root"
-  need_here debootstrap systemd-container
-  container
-  # The toolchain itself, not rustup's stand-ins.
-  toolchain=$(cd "$root" && rustc --print sysroot)
-  systemd-nspawn --quiet --register=no --keep-unit --private-network --console=pipe \
-    -D "$target/build.$suite" --bind-ro="$toolchain:/opt/rust" --bind="$target/dist:/build" \
-    --setenv=PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    --chdir="/build/$(basename "$source")" sh -c "$build" </dev/null
-fi
+cd "$source"
+pg_buildext updatecontrol
+debian=$(. /etc/os-release && echo "${VERSION_ID:-}")
+[ -z "$debian" ] || sed -i "1s/(\(.*\))/(\1+deb$debian)/" debian/changelog
+# debhelper gives a build a home of its own; a toolchain of rustup's is in ours.
+export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
+# Cargo need not be Debian's: what else is needed was looked at above.
+dpkg-buildpackage -us -uc -b -d
 rm -rf "$target/deb/$suite"
 mkdir -p "$target/deb/$suite"
 mv "$target/dist"/*.deb "$target/dist"/*.buildinfo "$target/dist"/*.changes "$target/deb/$suite/"

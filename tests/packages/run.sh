@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The Debian packages on a clean Debian that boots a real systemd, in a container of systemd-nspawn:
 # installed, at work, rebooted, upgraded, removed, purged; taken over from Debian's own PgQ
-# packages; from one major version of PostgreSQL to the next.
-# Usage: run.sh [SCENARIO[@SUITE]…]      SUITE: bookworm (Debian 12) or trixie (13)
+# packages; from a signed repository; under lintian and autopkgtest.
+# Usage: run.sh [SCENARIO[@SUITE]…]      SUITE: bookworm (Debian 12)
 # A scenario is a file in inside/; it says for which suites it is, and the first is the default.
-# Without arguments all run for which packages are built: make deb; make deb SUITE=trixie. What a
+# Without arguments all run for which packages are built (make deb). What a
 # scenario needs from this side is made by the program of its name in outside/.
 # Needs root. Trees are kept under target/packages.
 set -euo pipefail
@@ -28,7 +28,7 @@ debs() {
   local dir=$target/deb/$1
   if compgen -G "$dir/*.deb" >/dev/null; then echo "$dir"; fi
 }
-major() { case $1 in bookworm) echo 15 ;; trixie) echo 17 ;; *) die "no such suite: $1" ;; esac; }
+major() { case $1 in bookworm) echo 15 ;; *) die "no such suite: $1" ;; esac; }
 
 # tree SUITE: a Debian with its PostgreSQL, made once.
 tree() {
@@ -92,7 +92,7 @@ scenario() {
   for other in $(sed -n 's/^# also: //p' "$here/inside/$name"); do
     cp -r "$target/deb/$other" "$work/$machine/root/deb/$other"
   done
-  cp "$here"/inside/* "$here"/data/* "$work/$machine/root/tests/"
+  cp "$here"/inside/* "$work/$machine/root/tests/"
   mkdir "$work/$machine/root/docs"
   cp "$root/README.md" "$root/docs/packages.md" "$work/$machine/root/docs/"
   [ ! -x "$here/outside/$name" ] || "$here/outside/$name" "$work/$machine/root" "$suite"
@@ -129,7 +129,7 @@ if [ $# = 0 ]; then
     name=$(basename "$file")
     for suite in $(suites_of "$name"); do
       if has "$name" "$suite"; then chosen+=("$name@$suite"); else
-        say "== $name on $suite is left out: make deb SUITE=$suite has not been run"
+        say "== $name on $suite is left out: make deb has not been run there"
       fi
     done
   done
@@ -140,7 +140,7 @@ for one in "${chosen[@]}"; do
   [ -e "$here/inside/$name" ] || die "no such scenario: $name"
   read -r suite _ < <(suites_of "$name")
   [ "$name" = "$one" ] || suite=${one#*@}
-  has "$name" "$suite" || die "$name on $suite: packages are missing: make deb SUITE=$suite"
+  has "$name" "$suite" || die "$name on $suite: packages are missing: make deb"
   scenario "$name" "$suite"
 done
 say "the packages do what they should"
