@@ -27,15 +27,16 @@ help:
 	@echo "make psql      psql on a private PostgreSQL with the extensions"
 	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
 	@echo "make test      run every test"
-	@echo "make test-modes  the suite of walmgr, with every repository encrypted"
+	@echo "make test-modes  the suite of walmgr, encrypted, and with a second repository that fails"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
-	@echo "make deb       Debian packages, in target/deb"
+	@echo "make deb       Debian packages, in target/deb; for another Debian: SUITE=trixie"
 	@echo "make dist      their source, with all crates"
 	@echo "make apt-repo  APT_KEY=: a signed repository of them, in target/apt"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
+	@echo "make test-packages-here  a part of it that takes a minute: debug build, this machine"
 	@echo "make fmt       format the sources"
 
 .PHONY: needs tree peer programs archivers stores
@@ -82,19 +83,29 @@ install-server:
 install-programs:
 	@PG_CONFIG=$(PG_CONFIG) packaging/install.sh programs $(built)
 
-# Debian packages, in target/deb/SUITE; the source of one, with its crates, in target/dist.
+# Debian packages, in target/deb/SUITE, for this machine or for SUITE=trixie; the source of one,
+# with its crates, in target/dist.
 deb:
-	packaging/deb.sh
+	packaging/deb.sh $(SUITE)
 dist:
 	packaging/dist.sh
 # A signed apt repository of target/deb, in target/apt: APT_KEY= names the key.
 .PHONY: apt-repo
 apt-repo:
 	packaging/apt-repo.sh
-# The packages in containers that boot a systemd; needs root.
+# The packages in containers that boot a systemd; needs root. Packages that make deb SUITE=… has
+# built for other Debians take part.
 .PHONY: test-packages
 test-packages: deb
 	tests/packages/run.sh
+# A part of it that CI could afford: packages of the debug build, on this machine under a layer.
+.PHONY: test-packages-here
+test-packages-here: build
+	cargo build --locked -p walmgr -p walmgr_tls
+	$(push)
+	cargo build --locked -p pgq_client --bins
+	packaging/deb.sh --built $(CARGO_TARGET_DIR)/debug
+	tests/packages/run.sh jobs@here
 
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql
@@ -107,7 +118,7 @@ psql: build-release
 # accounted for.
 .PHONY: demo-walmgr
 demo-walmgr: tree
-	cargo build --locked -q -p walmgr
+	cargo build --locked -q -p walmgr -p walmgr_tls
 	$(push) -q
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-walmgr
 
@@ -122,33 +133,35 @@ client: needs
 		$(CARGO_TARGET_DIR)/release/pgq completions $$shell \
 			>$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
 
-# Modes in which the suite of walmgr runs once more: `sealed`, where repositories are encrypted.
-# `make test` runs these parts of it, `make test-modes` the whole; MODES= chooses.
-MODES ?= sealed
+# Modes in which the suite of walmgr runs once more: `sealed`, where repositories are encrypted,
+# and `two`, where there is a second that fails at random. `make test` runs these parts of it,
+# `make test-modes` the whole; MODES= chooses.
+MODES ?= sealed two
+parts_two := archive beside_segments daemon durability promotion push recovery standby
 parts_sealed := archive backup beside_segments daemon object_lock objects pins recovery ssh standby
 # $(call in_modes,FILTERS): the suite of walmgr in each, or what FILTERS of its name leave.
-in_modes = $(foreach mode,$(MODES),PGQ_WORK=$(work) PGQ_WALMGR=$(mode) cargo test --locked \
-	-p pgq_tests -- $(or $(foreach part,$($1_$(mode)),walmgr::$(part)::),walmgr::) &&) true
+in_modes = $(foreach mode,$(MODES),PGQ_WORK=$(work) PGQ_WALMGR=$(mode) tests/env/suite.sh \
+	$(or $(foreach part,$($1_$(mode)),walmgr::$(part)::),walmgr::) &&) true
 .PHONY: test test-modes
 test: build peer programs stores
-	cargo build --locked -p walmgr
+	cargo build --locked -p walmgr -p walmgr_tls
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples
-	cargo test --locked -p pgq_core -p pgq_ticker_core -p pgq_connect -p pgq_ini \
-		-p pgq_syslog -p pgq_client \
+	cargo test --locked -p pgq_core -p pgq_replica -p pgq_ticker_core -p pgq_connect -p pgq_ini \
+		-p pgq_syslog -p pgq_tls -p pgq_client \
 		-p walmgr -p walmgr_protocol -p pgq_lint
 	PGQ_WORK=$(work) tests/env/pg_tests.sh
-	PGQ_WORK=$(work) cargo test --locked -p pgq_tests
+	PGQ_WORK=$(work) tests/env/suite.sh
 	$(call in_modes,parts)
 test-modes: build stores
-	cargo build --locked -p walmgr
+	cargo build --locked -p walmgr -p walmgr_tls
 	$(push)
 	$(call in_modes)
 
 # Ratios, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
 bench: build-release peer programs archivers
-	cargo build --locked --release -p pgq_client -p walmgr --bins
+	cargo build --locked --release -p pgq_client -p walmgr -p walmgr_tls --bins
 	$(push) --release
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A signed apt repository, in target/apt, of what make deb has built: a distribution per Debian, all
 # architectures and PostgreSQL versions that lie in target/deb/SUITE.
-# Settings: APT_KEY  the key that signs, as gpg names it; from the keyring of the caller (GNUPGHOME)
+# Settings: APT_KEY  the key that signs, as gpg names it; from the keyring of the caller
+#                    (GNUPGHOME), where it must be the name of one secret key only
 #
 # Users have the public key, skytools.asc, in /usr/share/keyrings, and a line in their sources:
 #   deb [signed-by=/usr/share/keyrings/skytools.asc] https://HOST/PATH SUITE main
@@ -20,10 +21,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-gpg --batch --list-secret-keys "$key" >/dev/null 2>&1 || die "gpg has no secret key \"$key\""
+# A name may be that of several keys, and others of them must be neither published nor sign.
+mapfile -t found < <(gpg --batch --with-colons --list-secret-keys "$key" 2>/dev/null |
+  awk -F: '$1 == "sec" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }' | sort -u)
+case ${#found[@]} in
+  0) die "gpg has no secret key \"$key\"" ;;
+  1) key=${found[0]} ;;
+  *) die "\"$key\" is the name of ${#found[@]} secret keys; give a fingerprint: ${found[*]}" ;;
+esac
 compgen -G "$target/deb/*/*.deb" >/dev/null || die "there are no packages: make deb"
 
-# Made beside the old one and then put in its place, so that nobody gets half of it.
+# Made beside the old one, which is there until the new one is whole. Between two renames there is
+# none.
 new=$target/apt.new
 rm -rf "$new"
 mkdir -p "$new"
@@ -31,6 +40,8 @@ cd "$new"
 gpg --batch --armor --export "$key" >skytools.asc
 for debs in "$target"/deb/*/; do
   suite=$(basename "$debs")
+  # Those are debug builds, to test the packaging.
+  [ "$suite" != here ] || continue
   compgen -G "$debs*.deb" >/dev/null || continue
   mkdir -p "pool/$suite"
   cp "$debs"*.deb "pool/$suite/"
@@ -57,6 +68,8 @@ for debs in "$target"/deb/*/; do
     -o "dists/$suite/Release.gpg" "dists/$suite/Release"
 done
 cd "$target"
-rm -rf apt
+rm -rf apt.old
+[ ! -e apt ] || mv apt apt.old
 mv apt.new apt
+rm -rf apt.old
 say "the repository is in $target/apt, signed by $key"

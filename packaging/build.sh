@@ -26,7 +26,7 @@ libraries=(-p pgq_ext --no-default-features --features "pgq_ext/pg$major")
 # PostgreSQL has archive libraries since 15.
 [ "$major" -lt 15 ] || libraries+=(-p walmgr_archive --features "walmgr_archive/pg$major")
 PGRX_PG_CONFIG_PATH=$(command -v "$headers") cargo build --locked --release "${libraries[@]}"
-cargo build --locked --release -p pgq_client -p walmgr
+cargo build --locked --release -p pgq_client -p walmgr -p walmgr_tls
 # walmgr's small client, which is a workspace of its own and for Linux on x86-64.
 [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] ||
   cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
@@ -34,7 +34,7 @@ cargo build --locked --release -p pgq_client -p walmgr
 built=$target/built/$major
 mkdir -p "$built"
 # The extension's library is the last: make takes it for the mark that all is there.
-for file in libwalmgr_archive.so pgq walmgr walmgr-push libpgq.so; do
+for file in libwalmgr_archive.so pgq walmgr-tls walmgr walmgr-push libpgq.so; do
   [ ! -e "$target/release/$file" ] || cp "$target/release/$file" "$built/"
 done
 [ "$major" -ge 15 ] || rm -f "$built/libwalmgr_archive.so"

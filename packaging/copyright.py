@@ -70,7 +70,7 @@ def main():
     holders = re.findall(r"(?m)^\s*Copyright \(c\) (.*)$", own)
     print("Files: *\nCopyright: " + "\n           ".join(holders) + "\nLicense: ISC\n")
     licences, texts = {"ISC"}, {"ISC": own}
-    for crate in sorted((source / "vendor").iterdir()):
+    for crate in sorted(source.glob("vendor/*")):
         package = tomllib.loads((crate / "Cargo.toml").read_text(encoding="utf-8"))["package"]
         expression = package.get("license")
         if not expression:

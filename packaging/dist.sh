@@ -3,7 +3,7 @@
 # skytools_V.orig-vendor.tar.xz with the crates, so that a build needs no network, and debian/ ready
 # beside them in skytools-V/; for PGXN, pgq-V.zip with META.json. The same commit gives the same
 # bytes.
-# Usage: dist.sh [tree]      tree: only skytools-V/, no tarballs
+# Usage: dist.sh [tree|bare]      tree: only skytools-V/, no tarballs; bare: and without the crates
 set -euo pipefail
 . "$(dirname "$0")/../tests/env/common.sh"
 
@@ -16,26 +16,29 @@ rm -rf "$dist"
 mkdir -p "$source"
 git archive HEAD | tar -x -C "$source"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export SOURCE_DATE_EPOCH XZ_OPT=-T0
+# A zip has local times.
+export SOURCE_DATE_EPOCH XZ_OPT=-T0 TZ=UTC
 
 # pack NAME DIRECTORY...: relative to $dist, in an order and with times that do not depend on the
 # machine.
 pack() {
   local name=$1
-  [ "$what" != tree ] || return 0
+  [ "$what" = all ] || return 0
   shift
   tar -C "$dist" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -cJf "$dist/$name" "$@"
 }
 
 pack "skytools_$version.orig.tar.xz" "skytools-$version"
-[ "$what" = tree ] || git archive --format=zip --prefix="pgq-$version/" \
+[ "$what" != all ] || git archive --format=zip --prefix="pgq-$version/" \
   --add-file=packaging/META.json -o "$dist/pgq-$version.zip" HEAD
-(cd "$source" && cargo vendor --locked --quiet --versioned-dirs \
-  -s walmgr/push/Cargo.toml vendor >/dev/null)
-mv "$source/vendor" "$dist/vendor"
-pack "skytools_$version.orig-vendor.tar.xz" vendor
-mv "$dist/vendor" "$source/vendor"
+if [ "$what" != bare ]; then
+  (cd "$source" && cargo vendor --locked --quiet --versioned-dirs \
+    -s walmgr/push/Cargo.toml vendor >/dev/null)
+  mv "$source/vendor" "$dist/vendor"
+  pack "skytools_$version.orig-vendor.tar.xz" vendor
+  mv "$dist/vendor" "$source/vendor"
+fi
 cp -r "$source/packaging/debian" "$source/debian"
 "$source/packaging/copyright.py" "$source" >"$source/debian/copyright"
 say "the source of the packages is in $dist"

@@ -61,7 +61,8 @@ install_programs() {
   man=${DESTDIR:-}${DATADIR:+$DATADIR/man}
   [ -n "${DATADIR:-}" ] || man=${DESTDIR:-}$(of_server --mandir)
   install -d "$bin"
-  for program in pgq walmgr walmgr-push; do
+  # walmgr becomes walmgr-tls for connections by TLS, so that is there first.
+  for program in pgq walmgr-tls walmgr walmgr-push; do
     [ ! -x "$from/$program" ] || place "$from/$program" "$bin/$program"
   done
   # Pages and completions come from the program itself, so they are those of its version.

@@ -61,7 +61,7 @@ impl<K> Builder<K> {
         self
     }
 
-    /// End the run after this many batches.
+    /// End each run after this many batches of its own, empty ones included.
     pub fn max_batches(mut self, batches: u64) -> Self {
         self.settings.max_batches = Some(batches);
         self

@@ -1,47 +1,19 @@
 //! Make connections to one place, again and again.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use pgq_connect::{Cancel, Conninfo};
+use postgres::Client;
 
-use postgres::config::{Host, SslMode, SslNegotiation};
-use postgres::{CancelToken, Client, Config};
-
-use crate::conninfo::Conninfo;
-use crate::error::{Error, ServerError, with_causes};
+use crate::error::Error;
 use crate::notices::Notices;
-use crate::transport::Transport;
-use crate::{pooler, tls};
-use pgq_connect::redact;
 
 /// Where to connect: one server or several (`host=a,b target_session_attrs=read-write` finds the
 /// primary after a failover).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Connector {
-    config: Config,
-    transport: Transport,
-    label: String,
+    place: pgq_connect::Connector,
+    /// What it was made of, with passwords.
+    from: Conninfo,
     notices: Notices,
-    /// A socket file of this machine that leads to something else than PostgreSQL; looked at once.
-    pooled: Arc<OnceLock<bool>>,
-}
-
-/// What stops a statement of an open connection.
-#[derive(Clone)]
-pub(crate) struct Cancel {
-    token: CancelToken,
-    transport: Transport,
-}
-
-impl Cancel {
-    pub(crate) fn send(&self) -> Result<(), postgres::Error> {
-        self.transport.cancel(&self.token)
-    }
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Connector").field(&self.label).finish()
-    }
 }
 
 impl Connector {
@@ -60,51 +32,28 @@ impl Connector {
     /// # Errors
     /// As [`Connector::new`].
     pub fn from_conninfo(conninfo: &Conninfo) -> Result<Self, Error> {
-        conninfo.check()?;
-        let mut config: Config = conninfo
-            .for_driver()
-            .parse()
-            .map_err(|error: postgres::Error| Error::Config(redact(&with_causes(&error))))?;
-        let (tls, mode) = tls::connector(conninfo)?;
-        if config.get_hosts().is_empty() {
-            // The driver hands nothing over for an address without a name.
-            let addresses = config.get_hostaddrs().to_vec();
-            for address in addresses {
-                config.host(&address.to_string());
-            }
-        }
-        let by_driver = uses_socket_files(&config);
-        let transport = Transport::new(tls, mode, config.get_ssl_negotiation(), by_driver);
-        let only_files = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        if by_driver && only_files && config.get_hostaddrs().is_empty() {
-            // As in libpq, where sslmode is not about socket files.
-            config.ssl_mode(SslMode::Disable);
-        } else if by_driver {
-            // There the driver takes over no TLS.
-            config.ssl_mode(mode);
-        } else {
-            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("pgq");
-        }
         let notices = Notices::default();
         let heard = notices.clone();
-        config.notice_callback(move |notice| heard.hear(&notice));
-        Ok(Self { config, transport, label: conninfo.label(), notices, pooled: Arc::default() })
+        let place = pgq_tls::connector(conninfo)?
+            .application_name("pgq")
+            .on_notice(move |notice| heard.hear(&notice));
+        Ok(Self { place, from: conninfo.clone(), notices })
+    }
+
+    /// Do both lead to the same place, in the same way?
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.from == other.from
     }
 
     /// Set `application_name`, which `pg_stat_activity` shows, unless the connection string did.
     pub fn application_name(mut self, name: &str) -> Self {
-        if self.config.get_application_name() == Some("pgq") {
-            self.config.application_name(name);
-        }
+        self.place = self.place.application_name(name);
         self
     }
 
     /// Hosts, database and user, for messages.
     pub fn label(&self) -> &str {
-        &self.label
+        self.place.label()
     }
 
     /// Connect.
@@ -113,34 +62,15 @@ impl Connector {
     /// [`Error::Connect`]; [`Error::is_transient`] tells a refused password from a server that is
     /// not up yet.
     pub fn connect(&self) -> Result<Client, Error> {
-        self.config.connect(self.transport.clone()).map_err(|error| {
-            let (reason, sqlstate) = match error.as_db_error() {
-                Some(db_error) => {
-                    let server = ServerError::from(db_error);
-                    (server.message, Some(server.sqlstate))
-                }
-                None => (with_causes(&error), None),
-            };
-            Error::Connect { to: self.label.clone(), reason: redact(&reason), sqlstate }
-        })
+        Ok(self.place.connect()?)
     }
 
-    /// What stops a statement of this client's; none where a cancel request could do harm: the
-    /// driver closes its connection too early on a socket file, and only PostgreSQL itself is known
-    /// to bear that.
+    /// What stops a statement of this client's, where that can do no harm.
     pub(crate) fn cancel(&self, client: &Client) -> Option<Cancel> {
-        let pooled = self
-            .pooled
-            .get_or_init(|| uses_socket_files(&self.config) && pooler::is_behind(&self.config));
-        (!pooled)
-            .then(|| Cancel { token: client.cancel_token(), transport: self.transport.clone() })
+        self.place.cancel(client)
     }
 
     pub(crate) fn notices(&self) -> &Notices {
         &self.notices
     }
-}
-
-fn uses_socket_files(config: &Config) -> bool {
-    config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)))
 }

@@ -29,7 +29,11 @@ impl Error {
             Self::Connect { sqlstate: Some(code), .. } if is_transient(code) => Cure::Time,
             Self::Server(error) if is_transient(&error.sqlstate) => Cure::Time,
             Self::Handler { source, .. } => of_handler(source.as_ref()),
-            Self::Payload(_) | Self::Refused(_) | Self::Absent(_) | Self::ReadOnly(_) => Cure::Hand,
+            Self::Payload(_)
+            | Self::Refused(_)
+            | Self::Absent(_)
+            | Self::ReadOnly(_)
+            | Self::Cascade(_) => Cure::Hand,
             Self::Connect { .. }
             | Self::Server(_)
             | Self::Answer(_)

@@ -34,12 +34,34 @@ impl PageSize {
     }
 
     fn learn(&mut self, page: &[Event]) {
-        let weight: usize = page.iter().map(Event::weight).sum();
-        if let Some(average) = weight.checked_div(page.len()) {
+        self.learn_of(page.len(), page.iter().map(Event::weight).sum());
+    }
+
+    fn learn_of(&mut self, rows: usize, weight: usize) {
+        if let Some(average) = weight.checked_div(rows) {
             // Growth is gradual: a run of small events may be followed by large ones.
             let fitting = PAGE_BYTES / average.max(1);
             self.rows = fitting.clamp(1, self.rows.saturating_mul(8)).min(self.limit);
         }
+    }
+}
+
+/// Events up to the weight of a page.
+#[derive(Default)]
+struct Load {
+    events: Vec<Event>,
+    weight: usize,
+}
+
+impl Load {
+    /// Add an event; what was there before it, when that is a page without it.
+    fn add(&mut self, event: Event) -> Option<Vec<Event>> {
+        let weight = event.weight();
+        let is_full = !self.events.is_empty() && self.weight + weight > PAGE_BYTES;
+        let full = is_full.then(|| std::mem::take(self).events);
+        self.weight += weight;
+        self.events.push(event);
+        full
     }
 }
 
@@ -75,6 +97,53 @@ impl BatchCursor {
         size.learn(&page);
         let exhausted = page.len() < asked;
         Ok(Self { size, first: Some(page), exhausted })
+    }
+
+    /// Hand over the events of a batch in pages that have the weight of one, or one event, whatever
+    /// follows on what: rows are read while they come. Nobody else can use the transaction
+    /// meanwhile. What was learnt about the events' size is for the next batch.
+    pub(crate) fn each_page(
+        transaction: &mut Transaction<'_>,
+        batch_id: i64,
+        filter: Option<&str>,
+        mut size: PageSize,
+        mut handle: impl FnMut(Vec<Event>) -> Result<(), Error>,
+    ) -> Result<PageSize, Error> {
+        let limit = i32::try_from(size.rows).unwrap_or(i32::MAX);
+        let parameters: [Parameter<'_>; 4] = [
+            (&batch_id, Type::INT8),
+            (&CURSOR, Type::TEXT),
+            (&limit, Type::INT4),
+            (&filter, Type::TEXT),
+        ];
+        let mut asked = size.rows;
+        let mut rows = transaction
+            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)?;
+        loop {
+            let (mut count, mut weight, mut load) = (0, 0, Load::default());
+            while let Some(row) = rows.next()? {
+                let event = Event::from_row(&row)?;
+                count += 1;
+                weight += event.weight();
+                if let Some(page) = load.add(event) {
+                    handle(page)?;
+                }
+            }
+            drop(rows);
+            if !load.events.is_empty() {
+                handle(load.events)?;
+            }
+            size.learn_of(count, weight);
+            if count < asked {
+                break;
+            }
+            asked = size.rows;
+            let no_parameters: [Parameter<'_>; 0] = [];
+            rows = transaction
+                .query_typed_raw(&format!("fetch forward {asked} from {CURSOR}"), no_parameters)?;
+        }
+        transaction.batch_execute(&format!("close {CURSOR}"))?;
+        Ok(size)
     }
 
     /// The next page; none at the end.
@@ -163,7 +232,7 @@ impl<'p> Pages<'p> {
 mod tests {
     use std::time::SystemTime;
 
-    use super::{PAGE_BYTES, PageSize};
+    use super::{Load, PAGE_BYTES, PageSize};
     use crate::event::Event;
 
     fn event(bytes: usize) -> Event {
@@ -179,6 +248,19 @@ mod tests {
             extra3: None,
             extra4: None,
         }
+    }
+
+    #[test]
+    fn a_page_has_the_weight_of_one_whatever_follows() {
+        let mut load = Load::default();
+        let sizes = [vec![100; 10], vec![PAGE_BYTES * 2], vec![PAGE_BYTES / 2; 5]].concat();
+        let mut pages: Vec<usize> = sizes
+            .into_iter()
+            .filter_map(|bytes| load.add(event(bytes)))
+            .map(|page| page.len())
+            .collect();
+        pages.push(load.events.len());
+        assert_eq!(pages, [10, 1, 1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use pgq_connect::with_causes;
 use postgres::error::{DbError, SqlState};
 
 /// What a handler, or any other code of the caller's, may fail with. One that is an [`Error`] says
@@ -70,6 +71,10 @@ pub enum Error {
         "{0}; the server is no standby: see default_transaction_read_only of the role, the database or the connection string"
     )]
     ReadOnly(Box<Self>),
+    /// A node of a cascade cannot go on: its position is lost, an event cannot be applied, or a
+    /// function of the cascade refuses.
+    #[error("{0}")]
+    Cascade(String),
     /// Events wait for a tick, and nobody makes one.
     #[error("events of queue \"{queue}\" wait for a tick that does not come: {reason}")]
     NoTick {
@@ -178,19 +183,40 @@ impl From<postgres::Error> for Error {
     }
 }
 
-/// An error and what caused it, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+impl From<pgq_replica::Error> for Error {
+    fn from(error: pgq_replica::Error) -> Self {
+        use pgq_replica::Error as Replica;
+        match error {
+            Replica::Payload(what) => Self::Payload(what),
+            Replica::Refused(what) => Self::Refused(what),
+            Replica::Absent(what) => Self::Absent(what),
+            Replica::Answer(what) => Self::Answer(what),
+            other => Self::Cascade(other.to_string()),
         }
-        cause = inner.source();
     }
-    text
+}
+
+impl pgq_replica::Failure for Error {
+    fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate()
+    }
+
+    fn is_of_event(&self) -> bool {
+        self.is_of_event()
+    }
+}
+
+impl From<pgq_connect::Error> for Error {
+    fn from(error: pgq_connect::Error) -> Self {
+        match error {
+            pgq_connect::Error::Io { path, source } => Self::Io { path, source },
+            pgq_connect::Error::Connect { to, reason, sqlstate } => {
+                let sqlstate = sqlstate.map(|sqlstate| sqlstate.code().to_owned());
+                Self::Connect { to, reason, sqlstate }
+            }
+            other => Self::Config(other.to_string()),
+        }
+    }
 }
 
 /// A handler's error on one line, with the SQLSTATE when it was the server's.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use pgq_replica::{Captured, RowChange};
 use postgres::Row;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +70,15 @@ impl Event {
         serde_json::from_str(data).map_err(|error| Error::Payload(error.to_string()))
     }
 
+    /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for
+    /// other events.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when type and payload of a trigger event do not parse.
+    pub fn change(&self) -> Result<Option<RowChange>, Error> {
+        Ok(RowChange::of(self)?)
+    }
+
     /// Bytes of payload, for paging.
     pub(crate) fn weight(&self) -> usize {
         [&self.ev_type, &self.data, &self.extra1, &self.extra2, &self.extra3, &self.extra4]
@@ -76,6 +86,34 @@ impl Event {
             .map(|field| field.as_ref().map_or(0, String::len))
             .sum::<usize>()
             + size_of::<Self>()
+    }
+}
+
+impl Captured for Event {
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn kind(&self) -> &str {
+        self.kind()
+    }
+
+    fn data(&self) -> &str {
+        self.data.as_deref().unwrap_or("")
+    }
+
+    fn is_retry(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    fn extra(&self, number: usize) -> &str {
+        let extra = match number {
+            1 => &self.extra1,
+            2 => &self.extra2,
+            3 => &self.extra3,
+            _ => &self.extra4,
+        };
+        extra.as_deref().unwrap_or("")
     }
 }
 

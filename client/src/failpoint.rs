@@ -31,6 +31,18 @@ pub(crate) enum Step {
     PositionStored,
     /// The rows of all tables are copied, not committed.
     RowsCopied,
+    /// A branch has laid the tick of the batch.
+    TickLaid,
+    /// A table's copier is registered with the provider, and nowhere else.
+    CopierRegistered,
+    /// A copier's rows and what they have seen are committed.
+    CopyCommitted,
+    /// A copier has asked the worker to wait.
+    SyncWanted,
+    /// The worker waits for a copier.
+    SyncBegun,
+    /// A copier has handed its table over.
+    HandedOver,
 }
 
 impl Step {
@@ -49,6 +61,12 @@ impl Step {
             Self::FinishCommitted => "finish.committed",
             Self::PositionStored => "position.stored",
             Self::RowsCopied => "rows.copied",
+            Self::TickLaid => "tick.laid",
+            Self::CopierRegistered => "copier.registered",
+            Self::CopyCommitted => "copy.committed",
+            Self::SyncWanted => "sync.wanted",
+            Self::SyncBegun => "sync.begun",
+            Self::HandedOver => "handed.over",
         }
     }
 }

@@ -36,6 +36,15 @@ impl Features {
         })
     }
 
+    /// Does the database have schema pgq?
+    ///
+    /// # Errors
+    /// [`Error::Server`], [`Error::Lost`].
+    pub fn has_pgq(client: &mut impl GenericClient) -> Result<bool, Error> {
+        let sql = "select pg_catalog.to_regnamespace('pgq') is not null";
+        Ok(client.query_typed_one(sql, &[])?.try_get(0)?)
+    }
+
     /// Does schema pgq have a function of this name? For those few that only one place asks for.
     ///
     /// # Errors
@@ -43,8 +52,9 @@ impl Features {
     pub fn has_function(client: &mut impl GenericClient, name: &str) -> Result<bool, Error> {
         let row = client.query_typed_one(
             "select exists (select from pg_catalog.pg_proc
-                             where pronamespace = pg_catalog.to_regnamespace('pgq')::oid
-                               and proname = $1)",
+                             where pronamespace operator(pg_catalog.=)
+                                       pg_catalog.to_regnamespace('pgq')::pg_catalog.oid
+                               and proname operator(pg_catalog.=) $1)",
             &[(&name, Type::TEXT)],
         )?;
         Ok(row.try_get(0)?)
@@ -56,11 +66,9 @@ impl Features {
 /// # Errors
 /// [`Error::Missing`] when schema pgq is not there.
 pub(crate) fn require_pgq(client: &mut impl GenericClient, label: &str) -> Result<(), Error> {
-    let found = client
-        .query_typed_opt("select 1 from pg_catalog.pg_namespace where nspname = 'pgq'", &[])?;
-    match found {
-        Some(_) => Ok(()),
-        None => Err(Error::Missing(format!(
+    match Features::has_pgq(client)? {
+        true => Ok(()),
+        false => Err(Error::Missing(format!(
             "{label}: extension pgq is not installed there; run \"create extension pgq\" or \"pgq install\""
         ))),
     }

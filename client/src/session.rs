@@ -1,5 +1,8 @@
 //! A connection that can be made anew, and what its server can do.
 
+use std::fmt;
+
+use pgq_connect::Cancel;
 use postgres::Client;
 use postgres::error::SqlState;
 
@@ -12,21 +15,38 @@ pub(crate) struct Session {
     connector: Connector,
     open: Option<(Client, Features)>,
     needs_pgq: bool,
+    connections: u64,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Session").field(&self.connector.label()).finish()
+    }
 }
 
 impl Session {
     /// A session to a database that must have PgQ.
     pub(crate) fn to_queue(connector: Connector) -> Self {
-        Self { connector, open: None, needs_pgq: true }
+        Self { connector, open: None, needs_pgq: true, connections: 0 }
     }
 
     /// A session to any database.
     pub(crate) fn to_target(connector: Connector) -> Self {
-        Self { connector, open: None, needs_pgq: false }
+        Self { connector, open: None, needs_pgq: false, connections: 0 }
     }
 
     pub(crate) fn connector(&self) -> &Connector {
         &self.connector
+    }
+
+    /// How many connections there were: what was set in one is not set in the next.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// What stops a statement of the open connection, where that can do no harm.
+    pub(crate) fn cancel(&self) -> Option<Cancel> {
+        self.open.as_ref().and_then(|(client, _)| self.connector.cancel(client))
     }
 
     /// The connection; made when there is none, or when the old one is closed.
@@ -39,6 +59,7 @@ impl Session {
             }
             let features = Features::detect(&mut client)?;
             self.open = Some((client, features));
+            self.connections += 1;
         }
         match &mut self.open {
             Some((client, features)) => Ok((client, features)),

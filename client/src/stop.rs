@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::connector::Cancel;
+use pgq_connect::Cancel;
 
 const RUNNING: u8 = 0;
 const AFTER_BATCH: u8 = 1;
@@ -20,8 +20,16 @@ pub struct Stop {
 #[derive(Default)]
 struct Inner {
     state: AtomicU8,
-    waiting: Mutex<Option<Cancel>>,
+    waiting: Mutex<Waiting>,
     changed: Condvar,
+}
+
+/// Statements that a stop cancels.
+#[derive(Default)]
+struct Waiting {
+    cancels: Vec<Cancel>,
+    /// The weakest stop that does.
+    from: u8,
 }
 
 impl fmt::Debug for Stop {
@@ -77,9 +85,8 @@ impl Stop {
         let waiting = self.lock();
         self.inner.changed.notify_all();
         // Under the lock, so that the cancel request meets the wait and not the statement after it.
-        if let Some(cancel) = &*waiting
-            && let Err(error) = cancel.send()
-        {
+        let cancels = waiting.cancels.iter().filter(|_| state >= waiting.from);
+        for error in cancels.filter_map(|cancel| cancel.send().err()) {
             log::debug!("cancel request: {error}");
         }
     }
@@ -87,22 +94,41 @@ impl Stop {
     /// Run a statement that waits in the server and may be cancelled by a stop.
     pub(crate) fn cancellable<T>(
         &self,
-        cancel: Option<Cancel>,
+        cancels: impl IntoIterator<Item = Cancel>,
         wait: impl FnOnce() -> T,
     ) -> Option<T> {
-        {
+        self.cancellable_from(AFTER_BATCH, cancels, wait)
+    }
+
+    /// Run statements that may be cancelled by a stop that does not wait for the batch.
+    pub(crate) fn cancellable_now<T>(
+        &self,
+        cancels: impl IntoIterator<Item = Cancel>,
+        wait: impl FnOnce() -> T,
+    ) -> Option<T> {
+        self.cancellable_from(NOW, cancels, wait)
+    }
+
+    fn cancellable_from<T>(
+        &self,
+        from: u8,
+        cancels: impl IntoIterator<Item = Cancel>,
+        wait: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let new = Waiting { cancels: cancels.into_iter().collect(), from };
+        let outer = {
             let mut waiting = self.lock();
-            if self.is_requested() {
+            if self.inner.state.load(Ordering::SeqCst) >= from {
                 return None;
             }
-            *waiting = cancel;
-        }
+            std::mem::replace(&mut *waiting, new)
+        };
         let result = wait();
-        *self.lock() = None;
+        *self.lock() = outer;
         Some(result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Cancel>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

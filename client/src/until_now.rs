@@ -20,33 +20,33 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Where the events are, which of them have a tick, and what else decides whether one will come.
 /// The estimate by the sequence is for those who may not look into event tables.
 const STATE: &str = "
-select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text, q.queue_ticker_paused,
-       extract(epoch from q.queue_ticker_max_lag)::float8,
+select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::pg_catalog.text, q.queue_ticker_paused,
+       extract(epoch from q.queue_ticker_max_lag)::double precision,
        pg_catalog.has_table_privilege(pgq.quote_fqname(q.queue_data_pfx), 'select'),
-       pgq.seq_getval(q.queue_event_seq) > t.tick_event_seq
+       pgq.seq_getval(q.queue_event_seq) operator(pg_catalog.>) t.tick_event_seq
   from pgq.queue q,
        lateral (select n.tick_snapshot, n.tick_event_seq
                   from pgq.tick n
-                 where n.tick_queue = q.queue_id
+                 where n.tick_queue operator(pg_catalog.=) q.queue_id
                  order by n.tick_id desc
                  limit 1) t
- where q.queue_name = $1";
+ where q.queue_name operator(pg_catalog.=) $1";
 
 /// True where tick `t` sees every transaction that snapshot `$3` sees.
 pub(crate) const SEES_ALL: &str = "
-pg_catalog.txid_snapshot_xmax(t.tick_snapshot)
-    >= pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
+pg_catalog.txid_snapshot_xmax(t.tick_snapshot) operator(pg_catalog.>=)
+    pg_catalog.txid_snapshot_xmax($3::pg_catalog.txid_snapshot)
 and not exists (select
                   from pg_catalog.txid_snapshot_xip(t.tick_snapshot) x (txid)
                  where pg_catalog.txid_visible_in_snapshot(x.txid, $3::pg_catalog.txid_snapshot))";
 
 const WHY: &str = "
-select h.finding || coalesce('. ' || h.remedy, '')
+select pg_catalog.concat_ws('. ', h.finding, h.remedy)
   from pgq.queue_health() h
- where coalesce(h.queue_name, $1) = $1
-   and h.code in ('standby', 'worker_not_running', 'paused', 'tick_failed', 'not_ticking',
-                  'no_external_tick')
- order by h.code <> 'paused', h.queue_name nulls first, h.code
+ where coalesce(h.queue_name, $1) operator(pg_catalog.=) $1
+   and h.code operator(pg_catalog.=) any (
+           '{standby,worker_not_running,paused,tick_failed,not_ticking,no_external_tick}')
+ order by h.code operator(pg_catalog.<>) 'paused', h.queue_name nulls first, h.code
  limit 1";
 
 pub(crate) struct UntilNow {
@@ -67,7 +67,8 @@ pub(crate) enum Reach {
 
 impl UntilNow {
     pub(crate) fn begin(client: &mut Client) -> Result<Self, Error> {
-        let row = client.query_typed_one("select pg_catalog.txid_current_snapshot()::text", &[])?;
+        let row = client
+            .query_typed_one("select pg_catalog.txid_current_snapshot()::pg_catalog.text", &[])?;
         Ok(Self { begin: row.try_get(0)?, waits_since: None, reached: false })
     }
 
@@ -93,8 +94,9 @@ impl UntilNow {
             "select exists (
                  select
                    from pgq.get_consumer_info($1, $2) c
-                        join pgq.queue q on q.queue_name = c.queue_name
-                        join pgq.tick t on t.tick_queue = q.queue_id and t.tick_id = c.last_tick
+                        join pgq.queue q on q.queue_name operator(pg_catalog.=) c.queue_name
+                        join pgq.tick t on t.tick_queue operator(pg_catalog.=) q.queue_id
+                                       and t.tick_id operator(pg_catalog.=) c.last_tick
                   where c.current_batch is null
                     and {SEES_ALL})"
         );
@@ -139,7 +141,8 @@ impl UntilNow {
         let sql = format!(
             "select exists (
                  select from {table}
-                  where ev_txid >= pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
+                  where ev_txid operator(pg_catalog.>=)
+                            pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
                     and not pg_catalog.txid_visible_in_snapshot(
                             ev_txid, $1::pg_catalog.txid_snapshot)
                     and pg_catalog.txid_visible_in_snapshot(ev_txid, $2::pg_catalog.txid_snapshot))"
@@ -154,7 +157,8 @@ impl UntilNow {
 fn why(client: &mut Client, queue: &str, paused: bool) -> Result<String, Error> {
     let knows = client.query_typed_one(
         "select coalesce(pg_catalog.has_function_privilege(
-                    pg_catalog.to_regprocedure('pgq.queue_health()')::oid, 'execute'), false)",
+                    pg_catalog.to_regprocedure('pgq.queue_health()')::pg_catalog.oid,
+                    'execute'), false)",
         &[],
     )?;
     if knows.try_get(0)?

@@ -65,6 +65,18 @@ pub(crate) enum PgqError {
     /// A query on the extension's own tables failed in an unexpected way.
     #[error("query on the queue's metadata failed: {0}")]
     Query(#[from] Refused),
+    /// A connect string that others will read.
+    #[error("the location has a password")]
+    PasswordInLocation,
+    /// The server's own user could be let in where the caller is not.
+    #[error("a password is required")]
+    NoPassword,
+    /// The same: it was let in for another reason than the password.
+    #[error("the other server has not asked for the password")]
+    PasswordUnused,
+    /// A key of a connect string that reads files or settings of the server's host.
+    #[error("only superusers may use \"{0}\" in a connection string")]
+    SuperuserKey(String),
     // What a change-capture trigger refuses.
     #[error("pgq.{0} not called as trigger")]
     NotATrigger(&'static str),
@@ -104,6 +116,8 @@ pub(crate) enum PgqError {
     NullKey,
     #[error("Unknown magic column: {0}")]
     UnknownMagic(String),
+    #[error("column \"_pgq_ev_type\" cannot make events of type \"{0}\"")]
+    Command(String),
     #[error(transparent)]
     BadExpression(#[from] BadExpression),
     #[error("Override query failed")]
@@ -156,11 +170,16 @@ impl PgqError {
             | Self::TruncateBackup
             | Self::TruncateExpression
             | Self::UnknownMagic(_)
+            | Self::Command(_)
             | Self::BadExpression(_)
             | Self::ExpressionFailed(_)
             | Self::ExpressionRows(_)
             | Self::ConditionType(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::ConditionNull => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::PasswordInLocation => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NoPassword | Self::PasswordUnused | Self::SuperuserKey(_) => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
             Self::NoKey { .. } | Self::Denied { .. } | Self::KeyChanged(_) | Self::NullKey => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
@@ -200,6 +219,9 @@ impl PgqError {
             Self::UnknownMagic(_) => plain(
                 "Columns _pgq_ev_type, _pgq_ev_data and _pgq_ev_extra1 to _pgq_ev_extra4 set fields of the event.",
             ),
+            Self::Command(_) => plain(
+                "EXECUTE, londiste.… and pgq.… are commands to the nodes of a cascade, which only pgq.insert_event() and a trigger's ev_type= can give.",
+            ),
             Self::KeyChanged(_) => plain(
                 "A consumer finds a row by its key. Delete the row and insert it with the new key.",
             ),
@@ -212,7 +234,14 @@ impl PgqError {
             Self::ExpressionFailed(reason) | Self::InsertFailed(reason) => {
                 Some(format!("SPI says {reason}."))
             }
-            Self::NullArgument(_)
+            Self::PasswordInLocation => plain(
+                "Locations are seen by everybody who reads the set. Use the password file of the server's user, or a service.",
+            ),
+            Self::NoPassword | Self::PasswordUnused => plain(
+                "Who is not superuser connects as who the password says, not as who the server is. The connection string must have a password, and the other server ask for it.",
+            ),
+            Self::SuperuserKey(_)
+            | Self::NullArgument(_)
             | Self::ArrayLength { .. }
             | Self::ArrayDimensions(_)
             | Self::BadKinds(_)

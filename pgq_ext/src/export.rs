@@ -4,7 +4,7 @@
 use crate::batch::{events, sql, waiting};
 use crate::event::{entry, queue_cache};
 use crate::trigger::entry as trigger;
-use crate::{lock, own_relation};
+use crate::{lock, own_relation, remote};
 
 pgq_pg::sql_functions! {
     /// `pgq.insert_event(text, text, text)`
@@ -43,6 +43,10 @@ pgq_pg::sql_functions! {
     pgq_try_lock, pg_finfo_pgq_try_lock => lock::try_lock;
     /// `pgq._queue_changed()`
     pgq_queue_changed, pg_finfo_pgq_queue_changed => queue_cache::queue_changed;
+    /// `londiste._ask(text, text, text[])`
+    londiste_ask, pg_finfo_londiste_ask => remote::ask;
+    /// `londiste._check_location(text)`
+    londiste_check_location, pg_finfo_londiste_check_location => remote::check_location;
     /// `pgq.logutriga()`
     pgq_logutriga, pg_finfo_pgq_logutriga => trigger::logutriga;
     /// `pgq.jsontriga()`

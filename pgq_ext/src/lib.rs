@@ -25,6 +25,7 @@ mod event_table;
 mod export;
 mod lock;
 mod own_relation;
+mod remote;
 mod trigger;
 
 #[cfg(not(panic = "unwind"))]

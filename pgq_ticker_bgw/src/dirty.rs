@@ -1,4 +1,4 @@
-//! What the current transaction has to tell the worker when it commits.
+//! What the current transaction has to tell the worker, and who waits, when it commits.
 //!
 //! The marks are the session's own until then. Rolling back to a savepoint keeps them, so a wake-up
 //! may be spurious; it is never lost. A prepared transaction keeps nothing: whoever commits it
@@ -14,6 +14,7 @@ use pgq_pg::process;
 
 thread_local! {
     static MARKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+    static TICKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -43,6 +44,20 @@ pub(crate) fn mark_dirty_function(call: &Call) -> Result<Returned, SqlError> {
     Ok(Returned::Done)
 }
 
+/// `pgq._wake_waiters(queue_id)`: note that the current transaction has laid a tick that no worker
+/// here decides on. Who waits for the queue looks when it has committed.
+pub(crate) fn wake_waiters_function(call: &Call) -> Result<Returned, SqlError> {
+    if let Some(queue) = call.int4(0) {
+        commit::register(&Marks);
+        TICKED.with_borrow_mut(|ticked| {
+            if !ticked.contains(&queue) {
+                ticked.push(queue);
+            }
+        });
+    }
+    Ok(Returned::Done)
+}
+
 /// `pgq._announce()`: note that the current transaction has created the extension in this database.
 pub(crate) fn announce(_call: &Call) -> Result<Returned, SqlError> {
     commit::register(&Marks);
@@ -51,13 +66,15 @@ pub(crate) fn announce(_call: &Call) -> Result<Returned, SqlError> {
 }
 
 /// A prepared transaction was committed by this session. What it had put where is not known here:
-/// any queue may have events.
+/// any queue may have events, or a tick.
 pub(crate) fn after_commit_prepared() {
     let own = process::my_database();
-    if let Some(database) = Shared::get().and_then(|shared| shared.database(own)) {
+    let Some(shared) = Shared::get() else { return };
+    if let Some(database) = shared.database(own) {
         database.mark_all_dirty();
         database.wake_worker();
     }
+    shared.wake_waiters(own, None);
 }
 
 struct Marks;
@@ -65,8 +82,9 @@ struct Marks;
 impl AtEnd for Marks {
     fn committed(&self) {
         let marked = MARKED.with_borrow(|marked| !marked.is_empty());
+        let ticked = TICKED.with_borrow(|ticked| !ticked.is_empty());
         let announced = ANNOUNCED.take();
-        if !marked && !announced {
+        if !marked && !ticked && !announced {
             return;
         }
         if let Some(shared) = Shared::get() {
@@ -77,6 +95,11 @@ impl AtEnd for Marks {
             if let Some(database) = shared.database(own) {
                 publish(database);
             }
+            TICKED.with_borrow(|ticked| {
+                for &queue in ticked {
+                    shared.wake_waiters(own, Some(queue));
+                }
+            });
         }
         forget();
     }
@@ -106,5 +129,6 @@ fn publish(database: &crate::shared::Database) {
 
 fn forget() {
     MARKED.with_borrow_mut(Vec::clear);
+    TICKED.with_borrow_mut(Vec::clear);
     ANNOUNCED.set(false);
 }

@@ -28,6 +28,9 @@ pgq_pg::sql_functions! {
     /// `pgq._mark_dirty(queue_id integer) returns void`: have the queue looked at when the
     /// transaction has committed.
     pgq_mark_dirty, pg_finfo_pgq_mark_dirty => dirty::mark_dirty_function;
+    /// `pgq._wake_waiters(queue_id integer) returns void`: have those who wait for the queue look
+    /// when the transaction has committed.
+    pgq_wake_waiters, pg_finfo_pgq_wake_waiters => dirty::wake_waiters_function;
     /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id
     /// bigint, i_skip_empty boolean)`
     pgq_wait_batch, pg_finfo_pgq_wait_batch => wait::wait_batch;

@@ -44,9 +44,13 @@ pub(crate) fn worker_waiters(call: &Call) -> Result<Returned, SqlError> {
     let own = process::my_database();
     let waiters = |shared: Shared| {
         shared.waited_queues(own).into_iter().map(move |queue| {
-            let count = i32::try_from(shared.count_waiters(own, queue));
-            let count = count.expect("no more than there are sessions");
-            [("queue_id", Value::Int4(queue)), ("waiters", Value::Int4(count))]
+            let (count, wakes) = shared.count_waiters(own, queue);
+            let count = i32::try_from(count).expect("no more than there are sessions");
+            [
+                ("queue_id", Value::Int4(queue)),
+                ("waiters", Value::Int4(count)),
+                ("wakes", Value::Int8(wakes)),
+            ]
         })
     };
     give(call, Shared::get().into_iter().flat_map(waiters))

@@ -8,7 +8,8 @@ const ROUNDS: usize = 5;
 const STATEMENTS: [(&str, &str); 3] = [
     (
         "INSERT",
-        "insert into captured select n, 'name ' || n, n * 1.5, now(), true, 'some text', n, null from generate_series(1, $ROWS) n",
+        "insert into captured select n, 'name ' || n, n * 1.5, now(), true, 'some text', n, null \
+         from generate_series(1, $ROWS) n",
     ),
     ("UPDATE", "update captured set name = name || 'x', amount = amount + 1"),
     ("DELETE", "delete from captured"),
@@ -17,7 +18,8 @@ const STATEMENTS: [(&str, &str); 3] = [
 /// CPU that a trigger adds per row, over the same table without one.
 pub(crate) fn run(servers: &Servers) {
     println!(
-        "Capture triggers, 8 columns, {ROWS} rows a statement: CPU added per row, median of {ROUNDS} rounds"
+        "Capture triggers, 8 columns, {ROWS} rows a statement: CPU added per row, median of \
+         {ROUNDS} rounds"
     );
     println!("  {:<34}{:<8}{:>14}{:>10}{:>9}", "trigger", "", "upstream us", "ours us", "ratio");
     let (ours, peer) = servers.connect();
@@ -56,7 +58,8 @@ fn costs(measured: &mut Measured, trigger: Option<&str>) -> [f64; 3] {
         .client
         .batch_execute(
             "drop table if exists captured;
-             create table captured (id int primary key, name text, amount numeric, changed timestamptz, active bool,
+             create table captured (id int primary key, name text, amount numeric, changed \
+             timestamptz, active bool,
                                     note text, counter bigint, empty text)",
         )
         .unwrap();

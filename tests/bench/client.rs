@@ -34,7 +34,8 @@ fn create_queue(client: &mut Client, queue: &str, batch_max_count: u32) {
             "select pgq.create_queue('{queue}');
              select pgq.register_consumer('{queue}', 'c');
              select pgq.set_queue_config('{queue}', 'batch_max_count', '{batch_max_count}');
-             update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0' where queue_name = '{queue}'"
+             update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0' \
+             where queue_name = '{queue}'"
         ))
         .unwrap();
 }
@@ -46,7 +47,8 @@ fn no_op_consumer(cluster: &Cluster) {
     for _ in 0..100 {
         client
             .batch_execute(&format!(
-                "select count(pgq.insert_event('client_noop', 'type', {PAYLOAD})) from generate_series(1, 10000)"
+                "select count(pgq.insert_event('client_noop', 'type', {PAYLOAD})) from \
+                 generate_series(1, 10000)"
             ))
             .unwrap();
         client.batch_execute("select pgq.ticker('client_noop')").unwrap();
@@ -55,7 +57,8 @@ fn no_op_consumer(cluster: &Cluster) {
     let before = own_cpu();
     let (seconds, stats) = consume(cluster, "client_noop");
     println!(
-        "  no-op handler, {} events in {} batches: {:.0} events/s (target 300,000); {:.2} us of client CPU an event",
+        "  no-op handler, {} events in {} batches: {:.0} events/s (target 300,000); {:.2} us of \
+         client CPU an event",
         stats.events,
         stats.batches,
         stats.events as f64 / seconds,
@@ -69,7 +72,8 @@ fn large_batch(cluster: &Cluster) {
     create_queue(&mut client, "client_large", 10_000_000);
     client
         .batch_execute(&format!(
-            "select count(pgq.insert_event('client_large', 'type', {PAYLOAD})) from generate_series(1, 5000000)"
+            "select count(pgq.insert_event('client_large', 'type', {PAYLOAD})) from \
+             generate_series(1, 5000000)"
         ))
         .unwrap();
     client.batch_execute("select pgq.ticker('client_large')").unwrap();
@@ -234,7 +238,8 @@ fn send(cluster: &Cluster) {
         client.batch_execute("checkpoint").unwrap();
     }
     println!(
-        "  {rows} events: pgq send takes {:.2}x the time of psql \\copy (target 1.3), {:.2}x the CPU",
+        "  {rows} events: pgq send takes {:.2}x the time of psql \\copy (target 1.3), {:.2}x the \
+         CPU",
         ratio(&sends, &copies, |cost| cost.wall),
         ratio(&sends, &copies, Cost::cpu)
     );
@@ -264,7 +269,8 @@ fn load(cluster: &Cluster) {
     for change in [
         "insert into client_load select n, 'name ' || n from generate_series(1, 20000) n",
         "update client_load set name = name || '!'",
-        "delete from client_load where id % 2 = 0; insert into client_load select n * 2, 'again' from generate_series(1, 5000) n",
+        "delete from client_load where id % 2 = 0; insert into client_load select n * 2, 'again' \
+         from generate_series(1, 5000) n",
     ] {
         client.batch_execute(&format!("begin; {change}; commit")).unwrap();
         client.batch_execute("select pgq.ticker('client_load')").unwrap();
@@ -278,7 +284,8 @@ fn load(cluster: &Cluster) {
         .unwrap();
     let ini = cluster.dir().join("loader.ini");
     let text = format!(
-        "[loader]\njob_name = c\nqueue_name = client_load\nloop_delay = 0\npidfile =\nlogfile =\nsrc_db = {}\ndst_db = {}\n",
+        "[loader]\njob_name = c\nqueue_name = client_load\nloop_delay = 0\npidfile =\nlogfile \
+         =\nsrc_db = {}\ndst_db = {}\n",
         cluster.conninfo("postgres"),
         cluster.conninfo("client_target")
     );
@@ -320,7 +327,8 @@ fn load(cluster: &Cluster) {
     }
     let [set_wise, one_by_one, single, joined] = costs;
     println!(
-        "  55,000 changes: pgq load is {:.1}x as fast as a statement a row (target 5), {:.1}x as fast as those joined by 200",
+        "  55,000 changes: pgq load is {:.1}x as fast as a statement a row (target 5), {:.1}x as \
+         fast as those joined by 200",
         1.0 / ratio(&set_wise, &single, |cost| cost.wall),
         1.0 / ratio(&set_wise, &joined, |cost| cost.wall)
     );
@@ -351,7 +359,8 @@ fn latency() {
     let in_sql = median(&sql_latencies(&cluster));
     let in_library = median(&library_latencies(&cluster));
     println!(
-        "  waiting for an event, median: SQL {in_sql:.2} ms, library {in_library:.2} ms; difference {:.2} ms (target 1)",
+        "  waiting for an event, median: SQL {in_sql:.2} ms, library {in_library:.2} ms; \
+         difference {:.2} ms (target 1)",
         in_library - in_sql
     );
 }

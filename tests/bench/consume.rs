@@ -10,7 +10,8 @@ const ROUNDS: usize = 7;
 /// CPU of `get_batch_events`, the rows counted in the server.
 pub(crate) fn run(servers: &Servers) {
     println!(
-        "get_batch_events, rows counted in the server: backend CPU per event, median of {ROUNDS} rounds"
+        "get_batch_events, rows counted in the server: backend CPU per event, median of {ROUNDS} \
+         rounds"
     );
     println!("  {:<12}{:>14}{:>10}{:>12}", "batch", "upstream us", "ours us", "ratio");
     for (events, repeats) in [(500, 40), (10_000, 4), (100_000, 1)] {
@@ -51,7 +52,8 @@ fn open_batch(client: &mut Client, queue: &str, events: i64) -> i64 {
     let setup = format!(
         "select pgq.create_queue('{queue}');
          select pgq.register_consumer('{queue}', 'reader');
-         update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0' where queue_name = '{queue}';"
+         update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0' where \
+         queue_name = '{queue}';"
     );
     client.batch_execute(&setup).unwrap();
     // One batch on both sides, whatever its size: lift our cap.
@@ -61,7 +63,8 @@ fn open_batch(client: &mut Client, queue: &str, events: i64) -> i64 {
     ));
     client
         .batch_execute(&format!(
-            "select count(pgq.insert_event('{queue}', 'type', repeat('id=1&name=some+text&value=', 3) || 'x'))
+            "select count(pgq.insert_event('{queue}', 'type', \
+             repeat('id=1&name=some+text&value=', 3) || 'x'))
                from generate_series(1, {events})"
         ))
         .unwrap();

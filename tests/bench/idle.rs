@@ -14,7 +14,8 @@ pub(crate) fn run(servers: &Servers) {
         let setup = format!(
             "select count(pgq.create_queue('idle_' || n)) from generate_series(1, {QUEUES}) n;
              select pgq.ticker();
-             update pgq.queue set queue_ticker_max_lag = '1 day', queue_ticker_idle_period = '1 day';"
+             update pgq.queue set queue_ticker_max_lag = '1 day', queue_ticker_idle_period = '1 \
+             day';"
         );
         for statement in setup.split_inclusive(';') {
             measured.client.batch_execute(statement).unwrap();

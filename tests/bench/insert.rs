@@ -31,13 +31,15 @@ pub(crate) fn in_one_transaction(servers: &Servers) {
     );
     let bulk = format!(
         "select sum(pgq.insert_events('bench', a.types, a.data)) from
-           (select array_agg('type'::text) as types, array_agg({DATA}) as data from generate_series(1, 1000)) a,
+           (select array_agg('type'::text) as types, array_agg({DATA}) as data from \
+           generate_series(1, 1000)) a,
            generate_series(1, {})",
         EVENTS / 1000
     );
     let columns = "(ev_time, ev_type, ev_data)";
     let raw = format!(
-        "insert into pgq.event_1_0 {columns} select now(), 'type', {DATA} from generate_series(1, {EVENTS})"
+        "insert into pgq.event_1_0 {columns} select now(), 'type', {DATA} from generate_series(1, \
+         {EVENTS})"
     );
     let copy = format!("copy pgq.event_1_0 {columns} from '{file}'");
     let mut series = [
@@ -60,7 +62,8 @@ pub(crate) fn in_one_transaction(servers: &Servers) {
         }
     }
     println!(
-        "Insert, {EVENTS} events of 103 bytes in one transaction: backend CPU per event, median of {ROUNDS} rounds"
+        "Insert, {EVENTS} events of 103 bytes in one transaction: backend CPU per event, median \
+         of {ROUNDS} rounds"
     );
     println!("  {:<38}{:>8}{:>13}{:>13}", "", "us", "vs upstream", "vs raw");
     for one in &series {
@@ -101,7 +104,8 @@ pub(crate) fn one_per_transaction(servers: &Servers) {
         }
     }
     println!(
-        "Insert, one event per transaction, 2 clients, synchronous_commit on: transactions per second (commit-bound)"
+        "Insert, one event per transaction, 2 clients, synchronous_commit on: transactions per \
+         second (commit-bound)"
     );
     println!("  ours {:.0}, upstream {:.0}", median(&figures[0]), median(&figures[1]));
 }

@@ -12,7 +12,8 @@ const TRANSACTIONS: u32 = 500;
 
 pub(crate) fn run(cluster: &Cluster) {
     println!(
-        "\nCapture: logutriga on pgbench's tables in database shop, replayed into copy by SQL, into warehouse by pgq load"
+        "\nCapture: logutriga on pgbench's tables in database shop, replayed into copy by SQL, \
+         into warehouse by pgq load"
     );
     for database in ["shop", "copy", "warehouse"] {
         cluster.connect("postgres").batch_execute(&format!("create database {database}")).unwrap();
@@ -24,7 +25,8 @@ pub(crate) fn run(cluster: &Cluster) {
     warehouse.batch_execute("create extension pgq_ext").unwrap();
     shop.batch_execute(
         "create extension pgq; select pgq.create_queue('changes');
-         select pgq.register_consumer('changes', 'copier'); select pgq.register_consumer('changes', 'loader')",
+         select pgq.register_consumer('changes', 'copier'); select \
+         pgq.register_consumer('changes', 'loader')",
     )
     .unwrap();
     for table in TABLES {
@@ -44,7 +46,8 @@ pub(crate) fn run(cluster: &Cluster) {
     for table in TABLES {
         let sum = |client: &mut Client| -> (i64, i64) {
             let sql = format!(
-                "select count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric) % 1e15, 0)::bigint from {table} t"
+                "select count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric) % 1e15, \
+                 0)::bigint from {table} t"
             );
             let row = client.query_one(&sql, &[]).unwrap();
             (row.get(0), row.get(1))

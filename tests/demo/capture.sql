@@ -1,9 +1,10 @@
 -- Apply the events of logutriga to a copy of the tables they come from.
 --
--- Load this into the database that holds the copy, then call replay_event() for each event of a batch, in order. Names of
--- schemas must not contain dots.
+-- Load this into the database that holds the copy, then call replay_event() for each event of a
+-- batch, in order. Names of schemas must not contain dots.
 
--- The bytes of an urlencoded text, piece by piece: %xx is a byte, + is a space, the rest stands for itself.
+-- The bytes of an urlencoded text, piece by piece: %xx is a byte, + is a space, the rest stands for
+-- itself.
 create or replace function urldecode(encoded text)
 returns table (at bigint, decoded bytea)
 language sql immutable strict
@@ -30,12 +31,14 @@ as $$
      where item <> ''
 $$;
 
--- Do to the copy what one event says. ev_type is I:, U: or D: and the key columns, or R; ev_extra1 is schema.table.
+-- Do to the copy what one event says. ev_type is I:, U: or D: and the key columns, or R; ev_extra1
+-- is schema.table.
 create or replace procedure replay_event(ev_type text, ev_data text, ev_extra1 text)
 language plpgsql
 as $$
 declare
-    target text := format('%I.%I', split_part(ev_extra1, '.', 1), substr(ev_extra1, strpos(ev_extra1, '.') + 1));
+    target text := format('%I.%I', split_part(ev_extra1, '.', 1), substr(ev_extra1,
+        strpos(ev_extra1, '.') + 1));
     keys text[] := string_to_array(substr(ev_type, 3), ',');
     columns text;
     literals text;

@@ -14,7 +14,8 @@ const SCRIPT: &str = "\
 \\set delta random(-5000, 5000)
 begin;
 update pgbench_accounts set abalance = abalance + :delta where aid = :aid;
-insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, :aid, :delta, current_timestamp);
+insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, :aid, :delta, \
+current_timestamp);
 select pgq.insert_event('payments', 'payment', format('aid=%s&delta=%s', :aid::int, :delta::int));
 end;
 ";
@@ -68,7 +69,8 @@ pub(crate) fn run(cluster: &Cluster) {
 
     let row = client
         .query_one(
-            "select count(*), coalesce(sum(hashtext(format('aid=%s&delta=%s', aid, delta))), 0)::bigint from pgbench_history",
+            "select count(*), coalesce(sum(hashtext(format('aid=%s&delta=%s', aid, delta))), \
+             0)::bigint from pgbench_history",
             &[],
         )
         .unwrap();
@@ -97,7 +99,8 @@ pub(crate) fn run(cluster: &Cluster) {
         );
     }
     println!(
-        "  rotation: the queue switched tables {rotations} times under the load, emptying old ones by TRUNCATE"
+        "  rotation: the queue switched tables {rotations} times under the load, emptying old \
+         ones by TRUNCATE"
     );
     let drained = wait_until(Duration::from_secs(10), || stored(&mut client).1 < committed.events);
     assert!(drained, "no table was emptied");
@@ -109,7 +112,8 @@ pub(crate) fn run(cluster: &Cluster) {
 fn stored(client: &mut postgres::Client) -> (String, i64) {
     let row = client
         .query_one(
-            "select pg_size_pretty(sum(pg_total_relation_size(c.inhrelid))), (select count(*) from pgq.event_1)
+            "select pg_size_pretty(sum(pg_total_relation_size(c.inhrelid))), (select count(*) \
+             from pgq.event_1)
                from pg_inherits c where c.inhparent = 'pgq.event_1'::regclass",
             &[],
         )

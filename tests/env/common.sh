@@ -62,7 +62,8 @@ unpack() {
     # A stale package list names versions that the archive no longer has; only root may refresh
     # it.
     apt-get download -qq "$package" 2>/dev/null ||
-      { [ "$(id -u)" = 0 ] && apt-get update -qq && apt-get download -qq "$package" 2>/dev/null; } ||
+      { [ "$(id -u)" = 0 ] && apt-get update -qq &&
+        apt-get download -qq "$package" 2>/dev/null; } ||
       die "cannot download $package; run 'apt-get update' as root and try again"
   done
   rm -rf "$dest"

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # The Debian packages on a clean Debian that boots a real systemd, in a container of systemd-nspawn:
 # installed, at work, rebooted, upgraded, removed, purged; taken over from Debian's own PgQ
-# packages; from a signed repository; under lintian and autopkgtest.
-# Usage: run.sh [SCENARIO[@SUITE]…]      SUITE: bookworm (Debian 12)
+# packages; from one major version of PostgreSQL to the next; from a signed repository; under
+# lintian and autopkgtest.
+# Usage: run.sh [SCENARIO[@SUITE]…]      SUITE: bookworm (Debian 12), trixie (13), or here
 # A scenario is a file in inside/; it says for which suites it is, and the first is the default.
-# Without arguments all run for which packages are built (make deb). What a
+# Without arguments all run for which packages are built: make deb; make deb SUITE=trixie. What a
 # scenario needs from this side is made by the program of its name in outside/.
+# "here" is this machine itself, under a layer for what is written and with no network but its own:
+# no tree is made, and all is as before afterwards. It takes the packages of packaging/deb.sh
+# --built, and fewer steps.
 # Needs root. Trees are kept under target/packages.
 set -euo pipefail
 . "$(dirname "$0")/../env/common.sh"
@@ -28,7 +32,25 @@ debs() {
   local dir=$target/deb/$1
   if compgen -G "$dir/*.deb" >/dev/null; then echo "$dir"; fi
 }
-major() { case $1 in bookworm) echo 15 ;; *) die "no such suite: $1" ;; esac; }
+major() {
+  case $1 in
+    bookworm) echo 15 ;;
+    trixie) echo 17 ;;
+    here) basename "$target"/deb/here/postgresql-*-pgq_*.deb | cut -d- -f2 ;;
+    *) die "no such suite: $1" ;;
+  esac
+}
+
+# unheard ROOT: its clusters have sockets in its file system only, since its network is the host's,
+# where ports may be taken.
+unheard() {
+  local main
+  for main in "$1"/etc/postgresql/*/main; do
+    sed -i 's/^port = .*/port = 5432/' "$main/postgresql.conf"
+    echo "listen_addresses = ''" >"$main/conf.d/unheard.conf"
+  done
+  echo "listen_addresses = ''" >>"$1/etc/postgresql-common/createcluster.conf"
+}
 
 # tree SUITE: a Debian with its PostgreSQL, made once.
 tree() {
@@ -46,14 +68,64 @@ tree() {
     --no-install-recommends "postgresql-$(major "$1")" logrotate sudo man-db >>"$tree.log" 2>&1
   chroot "$tree" apt-get clean
   rm "$tree/usr/sbin/policy-rc.d"
+  unheard "$tree"
   touch "$tree.ready"
 }
 
+# here_can: whether this machine can be one under a layer: its init is a systemd, it has a cluster
+# of Debian's, and layers may be mounted.
+here_can() {
+  local layers
+  readlink -f /sbin/init | grep -q '/systemd$' || return 1
+  compgen -G "/etc/postgresql/*/main" >/dev/null || return 1
+  layers=$(mktemp -d)
+  unshare --mount sh -eu -c 'mount -t tmpfs tmpfs "$1"; mkdir "$1/a" "$1/b" "$1/c"
+    mount -t overlay try -o "lowerdir=/,upperdir=$1/a,workdir=$1/b" "$1/c"' sh "$layers" \
+    2>/dev/null && rmdir "$layers"
+}
+
+# fresh: the root of a new machine, which is $machine of $suite, at $machine_root.
+fresh() {
+  local layers=$work/$machine.layers
+  mkdir -p "$work"
+  if [ "$suite" = here ]; then
+    machine_root=$layers/root
+    mkdir -p "$layers"
+    # Of memory, since what is written may not lie below what is read.
+    mount -t tmpfs tmpfs "$layers"
+    mkdir "$layers/written" "$layers/work" "$machine_root"
+    mount -t overlay "$machine" -o "lowerdir=/,upperdir=$layers/written,workdir=$layers/work" \
+      "$machine_root"
+    unheard "$machine_root"
+    # A build machine starts no services.
+    rm -rf "$machine_root/root" "$machine_root/usr/sbin/policy-rc.d"
+    mkdir -m 700 "$machine_root/root"
+  else
+    tree "$suite"
+    machine_root=$work/$machine
+    rm -rf "$machine_root"
+    cp -a --reflink=auto "$work/clean.$suite" "$machine_root"
+  fi
+}
+# gone: the layers of a machine; others are kept when they fail.
+gone() {
+  [ "$suite" = here ] && [ -n "$machine_root" ] || return 0
+  umount "$machine_root" "$work/$machine.layers"
+  rmdir "$work/$machine.layers"
+  machine_root=
+}
+
 machine=
+machine_root=
+suite=
 leader=
 boot() {
+  local network=()
+  # This machine a second time: what it starts must not meet what runs, nor set up its network.
+  [ "$suite" != here ] || network=(--private-network)
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --keep-unit \
-    -D "$work/$machine" -b --console=pipe </dev/null >"$work/$machine.boot.log" 2>&1 &
+    "${network[@]}" -D "$machine_root" -b --console=pipe \
+    </dev/null >"$work/$machine.boot.log" 2>&1 &
   nspawn=$!
   # The container's first process is the child of systemd-nspawn.
   for _ in $(seq 300); do
@@ -73,7 +145,7 @@ halt() {
   wait "$nspawn" 2>/dev/null || true
   leader=
 }
-trap 'halt' EXIT
+trap 'halt; gone' EXIT
 
 # scenario NAME SUITE: a scenario is a file of steps; a step that is "reboot" reboots, others are
 # run inside. Its directory /root has the packages and, of other suites that it names, theirs.
@@ -83,21 +155,24 @@ scenario() {
   major=$(major "$suite")
   machine=$name.$suite
   say "== $name on $suite"
-  tree "$suite"
-  rm -rf "${work:?}/$machine"
-  cp -a --reflink=auto "$work/clean.$suite" "$work/$machine"
-  mkdir -p "$work/$machine/root/deb" "$work/$machine/root/tests"
-  cp "$target/deb/$suite"/*.deb "$work/$machine/root/deb/"
-  rm -f "$work/$machine/root/deb/"*dbgsym*
+  fresh
+  mkdir -p "$machine_root/root/deb" "$machine_root/root/tests"
+  cp "$target/deb/$suite"/*.deb "$machine_root/root/deb/"
+  rm -f "$machine_root/root/deb/"*dbgsym*
+  # What the packages need and is not here yet: booted, it has no network.
+  [ "$suite" != here ] || systemd-nspawn --quiet --register=no --keep-unit --console=pipe \
+    -D "$machine_root" sh -c \
+    'apt-get install -y -qq --no-install-recommends --download-only /root/deb/*.deb' \
+    </dev/null >"$work/$machine.fetch.log" 2>&1 || die "cannot fetch: $work/$machine.fetch.log"
   for other in $(sed -n 's/^# also: //p' "$here/inside/$name"); do
-    cp -r "$target/deb/$other" "$work/$machine/root/deb/$other"
+    cp -r "$target/deb/$other" "$machine_root/root/deb/$other"
   done
-  cp "$here"/inside/* "$work/$machine/root/tests/"
-  mkdir "$work/$machine/root/docs"
-  cp "$root/README.md" "$root/docs/packages.md" "$work/$machine/root/docs/"
-  [ ! -x "$here/outside/$name" ] || "$here/outside/$name" "$work/$machine/root" "$suite"
+  cp "$here"/inside/* "$here"/data/* "$machine_root/root/tests/"
+  mkdir "$machine_root/root/docs"
+  cp "$root/README.md" "$root/docs/packages.md" "$machine_root/root/docs/"
+  [ ! -x "$here/outside/$name" ] || "$here/outside/$name" "$machine_root/root" "$suite"
   boot
-  for step in $(sed -n 's/^# steps: //p' "$here/inside/$name"); do
+  for step in $(steps_of "$name"); do
     if [ "$step" = reboot ]; then
       halt
       boot
@@ -111,9 +186,15 @@ scenario() {
     }
   done
   halt
+  gone
   rm -rf "${work:?}/$machine"
 }
 
+# steps_of NAME: in $suite, which may have steps of its own.
+steps_of() {
+  sed -n "s/^# steps on $suite: //p" "$here/inside/$1" | grep . ||
+    sed -n 's/^# steps: //p' "$here/inside/$1"
+}
 suites_of() { sed -n 's/^# suites: //p' "$here/inside/$1"; }
 # has NAME SUITE: whether the packages it needs are there.
 has() {
@@ -129,7 +210,7 @@ if [ $# = 0 ]; then
     name=$(basename "$file")
     for suite in $(suites_of "$name"); do
       if has "$name" "$suite"; then chosen+=("$name@$suite"); else
-        say "== $name on $suite is left out: make deb has not been run there"
+        say "== $name on $suite is left out: make deb SUITE=$suite has not been run"
       fi
     done
   done
@@ -140,7 +221,11 @@ for one in "${chosen[@]}"; do
   [ -e "$here/inside/$name" ] || die "no such scenario: $name"
   read -r suite _ < <(suites_of "$name")
   [ "$name" = "$one" ] || suite=${one#*@}
-  has "$name" "$suite" || die "$name on $suite: packages are missing: make deb"
+  if [ "$suite" = here ] && ! here_can; then
+    say "== $one is left out: this machine cannot boot a system of itself"
+    continue
+  fi
+  has "$name" "$suite" || die "$name on $suite: packages are missing: make deb SUITE=$suite"
   scenario "$name" "$suite"
 done
 say "the packages do what they should"

@@ -3,15 +3,15 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use postgres::{Client, NoTls};
 
+use crate::PATIENCE;
+use crate::port::Port;
 use crate::tree::{Tree, work_dir};
 use crate::wait::wait_until;
 
@@ -77,7 +77,7 @@ impl ClusterBuilder {
 pub struct Cluster {
     tree: Tree,
     dir: PathBuf,
-    port: u16,
+    port: Port,
     environment: Vec<String>,
     keeper: Option<Child>,
 }
@@ -110,7 +110,7 @@ impl Cluster {
                 .expect("give the cluster's directory to the server's user");
         }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("set directory mode");
-        let port = free_port();
+        let port = Port::free();
         Self { tree, dir, port, environment: Vec::new(), keeper: None }
     }
 
@@ -121,7 +121,7 @@ impl Cluster {
 
     /// The TCP port on 127.0.0.1, also in the name of the Unix socket.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The cluster's own directory; the Unix socket is in it. Anybody may put files here.
@@ -160,7 +160,7 @@ impl Cluster {
     /// Start the server and wait until it accepts connections (a standby: read-only ones).
     pub fn start(&mut self) {
         self.start_without_waiting();
-        let started = wait_until(Duration::from_secs(60), || {
+        let started = wait_until(PATIENCE, || {
             self.try_connect("postgres", "postgres").is_ok() || self.keeper_is_gone()
         });
         assert!(
@@ -194,9 +194,9 @@ impl Cluster {
             .arg(self.tree.bin().join("postgres"))
             .arg("-D")
             .arg(self.data_dir())
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port())])
             .args(["-c", &format!("unix_socket_directories={}", self.dir.display())])
-            .args(["-c", "fsync=on", "-c", "log_line_prefix=%m [%p] %b %d "])
+            .args(["-c", "log_line_prefix=%m [%p] %b %d "])
             .args(["-c", "cluster_name=pgq_test"]);
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         self.keeper = Some(keeper.spawn().expect("start the server's keeper"));
@@ -235,9 +235,8 @@ impl Cluster {
             Stop::Kill => {
                 // Stopped first: it must not start another backend between the look and the kill.
                 signal("STOP", pid);
-                let stopped = wait_until(Duration::from_secs(30), || {
-                    stat_field(pid, 0).is_none_or(|state| state == "T")
-                });
+                let stopped =
+                    wait_until(PATIENCE, || stat_field(pid, 0).is_none_or(|state| state == "T"));
                 assert!(stopped, "the postmaster cannot be stopped");
                 backends = child_pids(pid);
                 signal("KILL", pid);
@@ -253,7 +252,7 @@ impl Cluster {
             drop(pipe);
         }
         // Nobody may hold the old server's shared memory when the next one starts.
-        let gone = wait_until(Duration::from_secs(30), || {
+        let gone = wait_until(PATIENCE, || {
             backends.iter().all(|backend| stat_field(*backend, 0).is_none_or(|state| state == "Z"))
         });
         assert!(gone, "backends of the killed server are still there");
@@ -281,7 +280,8 @@ impl Cluster {
     /// Promote a standby and wait until it is a primary.
     pub fn promote(&self) {
         let mut client = self.connect("postgres");
-        client.execute("select pg_promote(true, 60)", &[]).expect("promote");
+        let row = client.query_one("select pg_promote(true, 180)", &[]).expect("promote");
+        assert!(row.get::<_, bool>(0), "no promotion; its log:\n{}", self.log());
     }
 
     /// Connection string (key/value form) for a database, as superuser `postgres`.
@@ -295,7 +295,7 @@ impl Cluster {
         format!(
             "host={} port={} dbname={} user={}",
             quote(&self.dir.display().to_string()),
-            self.port,
+            self.port(),
             quote(database),
             quote(user)
         )
@@ -323,7 +323,7 @@ impl Cluster {
         let mut command = self.tree.command(program);
         command
             .env("PGHOST", &self.dir)
-            .env("PGPORT", self.port.to_string())
+            .env("PGPORT", self.port().to_string())
             .env("PGUSER", "postgres");
         command
     }
@@ -419,11 +419,4 @@ fn server_ids() -> Option<(u32, u32)> {
         })
     };
     find(&name).or_else(|| find("nobody"))
-}
-
-/// A TCP port nobody listens on. Another process may take it before the server does; the server's
-/// start then fails loudly.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind a port");
-    listener.local_addr().expect("the bound address").port()
 }

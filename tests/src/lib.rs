@@ -12,8 +12,10 @@
     reason = "in a test harness a failed step is a failed test, and the message is the report"
 )]
 
+pub mod certificates;
 mod cluster;
 pub mod object_server;
+mod port;
 pub mod programs;
 pub mod query;
 pub mod race;
@@ -25,7 +27,8 @@ mod unsteady;
 mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder, Stop};
+pub use port::Port;
 pub use random::Random;
 pub use shared::{Scratch, scratch_database, scratch_database_on, scratch_database_with_worker};
 pub use tree::{Tree, major_version};
-pub use wait::{sqlstate_of, wait_until};
+pub use wait::{PATIENCE, sqlstate_of, wait_until};

@@ -24,7 +24,7 @@ pub fn race(
                 scope.spawn(move || {
                     let mut client = database.connect();
                     // A deadlock shows as an error, a wait for ever as this one.
-                    run(&mut client, "set client_min_messages = error; set lock_timeout = '20 s'");
+                    run(&mut client, "set client_min_messages = error; set lock_timeout = '90 s'");
                     let mut errors = Vec::new();
                     for round in 0..times {
                         let call = calls[round % calls.len()];

@@ -2,12 +2,13 @@
 //! to call the program.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
+use crate::PATIENCE;
 use crate::unsteady::{Unsteady, with_second};
 use crate::{Cluster, ClusterBuilder, Tree, major_version, wait_until};
 
@@ -34,7 +35,8 @@ pub fn is_asked_for(word: &str) -> bool {
     std::env::var("PGQ_WALMGR").is_ok_and(|list| list.split(',').any(|one| one.trim() == word))
 }
 
-/// A builder for clusters that archive: small segments, so that tests are quick.
+/// A builder for clusters that archive: small segments, so that tests are quick, and nothing that
+/// writes by itself once a minute.
 pub fn archiving() -> ClusterBuilder {
     Cluster::builder()
         .initdb_arg("--wal-segsize=1")
@@ -44,6 +46,8 @@ pub fn archiving() -> ClusterBuilder {
         .set("max_wal_size", "32MB")
         .set("min_wal_size", "2MB")
         .set("shared_buffers", "16MB")
+        .set("autovacuum", "off")
+        .set("checkpoint_timeout", "1h")
 }
 
 impl Site {
@@ -60,6 +64,16 @@ impl Site {
     pub fn plain(cluster: Cluster) -> Self {
         let repository = cluster.dir().join("repository");
         let place = format!("repository.path = '{}'\n{PLAIN}", repository.display());
+        Self::at(cluster, &repository, place)
+    }
+
+    /// A site that has no second repository in any run of the suite, nor have those beside it: for
+    /// tests of what becomes of who cannot reach *the* repository. What several mean together then
+    /// is in `several::*`.
+    pub fn single(cluster: Cluster) -> Self {
+        let repository = cluster.dir().join("repository");
+        let place = format!("repository.path = '{}'", repository.display());
+        Unsteady::forbid(&of_all(&place));
         Self::at(cluster, &repository, place)
     }
 
@@ -83,15 +97,18 @@ impl Site {
                 }
             }
         }
-        let mut place = place;
         let has_one = place.lines().any(|line| line.starts_with("repository."));
+        let unsteady = match has_one && is_asked_for("two") {
+            true => Unsteady::new(cluster.dir(), &of_all(&place)),
+            false => None,
+        };
+        let mut place = place;
         if has_one && !place.contains("encryption") && is_asked_for("sealed") {
             let key = cluster.dir().join("site.key");
             write_owned(&key, KEY.as_bytes());
             fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("close the key file");
             place.push_str(&format!("\nrepository.encryption.key_file = '{}'", key.display()));
         }
-        let unsteady = (has_one && is_asked_for("two")).then(|| Unsteady::new(cluster.dir()));
         let repository = repository.to_owned();
         let site = Self { cluster, repository, place, program, unsteady };
         site.configure("");
@@ -135,26 +152,40 @@ impl Site {
     /// A call of walmgr as the server's user, in the data directory as the server does it.
     pub fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
         let mut command = self.cluster.run_as(&self.program);
-        command.arg("--config").arg(self.config());
-        if let Some(second) = &self.unsteady {
-            command.args(second.leave_out(args.iter().map(AsRef::as_ref)));
-        }
-        command.args(args.iter().map(AsRef::as_ref));
+        command.args(self.arguments(args));
         let data = self.cluster.data_dir();
         command.current_dir(if data.exists() { &data } else { self.cluster.dir() });
         command
     }
 
+    /// The arguments of such a call, for who calls walmgr in another way.
+    pub fn arguments<S: AsRef<str>>(&self, args: &[S]) -> Vec<String> {
+        let mut all = vec!["--config".to_owned(), self.config().display().to_string()];
+        if let Some(second) = &self.unsteady {
+            let left_out = second.leave_out(args.iter().map(AsRef::as_ref));
+            all.extend(left_out.iter().map(|arg| (*arg).to_owned()));
+        }
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        all
+    }
+
+    /// Run a command to its end.
+    fn ended(&self, command: &mut Command) -> Output {
+        let output = command.output().expect("run walmgr");
+        self.unsteady.iter().for_each(Unsteady::begin);
+        output
+    }
+
     /// Call walmgr; what it printed. Failure is a failed test.
     pub fn ok<S: AsRef<str>>(&self, args: &[S]) -> String {
-        let output = self.command(args).output().expect("run walmgr");
+        let output = self.ended(&mut self.command(args));
         assert_eq!(output.status.code(), Some(0), "{}", said(args, &output));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// Call walmgr and expect an exit code; what it said on standard error.
     pub fn fails<S: AsRef<str>>(&self, code: i32, args: &[S]) -> String {
-        let output = self.command(args).output().expect("run walmgr");
+        let output = self.ended(&mut self.command(args));
         assert_eq!(output.status.code(), Some(code), "{}", said(args, &output));
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
@@ -162,7 +193,22 @@ impl Site {
     /// Call walmgr with an armed failpoint.
     pub fn at_failpoint<S: AsRef<str>>(&self, failpoint: &str, args: &[S]) -> Output {
         let mut command = self.command(args);
-        command.env("WALMGR_FAILPOINT", failpoint).output().expect("run walmgr")
+        self.ended(command.env("WALMGR_FAILPOINT", failpoint))
+    }
+
+    /// Call `archive-get` for what no repository has: absent, exit code 1. With a second repository
+    /// that is away just now there may be no answer, 200, until it is back.
+    pub fn absent<S: AsRef<str>>(&self, args: &[S]) {
+        let mut last = None;
+        let said_so = wait_until(PATIENCE, || {
+            let output = self.ended(&mut self.command(args));
+            let code = output.status.code();
+            let is_away = self.unsteady.is_some() && code == Some(200);
+            assert!(code == Some(1) || is_away, "{}", said(args, &output));
+            last = Some(output);
+            code == Some(1)
+        });
+        assert!(said_so, "{}", said(args, &last.expect("it was called")));
     }
 
     /// The program that `setup` makes the archive_command.
@@ -182,7 +228,7 @@ impl Site {
             "postgres",
             "select pg_walfile_name(pg_switch_wal()) from pg_create_restore_point('x')",
         );
-        let archived = wait_until(Duration::from_secs(30), || {
+        let archived = wait_until(PATIENCE, || {
             let last = self
                 .cluster
                 .psql("postgres", "select max(left(last_archived_wal, 24)) from pg_stat_archiver");
@@ -213,6 +259,21 @@ impl Site {
     }
 }
 
+/// The arguments of a call for one repository alone, also where there are several.
+pub fn alone<S: AsRef<str>>(args: &[S]) -> Vec<String> {
+    let args = args.iter().map(|arg| arg.as_ref().to_owned());
+    ["--repo".to_owned(), "main".to_owned()].into_iter().chain(args).collect()
+}
+
+/// What all sites of a repository say of its place.
+fn of_all(place: &str) -> String {
+    let says_where = |line: &&str| {
+        let key = line.split(" =").next().unwrap_or_default();
+        key.ends_with(".path") || key.ends_with(".endpoint")
+    };
+    place.lines().filter(says_where).collect()
+}
+
 /// A copy of a stopped cluster's data directory in a new cluster.
 pub fn clone_of(cluster: &Cluster) -> Cluster {
     let copy = Cluster::empty(Tree::Ours);
@@ -231,6 +292,19 @@ pub fn write_owned(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("write a file");
     let owner = fs::metadata(path.parent().unwrap()).expect("look at the directory");
     chown(path, Some(owner.uid()), Some(owner.gid())).expect("give the file away");
+}
+
+/// Write a program. Another process does it: where this one has a file open, so may have a process
+/// that another thread begins just then, and who runs it would be told that the file is busy.
+pub fn write_program(path: &Path, bytes: &[u8]) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut shell = shell.spawn().expect("start a shell");
+    let mut input = shell.stdin.take().expect("its input is a pipe");
+    input.write_all(bytes).expect("give the shell the program");
+    drop(input);
+    let status = shell.wait().expect("wait for the shell");
+    assert!(status.success(), "write {}", path.display());
 }
 
 /// Every file below a directory with its bytes, for comparing before and after.
@@ -262,13 +336,12 @@ pub fn said<S: AsRef<str>>(args: &[S], output: &Output) -> String {
     )
 }
 
-/// The program that cargo built beside this test.
+/// The programs that cargo built beside this test.
 fn built_programs() -> Vec<PathBuf> {
     let suite = std::env::current_exe().expect("path of the test program");
     let directory = suite.parent().and_then(Path::parent).expect("cargo's directory");
-    let names: &[&str] =
-        if cfg!(target_arch = "x86_64") { &["walmgr", "walmgr-push"] } else { &["walmgr"] };
-    let built = names.iter().map(|name| {
+    let push = cfg!(target_arch = "x86_64").then_some("walmgr-push");
+    let built = ["walmgr", "walmgr-tls"].into_iter().chain(push).map(|name| {
         let program = directory.join(name);
         assert!(program.exists(), "{} is not built; make test builds it", program.display());
         program

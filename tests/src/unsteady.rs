@@ -1,36 +1,58 @@
 //! `PGQ_WALMGR=two`: every walmgr test also with a second repository, which is not required and
 //! fails at random. What a test says of its repository must hold all the same.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Random;
 
-/// A directory that can be used now and then.
+/// A directory that can be used now and then, and that sites share which share the first
+/// repository.
 pub(crate) struct Unsteady {
     directory: PathBuf,
+    /// Of the site that had it first.
+    flipping: Option<Flipping>,
+}
+
+/// By what configurations say of the first one's place.
+static ALL: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+
+struct Flipping {
+    /// A command that made the stanza has ended.
+    begun: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-    flipping: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Unsteady {
-    /// One below a cluster's directory. It is steady until there is a stanza in it.
-    pub(crate) fn new(cluster: &Path) -> Self {
-        let directory = cluster.join("second");
-        let stop = Arc::new(AtomicBool::new(false));
+    /// The one beside the repository that these lines of configuration name; else a new one, in a
+    /// cluster's directory. It is steady until [`Self::begin`]. None where there shall be none.
+    pub(crate) fn new(cluster: &Path, place: &str) -> Option<Self> {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = cluster.join("second");
+        match all.get(place) {
+            Some(None) => return None,
+            // A site that is no more has left its name.
+            Some(Some(directory)) if *directory != own && directory.exists() => {
+                return Some(Self { directory: directory.clone(), flipping: None });
+            }
+            _ => all.insert(place.to_owned(), Some(own.clone())),
+        };
+        let (begun, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut random = Random::for_test("the second repository");
-        let (place, stopped) = (directory.clone(), Arc::clone(&stop));
-        let flipping = std::thread::spawn(move || {
+        let (place, is_begun, is_stopped) = (own.clone(), Arc::clone(&begun), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
             let mut is_away = false;
-            while !stopped.load(Ordering::Relaxed) {
+            while !is_stopped.load(Ordering::Relaxed) {
                 // Pace: of failures that a command may meet anywhere.
                 std::thread::sleep(Duration::from_millis(20 + random.below(200)));
-                if is_away || place.join("main/stanza.json").exists() {
+                if is_begun.load(Ordering::Relaxed) {
                     is_away = !is_away;
                     let mode = if is_away { 0 } else { 0o700 };
                     // It may be gone with the test.
@@ -39,11 +61,26 @@ impl Unsteady {
             }
             let _ = fs::set_permissions(&place, Permissions::from_mode(0o700));
         });
-        Self { directory, stop, flipping: Some(flipping) }
+        Some(Self { directory: own, flipping: Some(Flipping { begun, stop, thread }) })
+    }
+
+    /// There shall be none beside the repository that these lines of configuration name.
+    pub(crate) fn forbid(place: &str) {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(place.to_owned(), None);
     }
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// A command has ended: once there is a stanza, it may fail.
+    pub(crate) fn begin(&self) {
+        if let Some(flipping) = &self.flipping
+            && self.directory.join("main/stanza.json").exists()
+        {
+            flipping.begun.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Arguments that keep a verb to the first repository whose answer is each repository's own.
@@ -64,9 +101,9 @@ impl Unsteady {
 
 impl Drop for Unsteady {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(flipping) = self.flipping.take() {
-            let _ = flipping.join();
+        if let Some(Flipping { stop, thread, .. }) = self.flipping.take() {
+            stop.store(true, Ordering::Relaxed);
+            let _ = thread.join();
         }
     }
 }

@@ -21,13 +21,19 @@ mod companions;
 // Packaging, pgqd, and what README and documents tell a newcomer to type.
 #[cfg(feature = "install")]
 mod install;
+// Extension `londiste`.
+#[cfg(feature = "londiste")]
+mod londiste;
 // Extension `pgq`.
 #[cfg(feature = "pgq")]
 mod pgq;
+// Tables kept equal by `pgq londiste`.
+#[cfg(feature = "replication")]
+mod replication;
 // What each role, or a stranger, could misuse.
 #[cfg(feature = "security")]
 mod security;
-// Programs `walmgr` and `walmgr-push`, library `walmgr_archive`.
+// Programs `walmgr`, `walmgr-tls` and `walmgr-push`, library `walmgr_archive`.
 #[cfg(feature = "walmgr")]
 mod walmgr;
 // The end of `install::first_steps`: tests run by name, and this one is to be late.

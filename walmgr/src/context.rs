@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limit::{Limited, Limiter, Limiters};
 use crate::pg::control;
+use crate::pg::transport::Transport;
 use crate::process::shell_quote;
+use crate::programs;
 use crate::repo::local::LocalStore;
 use crate::repo::settings::{Location, Repository};
 use crate::repo::ssh::SshStore;
@@ -18,6 +20,8 @@ use crate::repo::{Lock, LockMode, Store, azure, gcs, s3, sealed};
 pub(crate) struct Context {
     /// The configuration.
     pub(crate) config: Config,
+    /// What this program can do to connect.
+    pub(crate) transport: Transport,
     /// Print what would be done, and change nothing.
     pub(crate) dry_run: bool,
     /// How much of the repository this process may use.
@@ -37,14 +41,14 @@ pub(crate) enum Use {
 
 impl Context {
     /// The surroundings of a configuration.
-    pub(crate) fn new(config: Config, dry_run: bool) -> Self {
+    pub(crate) fn new(config: Config, transport: Transport, dry_run: bool) -> Self {
         let limits = &config.limits;
         let limiters = Limiters {
             backup: limits.backup.map(Limiter::new),
             archive: limits.archive.map(Limiter::new),
             restore: limits.restore.map(Limiter::new),
         };
-        Self { limiters, config, dry_run }
+        Self { limiters, config, transport, dry_run }
     }
 
     /// Put a use of the repository behind its limit.
@@ -153,27 +157,54 @@ impl Context {
     }
 
     /// The command line that runs a verb of this walmgr with this configuration, for the server's
-    /// settings.
+    /// settings; with the repository, where one of several was selected.
     pub(crate) fn command_line(&self, rest: &str) -> Result<String> {
-        Ok(self.command_line_of(&own_program()?, rest))
+        let selected = match self.config.others() {
+            [] => String::new(),
+            _ => format!("--repo {} ", shell_quote(self.repository())),
+        };
+        Ok(self.command_line_of(&programs::walmgr()?, &format!("{selected}{rest}")))
     }
 
-    /// The server's `archive_command`: through `walmgr-push` where it is installed, which takes the
-    /// same arguments and costs less to start.
+    /// The server's `archive_command`, always for all repositories: what is acknowledged has to be
+    /// in each that is required. It goes through `walmgr-push` where it is installed, which
+    /// takes the same arguments and costs less to start.
     pub(crate) fn archive_command(&self) -> Result<String> {
-        let own = own_program()?;
-        let thin = own.with_file_name("walmgr-push");
-        let program = if own.ends_with("walmgr") && thin.exists() { thin } else { own };
-        Ok(self.command_line_of(&program, "archive-push %p"))
+        Ok(self.command_line_of(&programs::archiver()?, "archive-push %p"))
     }
 
     fn command_line_of(&self, program: &Path, rest: &str) -> String {
         let quote = |path: &Path| shell_quote(&path.display().to_string());
-        format!("{} --config {} {rest}", quote(program), quote(&self.config.file))
+        format!("{} --config {} {rest}", quote(program), quote(&self.config.file.path))
     }
 }
 
-/// Path of this program.
-pub(crate) fn own_program() -> Result<PathBuf> {
-    std::env::current_exe().map_err(Error::local("find the walmgr program"))
+#[cfg(test)]
+mod tests {
+    use super::Context;
+    use crate::config::Config;
+    use crate::pg::transport::Transport;
+
+    #[test]
+    fn a_command_for_the_server_keeps_to_the_repository_that_was_selected_and_archives_in_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("walmgr.toml");
+        let both =
+            "[[repository]]\nname = 'a'\npath = '/a'\n[[repository]]\nname = 'b'\npath = '/b'\n";
+        std::fs::write(&file, format!("stanza = 'main'\n{both}")).unwrap();
+        let of = |selected: Option<&str>| {
+            let mut config = Config::load(&file).unwrap();
+            if let Some(name) = selected {
+                config.select(name).unwrap();
+            }
+            let context = Context::new(config, Transport::Plain, false);
+            let get = context.command_line("archive-get %f %p").unwrap();
+            assert!(get.ends_with(" archive-get %f %p"), "{get}");
+            assert!(!context.archive_command().unwrap().contains("--repo"));
+            get.split_once(" --config ").unwrap().1.to_owned()
+        };
+        assert!(!of(None).contains("--repo"));
+        assert!(of(Some("a")).contains(" --repo a archive-get"));
+        assert!(of(Some("b")).contains(" --repo b archive-get"));
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use pgq_connect::with_causes;
+
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -155,17 +157,27 @@ impl Error {
 impl From<postgres::Error> for Error {
     fn from(error: postgres::Error) -> Self {
         // The driver's own text hides the server's message behind "db error".
-        match error.as_db_error() {
-            Some(db) => Self::Server(format!("{} (SQLSTATE {})", db.message(), db.code().code())),
-            // Nor does it say the cause by itself.
-            None => match std::error::Error::source(&error) {
-                Some(cause) if !error.to_string().contains(&cause.to_string()) => {
-                    Self::Server(format!("{error}: {cause}"))
-                }
-                _ => Self::Server(error.to_string()),
-            },
+        Self::Server(match error.as_db_error() {
+            Some(db) => said(db.message(), db.code().code()),
+            None => with_causes(&error),
+        })
+    }
+}
+
+impl From<pgq_connect::Error> for Error {
+    fn from(error: pgq_connect::Error) -> Self {
+        match error {
+            pgq_connect::Error::Connect { reason, sqlstate, .. } => {
+                Self::Server(sqlstate.map_or(reason.clone(), |code| said(&reason, code.code())))
+            }
+            other => Self::Usage(other.to_string()),
         }
     }
+}
+
+/// What a server said.
+fn said(message: &str, sqlstate: &str) -> String {
+    format!("{message} (SQLSTATE {sqlstate})")
 }
 
 /// Result of anything that may fail.

@@ -1,8 +1,9 @@
 //! Named places where tests make walmgr die or fail.
 //!
 //! `WALMGR_FAILPOINT=NAME=ACTION[@N]` arms one place in debug builds: at its N-th visit (the first
-//! without `@N`) the process kills itself (`kill`), stays where it is (`stop`), its thread panics
-//! (`panic`), or the step fails (`enospc`, `eio`). In release builds nothing of this exists.
+//! without `@N`) the process kills itself (`kill`), stays where it is (`stop`) or until it is
+//! continued (`pause`), its thread panics (`panic`), or the step fails (`enospc`, `eio`). In
+//! release builds nothing of this exists.
 
 use std::io;
 
@@ -47,6 +48,10 @@ pub(crate) fn visit(name: &str) -> io::Result<()> {
         "stop" => loop {
             std::thread::park();
         },
+        "pause" => {
+            use rustix::process::{Signal, getpid, kill_process};
+            Ok(kill_process(getpid(), Signal::STOP)?)
+        }
         "panic" => std::panic::resume_unwind(Box::new("failpoint")),
         "enospc" => Err(rustix::io::Errno::NOSPC.into()),
         "eio" => Err(rustix::io::Errno::IO.into()),

@@ -1,9 +1,11 @@
 //! A file, and those it includes.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::error::Error;
 use crate::home::expand_home;
@@ -11,6 +13,10 @@ use crate::parse::{BOM, DEFAULT, Options, Parser};
 
 /// How deep files include files.
 const MAX_DEPTH: usize = 10;
+
+/// Longest text of a file and all that it includes, in bytes. systemd reads every job at boot, and
+/// must neither run out of memory nor wait.
+const MAX_SIZE: usize = 1 << 20;
 
 /// A parsed file.
 #[derive(Clone, Debug)]
@@ -37,7 +43,8 @@ impl Ini {
     /// `%include` is looked for in the working directory.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Wrong`] with the line's number.
+    /// [`Error::Io`]; [`Error::Wrong`] with the line's number, for what is no plain file, and for
+    /// more than 1 MB in all.
     pub fn read(path: &Path, mut look: impl FnMut(&Opened<'_>)) -> Result<Self, Error> {
         let mut parser = Parser::default();
         read_into(&mut parser, path, &mut look, 0)?;
@@ -81,10 +88,22 @@ impl Ini {
 
 fn read_into(parser: &mut Parser, path: &Path, look: Look<'_>, depth: usize) -> Result<(), Error> {
     let io = |source| Error::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.permissions().mode();
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(io)?;
+    let wrong = |what: &str| Err(Error::Wrong(format!("{}: {what}", path.display())));
+    // A pipe must not be waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return wrong("is no plain file");
+    }
+    let mode = metadata.permissions().mode();
+    let left = MAX_SIZE.saturating_sub(parser.size);
+    let (mut bytes, limit) = (Vec::new(), u64::try_from(left + 1).expect("left is at most 1 MB"));
+    file.take(limit).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() > left {
+        return wrong("the file and what includes it, and is included, are larger than 1 MB");
+    }
+    parser.size += bytes.len();
     let text = decode(path, &bytes)?;
     look(&Opened { path, mode, text });
     parse_into(parser, path, text, look, depth)

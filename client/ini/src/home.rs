@@ -1,4 +1,4 @@
-//! `~` at the beginning of a path.
+//! The home directory, and `~` at the beginning of a path.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,29 @@ pub fn expand_home(path: &str) -> Result<PathBuf, Error> {
     expand(path, std::env::var_os("HOME"))
 }
 
+/// One's own home directory: `$HOME`, or what the system's user database says where that is unset
+/// or empty, as libpq and shells have it. None where nobody knows.
+pub fn home() -> Option<PathBuf> {
+    let home = own_home(std::env::var_os("HOME")).ok().flatten();
+    home.filter(|home| !home.as_os_str().is_empty())
+}
+
+fn own_home(variable: Option<OsString>) -> nix::Result<Option<PathBuf>> {
+    match variable.filter(|home| !home.is_empty()) {
+        Some(home) => Ok(Some(PathBuf::from(home))),
+        None => Ok(User::from_uid(Uid::current())?.map(|user| user.dir)),
+    }
+}
+
 fn expand(path: &str, own: Option<OsString>) -> Result<PathBuf, Error> {
     let Some(after) = path.strip_prefix('~') else { return Ok(PathBuf::from(path)) };
     let (name, below) = after.split_once('/').unwrap_or((after, ""));
-    let user = match name {
-        "" => match own.filter(|home| !home.is_empty()) {
-            Some(home) => return Ok(join(Path::new(&home), below)),
-            None => User::from_uid(Uid::current()),
-        },
-        name => User::from_name(name),
+    let home = match name {
+        "" => own_home(own),
+        name => User::from_name(name).map(|user| user.map(|user| user.dir)),
     };
-    match user {
-        Ok(Some(user)) if !user.dir.as_os_str().is_empty() => Ok(join(&user.dir, below)),
+    match home {
+        Ok(Some(home)) if !home.as_os_str().is_empty() => Ok(join(&home, below)),
         Ok(_) => Err(Error::Wrong(format!(
             "{path}: ~{name} is nobody's home here; write the path in full"
         ))),

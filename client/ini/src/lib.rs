@@ -54,6 +54,6 @@ mod tests;
 
 pub use error::Error;
 pub use file::{Ini, Opened};
-pub use home::expand_home;
+pub use home::{expand_home, home};
 pub use parse::first_section;
 pub use section::Section;

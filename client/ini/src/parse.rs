@@ -21,6 +21,8 @@ pub(crate) struct Value {
 pub(crate) struct Parser {
     pub(crate) defaults: Options,
     pub(crate) sections: Vec<(String, Options)>,
+    /// Bytes of the files so far.
+    pub(crate) size: usize,
     section: Option<Place>,
     /// The key that a deeper line continues, and how deep its own is.
     last: Option<(String, usize)>,

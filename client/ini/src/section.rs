@@ -15,6 +15,9 @@ use crate::parse::{Options, Value};
 /// How deep references may lead to further references.
 const MAX_DEPTH: usize = 10;
 
+/// How much a value may grow by references, in bytes and pieces.
+const MAX_GROWTH: usize = 1 << 20;
+
 /// A section, with `[DEFAULT]` and the implicit variables behind it.
 ///
 /// Whatever reads a key takes it; [`Section::end`] refuses what nobody took. A value that is empty
@@ -35,21 +38,37 @@ impl Ini {
     /// # Errors
     /// [`Error::Wrong`] when there is no such section, or its `config_format` is unknown.
     pub fn section(&self, name: &str) -> Result<Section<'_>, Error> {
-        let mut section = Section::in_format(self, name, Format::Percent)?;
-        if let Some(number) = section.literal("config_format") {
-            section.format = Format::of_number(&number).ok_or_else(|| {
-                section.wrong("config_format", format!("\"{number}\" is neither 1 nor 2"))
-            })?;
-        }
-        Ok(section)
+        Section::in_format(self, name, Format::Percent)?.in_own_format()
+    }
+
+    /// The same of a section that need not be there: then it has what `[DEFAULT]` says.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] when its `config_format` is unknown.
+    pub fn section_or_default<'i>(&'i self, name: &'i str) -> Result<Section<'i>, Error> {
+        let (name, own) = self.options(name).unwrap_or_else(|| (name, self.defaults()));
+        Section::of(self, name, own, Format::Percent).in_own_format()
     }
 }
 
 impl<'i> Section<'i> {
+    fn in_own_format(mut self) -> Result<Self, Error> {
+        if let Some(number) = self.literal("config_format") {
+            self.format = Format::of_number(&number).ok_or_else(|| {
+                self.wrong("config_format", format!("\"{number}\" is neither 1 nor 2"))
+            })?;
+        }
+        Ok(self)
+    }
+
     fn in_format(ini: &'i Ini, name: &str, format: Format) -> Result<Self, Error> {
         let Some((name, own)) = ini.options(name) else {
             return Err(Error::Wrong(format!("{}: no section [{name}]", ini.path().display())));
         };
+        Ok(Self::of(ini, name, own, format))
+    }
+
+    fn of(ini: &'i Ini, name: &'i str, own: &'i Options, format: Format) -> Self {
         let path = ini.path();
         let text = |part: Option<&OsStr>| {
             part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
@@ -64,7 +83,7 @@ impl<'i> Section<'i> {
         ];
         let value = |(name, text)| (name, Value { text, is_disputed: false });
         let implicit = implicit.into_iter().map(value).collect();
-        Ok(Self { ini, name, own, implicit, format, taken: BTreeSet::new() })
+        Self { ini, name, own, implicit, format, taken: BTreeSet::new() }
     }
 
     fn raw(&self, key: &str) -> Option<&Value> {
@@ -86,12 +105,12 @@ impl<'i> Section<'i> {
     /// A value, with references replaced.
     ///
     /// # Errors
-    /// [`Error::Wrong`] for a reference to nothing, one that never ends, a lone `%` (`$`), or a `;`
-    /// after a space.
+    /// [`Error::Wrong`] for a reference to nothing, one that never ends or makes the value larger
+    /// than 1 MB, a lone `%` (`$`), or a `;` after a space.
     pub fn take(&mut self, key: &str) -> Result<Option<String>, Error> {
         let mut taken = BTreeSet::from([key.to_owned()]);
         let resolved = match self.raw(key) {
-            Some(value) => self.resolve(key, value, &mut taken, 1).map(Some),
+            Some(value) => self.resolve(key, value, &mut taken, 1, &mut 0).map(Some),
             None => Ok(None),
         };
         self.taken.append(&mut taken);
@@ -204,13 +223,15 @@ impl<'i> Section<'i> {
     }
 
     /// A value with its references replaced. The keys that it refers to, directly or through
-    /// others, are `taken` by that.
+    /// others, are `taken` by that. `grown` is what that took so far: a few lines that refer to
+    /// each other often enough would go on for ever.
     fn resolve(
         &self,
         key: &str,
         value: &Value,
         taken: &mut BTreeSet<String>,
         depth: usize,
+        grown: &mut usize,
     ) -> Result<String, Error> {
         if value.is_disputed {
             return Err(self.wrong(key, DISPUTED));
@@ -220,6 +241,13 @@ impl<'i> Section<'i> {
         }
         let mut out = String::with_capacity(value.text.len());
         for piece in self.format.pieces(&value.text) {
+            *grown += 1;
+            if let Ok(Piece::Text(text)) = piece {
+                *grown += text.len();
+            }
+            if depth > 1 && *grown > MAX_GROWTH {
+                return Err(self.wrong(key, "references make it larger than 1 MB"));
+            }
             let Reference { section, name } = match piece.map_err(|what| self.wrong(key, what))? {
                 Piece::Text(text) => {
                     out.push_str(text);
@@ -233,11 +261,11 @@ impl<'i> Section<'i> {
                 let other = Self::in_format(self.ini, section, self.format)?;
                 let value = other.raw(&lower).ok_or_else(absent)?;
                 // What another section refers to are keys of its own.
-                out += &other.resolve(&lower, value, &mut BTreeSet::new(), depth + 1)?;
+                out += &other.resolve(&lower, value, &mut BTreeSet::new(), depth + 1, grown)?;
             } else {
                 let value = self.raw(&lower).ok_or_else(absent)?;
                 taken.insert(lower.clone());
-                out += &self.resolve(&lower, value, taken, depth + 1)?;
+                out += &self.resolve(&lower, value, taken, depth + 1, grown)?;
             }
         }
         Ok(out)

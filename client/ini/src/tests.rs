@@ -239,6 +239,47 @@ fn included_files_take_part_and_errors_name_them() {
 }
 
 #[test]
+fn what_a_file_takes_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let read = |text: &str| {
+        std::fs::write(path("a.ini"), text).unwrap();
+        Ini::read(&path("a.ini"), |_| ())
+    };
+    let refused = |text: &str| read(text).unwrap_err().to_string();
+    std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    for special in ["/dev/zero".into(), path("pipe"), dir.path().to_owned()] {
+        let error = refused(&format!("%include {}\n", special.display()));
+        assert_eq!(error, format!("{}: is no plain file", special.display()));
+    }
+    let comment = |length| format!("#{}\n", "x".repeat(length));
+    assert!(read(&comment((1 << 20) - 2)).is_ok());
+    assert!(refused(&comment((1 << 20) - 1)).contains("larger than 1 MB"));
+    // Files that include others several times are as large as all of that.
+    std::fs::write(path("c.ini"), "").unwrap();
+    for (name, next) in [("b.ini", "c.ini"), ("d.ini", "b.ini"), ("e.ini", "d.ini")] {
+        let line = format!("%include {}\n", path(next).display());
+        std::fs::write(path(name), line.repeat(200)).unwrap();
+    }
+    let error = refused(&format!("%include {}\n", path("e.ini").display()));
+    assert!(error.contains("larger than 1 MB"), "{error}");
+}
+
+#[test]
+fn references_to_references_do_not_grow_for_ever() {
+    for leaf in ["xxxxxxxxxx", ""] {
+        let level = |key: u8| {
+            let (key, next) = (char::from(key), char::from(key + 1));
+            format!("{key} = {}\n", format!("%({next})s").repeat(20))
+        };
+        let text: String = (b'a'..=b'h').map(level).collect();
+        is_refused(&format!("{text}i = {leaf}\n"), "references make it larger than 1 MB");
+    }
+    let large = "x".repeat(1000);
+    means(&format!("a = {}\nb = {large}\n", "%(b)s".repeat(100)), &large.repeat(100));
+}
+
+#[test]
 fn a_text_is_known_by_its_first_section() {
     for (text, expected) in [
         ("\u{feff}\n# c\n ; c\n[walmgr] ; c\na = 1\n", Some("walmgr")),

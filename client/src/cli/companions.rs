@@ -10,21 +10,30 @@ use super::output::Rows;
 /// named after it.
 const MEMBERS: &str = "
 select q.queue_name as queue, mc.co_name as consumer,
-       substr(c.co_name, length(mc.co_name) + 2) as member,
-       s.sub_batch as batch, now() - s.sub_active as last_seen
+       pg_catalog.substr(c.co_name, pg_catalog.length(mc.co_name) operator(pg_catalog.+) 2)
+           as member,
+       s.sub_batch as batch, pg_catalog.now() operator(pg_catalog.-) s.sub_active as last_seen
   from pgq.subscription s
-  join pgq.consumer c on c.co_id = s.sub_consumer
+  join pgq.consumer c on c.co_id operator(pg_catalog.=) s.sub_consumer
   join pgq.subscription m
-    on m.sub_queue = s.sub_queue and m.sub_id = s.sub_id and m.sub_consumer <> s.sub_consumer
-  join pgq.consumer mc on mc.co_id = m.sub_consumer and starts_with(c.co_name, mc.co_name || '.')
-  join pgq.queue q on q.queue_id = s.sub_queue
+    on m.sub_queue operator(pg_catalog.=) s.sub_queue
+   and m.sub_id operator(pg_catalog.=) s.sub_id
+   and m.sub_consumer operator(pg_catalog.<>) s.sub_consumer
+  join pgq.consumer mc
+    on mc.co_id operator(pg_catalog.=) m.sub_consumer
+   and pg_catalog.starts_with(c.co_name, pg_catalog.concat(mc.co_name, '.'))
+  join pgq.queue q on q.queue_id operator(pg_catalog.=) s.sub_queue
  order by 1, 2, 3";
 
 /// Nodes of cascades with what is wrong with them (`pgq_node` 4).
 const NODE_HEALTH: &str = "
 select queue_name as queue, node_name as node, node_type as type, severity, problem, detail, hint
   from pgq_node.node_health()
- order by 1, 2, case severity when 'error' then 1 when 'warning' then 2 else 3 end, 5";
+ order by 1, 2,
+          case when severity operator(pg_catalog.=) 'error' then 1
+               when severity operator(pg_catalog.=) 'warning' then 2
+               else 3 end,
+          5";
 
 /// The same of upstream's `pgq_node`, which does not say what is wrong.
 const NODES: &str = "
@@ -74,16 +83,22 @@ impl Companions {
 }
 
 fn has_extension(client: &mut Client, name: &str) -> Result<bool, Error> {
-    holds(client, "select exists (select from pg_catalog.pg_extension where extname = $1)", name)
+    let sql = "select exists (select from pg_catalog.pg_extension
+                             where extname operator(pg_catalog.=) $1)";
+    holds(client, sql, name)
 }
 
 fn may_call_node_health(client: &mut Client) -> Result<bool, Error> {
-    let sql = "select coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure($1)::oid, 'execute'), false)";
+    let sql = "select coalesce(pg_catalog.has_function_privilege(
+                                   pg_catalog.to_regprocedure($1)::pg_catalog.oid, 'execute'),
+                               false)";
     holds(client, sql, "pgq_node.node_health(text, interval)")
 }
 
 fn may_read_nodes(client: &mut Client) -> Result<bool, Error> {
-    let sql = "select coalesce(pg_catalog.has_table_privilege(pg_catalog.to_regclass($1)::oid, 'select'), false)";
+    let sql = "select coalesce(pg_catalog.has_table_privilege(
+                                   pg_catalog.to_regclass($1)::pg_catalog.oid, 'select'),
+                               false)";
     holds(client, sql, "pgq_node.node_info")
 }
 

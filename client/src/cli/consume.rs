@@ -83,7 +83,7 @@ enum Failure {
 impl Consume {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let stop = Stop::new();
-        signals::handle(&stop, false)?;
+        signals::stop_by(&stop)?;
         let connector = global.connector()?;
         let bar = self.progress(&connector);
         let mut consumer = self.builder(&stop, &bar)?.connect_to(connector)?;

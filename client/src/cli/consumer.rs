@@ -87,12 +87,15 @@ struct Target {
 
 const FIND_TICK: &str = "
 select t.tick_id, t.tick_event_seq, t.tick_time
-  from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
- where q.queue_name = $1
-   and case $2 when 'tick' then t.tick_id = $3::bigint
-               when 'time' then t.tick_time <= $3::timestamptz
-               else true end
- order by case when $2 = 'oldest' then t.tick_id end, t.tick_id desc
+  from pgq.tick t
+       join pgq.queue q on q.queue_id operator(pg_catalog.=) t.tick_queue
+ where q.queue_name operator(pg_catalog.=) $1
+   and case when $2 operator(pg_catalog.=) 'tick'
+            then t.tick_id operator(pg_catalog.=) $3::bigint
+            when $2 operator(pg_catalog.=) 'time'
+            then t.tick_time operator(pg_catalog.<=) $3::timestamp with time zone
+            else true end
+ order by case when $2 operator(pg_catalog.=) 'oldest' then t.tick_id end, t.tick_id desc
  limit 1";
 
 /// Which tick of a queue is meant.
@@ -320,11 +323,15 @@ fn moment(client: &mut Client, text: &str) -> Result<String, Error> {
     let mut ask = |sql: &str| -> Result<Option<String>, Error> {
         Ok(client.query_typed_one(sql, &[(&text, Type::TEXT)])?.try_get(0)?)
     };
-    let error = match ask("select $1::timestamptz::text") {
+    let error = match ask("select $1::timestamp with time zone::pg_catalog.text") {
         Ok(time) => return Ok(time.unwrap_or_default()),
         Err(error) => error,
     };
-    match ask("select case when $1::interval < '0' then (now() + $1::interval)::text end") {
+    const PAST: &str = "
+        select case when $1::interval operator(pg_catalog.<) '0'
+                    then (pg_catalog.now() operator(pg_catalog.+) $1::interval)::pg_catalog.text
+                end";
+    match ask(PAST) {
         Ok(Some(time)) => Ok(time),
         Ok(None) => {
             Err(Error::Config(format!("--time {text} is not in the past: say '{text} ago'")))

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use pgq_client::dead_letter::{DeadLetter, Decision, list, sort};
+use pgq_client::dead_letter::{DeadLetter, Decision, Origin, list, sort};
+use pgq_client::redact;
 use serde_json::{Value, json};
 
 use super::output::{Format, Rows, done, json_line};
@@ -143,8 +144,10 @@ fn table(letters: &[DeadLetter]) -> Rows {
 }
 
 fn whole(letter: &DeadLetter) -> Value {
+    // Of an older release's letters, or another program's.
+    let origin = Origin { error: redact(&letter.origin.error), ..letter.origin.clone() };
     json!({
-        "origin": letter.origin,
+        "origin": origin,
         "ev_type": letter.event.ev_type,
         "ev_data": letter.event.ev_data,
         "ev_extra1": letter.event.ev_extra1,

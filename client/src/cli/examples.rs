@@ -60,6 +60,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("split", &["pgq split changes by_table --to dbname=reports --by extra1"]),
     ("load", &["pgq load changes to_copy --to dbname=copy --register"]),
+    (
+        "londiste",
+        &[
+            "pgq londiste berlin.ini worker",
+            "pgq londiste -d berlin.ini worker",
+            "pgq londiste berlin.ini execute add_column.sql",
+        ],
+    ),
     ("ticker", &["pgq ticker", "pgq ticker /etc/pgqd.ini"]),
     (
         "install",

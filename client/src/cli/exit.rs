@@ -61,6 +61,15 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
     }
 }
 
+/// The code for the error that ends a service. A file that could be read when it started may be so
+/// again: code 2 tells systemd to leave it alone.
+pub(crate) fn code_of_service(error: &Error) -> Exit {
+    match error {
+        Error::Io { .. } => Exit::Failed,
+        other => code_of_library(other),
+    }
+}
+
 fn code_of_library(error: &Error) -> Exit {
     match error {
         Error::Connect { .. } | Error::Lost(_) => Exit::Connect,
@@ -71,7 +80,7 @@ fn code_of_library(error: &Error) -> Exit {
         Error::Absent(_) | Error::NoCommand { .. } => Exit::NotFound,
         // What the handler waits for in vain, where that has a code.
         Error::Handler { source, .. } => match source.downcast_ref::<Error>() {
-            Some(Error::Payload(_)) | None => Exit::Handler,
+            Some(Error::Payload(_) | Error::Io { .. }) | None => Exit::Handler,
             Some(inner) => match code_of_library(inner) {
                 Exit::Failed => Exit::Handler,
                 code => code,

@@ -49,8 +49,9 @@ impl Install {
         report: &mut Report,
     ) -> Result<bool, Error> {
         let row = client.query_typed_opt(
-            "select installed_version::text, default_version::text
-               from pg_catalog.pg_available_extensions where name = $1",
+            "select installed_version::pg_catalog.text, default_version::pg_catalog.text
+               from pg_catalog.pg_available_extensions
+              where name operator(pg_catalog.=) $1",
             &[(&name, Type::TEXT)],
         )?;
         let what = format!("extension {name}");
@@ -61,7 +62,7 @@ impl Install {
         };
         let installed: Option<String> = row.try_get(0)?;
         let available: String = row.try_get(1)?;
-        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let quoted = pgq_replica::name::quote(name);
         match installed {
             Some(version) if version == available => report.add(&what, &version, ""),
             Some(version) if self.check => {
@@ -105,7 +106,7 @@ fn check_roles(client: &mut Client, report: &mut Report) -> Result<(), Error> {
         "select r.name,
                 coalesce(pg_catalog.pg_has_role(current_user, g.oid, 'member'), false)
            from pg_catalog.unnest(array['pgq_reader', 'pgq_writer', 'pgq_admin']) as r (name)
-                left join pg_catalog.pg_roles g on g.rolname = r.name",
+                left join pg_catalog.pg_roles g on g.rolname operator(pg_catalog.=) r.name",
         &[],
     )?;
     for row in rows {
@@ -126,7 +127,9 @@ fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
     let state: Option<String> = if has_worker {
         client
             .query_typed_opt(
-                "select state from pgq.worker_status() where database_name = current_database()",
+                "select state
+                   from pgq.worker_status()
+                  where database_name operator(pg_catalog.=) pg_catalog.current_database()",
                 &[],
             )?
             .map(|row| row.try_get(0))
@@ -158,14 +161,18 @@ fn check_ticks(client: &mut Client, report: &mut Report) -> Result<(), Error> {
 fn why_no_worker(client: &mut Client) -> Result<Option<(String, String)>, Error> {
     let knows = client.query_typed_one(
         "select coalesce(pg_catalog.has_function_privilege(
-                    pg_catalog.to_regprocedure('pgq.queue_health()')::oid, 'execute'), false)",
+                    pg_catalog.to_regprocedure('pgq.queue_health()')::pg_catalog.oid,
+                    'execute'), false)",
         &[],
     )?;
     if !knows.try_get::<_, bool>(0)? {
         return Ok(None);
     }
     let row = client.query_typed_opt(
-        "select finding, remedy from pgq.queue_health() where code = 'worker_not_running' limit 1",
+        "select finding, remedy
+           from pgq.queue_health()
+          where code operator(pg_catalog.=) 'worker_not_running'
+          limit 1",
         &[],
     )?;
     row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()

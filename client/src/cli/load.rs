@@ -1,6 +1,7 @@
 //! `pgq load`: row changes into tables.
 
 use pgq_client::Applier;
+use pgq_replica::name;
 
 use super::transfer::Transfer;
 use super::work::apply::{apply, copy};
@@ -45,8 +46,7 @@ pub(super) struct Load {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (left, right) = text.split_once('=').ok_or("must be SOURCE=…")?;
-    let left = if left.contains('.') { left.to_owned() } else { format!("public.{left}") };
-    Ok((left, right.to_owned()))
+    Ok((name::full(left), right.to_owned()))
 }
 
 impl Load {

@@ -138,34 +138,7 @@ pub(crate) fn to_stderr(verbose: u8, quiet: bool) {
 /// # Errors
 /// [`Error::Io`] when a file cannot be opened.
 pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<(), Error> {
-    let mut sinks = Sinks { stderr: targets.stderr, full_lines: true, ..Sinks::default() };
-    for path in &targets.files {
-        sinks.files.push(open_file(path)?);
-    }
-    // A machine without syslog, or a log server that is away, is no reason not to run; nor is one
-    // that does not read a reason to wait.
-    for SyslogTarget { ident, facility, address } in &targets.syslog {
-        match Syslog::new(address, *facility, ident) {
-            Ok(syslog) => {
-                if !syslog.is_heard() {
-                    log::warn!("syslog: nobody listens");
-                }
-                sinks.syslog.push(syslog);
-            }
-            Err(error) => log::warn!("syslog: {error}"),
-        }
-    }
-    for target in &targets.udp {
-        let socket = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-            socket.connect(&target.server)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        });
-        match socket {
-            Ok(socket) => sinks.udp.push((socket, target.clone())),
-            Err(error) => log::warn!("log server {}: {error}", target.server),
-        }
-    }
+    let sinks = Sinks::open(targets)?;
     *logger().0.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
     log::set_max_level(match (quiet, verbose) {
         (true, _) => LevelFilter::Warn,
@@ -173,6 +146,36 @@ pub(crate) fn as_service(targets: &Targets, verbose: u8, quiet: bool) -> Result<
         (false, _) => LevelFilter::Debug,
     });
     Ok(())
+}
+
+impl Sinks {
+    /// Those of a service.
+    fn open(targets: &Targets) -> Result<Self, Error> {
+        let mut sinks = Self { stderr: targets.stderr, full_lines: true, ..Self::default() };
+        for path in &targets.files {
+            sinks.files.push(open_file(path)?);
+        }
+        // A machine without syslog, or a log server that is away, is no reason not to run; nor is
+        // one that does not read a reason to wait.
+        for SyslogTarget { ident, facility, address } in &targets.syslog {
+            match Syslog::new(address, *facility, ident) {
+                Ok(syslog) => {
+                    if !syslog.is_heard() {
+                        log::warn!("syslog: nobody listens");
+                    }
+                    sinks.syslog.push(syslog);
+                }
+                Err(error) => log::warn!("syslog: {error}"),
+            }
+        }
+        for target in &targets.udp {
+            match pgq_syslog::connect(&target.server) {
+                Ok(socket) => sinks.udp.push((socket, target.clone())),
+                Err(error) => log::warn!("log server {}: {error}", target.server),
+            }
+        }
+        Ok(sinks)
+    }
 }
 
 /// Standard output and error as files; links by nature.
@@ -233,14 +236,38 @@ fn datagram(target: &UdpTarget, socket: &UdpSocket, level: Level, text: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use log::Level;
+    use std::sync::Mutex;
 
-    use super::{open_file, short};
+    use log::{Level, Log, Record};
+
+    use super::{Logger, Sinks, Targets, UdpTarget, open_file, short};
 
     #[test]
     fn a_command_names_itself() {
         assert_eq!(short(Level::Warn, "x"), "pgq: warning: x");
         assert_eq!(short(Level::Info, "x"), "pgq: x");
+    }
+
+    #[test]
+    fn a_log_server_is_reached_by_either_family() {
+        for bind in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine may have no IPv6.
+            let Ok(server) = std::net::UdpSocket::bind(bind) else { continue };
+            server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            let target = UdpTarget {
+                server: server.local_addr().unwrap().to_string(),
+                job: "j".to_owned(),
+                service: "s".to_owned(),
+            };
+            let sinks = Sinks::open(&Targets { udp: vec![target], ..Targets::default() }).unwrap();
+            let record = Record::builder().level(Level::Info).target("pgq").build();
+            Logger(Mutex::new(sinks)).log(&record);
+            let mut bytes = [0; 2000];
+            let length = server.recv(&mut bytes).unwrap();
+            let line: serde_json::Value = serde_json::from_slice(&bytes[..length]).unwrap();
+            let own = server.local_addr().unwrap().ip().to_string();
+            assert_eq!(line["properties"]["hostaddr"], own);
+        }
     }
 
     #[test]

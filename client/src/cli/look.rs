@@ -15,15 +15,20 @@ const CONSUMERS: &str = "
 select c.queue_name as queue, c.consumer_name as consumer, c.lag, c.last_seen,
        c.pending_events as pending,
        coalesce(c.last_tick, c.next_tick) as tick,
-       (select t.tick_event_seq from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue
-         where q.queue_name = c.queue_name and t.tick_id = c.last_tick) as position
+       (select t.tick_event_seq
+          from pgq.tick t
+               join pgq.queue q on q.queue_id operator(pg_catalog.=) t.tick_queue
+         where q.queue_name operator(pg_catalog.=) c.queue_name
+           and t.tick_id operator(pg_catalog.=) c.last_tick) as position
   from pgq.get_consumer_info() c
  order by c.lag desc nulls last, 1, 2";
 
 const WORKER: &str = "
-select database_name as database, state, pid, now() - last_tick as tick_age,
+select database_name as database, state, pid,
+       pg_catalog.now() operator(pg_catalog.-) last_tick as tick_age,
        ticks, demand_ticks as on_demand, retries_moved as retries, rotations, errors, last_error
-  from pgq.worker_status() where database_name = current_database()";
+  from pgq.worker_status()
+ where database_name operator(pg_catalog.=) pg_catalog.current_database()";
 
 /// Counter by name, at the look before.
 type Before = BTreeMap<String, (i64, Instant)>;
@@ -56,8 +61,10 @@ impl Looker {
             .transpose()?
             .map(|rows| rows.of_kind("worker"));
         let row = client.query_typed_one(
-            "select current_database()::text || ', ' || date_trunc('seconds', clock_timestamp())::text
-                    || ', pgq ' || coalesce(pgq.version(), '?')",
+            "select pg_catalog.concat(
+                        pg_catalog.current_database(), ', ',
+                        pg_catalog.date_trunc('seconds', pg_catalog.clock_timestamp()),
+                        ', pgq ', coalesce(pgq.version(), '?'))",
             &[],
         )?;
         let companions = Companions::load(client)?;

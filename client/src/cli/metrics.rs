@@ -39,7 +39,9 @@ const HELP: [(&str, &str); 22] = [
 ];
 
 const NUMBERS: &str = "
-select name, labels::text as labels, value from pgq.metrics() order by name, labels::text";
+select name, labels::pg_catalog.text as labels, value
+  from pgq.metrics()
+ order by name, labels::pg_catalog.text";
 
 impl Metrics {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {

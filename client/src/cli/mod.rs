@@ -12,6 +12,7 @@ mod exit;
 mod install;
 mod load;
 mod logging;
+mod londiste;
 mod look;
 mod man;
 mod metrics;
@@ -30,6 +31,7 @@ mod seconds;
 mod send;
 mod service;
 mod services;
+mod serving;
 mod signals;
 mod skylog;
 mod split;
@@ -42,7 +44,7 @@ mod views;
 mod work;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use pgq_client::{Connector, Error};
+use pgq_client::{Connector, Error, Features};
 use pgq_connect::has_secret;
 
 pub(crate) use exit::{Exit, code_of};
@@ -100,11 +102,9 @@ impl Global {
     fn connect(&self) -> Result<postgres::Client, Error> {
         let connector = self.connector()?;
         let mut client = connector.connect()?;
-        let found = client
-            .query_typed_opt("select 1 from pg_catalog.pg_namespace where nspname = 'pgq'", &[])?;
-        match found {
-            Some(_) => Ok(client),
-            None => Err(Error::Missing(format!(
+        match Features::has_pgq(&mut client)? {
+            true => Ok(client),
+            false => Err(Error::Missing(format!(
                 "{}: extension pgq is not installed there; run \"pgq install\"",
                 connector.label()
             ))),
@@ -138,6 +138,8 @@ enum Command {
     Split(split::Split),
     /// Apply row changes to tables of another database, exactly once (queue_loader)
     Load(load::Load),
+    /// Replicate tables between the nodes of a cascade (londiste)
+    Londiste(londiste::Londiste),
     /// Tick servers that have no worker (pgqd)
     Ticker(ticker::TickerCommand),
     /// Install the extensions and check that everything needed is there
@@ -169,7 +171,7 @@ fn command_line() -> clap::Command {
 
 /// Run the command line; the exit code.
 pub(crate) fn main() -> Exit {
-    let matches = command_line().try_get_matches();
+    let matches = command_line().try_get_matches_from(londiste::arguments(std::env::args_os()));
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         // It repeats what it does not understand.
@@ -193,6 +195,7 @@ pub(crate) fn main() -> Exit {
         Command::Move(command) => command.run(global),
         Command::Split(command) => command.run(global),
         Command::Load(command) => command.run(global),
+        Command::Londiste(command) => command.run(global),
         Command::Ticker(command) => command.run(global),
         Command::Install(command) => command.run(global),
         Command::Retry(command) => command.run(global),

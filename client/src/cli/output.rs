@@ -69,11 +69,8 @@ impl Rows {
         let mut out = std::io::stdout().lock();
         match format {
             Format::Json => {
-                for row in &self.rows {
-                    let kind = self.kind.map(|kind| ("kind".to_owned(), Value::from(kind)));
-                    let fields = self.columns.iter().cloned().zip(row.iter().cloned());
-                    let object: Map<String, Value> = kind.into_iter().chain(fields).collect();
-                    writeln!(out, "{}", visible_json(Value::Object(object).to_string()))?;
+                for line in self.json_lines() {
+                    writeln!(out, "{line}")?;
                 }
             }
             Format::Table if self.rows.is_empty() => writeln!(out, "(none)")?,
@@ -86,6 +83,18 @@ impl Rows {
         Ok(out.flush()?)
     }
 
+    /// An object a row.
+    fn json_lines(&self) -> Vec<String> {
+        let object = |row: &Vec<Value>| {
+            let kind = self.kind.map(|kind| ("kind".to_owned(), Value::from(kind)));
+            let fields = self.columns.iter().zip(row);
+            let fields = fields.map(|(name, value)| (name.clone(), shown(name, value)));
+            let object: Map<String, Value> = kind.into_iter().chain(fields).collect();
+            visible_json(Value::Object(object).to_string())
+        };
+        self.rows.iter().map(object).collect()
+    }
+
     /// The table's lines, header first.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines_at_least(&mut Vec::new())
@@ -94,9 +103,9 @@ impl Rows {
     /// The table's lines with columns that are at least as wide as before, so that they do not move
     /// from look to look.
     pub(crate) fn lines_at_least(&self, before: &mut Vec<usize>) -> Vec<String> {
-        let text = |(index, value)| match self.durations.get(index) {
+        let text = |(index, value): (usize, &Value)| match self.durations.get(index) {
             Some(true) => duration(value),
-            _ => cell(value),
+            _ => cell(&shown(self.columns.get(index).map_or("", String::as_str), value)),
         };
         let cells: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().enumerate().map(text).collect()).collect();
@@ -135,6 +144,18 @@ impl Rows {
         let header: Vec<String> =
             self.columns.iter().map(|name| visible(name).into_owned()).collect();
         std::iter::once(line(&header)).chain(cells.iter().map(|row| line(row))).collect()
+    }
+}
+
+/// Columns with somebody's words: they may have a password in them. Others are names and data,
+/// which stay as they are.
+const SAID: [&str; 6] = ["error", "last_error", "finding", "remedy", "problem", "detail"];
+
+/// What is shown of a value of this column.
+pub(crate) fn shown(column: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if SAID.contains(&column) => Value::from(redact(text)),
+        other => other.clone(),
     }
 }
 
@@ -323,6 +344,21 @@ mod tests {
     use serde_json::json;
 
     use super::{Rows, duration, visible, visible_json};
+
+    #[test]
+    fn words_are_shown_without_passwords_and_names_as_they_are() {
+        let secret = json!("cannot: postgres://u:QXZ@h/d and password=QXZ");
+        for column in ["error", "last_error", "finding", "remedy", "problem", "detail"] {
+            let rows = Rows {
+                columns: vec![column.to_owned(), "queue".to_owned()],
+                rows: vec![vec![secret.clone(), json!("password=name")]],
+                ..Rows::default()
+            };
+            let (table, json) = (rows.lines().join("\n"), rows.json_lines().join("\n"));
+            assert!(!table.contains("QXZ") && !json.contains("QXZ"), "{table}\n{json}");
+            assert!(table.contains("password=name") && json.contains("password=name"));
+        }
+    }
 
     #[test]
     fn control_characters_are_seen_and_do_nothing() {

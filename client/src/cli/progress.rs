@@ -107,7 +107,7 @@ pub(super) fn pending(connector: &Connector, queue: &str, consumer: &str) -> Opt
     }
     let row = connector.connect().ok()?.query_typed_one(
         "select (select c.pending_events from pgq.get_consumer_info($1, $2) c)
-                + (select q.ev_new from pgq.get_queue_info($1) q)",
+                operator(pg_catalog.+) (select q.ev_new from pgq.get_queue_info($1) q)",
         &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
     );
     u64::try_from(row.ok()?.try_get::<_, Option<i64>>(0).ok()??).ok().filter(|total| *total > 0)

@@ -77,12 +77,12 @@ impl std::str::FromStr for Setting {
 }
 
 const LIST: &str = "
-select i.queue_name as queue, i.queue_cur_table::text || '/' || i.queue_ntables::text as tables,
+select i.queue_name as queue, pg_catalog.concat(i.queue_cur_table, '/', i.queue_ntables) as tables,
        i.queue_ticker_paused as paused, i.last_tick_id as last_tick,
        i.ticker_lag as tick_age, i.ev_per_sec as events_per_s,
        i.ev_new as new_events,
-       (select count(*) from pgq.get_consumer_info(i.queue_name)) as consumers,
-       (select max(c.lag) from pgq.get_consumer_info(i.queue_name) c) as max_lag
+       (select pg_catalog.count(*) from pgq.get_consumer_info(i.queue_name)) as consumers,
+       (select pg_catalog.max(c.lag) from pgq.get_consumer_info(i.queue_name) c) as max_lag
   from pgq.get_queue_info() i
  order by 1";
 
@@ -91,7 +91,7 @@ select s.key as setting, s.value
   from pgq.queue q,
        lateral pg_catalog.json_each_text(pg_catalog.row_to_json(q))
                with ordinality as s (key, value, n)
- where q.queue_name = $1
+ where q.queue_name operator(pg_catalog.=) $1
  order by s.n";
 
 impl Queue {

@@ -33,23 +33,27 @@ pub(super) enum Retry {
 
 const LIST: &str = "
 select q.queue_name as queue, c.co_name as consumer, r.ev_id, r.ev_retry as attempts,
-       r.ev_retry_after as due, r.ev_type, left(r.ev_data, 60) as ev_data
+       r.ev_retry_after as due, r.ev_type, pg_catalog.left(r.ev_data, 60) as ev_data
   from pgq.retry_queue r
-       join pgq.queue q on q.queue_id = r.ev_queue
-       join pgq.subscription s on s.sub_queue = r.ev_queue and s.sub_id = r.ev_owner
-       join pgq.consumer c on c.co_id = s.sub_consumer
- where $1 is null or q.queue_name = $1
+       join pgq.queue q on q.queue_id operator(pg_catalog.=) r.ev_queue
+       join pgq.subscription s on s.sub_queue operator(pg_catalog.=) r.ev_queue
+                              and s.sub_id operator(pg_catalog.=) r.ev_owner
+       join pgq.consumer c on c.co_id operator(pg_catalog.=) s.sub_consumer
+ where $1 is null or q.queue_name operator(pg_catalog.=) $1
  order by r.ev_retry_after, r.ev_id
  limit $2";
 
 const MAKE_DUE: &str = "
 update pgq.retry_queue r
-   set ev_retry_after = now()
+   set ev_retry_after = pg_catalog.now()
   from pgq.queue q, pgq.subscription s, pgq.consumer c
- where q.queue_id = r.ev_queue and s.sub_queue = r.ev_queue and s.sub_id = r.ev_owner
-   and c.co_id = s.sub_consumer
-   and q.queue_name = $1 and ($2 is null or c.co_name = $2)
-   and r.ev_retry_after > now()";
+ where q.queue_id operator(pg_catalog.=) r.ev_queue
+   and s.sub_queue operator(pg_catalog.=) r.ev_queue
+   and s.sub_id operator(pg_catalog.=) r.ev_owner
+   and c.co_id operator(pg_catalog.=) s.sub_consumer
+   and q.queue_name operator(pg_catalog.=) $1
+   and ($2 is null or c.co_name operator(pg_catalog.=) $2)
+   and r.ev_retry_after operator(pg_catalog.>) pg_catalog.now()";
 
 impl Retry {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use pgq_client::{Error, Stop, read_ini};
 use rustix::process::Signal;
 
-use super::pidfile::{self, Pidfile};
+use super::logging::Targets;
 use super::service::{Job, Order};
-use super::{Exit, Global, logging, notify, output, signals};
+use super::serving::{Level, Serve};
+use super::{Exit, Global, output, pidfile, serving, signals};
 
 /// Run a service.
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,23 @@ pub(super) struct Run {
     daemonized: bool,
 }
 
+/// The process that runs a worker.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Process {
+    /// Run in the background; needs pidfile and logfile
+    #[arg(short = 'd', long, global = true, group = "order")]
+    daemon: bool,
+    /// Have the running process read its INI file again (SIGHUP)
+    #[arg(short = 'r', long, global = true, group = "order")]
+    reload: bool,
+    /// Have the running process finish its batch and end (SIGINT)
+    #[arg(short = 's', long, global = true, group = "order")]
+    stop: bool,
+    /// Have the running process end now (SIGTERM)
+    #[arg(short = 'k', long, global = true, group = "order")]
+    kill: bool,
+}
+
 /// What is to be done with the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
@@ -54,6 +72,13 @@ enum Action {
 }
 
 impl Run {
+    /// The worker of a cascade's node.
+    pub(super) fn worker(ini: PathBuf, process: Process) -> Self {
+        let Process { daemon, reload, stop, kill } = process;
+        let (register, unregister, rewind, reset, daemonized) = (false, false, false, false, false);
+        Self { ini, register, unregister, rewind, reset, daemon, reload, stop, kill, daemonized }
+    }
+
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let job = read(&self.ini)?;
         match self.action() {
@@ -89,34 +114,17 @@ impl Run {
         given.map_or(Action::Serve, |(_, action)| action)
     }
 
-    fn serve(&self, mut job: Job, global: &Global) -> anyhow::Result<Exit> {
-        let _pidfile = job.pidfile().map(Pidfile::create).transpose()?;
-        loop {
-            logging::as_service(&job.log_targets(self.daemonized), global.verbose, global.quiet)?;
-            let stop = Stop::new();
-            let asked = signals::handle(&stop, true)?;
-            notify::ready();
-            log::info!("{}: service {} starts", job.name(), job.service());
-            let result = job.serve(&stop);
-            if asked.take_reload() {
-                log::info!("{}: reading {} again", job.name(), self.ini.display());
-                match read(&self.ini) {
-                    Ok(new) => job = new,
-                    // A mistake in the file is no reason to end a running service.
-                    Err(error) => log::error!("{}: {error}; going on as before", job.name()),
-                }
-                continue;
-            }
-            notify::stopping();
-            if let Err(error) = &result {
-                log::error!("{}: {error}", job.name());
-                return Ok(super::code_of(
-                    &result.err().map_or_else(|| anyhow::anyhow!("failed"), Into::into),
-                ));
-            }
-            log::info!("{}: stopped", job.name());
-            return Ok(Exit::Ok);
-        }
+    fn serve(&self, job: Job, global: &Global) -> anyhow::Result<Exit> {
+        // Before the pid file is there: who sees it may send a signal.
+        let asked = signals::of_service(true)?;
+        let seen = !self.daemonized;
+        let read = || {
+            let job = read(&self.ini)?;
+            job.check()?;
+            Ok(Running { job, seen })
+        };
+        let level = Level { verbose: global.verbose, quiet: global.quiet };
+        serving::serve(Running { job, seen }, read, &asked, level)
     }
 
     fn start_in_background(&self, job: &Job, global: &Global) -> anyhow::Result<Exit> {
@@ -140,6 +148,38 @@ impl Run {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Exit::Ok)
+    }
+}
+
+/// A job, and whether somebody may see its standard error.
+struct Running {
+    job: Job,
+    seen: bool,
+}
+
+impl Serve for Running {
+    fn name(&self) -> &str {
+        self.job.name()
+    }
+
+    fn kind(&self) -> String {
+        format!("service {}", self.job.service())
+    }
+
+    fn pidfile(&self) -> Option<&Path> {
+        self.job.pidfile()
+    }
+
+    fn log_targets(&self) -> Targets {
+        self.job.log_targets(!self.seen)
+    }
+
+    fn serve(&self, stop: &Stop) -> Result<(), Error> {
+        self.job.serve(stop)
+    }
+
+    fn take_over(&mut self, other: &Self) {
+        self.job.take_over(&other.job);
     }
 }
 

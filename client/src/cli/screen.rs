@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 
-use pgq_client::{Error, Stop};
+use pgq_client::{Error, Stop, redact};
 use postgres::Client;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::colour::{self, BOLD, DIM, PLAIN, REVERSE};
 use super::look::{Look, Looker};
-use super::output::{OutputError, Rows, visible};
+use super::output::{OutputError, Rows, shown, visible};
 use super::{Global, status};
 
 /// How often keys, the window's size and a stop are looked at.
@@ -331,7 +331,8 @@ impl Screen {
     fn title(&self) -> String {
         let look = self.look.as_ref().map_or("", |(look, _)| look.title.as_str());
         let paused = if self.paused { ", paused" } else { "" };
-        let trouble = self.trouble.as_ref().map(|why| format!(" -- {why}")).unwrap_or_default();
+        let trouble = self.trouble.as_ref().map(|why| format!(" -- {}", redact(why)));
+        let trouble = trouble.unwrap_or_default();
         let seconds = self.interval.as_secs_f64();
         let order = self.order.name();
         visible(&format!("{look}, by {order}, every {seconds} s{paused}{trouble}")).into_owned()
@@ -386,7 +387,8 @@ fn finding(findings: &Rows, row: usize) -> String {
     let text = |column: &str| {
         let index = findings.columns.iter().position(|name| name == column);
         let cell = index.and_then(|index| findings.rows.get(row)?.get(index));
-        cell.and_then(Value::as_str).map(|text| visible(text).into_owned()).unwrap_or_default()
+        let cell = cell.map(|cell| shown(column, cell)).unwrap_or_default();
+        cell.as_str().map(|text| visible(text).into_owned()).unwrap_or_default()
     };
     format!("{:8}  {}: {}. {}", text("severity"), text("queue"), text("finding"), text("remedy"))
 }
@@ -420,7 +422,7 @@ fn cut(line: &str, width: usize) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Key, Screen, keys, sorted};
+    use super::{Key, Screen, finding, keys, sorted};
     use crate::cli::output::Rows;
 
     #[test]
@@ -436,6 +438,20 @@ mod tests {
             assert_eq!(keys(&[begun, second].concat()).0, [Key::Pages(1)], "{at}");
         }
         assert_eq!(keys(b"\x1bq").0, [Key::Quit], "the key Esc, then another");
+    }
+
+    #[test]
+    fn what_is_said_has_no_password() {
+        let trouble = Some("no host in postgres://u:QXZ@".to_owned());
+        let screen = Screen { trouble, ..Screen::default() };
+        assert!(!screen.title().contains("QXZ"), "{}", screen.title());
+        let findings = Rows {
+            columns: vec!["finding".to_owned(), "remedy".to_owned()],
+            rows: vec![vec![json!("password=QXZ is wrong"), json!("PGPASSWORD=QXZ psql")]],
+            ..Rows::default()
+        };
+        let text = finding(&findings, 0);
+        assert!(text.contains("is wrong") && !text.contains("QXZ"), "{text}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn targets(locations: &[String], job: &str, service: &str) -> Result<
         None => {
             let syslog = SyslogTarget {
                 ident: job.to_owned(),
-                facility: Facility::DAEMON,
+                facility: Facility::Daemon,
                 address: Address::Here,
             };
             Ok(Targets { syslog: vec![syslog], ..Targets::default() })

@@ -19,29 +19,35 @@ pub(super) struct Status {
 const HEALTH: &str = "
 select severity, coalesce(queue_name, '(all)') as queue, code, finding, since, remedy
   from pgq.queue_health()
- order by case severity when 'critical' then 1 when 'warning' then 2 else 3 end, 2, 3";
+ order by case when severity operator(pg_catalog.=) 'critical' then 1
+               when severity operator(pg_catalog.=) 'warning' then 2
+               else 3 end,
+          2, 3";
 
 /// What can be seen from outside on PgQ 3.5.
 const PLAIN_HEALTH: &str = "
 select 'critical' as severity, i.queue_name as queue, 'not_ticking' as code,
-       'no tick for ' || date_trunc('seconds', i.ticker_lag)::text as finding,
-       now() - i.ticker_lag as since,
+       pg_catalog.concat('no tick for ', pg_catalog.date_trunc('seconds', i.ticker_lag)) as finding,
+       pg_catalog.now() operator(pg_catalog.-) i.ticker_lag as since,
        'run pgqd, pgq ticker, or the worker of PgQ 4' as remedy
   from pgq.get_queue_info() i
  where not i.queue_ticker_paused and not i.queue_external_ticker
-   and i.ticker_lag > greatest(2 * i.queue_ticker_idle_period, interval '10 seconds')
+   and i.ticker_lag operator(pg_catalog.>)
+           greatest(2 operator(pg_catalog.*) i.queue_ticker_idle_period, interval '10 seconds')
 union all
 select 'warning', i.queue_name, 'paused', 'the ticker is paused', null,
-       'pgq queue resume ' || i.queue_name
+       pg_catalog.concat('pgq queue resume ', i.queue_name)
   from pgq.get_queue_info() i where i.queue_ticker_paused
 union all
 select 'warning', c.queue_name, 'consumer_lag',
-       'consumer \"' || c.consumer_name || '\" is '
-           || date_trunc('seconds', c.lag)::text || ' behind',
-       now() - c.last_seen,
-       'start it; pgq consumer remove ' || c.queue_name || ' ' || c.consumer_name
-           || ' would give up what it has not read'
-  from pgq.get_consumer_info() c where c.lag > $1::interval and c.consumer_name <> 'dead_letters'
+       pg_catalog.concat('consumer \"', c.consumer_name, '\" is ',
+                         pg_catalog.date_trunc('seconds', c.lag), ' behind'),
+       pg_catalog.now() operator(pg_catalog.-) c.last_seen,
+       pg_catalog.concat('start it; pgq consumer remove ', c.queue_name, ' ', c.consumer_name,
+                         ' would give up what it has not read')
+  from pgq.get_consumer_info() c
+ where c.lag operator(pg_catalog.>) $1::interval
+   and c.consumer_name operator(pg_catalog.<>) 'dead_letters'
  order by 1, 2, 3";
 
 impl Status {

@@ -37,7 +37,7 @@ impl Tail {
             .map_err(|_| Error::Config("--interval must not be negative".to_owned()))?;
         let table = event_table(&mut client, &self.queue)?;
         let stop = Stop::new();
-        signals::handle(&stop, false)?;
+        signals::stop_by(&stop)?;
 
         // One snapshot decides what is old and what is new, so that nothing is shown twice or left
         // out.
@@ -48,8 +48,11 @@ impl Tail {
         print(&rows)?;
         let next = format!(
             "select {COLUMNS} from {table}
-              where ev_owner is null and ev_txid >= txid_snapshot_xmin($1::txid_snapshot)
-                and not txid_visible_in_snapshot(ev_txid, $1::txid_snapshot)
+              where ev_owner is null
+                and ev_txid operator(pg_catalog.>=)
+                        pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
+                and not pg_catalog.txid_visible_in_snapshot(
+                            ev_txid, $1::pg_catalog.txid_snapshot)
               order by ev_id"
         );
         while !self.no_follow && !stop.sleep(interval) {
@@ -72,8 +75,9 @@ fn look(
         .isolation_level(IsolationLevel::RepeatableRead)
         .read_only(true)
         .start()?;
-    let snapshot =
-        transaction.query_typed_one("select txid_current_snapshot()::text", &[])?.try_get(0)?;
+    let snapshot = transaction
+        .query_typed_one("select pg_catalog.txid_current_snapshot()::pg_catalog.text", &[])?
+        .try_get(0)?;
     let rows = transaction.query_typed(sql, parameters)?;
     transaction.commit()?;
     Ok((snapshot, rows))
@@ -93,10 +97,12 @@ pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Err
     let row = client.query_typed_opt(
         "select pgq.quote_fqname(q.queue_data_pfx),
                 exists (select from pg_catalog.pg_inherits i
-                         where i.inhrelid = pg_catalog.to_regclass(
-                                   pgq.quote_fqname(q.queue_data_pfx))::oid
-                           and i.inhparent = 'pgq.event_template'::regclass::oid)
-           from pgq.queue q where q.queue_name = $1",
+                         where i.inhrelid operator(pg_catalog.=) pg_catalog.to_regclass(
+                                   pgq.quote_fqname(q.queue_data_pfx))::pg_catalog.oid
+                           and i.inhparent operator(pg_catalog.=)
+                                   'pgq.event_template'::pg_catalog.regclass::pg_catalog.oid)
+           from pgq.queue q
+          where q.queue_name operator(pg_catalog.=) $1",
         &[(&name, Type::TEXT)],
     )?;
     match row {

@@ -26,7 +26,7 @@ impl Top {
             .map_err(|_| Error::Config("--interval must not be negative".to_owned()))?;
         let mut client = global.connect()?;
         let stop = Stop::new();
-        signals::handle(&stop, false)?;
+        signals::stop_by(&stop)?;
         let on_terminal = std::io::stdout().is_terminal() && global.format() == Format::Table;
         if on_terminal && self.count.is_none() {
             screen::run(global, client, interval, &stop)?;

@@ -83,7 +83,7 @@ impl Transfer {
     /// for events that the handler sets aside.
     pub(super) fn open(&self, global: &Global, dead: Option<&str>) -> anyhow::Result<Open> {
         let stop = Stop::new();
-        signals::handle(&stop, false)?;
+        signals::stop_by(&stop)?;
         let source = global.connector()?;
         let pending = || progress::pending(&source, &self.queue, &self.consumer);
         let bar = Progress::new(self.once.then(pending).flatten(), "transferred");

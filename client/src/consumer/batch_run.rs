@@ -37,7 +37,8 @@ impl<'t> OpenBatch<'_, 't> {
         self.batch
     }
 
-    /// The next events; none at the end. A page is some megabytes at most, however large the batch.
+    /// The next events; none at the end. A page aims at some megabytes, however large the batch:
+    /// its number of rows follows the size of the events before it.
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Server`].
@@ -59,7 +60,7 @@ impl<'t> OpenBatch<'_, 't> {
         let Some(Grave { dead_queue, queue, consumer }) = self.grave else { return Err(error) };
         log::warn!("{consumer}: event {} is dead: {error}", event.id);
         let why = error.to_string();
-        dead_letter::bury(self.transaction, dead_queue, queue, consumer, event, why)?;
+        dead_letter::bury(self.transaction, dead_queue, queue, consumer, event, &why)?;
         self.dead += 1;
         Ok(())
     }

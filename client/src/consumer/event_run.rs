@@ -88,7 +88,7 @@ where
                         &subscription.queue,
                         &subscription.consumer,
                         event,
-                        why,
+                        &why,
                     )?;
                     failpoint::visit(Step::DeadStored);
                 }

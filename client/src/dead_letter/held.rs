@@ -30,16 +30,19 @@ pub enum Decision {
 /// [`Error::Missing`] when the queue does not exist or is no dead-letter queue.
 pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<DeadLetter>, Error> {
     let place = client.query_typed_opt(
-        "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::text
+        "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::pg_catalog.text
            from pgq.queue q
-                join pgq.subscription s on s.sub_queue = q.queue_id
-                join pgq.consumer c on c.co_id = s.sub_consumer
-                join pgq.tick t on t.tick_queue = q.queue_id and t.tick_id = s.sub_last_tick
-          where q.queue_name = $1 and c.co_name = $2
+                join pgq.subscription s on s.sub_queue operator(pg_catalog.=) q.queue_id
+                join pgq.consumer c on c.co_id operator(pg_catalog.=) s.sub_consumer
+                join pgq.tick t on t.tick_queue operator(pg_catalog.=) q.queue_id
+                               and t.tick_id operator(pg_catalog.=) s.sub_last_tick
+          where q.queue_name operator(pg_catalog.=) $1
+            and c.co_name operator(pg_catalog.=) $2
             and exists (select from pg_catalog.pg_inherits i
-                         where i.inhrelid = pg_catalog.to_regclass(
-                                   pgq.quote_fqname(q.queue_data_pfx))::oid
-                           and i.inhparent = 'pgq.event_template'::regclass::oid)",
+                         where i.inhrelid operator(pg_catalog.=) pg_catalog.to_regclass(
+                                   pgq.quote_fqname(q.queue_data_pfx))::pg_catalog.oid
+                           and i.inhparent operator(pg_catalog.=)
+                                   'pgq.event_template'::pg_catalog.regclass::pg_catalog.oid)",
         &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
     )?;
     let Some(place) = place else { return Err(no_dead_queue(dead_queue)) };
@@ -49,8 +52,11 @@ pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<Dea
         &format!(
             "select ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
                from {table}
-              where ev_owner is null and ev_txid >= txid_snapshot_xmin($1::txid_snapshot)
-                and not txid_visible_in_snapshot(ev_txid, $1::txid_snapshot)
+              where ev_owner is null
+                and ev_txid operator(pg_catalog.>=)
+                        pg_catalog.txid_snapshot_xmin($1::pg_catalog.txid_snapshot)
+                and not pg_catalog.txid_visible_in_snapshot(
+                            ev_txid, $1::pg_catalog.txid_snapshot)
               order by ev_id"
         ),
         &[(&snapshot, Type::TEXT)],
@@ -153,7 +159,9 @@ fn replay(transaction: &mut Transaction<'_>, letter: &DeadLetter) -> Result<(), 
     let origin = &letter.origin;
     let [ev_type, data, extra1, extra2, extra3, extra4] = letter.event.fields();
     transaction.execute_typed(
-        "select pgq.event_retry_raw($1, $2, now(), $3, $4::timestamptz, null, $5, $6, $7, $8, $9, $10)",
+        "select pgq.event_retry_raw(
+                    $1, $2, pg_catalog.now(), $3, $4::timestamp with time zone, null,
+                    $5, $6, $7, $8, $9, $10)",
         &[
             (&origin.queue, Type::TEXT),
             (&origin.consumer, Type::TEXT),

@@ -13,6 +13,7 @@ pub use held::{Decision, list, sort};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use pgq_connect::redact;
 use postgres::types::Type;
 use postgres::{GenericClient, Transaction};
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ pub struct Origin {
     pub ev_time: String,
     /// How many deliveries were tried.
     pub attempts: u32,
-    /// The last failure.
+    /// The last failure, without passwords.
     pub error: String,
     /// When it was given up.
     pub failed_at: String,
@@ -74,6 +75,23 @@ impl DeadLetter {
         })
     }
 
+    /// Of an event that was given up for this error. The queue's readers may be others than the
+    /// log's, and the handler's command line or words may have a password in them.
+    fn new(queue: &str, consumer: &str, event: &Event, error: &str) -> Self {
+        Self {
+            origin: Origin {
+                queue: queue.to_owned(),
+                consumer: consumer.to_owned(),
+                ev_id: event.id,
+                ev_time: humantime::format_rfc3339_micros(event.time).to_string(),
+                attempts: event.attempt(),
+                error: redact(error),
+                failed_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            },
+            event: event.clone().into(),
+        }
+    }
+
     /// The event that carries the letter.
     pub(crate) fn to_event(&self) -> Result<NewEvent, Error> {
         let json = |error: serde_json::Error| Error::Payload(error.to_string());
@@ -105,20 +123,9 @@ pub(crate) fn bury(
     queue: &str,
     consumer: &str,
     event: &Event,
-    error: String,
+    error: &str,
 ) -> Result<(), Error> {
-    let letter = DeadLetter {
-        origin: Origin {
-            queue: queue.to_owned(),
-            consumer: consumer.to_owned(),
-            ev_id: event.id,
-            ev_time: humantime::format_rfc3339_micros(event.time).to_string(),
-            attempts: event.attempt(),
-            error,
-            failed_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        },
-        event: event.clone().into(),
-    };
+    let letter = DeadLetter::new(queue, consumer, event, error);
     Producer::new(dead_queue).insert_event(transaction, &letter.to_event()?)?;
     Ok(())
 }
@@ -144,7 +151,7 @@ pub(crate) fn bury_once(
     for (event, why) in letters {
         log::warn!("{consumer}: event {} is dead: {why}", event.id);
         if !held.contains(&event.id) {
-            bury(transaction, dead_queue, queue, consumer, &event, why)?;
+            bury(transaction, dead_queue, queue, consumer, &event, &why)?;
         }
     }
     Ok(())
@@ -157,7 +164,7 @@ pub(crate) fn bury_once(
 /// [`Error::Missing`] when it does not exist and may not be created.
 pub fn ensure_queue(client: &mut impl GenericClient, dead_queue: &str) -> Result<(), Error> {
     let found = client.query_typed_opt(
-        "select 1 from pgq.queue where queue_name = $1",
+        "select 1 from pgq.queue where queue_name operator(pg_catalog.=) $1",
         &[(&dead_queue, Type::TEXT)],
     )?;
     if found.is_none() {
@@ -187,6 +194,31 @@ mod tests {
     use super::{DeadLetter, Origin};
     use crate::event::{Event, NewEvent};
 
+    fn event(new: NewEvent) -> Event {
+        Event {
+            id: 1,
+            time: SystemTime::UNIX_EPOCH,
+            txid: 1,
+            retry: None,
+            ev_type: new.ev_type,
+            data: new.ev_data,
+            extra1: new.ev_extra1,
+            extra2: new.ev_extra2,
+            extra3: None,
+            extra4: None,
+        }
+    }
+
+    #[test]
+    fn a_letter_has_no_password_of_the_handlers() {
+        let given_up = event(NewEvent::new("t", "password=data"));
+        let error = "psql 'host=a password=QXZ' -f x: exit status: 1: postgres://u:QXZ@h/d";
+        let letter = DeadLetter::new("q", "c", &given_up, error);
+        let text = letter.to_event().unwrap();
+        assert!(!format!("{text:?}").contains("QXZ"), "{text:?}");
+        assert_eq!(letter.event.ev_data.as_deref(), Some("password=data"), "data is data");
+    }
+
     #[test]
     fn a_letter_survives_the_queue() {
         let letter = DeadLetter {
@@ -201,19 +233,7 @@ mod tests {
             },
             event: NewEvent { ev_extra4: Some(String::new()), ..NewEvent::new("a", "b") },
         };
-        let carried = letter.to_event().unwrap();
-        let event = Event {
-            id: 1,
-            time: SystemTime::UNIX_EPOCH,
-            txid: 1,
-            retry: None,
-            ev_type: carried.ev_type,
-            data: carried.ev_data,
-            extra1: carried.ev_extra1,
-            extra2: carried.ev_extra2,
-            extra3: None,
-            extra4: None,
-        };
+        let event = event(letter.to_event().unwrap());
         assert_eq!(DeadLetter::from_event(event.clone()).unwrap(), letter);
         assert!(DeadLetter::from_event(Event { extra1: None, ..event }).is_err());
     }

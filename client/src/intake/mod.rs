@@ -28,6 +28,8 @@ pub(crate) struct Intake {
     pub(crate) settings: Settings,
     pub(crate) page_size: PageSize,
     pub(crate) stats: Stats,
+    /// Batches of the runs before this one.
+    before: u64,
     /// How far a run until now has come.
     until: Option<UntilNow>,
     dead_letters_ready: bool,
@@ -62,6 +64,7 @@ impl Intake {
             page_size: PageSize::at_most(settings.page_rows),
             settings,
             stats: Stats::default(),
+            before: 0,
             until: None,
             dead_letters_ready: false,
         }
@@ -76,6 +79,7 @@ impl Intake {
     ) -> Result<Stats, Error> {
         // A run begins: "now" is now.
         self.until = None;
+        self.before = self.stats.batches;
         self.persist(place, |intake, place| intake.turn(place, &mut process))?;
         Ok(self.stats)
     }
@@ -106,7 +110,7 @@ impl Intake {
             observer(&report);
         }
         Ok(match self.settings.max_batches {
-            Some(max) if self.stats.batches >= max => ControlFlow::Break(()),
+            Some(max) if self.stats.batches - self.before >= max => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         })
     }

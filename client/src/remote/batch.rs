@@ -26,7 +26,8 @@ impl<'t> RemoteBatch<'_, '_, 't> {
         self.batch
     }
 
-    /// The next events; none at the end. A page is some megabytes at most, however large the batch.
+    /// The next events; none at the end. A page aims at some megabytes, however large the batch:
+    /// its number of rows follows the size of the events before it.
     ///
     /// # Errors
     /// [`Error::Lost`], [`Error::Server`].

@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use pgq_replica::{Applier, not_copied};
 use postgres::types::Type;
-use postgres::{Client, GenericClient, IsolationLevel};
+use postgres::{Client, GenericClient};
 
+use super::copy_table::copy_table;
 use super::{RemoteBatch, RemoteConsumer, Target};
-use crate::apply::Applier;
+use crate::copying;
 use crate::cursor::{BatchCursor, Pages};
 use crate::dead_letter;
 use crate::error::{Error, HandlerError};
@@ -86,7 +88,14 @@ where
     there.batch_execute(set_up)?;
     applier.forget_tables();
     let mut tables = captured_tables(here, queue)?;
-    tables.retain(|table| applier.may_copy(table));
+    // Events of the others are refused one by one, and nothing of them is copied.
+    tables.retain(|table| match applier.may_write(table) {
+        Ok(()) => true,
+        Err(error) => {
+            log::debug!("not copied: {error}");
+            false
+        }
+    });
     // It may take hours, and what a stop finds unfinished is thrown away.
     let cancel = connector.cancel(here);
     let (snapshot, rows) = stop
@@ -153,14 +162,6 @@ fn stopped() -> Error {
     Error::Lost("stopped while copying".to_owned())
 }
 
-/// All rows, or an error, in a form that any target reads alike, whatever the source's roles and
-/// databases have set.
-const SET_UP: &str = "set local row_security = off;
-set local datestyle = iso;
-set local intervalstyle = postgres;
-set local extra_float_digits = 3;
-set local search_path = pg_catalog, pg_temp";
-
 /// Tables with a capture trigger of this queue, as their events name them.
 fn captured_tables(client: &mut Client, queue: &str) -> Result<Vec<String>, Error> {
     let rows = client.query_typed(include_str!("captured.sql"), &[(&queue, Type::TEXT)])?;
@@ -174,30 +175,11 @@ fn copy(
     applier: &mut Applier,
     tables: &[String],
 ) -> Result<(String, u64), Error> {
-    let mut seen = here
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()?;
-    seen.batch_execute(SET_UP)?;
-    // Before the snapshot is taken: a table that is truncated or rewritten after it would look
-    // empty.
-    for table in tables {
-        let (schema, table) = table.split_once('.').unwrap_or(("public", table));
-        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        seen.batch_execute(&format!(
-            "lock table {}.{} in access share mode",
-            quote(schema),
-            quote(table)
-        ))?;
-    }
-    let snapshot: String = seen
-        .query_typed_one("select pg_catalog.txid_current_snapshot()::pg_catalog.text", &[])?
-        .try_get(0)?;
+    let (mut seen, snapshot) = copying::begin(here, tables)?;
     let mut rows = 0;
     let mut begun = BTreeSet::new();
     for table in tables {
-        rows += applier.copy_table(&mut seen, there, table, &mut begun)?.unwrap_or(0);
+        rows += copy_table(applier, &mut seen, there, table, &mut begun)?.unwrap_or(0);
     }
     seen.commit()?;
     Ok((snapshot, rows))
@@ -206,15 +188,10 @@ fn copy(
 /// The filter for batches that reach into the copy: of copied tables only what it has not seen, of
 /// all else everything.
 fn after_copy(tables: &[String], snapshot: &str, filter: Option<&str>) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let tables: Vec<_> = tables.iter().map(|table| quoted(table)).collect();
+    let tables: Vec<_> = tables.iter().map(String::as_str).collect();
     let mut sql = match tables.is_empty() {
         true => "true".to_owned(),
-        false => format!(
-            "not (coalesce(ev_extra1, '') in ({}) and pg_catalog.txid_visible_in_snapshot(ev_txid, {}::pg_catalog.txid_snapshot))",
-            tables.join(", "),
-            quoted(snapshot)
-        ),
+        false => not_copied(&tables, snapshot),
     };
     if let Some(filter) = filter {
         sql.push_str(&format!(" and ({filter})"));
@@ -223,7 +200,7 @@ fn after_copy(tables: &[String], snapshot: &str, filter: Option<&str>) -> String
 }
 
 /// Does the tick see every transaction that the snapshot sees? No later tick sees less.
-fn sees_all_of(
+pub(crate) fn sees_all_of(
     client: &mut impl GenericClient,
     queue: &str,
     tick: i64,
@@ -232,9 +209,9 @@ fn sees_all_of(
     let sql = format!(
         "select {SEES_ALL}
            from pgq.tick t
-                join pgq.queue q on q.queue_id = t.tick_queue
-          where q.queue_name = $1
-            and t.tick_id = $2"
+                join pgq.queue q on q.queue_id operator(pg_catalog.=) t.tick_queue
+          where q.queue_name operator(pg_catalog.=) $1
+            and t.tick_id operator(pg_catalog.=) $2"
     );
     let row = client.query_typed_opt(
         &sql,
@@ -244,7 +221,7 @@ fn sees_all_of(
 }
 
 /// Whoever may tick does it at once; the others wait for the worker.
-fn ask_for_tick(client: &mut Client, queue: &str) -> Result<(), Error> {
+pub(crate) fn ask_for_tick(client: &mut Client, queue: &str) -> Result<(), Error> {
     client.query_typed_one("select pgq.force_tick($1)", &[(&queue, Type::TEXT)])?;
     if let Err(error) = client.query_typed("select pgq.ticker($1)", &[(&queue, Type::TEXT)]) {
         log::debug!("ticker: {error}");
@@ -261,7 +238,7 @@ mod tests {
         let tables = ["public.a'b".to_owned(), "x.y".to_owned()];
         assert_eq!(
             after_copy(&tables, "1:2:", Some("ev_type = 'x' or true")),
-            "not (coalesce(ev_extra1, '') in ('public.a''b', 'x.y') and \
+            "not (coalesce(ev_extra1, '') operator(pg_catalog.=) any (array['public.a''b', 'x.y']) and \
              pg_catalog.txid_visible_in_snapshot(ev_txid, '1:2:'::pg_catalog.txid_snapshot)) \
              and (ev_type = 'x' or true)"
         );

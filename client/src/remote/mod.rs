@@ -6,7 +6,8 @@
 mod batch;
 mod batch_run;
 mod builder;
-mod copy;
+pub(crate) mod copy;
+mod copy_table;
 mod tracking;
 
 use crate::error::{Error, HandlerError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pgq_connect::redact;
 use pgq_ini::Section;
 
+use super::facility::SyslogFacility;
 use crate::error::Error;
 use crate::ini::read_ini;
 
@@ -36,14 +37,8 @@ pub struct TickerConfig {
     /// Log to syslog too, under this name.
     pub syslog_ident: Option<String>,
     /// syslog's facility.
-    pub syslog_facility: String,
+    pub syslog_facility: SyslogFacility,
 }
-
-/// Facilities that pgqd knows.
-const FACILITIES: [&str; 12] = [
-    "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
-    "local5", "local6", "local7",
-];
 
 impl fmt::Debug for TickerConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +64,7 @@ impl Default for TickerConfig {
             logfile: None,
             pidfile: None,
             syslog_ident: None,
-            syslog_facility: "daemon".to_owned(),
+            syslog_facility: SyslogFacility::Daemon,
         }
     }
 }
@@ -94,11 +89,13 @@ impl TickerConfig {
     /// As [`TickerConfig::read`].
     pub fn of_section(section: &mut Section<'_>) -> Result<Self, Error> {
         let default = Self::default();
-        let facility = section.take("syslog_facility")?.unwrap_or(default.syslog_facility);
-        if !FACILITIES.contains(&facility.as_str()) {
-            let what = format!("\"{facility}\" is none of {}", FACILITIES.join(", "));
-            return Err(section.wrong("syslog_facility", what).into());
-        }
+        let facility = match section.take("syslog_facility")? {
+            None => default.syslog_facility,
+            Some(name) => SyslogFacility::of_name(&name).ok_or_else(|| {
+                let known = SyslogFacility::NAMES.map(|(name, _)| name).join(", ");
+                section.wrong("syslog_facility", format!("\"{name}\" is none of {known}"))
+            })?,
+        };
         let uses_syslog = section.boolean("syslog")?.unwrap_or(true);
         let ident = section.take("syslog_ident")?.unwrap_or_else(|| "pgqd".to_owned());
         let mut period = |key: &str, default: Duration| -> Result<Duration, Error> {
@@ -130,7 +127,7 @@ impl TickerConfig {
 mod tests {
     use std::io::Write;
 
-    use super::TickerConfig;
+    use super::{SyslogFacility, TickerConfig};
 
     fn read(text: &str) -> Result<TickerConfig, crate::error::Error> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -150,6 +147,9 @@ mod tests {
         assert_eq!(config.ticker_period.as_millis(), 100);
         assert_eq!(config.maint_period.as_secs(), 120);
         assert_eq!(config.syslog_ident, None);
+        assert_eq!(config.syslog_facility, SyslogFacility::Daemon);
+        let config = read("[pgqd]\nsyslog_facility = local3\n").unwrap();
+        assert_eq!(config.syslog_facility, SyslogFacility::Local3);
     }
 
     #[test]

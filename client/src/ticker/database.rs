@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pgq_replica::name;
 use postgres::Client;
 use postgres::types::Type;
 
 use super::{Counters, TickerConfig};
 use crate::connector::Connector;
 use crate::error::Error;
+use crate::features::Features;
 use crate::outage::Outage;
 use crate::stop::Stop;
 
@@ -104,9 +106,7 @@ fn count(counter: &AtomicU64, by: u64) {
 
 /// Version of PgQ in this database; none when it has none that this ticker drives.
 fn pgq_version(client: &mut Client) -> Result<Option<String>, Error> {
-    let found = client
-        .query_typed_opt("select 1 from pg_catalog.pg_namespace where nspname = 'pgq'", &[])?;
-    if found.is_none() {
+    if !Features::has_pgq(client)? {
         return Ok(None);
     }
     let row = client.query_typed_one("select pgq.version()", &[])?;
@@ -122,10 +122,10 @@ fn run_operation(
 ) -> Result<bool, Error> {
     if let (true, Some(table)) = (function.to_lowercase().starts_with("vacuum"), argument) {
         let analyze = if function.to_lowercase().contains("analyze") { "analyze " } else { "" };
-        client.batch_execute(&format!("vacuum {analyze}{}", quote_name(table)))?;
+        client.batch_execute(&format!("vacuum {analyze}{}", name::quoted(table)))?;
         return Ok(false);
     }
-    let call = format!("select {}", quote_name(function));
+    let call = format!("select {}", name::quoted(function));
     let row = match argument {
         Some(argument) => {
             client.query_typed_one(&format!("{call}($1)"), &[(&argument, Type::TEXT)])?
@@ -133,11 +133,4 @@ fn run_operation(
         None => client.query_typed_one(&format!("{call}()"), &[])?,
     };
     Ok(row.try_get::<_, Option<i32>>(0)?.unwrap_or(0) != 0)
-}
-
-/// `schema.name` quoted, split at the first dot; without one it is in `public`.
-fn quote_name(name: &str) -> String {
-    let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
-    let (schema, name) = name.split_once('.').unwrap_or(("public", name));
-    format!("{}.{}", quote(schema), quote(name))
 }

@@ -4,6 +4,7 @@
 
 mod config;
 mod database;
+mod facility;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,13 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pgq_connect::Conninfo;
+
 use crate::connector::Connector;
-use crate::conninfo::Conninfo;
 use crate::error::Error;
 use crate::outage::Outage;
 use crate::stop::Stop;
 
 pub use config::TickerConfig;
+pub use facility::SyslogFacility;
 
 /// Drives all databases of a server. Made from a [`TickerConfig`].
 #[derive(Debug)]
@@ -98,7 +101,10 @@ impl Ticker {
         let conninfo = self.base.clone().database(&self.config.initial_database);
         let mut client = Connector::from_conninfo(&conninfo)?.connect()?;
         let rows = client.query_typed(
-            "select datname::text from pg_catalog.pg_database where datallowconn and not datistemplate",
+            "select datname::pg_catalog.text
+               from pg_catalog.pg_database
+              where datallowconn
+                and not datistemplate",
             &[],
         )?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()

@@ -8,4 +8,4 @@ mod facility;
 mod send;
 
 pub use facility::{Facility, UnknownFacility};
-pub use send::{Address, Syslog};
+pub use send::{Address, Syslog, connect};

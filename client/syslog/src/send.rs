@@ -38,6 +38,13 @@ enum Way {
     Net(UdpSocket),
 }
 
+/// Longest text of a message, in bytes. More than a socket takes would be lost whole; daemons take
+/// this much unless told otherwise (rsyslog's maxMessageSize).
+const MAX_TEXT: usize = 8000;
+
+/// Longest name of a program.
+const MAX_IDENT: usize = 100;
+
 /// Where machines have their sockets.
 const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
@@ -53,7 +60,7 @@ impl Syslog {
             Address::Socket(path) => Way::Sockets(vec![path.clone()]),
             Address::Host(host) => Way::Net(connect(host)?),
         };
-        Ok(Self { way, facility, ident: ident.to_owned() })
+        Ok(Self { way, facility, ident: one_line(cut(ident, MAX_IDENT)) })
     }
 
     /// True when somebody listens on this machine, as far as one can tell. What is sent to a host
@@ -66,7 +73,8 @@ impl Syslog {
         }
     }
 
-    /// Send a message; false when nobody takes it at once. Lines become one.
+    /// Send a message; false when nobody takes it at once. Lines become one, and a text of more
+    /// than 8,000 bytes is cut.
     pub fn send(&self, level: Level, text: &str) -> bool {
         let message = self.message(level, text, TimeZone::system().to_datetime(Timestamp::now()));
         let bytes = message.as_bytes();
@@ -86,10 +94,20 @@ impl Syslog {
         let priority = self.facility.number() * 8 + severity;
         let time = time.strftime("%b %e %H:%M:%S");
         let (ident, process) = (&self.ident, std::process::id());
-        // One message is one line.
-        let text = text.replace(['\n', '\r'], " ");
+        let text = one_line(cut(text, MAX_TEXT));
         format!("<{priority}>{time} {ident}[{process}]: {text}")
     }
+}
+
+/// One message is one line, and nothing in it steers a terminal.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The beginning, so long at most.
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.split_at(end.unwrap_or(0)).0
 }
 
 /// A socket of its own for each message: there are few, and the daemon may be restarted between
@@ -100,8 +118,11 @@ fn send_to(path: &Path, bytes: &[u8]) -> io::Result<usize> {
     socket.send_to(bytes, path)
 }
 
-fn connect(host: &str) -> io::Result<UdpSocket> {
-    // Of the family that the host has.
+/// A socket for datagrams to `host:port`, of the family that the host has; it is never waited for.
+///
+/// # Errors
+/// When the host has no address.
+pub fn connect(host: &str) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     let socket = match socket.connect(host) {
         Ok(()) => socket,
@@ -137,13 +158,44 @@ mod tests {
         assert!(!syslog.is_heard() && !syslog.send(Level::Info, "x"));
     }
 
+    #[test]
+    fn a_name_of_several_lines_is_none_of_two_messages() {
+        let nowhere = Address::Socket("/no/such".into());
+        let syslog = Syslog::new(&nowhere, Facility::Daemon, "job\n<0>Jan  1 root").unwrap();
+        let text = syslog.message(Level::Info, "x\r\u{1b}[2J", date(2026, 1, 3).at(12, 0, 0, 0));
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.contains(" job <0>Jan  1 root["), "{text}");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_arrives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let local = Syslog::new(&Address::Socket(path), Facility::Daemon, "x").unwrap();
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let host = Address::Host(server.local_addr().unwrap().to_string());
+        let net = Syslog::new(&host, Facility::Daemon, &"y".repeat(1000)).unwrap();
+        // Of two bytes each, at either place of the cut.
+        for text in ["ü".repeat(1_000_000), format!("x{}", "ü".repeat(1_000_000))] {
+            let mut bytes = [0; 10_000];
+            assert!(local.send(Level::Info, &text));
+            let length = daemon.recv(&mut bytes).unwrap();
+            let text_there = std::str::from_utf8(&bytes[..length]).unwrap();
+            assert!(text_there.ends_with("üüü") && length <= 8192, "{length}");
+            assert!(net.send(Level::Info, &text));
+            assert!(server.recv(&mut bytes).unwrap() <= 8192);
+        }
+        assert!(local.send(Level::Info, "short"));
+    }
+
     /// Without a limit of time this test hangs when a message waits.
     #[test]
     fn a_daemon_that_reads_nothing_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        let syslog = Syslog::new(&Address::Socket(path), Facility::DAEMON, "x").unwrap();
+        let syslog = Syslog::new(&Address::Socket(path), Facility::Daemon, "x").unwrap();
         let taken = (0..100_000).take_while(|_| syslog.send(Level::Info, "x")).count();
         assert!(taken > 0 && taken < 100_000, "{taken}");
         // Who reads again gets messages again.
@@ -159,13 +211,13 @@ mod tests {
             // A machine may have no IPv6.
             let Ok(daemon) = std::net::UdpSocket::bind(bind) else { continue };
             let host = Address::Host(daemon.local_addr().unwrap().to_string());
-            let syslog = Syslog::new(&host, Facility::DAEMON, "job").unwrap();
+            let syslog = Syslog::new(&host, Facility::Daemon, "job").unwrap();
             assert!(syslog.send(Level::Error, "x"));
             let mut bytes = [0; 100];
             let length = daemon.recv(&mut bytes).unwrap();
             assert!(bytes[..length].starts_with(b"<27>"));
         }
         let nowhere = Address::Host("no.such.host.invalid:514".to_owned());
-        assert!(Syslog::new(&nowhere, Facility::DAEMON, "job").is_err());
+        assert!(Syslog::new(&nowhere, Facility::Daemon, "job").is_err());
     }
 }

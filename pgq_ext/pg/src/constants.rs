@@ -82,10 +82,11 @@ pub(crate) mod flag {
     pub(crate) const SOCKET_CLOSED: c_int = super::int(pg_sys::WL_SOCKET_CLOSED as i64);
     pub(crate) const LATCH_SET: c_int = super::int(pg_sys::WL_LATCH_SET as i64);
     pub(crate) const SOCKET_READABLE: c_int = super::int(pg_sys::WL_SOCKET_READABLE as i64);
-    /// What every wait here ends by.
-    pub(crate) const WAIT: c_int = LATCH_SET
-        | super::int(pg_sys::WL_TIMEOUT as i64)
-        | super::int(pg_sys::WL_EXIT_ON_PM_DEATH as i64);
+    pub(crate) const SOCKET_WRITEABLE: c_int = super::int(pg_sys::WL_SOCKET_WRITEABLE as i64);
+    /// What every wait here ends by, and those without a limit.
+    pub(crate) const WAIT: c_int = WAIT_FOREVER | super::int(pg_sys::WL_TIMEOUT as i64);
+    pub(crate) const WAIT_FOREVER: c_int =
+        LATCH_SET | super::int(pg_sys::WL_EXIT_ON_PM_DEATH as i64);
     /// A worker that connects to a database.
     pub(crate) const DATABASE_WORKER: c_int = super::int(pg_sys::BGWORKER_SHMEM_ACCESS as i64)
         | super::int(pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION as i64);

@@ -64,6 +64,33 @@ pub fn sleep_beside(socket: Option<BorrowedFd<'_>>, limit: Duration, event: Wait
     is_woken
 }
 
+/// What of a socket is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+    Both,
+}
+
+/// Sleep until the socket is ready, and act upon interrupts: raises an error, or ends the process,
+/// when it is told to.
+pub(crate) fn wait_for_socket(socket: pg_sys::pgsocket, interest: Interest, event: WaitEvent) {
+    let events = match interest {
+        Interest::Read => flag::SOCKET_READABLE,
+        Interest::Write => flag::SOCKET_WRITEABLE,
+        Interest::Both => flag::SOCKET_READABLE | flag::SOCKET_WRITEABLE,
+    };
+    // SAFETY: as in `sleep_beside`.
+    unsafe {
+        let events = flag::WAIT_FOREVER | events;
+        let happened = pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, socket, -1, event.0);
+        if happened & flag::LATCH_SET != 0 {
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+    }
+    pgrx::check_for_interrupts!();
+}
+
 /// Wake this process at its next sleep.
 pub fn wake_self() {
     // SAFETY: as above. SetLatch raises no error.

@@ -29,6 +29,7 @@ mod ports;
 pub mod procedure;
 pub mod process;
 pub mod relation;
+pub mod remote;
 pub mod report;
 pub mod rights;
 pub mod row;

@@ -2,7 +2,9 @@
 //! process ends.
 //!
 //! The server's timers go by the clock on the wall. When it is set forward, all are due at once;
-//! these look at the clock that nobody sets, and go on for the rest of their time.
+//! these look at the clock that nobody sets, and go on for the rest of their time. When it is set
+//! back, the server calls no timer before the clock is there again: a limit that runs then is
+//! longer by that step, and the next one is right.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};

@@ -40,20 +40,23 @@ pub fn clip(text: &str, limit: usize) -> Vec<u8> {
 /// A text as it can be shown in this database: what was written down in another one's encoding, or
 /// got lost on the way, as question marks.
 pub fn presentable(text: &str) -> Cow<'_, str> {
-    let bytes = opaque::encode(text);
-    // SAFETY: pointer and length describe the bytes; raises no error.
-    let is_valid = unsafe {
-        pg_sys::pg_verify_mbstr(
-            pg_sys::GetDatabaseEncoding(),
-            bytes.as_ptr().cast::<c_char>(),
-            length(&bytes),
-            true,
-        )
-    };
-    if is_valid {
+    if is_valid(&opaque::encode(text)) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect())
+}
+
+/// True when the bytes are a text of this database's encoding.
+pub(crate) fn is_valid(bytes: &[u8]) -> bool {
+    // SAFETY: pointer and length describe the bytes; raises no error.
+    unsafe {
+        pg_sys::pg_verify_mbstr(
+            pg_sys::GetDatabaseEncoding(),
+            bytes.as_ptr().cast::<c_char>(),
+            length(bytes),
+            true,
+        )
+    }
 }
 
 /// True when texts of this database are UTF-8.

@@ -1,6 +1,6 @@
 //! Fields of an event that magic columns or expressions replace.
 
-use pgq_core::capture::options::Field;
+use pgq_core::capture::options::{Field, is_command};
 
 use super::capture::Capture;
 use crate::error::PgqError;
@@ -38,7 +38,12 @@ pub(crate) fn apply(
         let field = column
             .field
             .ok_or_else(|| PgqError::UnknownMagic(setting::for_message(&column.name)))?;
-        let value = row.with_text(column.index, |text| text.map(Text::new));
+        let (value, is_refused) = row.with_text(column.index, |text| {
+            (text.map(Text::new), field == Field::Type && text.is_some_and(is_command))
+        });
+        if let Some(value) = value.filter(|_| is_refused) {
+            return Err(PgqError::Command(value.to_display()));
+        }
         fields.set(field, value);
     }
     if capture.expressions.are_none() {

@@ -50,15 +50,18 @@ impl Shared {
         }
     }
 
-    /// How many backends of the database wait for the queue.
-    pub(crate) fn count_waiters(&self, oid: u32, queue: i32) -> usize {
+    /// How many backends of the database wait for the queue, and how often these have been woken,
+    /// whatever they waited for.
+    pub(crate) fn count_waiters(&self, oid: u32, queue: i32) -> (usize, i64) {
         self.waiters
             .iter()
             .filter(|waiter| {
                 waiter.database.load(Ordering::SeqCst) == oid
                     && waiter.queue.load(Ordering::SeqCst) == queue
             })
-            .count()
+            .fold((0, 0), |(count, wakes), waiter| {
+                (count + 1, wakes + i64::from(waiter.wakes.load(Ordering::SeqCst)))
+            })
     }
 
     /// Say that the backend with this number waits for a queue.

@@ -6,10 +6,10 @@
 
 mod database;
 mod maintenance;
+mod slot;
 mod tick;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 use pgq_pg::process::{self, Kind};
 use pgq_pg::session::{self, Failure, Row};
-use pgq_pg::{activity, catalog, latch, limit, report, rights};
+use pgq_pg::{activity, catalog, latch, report, rights};
 
 /// What a worker is called.
 pub(crate) const KIND: Kind =
@@ -69,27 +69,22 @@ struct Worker {
 /// oid.
 pub(crate) fn main(argument: usize) {
     process::accept_signals();
-    let (shared, slot) = match place(argument) {
-        Some(place) => place,
-        None => process::exit(1),
-    };
+    let Some((shared, slot)) = slot::take(argument) else { process::exit(1) };
     let database = slot.oid();
-    let _ = SLOT.set((shared, slot));
-    process::at_exit(leave);
     slot.set_worker(latch::my_number(), process::my_pid());
     process::connect(database);
     let name = match session::transaction(database::prepare_session) {
         Ok(name) => name,
-        Err(failure) => fail(slot, &failure),
+        Err(failure) => slot::fail(slot, &failure),
     };
     activity::name(&format!("pgq worker: {name}"));
     match session::transaction(|| catalog::has_extension("pgq")) {
         Ok(true) => {}
-        Ok(false) => end(slot, State::Absent),
-        Err(failure) => fail(slot, &failure),
+        Ok(false) => slot::end(slot, State::Absent),
+        Err(failure) => slot::fail(slot, &failure),
     }
     if argument + 1 == shared.databases.len() && argument > 0 {
-        end(slot, State::Full);
+        slot::end(slot, State::Full);
     }
     slot.set_state(State::Running, process::timestamp());
     shared.wake_launcher();
@@ -115,44 +110,6 @@ pub(crate) fn main(argument: usize) {
     worker.run();
 }
 
-static SLOT: OnceLock<(Shared, &'static Database)> = OnceLock::new();
-
-/// The memory this worker works with: the server's, or, without preload, its own.
-fn place(argument: usize) -> Option<(Shared, &'static Database)> {
-    if let Some(shared) = Shared::get() {
-        return Some((shared, shared.databases.get(argument)?));
-    }
-    let oid = u32::try_from(argument.checked_sub(ALONE)?).ok()?;
-    let shared = Shared::alone(oid);
-    Some((shared, shared.databases.first()?))
-}
-
-// Runs however the process ends. Whoever did not say why it ends has failed.
-fn leave() {
-    let Some((shared, slot)) = SLOT.get() else { return };
-    if limit::has_overrun() {
-        maintenance::note_overrun(shared, slot);
-    }
-    if matches!(slot.state(), State::Starting | State::Running) {
-        slot.set_state(State::Failed, process::timestamp());
-    }
-    slot.set_worker(None, 0);
-    shared.wake_waiters(slot.oid(), None);
-    shared.wake_launcher();
-}
-
-fn end(slot: &Database, state: State) -> ! {
-    slot.set_state(state, process::timestamp());
-    process::exit(0)
-}
-
-fn fail(slot: &Database, failure: &Failure) -> ! {
-    slot.error.store(&failure.message);
-    slot.error_at.store(process::timestamp(), Ordering::SeqCst);
-    report::warning(&format!("pgq worker cannot work: {}", failure.message));
-    end(slot, State::Failed)
-}
-
 impl Worker {
     fn run(&mut self) -> ! {
         self.look_aside();
@@ -165,7 +122,7 @@ impl Worker {
             process::check_interrupts();
             if self.slot.stop_is_asked() {
                 report::log(&format!("pgq worker for database \"{}\" stopped", self.name));
-                end(self.slot, State::Stopped);
+                slot::end(self.slot, State::Stopped);
             }
             if self.slot.take_touched() {
                 self.touched = self.now();
@@ -258,11 +215,11 @@ impl Worker {
                     "pgq worker for database \"{}\" ends: no extension",
                     self.name
                 ));
-                end(self.slot, State::Absent)
+                slot::end(self.slot, State::Absent)
             }
-            Ok((_, true, _)) => end(self.slot, State::Yielded),
+            Ok((_, true, _)) => slot::end(self.slot, State::Yielded),
             Ok((_, _, role)) => self.role = role,
-            Err(failure) => fail(self.slot, &failure),
+            Err(failure) => slot::fail(self.slot, &failure),
         }
     }
 
@@ -301,7 +258,7 @@ impl Worker {
     /// Forget what functions that anybody may have written have left in this session.
     fn discard(&self) {
         if let Err(failure) = session::discard_everything() {
-            fail(self.slot, &failure);
+            slot::fail(self.slot, &failure);
         }
     }
 

@@ -26,7 +26,8 @@ as $$
 --      since       since when, if known
 --      remedy      what to do
 -- Tables: all of PgQ's metadata, pg_stat_activity, pg_locks, pg_prepared_xacts; event tables are
---      not read, but for those of dead-letter queues
+--      not read, but for those of dead-letter queues, and the first rows after the newest tick of
+--      a queue that has had none for long
 -- ----------------------------------------------------------------------
     select * from pgq._health_worker()
     union all
@@ -103,15 +104,19 @@ as $$
       left join slot on true
      where not pg_is_in_recovery()
        and slot.pid is null
-       -- A server that has just been started: the launcher is on its way, unless it has no worker
-       -- left to give.
+       -- A server that has just been started: first the launcher is on its way, then the worker,
+       -- unless there is none left to give.
        and not coalesce(
-               slot.oid is null
-               and s.launcher_pid is not null
-               and s.max_workers > (select count(d.pid) from databases d)
+               s.preloaded
                and now() - pg_postmaster_start_time()
-                   < current_setting('pgq.discovery_period', true)::interval
-                     + interval '5 seconds',
+                   < least(current_setting('pgq.discovery_period', true)::interval,
+                           interval '2 minutes') + interval '5 seconds'
+               and case
+                       when slot.oid is not null
+                           then slot.state in ('waiting to start', 'starting')
+                       when s.launcher_pid is null then s.max_workers > 0
+                       else s.max_workers > (select count(d.pid) from databases d)
+                   end,
                false)
        and not exists (
                select 1
@@ -143,6 +148,64 @@ as $$
 $$;
 comment on function pgq._health_worker() is 'findings about the worker';
 
+create or replace function pgq._waits_since(i_queue_id integer)
+returns timestamptz
+language plpgsql
+strict
+set search_path = pg_catalog, pg_temp
+set jit = off
+set lock_timeout = '100ms'
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._waits_since(1)
+--      Since when events of a queue wait for a tick, as their times say, found by the index on
+--      ev_txid. Who came again or was moved here has the time of its first coming, and whose
+--      transaction was open at the newest tick that of its beginning: what is older than the tick
+--      says nothing.
+-- Parameters:
+--      i_queue_id  id of the queue
+-- Returns: the oldest time of the first events after the newest tick; NULL if there are none, or
+--      none of such a time; the time of that tick if it cannot be told: a table is locked or
+--      damaged, or more than 1000 came again
+-- Locks: access share on the queue's event tables, waited for 0.1 s
+-- Tables: pgq.queue, pgq.tick, event tables of the queue
+-- ----------------------------------------------------------------------
+declare
+    queue       record;
+    statement   text;
+    result      timestamptz;
+    seen        bigint;
+begin
+    select q.queue_data_pfx, q.queue_ntables, t.tick_snapshot, t.tick_time
+      into queue
+      from pgq.queue q
+      join pgq.tick t on t.tick_queue = q.queue_id
+     where q.queue_id = i_queue_id
+     order by t.tick_id desc
+     limit 1;
+    if not found then
+        return null;
+    end if;
+    select string_agg(format('(select ev_time from %s where ev_txid >= $1 order by ev_txid '
+                             'limit 1000)',
+                             pgq._event_table(queue.queue_data_pfx || '_' || n)), ' union all ')
+      into statement
+      from generate_series(0, queue.queue_ntables - 1) n;
+    execute format('select min(e.ev_time) filter (where e.ev_time >= $2), count(*) from (%s) e',
+                   statement)
+       into result, seen
+      using txid_snapshot_xmax(queue.tick_snapshot), queue.tick_time;
+    if result is null and seen >= 1000 then
+        return queue.tick_time;
+    end if;
+    return result;
+exception
+    when data_corrupted or undefined_table or undefined_column or lock_not_available then
+        return queue.tick_time;
+end;
+$$;
+comment on function pgq._waits_since(integer) is 'since when events of a queue wait for a tick';
+
 create or replace function pgq._health_ticks(
     out queue_name  text,
     out severity    text,
@@ -157,7 +220,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_ticks(0)
---      Findings about queues that get no ticks.
+--      Findings about queues that get no ticks. One that was idle, and has got an event only now,
+--      is no such queue.
 -- ----------------------------------------------------------------------
     with queue as materialized (
         select q.*, l.tick_time, l.tick_event_seq,
@@ -181,7 +245,7 @@ as $$
           from pg_locks h
          where h.locktype = 'advisory'
            and h.classid = 1885827444::oid
-           and h.objsubid = 3 -- see lock.sql
+           and h.objsubid = 3 -- class and number of ticker locks: docs/locks.md
            and h.granted
            and h.database = (select oid from pg_database where datname = current_database())
          group by 1
@@ -222,9 +286,16 @@ as $$
        and not q.queue_ticker_paused
        and coalesce(
                q.silence > q.queue_ticker_max_lag + looks.apart
-               and (q.event_seq > coalesce(q.tick_event_seq, 0)
+               and (q.tick_time is null
                     or q.silence > q.queue_ticker_idle_period + q.queue_ticker_max_lag
-                                   + looks.apart),
+                                   + looks.apart
+                    or case
+                           when q.event_seq > q.tick_event_seq
+                               then greatest(coalesce(pgq._waits_since(q.queue_id), 'infinity'),
+                                             pg_postmaster_start_time())
+                                    < now() - q.queue_ticker_max_lag - looks.apart
+                           else false
+                       end),
                true)
 $$;
 comment on function pgq._health_ticks() is 'findings about queues that get no ticks';

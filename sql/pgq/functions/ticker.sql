@@ -15,7 +15,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.ticker(4)
---      Lay a tick that was decided elsewhere, in a queue with an external ticker.
+--      Lay a tick that was decided elsewhere, in a queue with an external ticker. Who waits for the
+--      queue is woken by the commit.
 -- Parameters:
 --      i_queue_name        name of the queue
 --      i_tick_id           id of the tick
@@ -56,6 +57,7 @@ begin
 
     perform pgq._move_sequence(queue.queue_id, queue.queue_tick_seq, i_tick_id);
     perform pgq._move_sequence(queue.queue_id, queue.queue_event_seq, i_event_seq);
+    perform pgq._wake_waiters(queue.queue_id);
     return i_tick_id;
 end;
 $$;

@@ -50,7 +50,8 @@ comment on function pgq._worker_databases() is 'shared memory of the worker: dat
 
 create or replace function pgq._worker_waiters(
     out queue_id    integer,
-    out waiters     integer)
+    out waiters     integer,
+    out wakes       bigint)
 returns setof record
 language c
 strict
@@ -59,6 +60,7 @@ rows 10
 -- Function: pgq._worker_waiters(0)
 --      How many sessions of this database are in pgq.wait_batch.
 -- Returns: a row for each queue that some wait for
+--      wakes   how often the processes of these sessions have been woken, now or in earlier waits
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_worker_waiters';
 comment on function pgq._worker_waiters() is 'shared memory of the worker: who waits for batches';
@@ -109,6 +111,19 @@ strict
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_mark_dirty';
 comment on function pgq._mark_dirty(integer) is 'have the worker look at a queue after the commit';
+
+create or replace function pgq._wake_waiters(i_queue_id integer)
+returns void
+language c
+strict
+-- ----------------------------------------------------------------------
+-- Function: pgq._wake_waiters(1)
+--      Have the sessions that wait for a queue look at it when this transaction, which has laid a
+--      tick, has committed.
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_wake_waiters';
+comment on function pgq._wake_waiters(integer) is
+    'have who waits for a queue look after the commit';
 
 create or replace function pgq._announce()
 returns void

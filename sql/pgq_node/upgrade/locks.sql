@@ -1,4 +1,5 @@
--- The weak locks of the comments first: with them nobody but VACUUM and ANALYZE is in conflict.
+-- The locks that the comments take in the end, before anything else is done: who has to be waited
+-- for is waited for here. Reading and writing goes on beside them; VACUUM and ANALYZE wait.
 
 lock table only pgq_node.node_location, only pgq_node.node_info, only pgq_node.local_state,
            only pgq_node.subscriber_info

@@ -30,6 +30,10 @@ pub(crate) enum Kind {
     Sealed(&'static str),
     /// The same with its daemon.
     SealedDaemon(&'static str),
+    /// walmgr with this compression on its own, and two repositories, both required.
+    Two(&'static str),
+    /// The same with its daemon.
+    TwoDaemon(&'static str),
     /// walmgr with its daemon as archive_library.
     Library(&'static str),
     /// pgBackRest with this compression.
@@ -65,7 +69,7 @@ impl Archiver {
             Kind::True => "/bin/true".to_owned(),
             Kind::Copy => format!("cp %p {place}/%f"),
             Kind::Library(codec) => {
-                let config = walmgr_config(site, &directory, codec, false);
+                let config = walmgr_config(site, &directory, codec, Repositories::One);
                 ok(walmgr(site, &config).args(["setup", "--repository-only"]));
                 daemon = Some(start_daemon(site, &config));
                 let setting = ("walmgr_archive.config", config.display().to_string());
@@ -74,11 +78,17 @@ impl Archiver {
             Kind::Walmgr(codec)
             | Kind::Daemon(codec)
             | Kind::Sealed(codec)
-            | Kind::SealedDaemon(codec) => {
-                let is_sealed = matches!(kind, Kind::Sealed(_) | Kind::SealedDaemon(_));
-                let config = walmgr_config(site, &directory, codec, is_sealed);
+            | Kind::SealedDaemon(codec)
+            | Kind::Two(codec)
+            | Kind::TwoDaemon(codec) => {
+                let repositories = match kind {
+                    Kind::Sealed(_) | Kind::SealedDaemon(_) => Repositories::Sealed,
+                    Kind::Two(_) | Kind::TwoDaemon(_) => Repositories::Two,
+                    _ => Repositories::One,
+                };
+                let config = walmgr_config(site, &directory, codec, repositories);
                 ok(walmgr(site, &config).args(["setup", "--repository-only"]));
-                if matches!(kind, Kind::Daemon(_) | Kind::SealedDaemon(_)) {
+                if matches!(kind, Kind::Daemon(_) | Kind::SealedDaemon(_) | Kind::TwoDaemon(_)) {
                     daemon = Some(start_daemon(site, &config));
                 }
                 let program = site.cluster.dir().join("walmgr-push");
@@ -158,29 +168,48 @@ pub(crate) fn walmgr(site: &Site, config: &Path) -> Command {
     command
 }
 
-/// Write a configuration whose repository is in the directory, and a key beside it.
+/// The repositories of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repositories {
+    /// One.
+    One,
+    /// One that is encrypted.
+    Sealed,
+    /// Two, on the same disk.
+    Two,
+}
+
+/// Write a configuration whose repositories are in the directory, and a key beside them.
 pub(crate) fn walmgr_config(
     site: &Site,
     directory: &Path,
     codec: &str,
-    is_sealed: bool,
+    repositories: Repositories,
 ) -> PathBuf {
     let place = directory.display();
+    let one = |name: &str| format!("path = '{place}/{name}'\ncompression = '{codec}'\n");
+    let tables = match repositories {
+        Repositories::One | Repositories::Sealed => {
+            format!("[repository]\n{}", one("repository"))
+        }
+        Repositories::Two => ["one", "two"]
+            .map(|name| format!("[[repository]]\nname = '{name}'\n{}", one(name)))
+            .concat(),
+    };
     let mut text = format!(
         "stanza = 'main'\n\
          cluster.data = '{}'\n\
          cluster.connect = \"{}\"\n\
-         repository.path = '{place}/repository'\n\
-         repository.compression = '{codec}'\n\
          backup.jobs = {JOBS}\n\
-         daemon.jobs = {JOBS}\n",
+         daemon.jobs = {JOBS}\n\
+         {tables}",
         site.cluster.data_dir().display(),
         site.cluster.conninfo("postgres"),
     );
     let config = directory.join("walmgr.toml");
-    if is_sealed {
+    if repositories == Repositories::Sealed {
         let key = directory.join("key").display().to_string();
-        text.push_str(&format!("repository.encryption.key_file = '{key}'\n"));
+        text.push_str(&format!("encryption.key_file = '{key}'\n"));
         fs::write(&config, &text).unwrap();
         ok(walmgr(site, &config).args(["--quiet", "key", "generate", &key]));
     }

@@ -127,6 +127,9 @@ fn back_up(site: &Site, kind: Kind, directory: &Path) {
         Kind::Walmgr(_) | Kind::Sealed(_) => {
             ok(walmgr(site, &directory.join("walmgr.toml")).args(["--quiet", "backup"]));
         }
+        Kind::Two(_) => {
+            ok(walmgr(site, &directory.join("walmgr.toml")).args(["--quiet", "backup", "--all"]));
+        }
         Kind::Backrest(_) => {
             ok(backrest(site, &directory.join("pgbackrest.conf")).args(["--type=full", "backup"]));
         }
@@ -147,7 +150,7 @@ fn back_up(site: &Site, kind: Kind, directory: &Path) {
 
 fn restore(site: &Site, kind: Kind, directory: &Path, to: &Path) {
     match kind {
-        Kind::Walmgr(_) | Kind::Sealed(_) => {
+        Kind::Walmgr(_) | Kind::Sealed(_) | Kind::Two(_) => {
             let mut restore = walmgr(site, &directory.join("walmgr.toml"));
             ok(restore.args(["--quiet", "restore", "--no-archive", "--data"]).arg(to));
         }

@@ -2,7 +2,7 @@
 //! so run it on a quiet machine.
 //!
 //! `cargo bench -p pgq_tests --bench walmgr -- drain backup` runs only what is named: drain,
-//! backup, sealed, start. Contestants run in turn, each round gives one ratio, and medians are
+//! backup, sealed, two, start. Contestants run in turn, each round gives one ratio, and medians are
 //! printed.
 //! Everything is synced before each measurement, but the disk is what it is: where its speed
 //! matters, only ratios of the same round mean something.
@@ -16,9 +16,9 @@
 
 mod archiver;
 mod backup;
+mod costs;
 mod drain;
 mod peers;
-mod sealed;
 mod start;
 mod table;
 
@@ -28,10 +28,11 @@ fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let suites: [(&str, fn()); 4] = [
+    let suites: [(&str, fn()); 5] = [
         ("drain", drain::run),
         ("backup", backup::run),
-        ("sealed", sealed::run),
+        ("sealed", || costs::run(&costs::ENCRYPTION)),
+        ("two", || costs::run(&costs::SECOND_REPOSITORY)),
         ("start", start::run),
     ];
     if !suites.iter().any(|(name, _)| is_wanted(name)) {

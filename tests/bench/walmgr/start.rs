@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::archiver::{Archiver, Kind, walmgr, walmgr_config};
+use crate::archiver::{Archiver, Kind, Repositories, walmgr, walmgr_config};
 use crate::peers;
 use crate::table::Series;
 use pgq_tests::site::{Site, archiving};
@@ -13,7 +13,7 @@ const ROUNDS: usize = 200;
 pub(crate) fn run() {
     let site = Site::new(archiving().set("archive_command", "").start());
     let archiver = Archiver::new(&site, Kind::Daemon("lz4"));
-    let config = walmgr_config(&site, &archiver.directory, "lz4", false);
+    let config = walmgr_config(&site, &archiver.directory, "lz4", Repositories::One);
     let plain = |program: &std::path::Path, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(args);

@@ -14,13 +14,19 @@ pub(crate) fn run() {
     client
         .batch_execute(&format!(
             "do $$ begin for n in 1 .. {QUEUES} loop
-                 perform pgq.create_queue('idle_' || n); perform pgq.register_consumer('idle_' || n, 'c'); commit;
+                 perform pgq.create_queue('idle_' || n); perform pgq.register_consumer('idle_' || \
+                 n, 'c'); commit;
              end loop; end $$"
         ))
         .unwrap();
     // The first ticks of all queues, and the doubling of their idle intervals, are not what is
     // measured.
-    client.batch_execute("update pgq.queue set queue_ticker_max_lag = '1 hour', queue_ticker_idle_period = '1 hour'").unwrap();
+    client
+        .batch_execute(
+            "update pgq.queue set queue_ticker_max_lag = '1 hour', \
+        queue_ticker_idle_period = '1 hour'",
+        )
+        .unwrap();
     client.batch_execute("vacuum analyze").unwrap();
     let pid = worker(&mut client);
     thread::sleep(Duration::from_secs(3));

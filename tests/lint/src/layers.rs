@@ -6,26 +6,28 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each crate's floor. It may use what lies on lower floors only.
-const FLOORS: [(&str, usize); 17] = [
+const FLOORS: [(&str, usize); 19] = [
     // Pure: neither PostgreSQL nor files, sockets or clocks.
     ("pgq_ext/core", 0),
-    ("pgq_ext/replica", 1),
+    ("pgq_ext/replica", 0),
     ("pgq_ticker_bgw/core", 0),
     ("walmgr/protocol", 0),
     ("client/ini", 1),
-    ("client/connect", 1),
     ("client/syslog", 1),
+    ("client/connect", 2),
+    ("client/tls", 3),
     // The fence knows nothing of queues.
     ("pgq_ext/pg", 1),
     ("pgq_ticker_bgw", 2),
     ("pgq_ext", 3),
-    ("client", 3),
-    ("walmgr", 3),
-    ("walmgr/archive", 3),
-    ("walmgr/push", 3),
-    ("pgq_ext/pg/tests", 4),
-    ("tests", 4),
-    ("tests/lint", 4),
+    ("client", 4),
+    ("walmgr", 4),
+    ("walmgr/archive", 4),
+    ("walmgr/push", 4),
+    ("walmgr/tls", 5),
+    ("pgq_ext/pg/tests", 5),
+    ("tests", 5),
+    ("tests/lint", 5),
 ];
 /// What no crate of the lowest floor depends on.
 const OUTSIDE: [&str; 6] = ["pgrx", "postgres", "rustix", "tokio", "openssl", "ureq"];

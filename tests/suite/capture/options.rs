@@ -267,6 +267,40 @@ fn magic_columns_set_fields_and_are_not_data() {
     expect_error(&mut db, "insert into t values (2)", "22023", "Unknown magic column: _pgq_ev_foo");
 }
 
+/// The nodes of a cascade run them, and whoever owns a table can add the column.
+#[test]
+fn a_magic_column_gives_no_commands_to_a_cascade() {
+    let (_scratch, mut db) = database();
+    db.batch_execute("create table t (nr int primary key, _pgq_ev_type text)").unwrap();
+    for function in ["jsontriga", "logutriga", "sqltriga"] {
+        db.batch_execute(&format!(
+            "drop trigger if exists t on t;
+             create trigger t after insert or update on t
+                 for each row execute function pgq.{function}('q')"
+        ))
+        .unwrap();
+        for command in ["EXECUTE", "londiste.add-table", "pgq.location-info", "pgq."] {
+            expect_error(
+                &mut db,
+                &format!("insert into t values (1, '{command}')"),
+                "22023",
+                &format!("column \"_pgq_ev_type\" cannot make events of type \"{command}\""),
+            );
+        }
+        for other in ["execute", "EXECUTE ", "londiste", "pgqx", ""] {
+            run(&mut db, &format!("insert into t values (1, '{other}'); delete from t"));
+        }
+    }
+    // What an expression of the trigger says is said by whoever made the trigger.
+    db.batch_execute(
+        "drop trigger t on t;
+         create trigger t after insert on t
+             for each row execute function pgq.logutriga('q', 'ev_type=''EXECUTE''')",
+    )
+    .unwrap();
+    expect_events(&mut db, "insert into t values (1, 'x')", &["EXECUTE|nr=1|public.t"]);
+}
+
 #[test]
 fn magic_beats_backup_and_expressions_beat_both() {
     let (_scratch, mut db) = database();

@@ -4,17 +4,14 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use pgq_client::{Consumer, Error, OnFailure};
-use pgq_tests::{Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_on, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{
     connector, create_queue, database_on, dsn, insert_and_tick, pgq, succeed, value,
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `pgq` that stops itself at a step.
 fn stops(scratch: &Scratch, arguments: &[&str], at: &str) -> Child {

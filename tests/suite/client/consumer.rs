@@ -8,7 +8,7 @@ use pgq_client::postgres::types::Type;
 use pgq_client::{
     Backoff, Consumer, CoopConsumer, Error, Event, HandlerError, OnFailure, Outcome, Stop, Work,
 };
-use pgq_tests::{Scratch, Tree, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{
@@ -80,8 +80,10 @@ fn poison_event_ends_in_the_dead_letter_queue(tree: Tree) {
     assert_eq!(seen(&mut client), "8 of 8", "what failed left nothing behind");
     let dead = value(
         &mut client,
-        "select string_agg(concat_ws(' ', ev_data, ev_extra1::json->>'queue', ev_extra1::json->>'consumer',
-                                     ev_extra1::json->>'attempts', ev_extra1::json->>'error'), E'\n' order by ev_data)
+        "select string_agg(concat_ws(' ', ev_data, ev_extra1::json->>'queue', \
+         ev_extra1::json->>'consumer',
+                                     ev_extra1::json->>'attempts', ev_extra1::json->>'error'), \
+                                     E'\n' order by ev_data)
            from pgq.event_template where ev_extra1 is not null",
     );
     let lines: Vec<_> = dead.lines().collect();
@@ -109,7 +111,7 @@ fn handler_may_ask_for_retry_or_give_up() {
     let stats = consumer
         .run(|_, event| {
             Ok(match event.payload::<i32>()? {
-                0 => Outcome::Retry(Duration::from_secs(7)),
+                0 => Outcome::Retry(Duration::from_secs(3600)),
                 1 => Outcome::Dead("not wanted".to_owned()),
                 _ => Outcome::Done,
             })
@@ -118,7 +120,7 @@ fn handler_may_ask_for_retry_or_give_up() {
     assert_eq!((stats.events, stats.retried, stats.dead), (3, 1, 1));
     let due = value(
         &mut client,
-        "select ev_data || ' ' || (ev_retry_after > now() + interval '3 s') from pgq.retry_queue",
+        "select ev_data || ' ' || (ev_retry_after > now() + interval '3000 s') from pgq.retry_queue",
     );
     assert_eq!(due, "0 true");
 }
@@ -223,12 +225,13 @@ fn stop_wakes_a_consumer_that_waits() {
     let thread = std::thread::spawn(move || consumer.run(note));
     let mut client = scratch.connect();
     let waits = || {
-        value(&mut client, "select count(*) from pg_stat_activity where application_name = 'c'")
-            == "1"
+        let sql = "select count(*) from pg_stat_activity
+                    where application_name = 'c' and datname = current_database()";
+        value(&mut client, sql) == "1"
     };
-    assert!(wait_until(Duration::from_secs(20), waits));
+    assert!(wait_until(PATIENCE, waits));
     stop.after_batch();
-    assert!(wait_until(Duration::from_secs(20), || thread.is_finished()));
+    assert!(wait_until(PATIENCE, || thread.is_finished()));
     thread.join().unwrap().unwrap();
 }
 
@@ -246,14 +249,14 @@ fn killed_sessions_do_not_stop_or_repeat_anything() {
     let mut killed = 0;
     for round in 0..20 {
         let caught_up = format!("{0} of {0}", round * 500);
-        assert!(wait_until(Duration::from_secs(30), || seen(&mut client) == caught_up));
+        assert!(wait_until(PATIENCE, || seen(&mut client) == caught_up));
         insert_and_tick(&mut client, "q", round * 500, (round + 1) * 500);
         if round % 2 == 0 {
-            let done = wait_until(Duration::from_secs(20), || value(&mut client, kill) != "0");
+            let done = wait_until(PATIENCE, || value(&mut client, kill) != "0");
             killed += u64::from(done);
         }
     }
-    let all = wait_until(Duration::from_secs(60), || seen(&mut client) == "10000 of 10000");
+    let all = wait_until(PATIENCE, || seen(&mut client) == "10000 of 10000");
     assert!(all, "{}", seen(&mut client));
     stop.after_batch();
     let stats = thread.join().unwrap().unwrap();
@@ -274,7 +277,7 @@ fn consumer_unregistered_under_it_says_so() {
         .unwrap();
     let thread = std::thread::spawn(move || consumer.run(note));
     client.query_one("select pgq.unregister_consumer('q', 'c')", &[]).unwrap();
-    assert!(wait_until(Duration::from_secs(20), || thread.is_finished()));
+    assert!(wait_until(PATIENCE, || thread.is_finished()));
     let error = thread.join().unwrap().unwrap_err();
     assert_eq!(error.sqlstate(), Some("42704"), "{error}");
     assert!(error.to_string().contains("q/c"), "{error}");
@@ -296,9 +299,8 @@ fn two_processes_of_one_consumer_do_not_do_the_work_twice() {
     for round in 0..30 {
         insert_and_tick(&mut client, "q", round * 50, (round + 1) * 50);
     }
-    let all = wait_until(Duration::from_secs(60), || {
-        value(&mut client, "select count(distinct n) from seen") == "1500"
-    });
+    let all =
+        wait_until(PATIENCE, || value(&mut client, "select count(distinct n) from seen") == "1500");
     assert!(all, "{}", seen(&mut client));
     for (stop, thread) in threads {
         stop.after_batch();
@@ -313,6 +315,19 @@ fn database_without_pgq_is_named() {
     let error = once(OnFailure::default()).connect(&dsn(&scratch)).err().unwrap();
     assert!(matches!(error, Error::Missing(_)), "{error}");
     assert!(error.to_string().contains(scratch.name()), "{error}");
+}
+
+#[test]
+fn a_limit_of_batches_is_each_runs_own() {
+    let (scratch, mut client) = prepare(Tree::Ours);
+    for from in [0, 10, 20, 30, 40] {
+        insert_and_tick(&mut client, "q", from, from + 10);
+    }
+    let builder = once(OnFailure::default()).max_batches(2);
+    let mut consumer = builder.connect(&dsn(&scratch)).unwrap();
+    for of_all_runs in [2, 4] {
+        assert_eq!(consumer.run(note).unwrap().batches, of_all_runs);
+    }
 }
 
 #[test]
@@ -343,7 +358,10 @@ fn members_of_a_group_share_the_batches_and_take_over() {
     assert_eq!(seen(&mut client), "25 of 25");
 
     client
-        .batch_execute("update pgq.subscription set sub_active = now() - interval '1 hour' where sub_batch is not null")
+        .batch_execute(
+            "update pgq.subscription set sub_active = now() - interval '1 hour' where \
+            sub_batch is not null",
+        )
         .unwrap();
     let mut heir = member("two", Some(Duration::from_secs(60))).connect(&dsn(&scratch)).unwrap();
     assert_eq!(heir.run(note).unwrap().events, 10, "batch {dead} of the dead member");

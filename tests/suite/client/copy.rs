@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgq_tests::{Random, Scratch, Tree, wait_until};
+use pgq_tests::{PATIENCE, Random, Scratch, Tree, wait_until};
 use postgres::Client;
 
 use crate::client::services::signal;
@@ -17,7 +17,8 @@ use pgq_tests::programs::{
 
 const TABLES: &str = "
     create schema app;
-    create table app.account (id int primary key, name text unique, size int, twice int generated always as (size * 2) stored);
+    create table app.account (id int primary key, name text unique, size int, twice int generated \
+    always as (size * 2) stored);
     create table \"Note\" (\"K\" int generated always as identity primary key, text text);
     create table log (id int, what text)";
 
@@ -28,7 +29,8 @@ fn source() -> (Scratch, Client) {
     client.batch_execute(TABLES).unwrap();
     client
         .batch_execute(
-            "insert into app.account (id, name, size) select n, 'n' || n, n from generate_series(1, 500) n;
+            "insert into app.account (id, name, size) select n, 'n' || n, n from \
+             generate_series(1, 500) n;
              insert into \"Note\" (text) values (null), (e'tab\\t\\\\ and\\nline'), ('\\N');
              insert into log select n, 'old' from generate_series(1, 50) n",
         )
@@ -49,7 +51,8 @@ fn source() -> (Scratch, Client) {
 fn assert_same(here: &mut Client, far: &mut Client) {
     for table in ["app.account", "\"Note\"", "log"] {
         let sql = format!(
-            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by t::text)), '-') from {table} t"
+            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by \
+             t::text)), '-') from {table} t"
         );
         assert_eq!(value(far, &sql), value(here, &sql), "{table}");
     }
@@ -78,17 +81,21 @@ fn a_copy_goes_over_into_the_changes_under_writes_and_kills() {
                     let (a, b) = (n % 600 + 1, n / 600 % 600 + 1);
                     let sql = match n / 7 % 4 {
                         0 => format!(
-                            "insert into app.account (id, name, size) values ({a}, 'x{n}', {b}) on conflict do nothing"
+                            "insert into app.account (id, name, size) values ({a}, 'x{n}', {b}) \
+                             on conflict do nothing"
                         ),
                         1 => format!("delete from app.account where id = {a}"),
                         2 => format!(
-                            "insert into log values ({n}, 'new'); insert into \"Note\" (text) values ('{n}')"
+                            "insert into log values ({n}, 'new'); insert into \"Note\" (text) \
+                             values ('{n}')"
                         ),
                         // Two rows change names, in a transaction that takes its time.
                         _ => format!(
-                            "begin; select id from app.account where id in ({a}, {b}) order by id for update;
+                            "begin; select id from app.account where id in ({a}, {b}) order by id \
+                             for update;
                              update app.account set name = 'moving{n}' where id = {a};
-                             update app.account set name = (select 'was' || name || '{n}' from app.account where id = {a}) where id = {b};
+                             update app.account set name = (select 'was' || name || '{n}' from \
+                             app.account where id = {a}) where id = {b};
                              select pg_sleep(0.02); commit"
                         ),
                     };
@@ -166,12 +173,14 @@ fn what_the_copy_has_seen_does_not_come_again() {
     let (there, mut far) = target(&format!("{TABLES}; create table plain (n int)"));
     here.batch_execute(
         "create table plain (n int);
-         create trigger capture after insert on plain for each row execute function pgq.logutriga('q')",
+         create trigger capture after insert on plain for each row execute function \
+         pgq.logutriga('q')",
     )
     .unwrap();
     for change in [
         "update app.account set name = 'x' where id = 1",
-        "update app.account set name = 'y' where id = 1; update app.account set name = 'x' where id = 2",
+        "update app.account set name = 'y' where id = 1; update app.account set name = 'x' where \
+         id = 2",
         "insert into plain values (1), (1), (2)",
     ] {
         here.batch_execute(change).unwrap();
@@ -220,7 +229,8 @@ fn a_copy_follows_the_map_of_tables() {
     let (scratch, mut here) = source();
     let (there, mut far) = target(
         "create schema archive;
-         create table archive.account (name text, id int primary key, size bigint, extra text default 'd');",
+         create table archive.account (name text, id int primary key, size bigint, extra text \
+         default 'd');",
     );
     let to = dsn(&there);
     here.batch_execute("drop trigger capture on \"Note\"; alter table log disable trigger capture")
@@ -252,8 +262,10 @@ fn a_copy_is_of_all_rows_exactly_whatever_the_source_has_set() {
     let (scratch, mut here) = source();
     here.batch_execute(&format!(
         "create table app.odd (id int primary key, day date, took interval, size float8);
-         insert into app.odd values (1, '2026-02-03', '-1 month 2 days -3 hours', 0.1::float8 + 0.2);
-         create trigger capture after insert on app.odd for each row execute function pgq.logutriga('q');
+         insert into app.odd values (1, '2026-02-03', '-1 month 2 days -3 hours', 0.1::float8 + \
+         0.2);
+         create trigger capture after insert on app.odd for each row execute function \
+         pgq.logutriga('q');
          do $$ begin create role pgq_copier login in role pgq_reader;
            exception when duplicate_object then null; end $$;
          grant usage on schema app to pgq_copier;
@@ -290,7 +302,8 @@ fn a_copy_is_of_all_rows_exactly_whatever_the_source_has_set() {
     end.store(true, Ordering::SeqCst);
     ticker.join().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let same = "select day = '2026-02-03' and took::text = '-1 mons +2 days -03:00:00' and size = 0.1::float8 + 0.2 from app.odd";
+    let same = "select day = '2026-02-03' and took::text = '-1 mons +2 days -03:00:00' and size = \
+        0.1::float8 + 0.2 from app.odd";
     assert_eq!(value(&mut far, same), "t");
     assert_eq!(value(&mut far, "select count(*) from app.account"), "500");
 }
@@ -302,7 +315,8 @@ fn several_tables_are_copied_into_one() {
     here.batch_execute(
         "drop trigger capture on app.account; drop trigger capture on \"Note\";
          create table log2 as select -id as id, what from log;
-         create trigger capture after insert on log2 for each row execute function pgq.logutriga('q')",
+         create trigger capture after insert on log2 for each row execute function \
+         pgq.logutriga('q')",
     )
     .unwrap();
     let to = dsn(&there);
@@ -324,11 +338,12 @@ fn a_stop_ends_a_copy_in_the_middle() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    assert!(wait_until(Duration::from_secs(60), || value(&mut here, waits) == "1"));
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and \
+        wait_event_type = 'Lock'";
+    assert!(wait_until(PATIENCE, || value(&mut here, waits) == "1"));
     signal(&child, "TERM");
     let mut code = None;
-    assert!(wait_until(Duration::from_secs(60), || {
+    assert!(wait_until(PATIENCE, || {
         code = child.try_wait().unwrap().map(|status| status.code());
         code.is_some()
     }));

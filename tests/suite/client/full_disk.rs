@@ -8,18 +8,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
 use pgq_client::{Consumer, OnFailure};
-use pgq_tests::{Scratch, Tree, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{
     create_queue, database_on, dsn, insert_and_tick, pgq, run, stderr, target, tick, value,
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const EVENT: &str = "select pgq.insert_event('q', 'probe', 'probe')";
 

@@ -92,7 +92,7 @@ fn top_counts_what_goes_in_and_out() {
         let rows = json(&succeed(&scratch, &["top", "--json", "-n", "1"]));
         rows.iter().any(|row| row["database"] == scratch.name() && row["state"] == "running")
     };
-    assert!(pgq_tests::wait_until(std::time::Duration::from_secs(60), runs));
+    assert!(pgq_tests::wait_until(pgq_tests::PATIENCE, runs));
 }
 
 #[test]
@@ -168,7 +168,8 @@ fn status_and_top_show_members_and_nodes() {
              select pgq.create_queue('shared');
              select pgq_coop.register_subconsumer('shared', 'crew', 'first');
              select pgq_node.register_location('cascade', 'home', 'dbname=home', false);
-             select pgq_node.create_node('cascade', 'root', 'home', 'home_worker', null, null, null);",
+             select pgq_node.create_node('cascade', 'root', 'home', 'home_worker', null, null, \
+             null);",
         )
         .unwrap();
     for arguments in [&["status"][..], &["top", "--count", "1"]] {

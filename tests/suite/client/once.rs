@@ -3,10 +3,9 @@
 
 use std::io::Read;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 use pgq_client::{Consumer, Outcome};
-use pgq_tests::{Scratch, Tree, scratch_database_with_worker, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_with_worker, wait_until};
 
 use crate::client::commands::json;
 use crate::client::services::{Site, run_once, signal};
@@ -166,7 +165,7 @@ fn who_waits_in_vain_is_told_why_once() {
     let mut waits = std::collections::BTreeSet::new();
     let began = "select query_start from pg_stat_activity where query ~ 'call pgq.wait_batch' and pid <> pg_backend_pid()
                     and datname = current_database()";
-    assert!(wait_until(Duration::from_secs(60), || {
+    assert!(wait_until(PATIENCE, || {
         waits.insert(value(&mut client, began));
         waits.len() > 4
     }));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pgq_client::postgres::types::Type;
 use pgq_client::{Connector, Consumer, Error};
-use pgq_tests::{Cluster, Stop, wait_until};
+use pgq_tests::certificates::{certificate, give_certificates};
+use pgq_tests::{Cluster, PATIENCE, Stop, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{create_queue, insert_and_tick, pgq, stderr, tcp_dsn, value};
@@ -37,7 +38,7 @@ pub(crate) fn start_consumer(
 }
 
 pub(crate) fn saw(client: &mut Client, n: u32) -> bool {
-    wait_until(Duration::from_secs(60), || {
+    wait_until(PATIENCE, || {
         value(client, "select count(*) || ' ' || count(distinct n) from seen") == format!("{n} {n}")
     })
 }
@@ -59,7 +60,8 @@ fn consumer_outlives_restart_crash_and_promotion() {
     standby.start();
 
     let dsn = format!(
-        "host=127.0.0.1,127.0.0.1 port={},{} dbname=postgres user=postgres target_session_attrs=read-write",
+        "host=127.0.0.1,127.0.0.1 port={},{} dbname=postgres user=postgres \
+         target_session_attrs=read-write",
         primary.port(),
         standby.port()
     );
@@ -79,7 +81,7 @@ fn consumer_outlives_restart_crash_and_promotion() {
     let position = value(&mut client, "select pg_current_wal_insert_lsn()");
     let mut there = standby.connect("postgres");
     let caught_up = format!("select pg_last_wal_replay_lsn() >= '{position}'");
-    assert!(wait_until(Duration::from_secs(30), || value(&mut there, &caught_up) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut there, &caught_up) == "t"));
     primary.stop(Stop::Fast);
     standby.promote();
     let mut client = standby.connect("postgres");
@@ -99,8 +101,9 @@ fn an_outage_is_said_once_and_so_is_its_end() {
         .spawn()
         .unwrap();
     insert_and_tick(&mut client, "q", 0, 1);
-    let done = "select c.last_tick = q.last_tick_id from pgq.get_consumer_info('q', 'c') c, pgq.get_queue_info('q') q";
-    assert!(wait_until(Duration::from_secs(30), || value(&mut client, done) == "t"));
+    let done = "select c.last_tick = q.last_tick_id from pgq.get_consumer_info('q', 'c') c, \
+        pgq.get_queue_info('q') q";
+    assert!(wait_until(PATIENCE, || value(&mut client, done) == "t"));
     // Broken, refused several times, and the server's own words while it starts.
     cluster.stop(Stop::Kill);
     // Pace: the time without a server is the case.
@@ -108,7 +111,7 @@ fn an_outage_is_said_once_and_so_is_its_end() {
     cluster.start();
     let mut client = cluster.connect("postgres");
     insert_and_tick(&mut client, "q", 1, 2);
-    assert!(wait_until(Duration::from_secs(60), || value(&mut client, done) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut client, done) == "t"));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
@@ -131,7 +134,7 @@ fn wrong_password_and_unreachable_host_are_told_apart() {
     cluster.reload();
     let base = format!("host=127.0.0.1 port={} dbname=postgres user=guarded", cluster.port());
     let asks = || Connector::new(&base).unwrap().connect().is_err();
-    assert!(wait_until(Duration::from_secs(10), asks));
+    assert!(wait_until(PATIENCE, asks));
 
     let code = |dsn: &str| {
         let output = pgq(&["consume", "q", "c", "--once", "--dsn", dsn]).output().unwrap();
@@ -160,34 +163,12 @@ fn wrong_password_and_unreachable_host_are_told_apart() {
     }
 }
 
-/// A server certificate for 127.0.0.1 with its own authority, made by the openssl program.
-fn certificates(cluster: &Cluster) {
-    let script = "
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.crt
-        openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
-        printf 'subjectAltName=DNS:localhost' > san
-        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out server.crt
-        chmod 600 server.key; chmod 644 ca.crt";
-    let made = cluster
-        .run_as("bash")
-        .args(["-ec", script])
-        .current_dir(cluster.data_dir())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", stderr(&made));
-}
-
 #[test]
 fn tls_is_used_and_verified_as_sslmode_says() {
     let mut cluster = Cluster::builder().create();
-    certificates(&cluster);
-    cluster.write_settings(&[("ssl".to_owned(), "on".to_owned())]);
+    give_certificates(&cluster, "nobody");
     cluster.start();
-    // The test may run as a user who cannot look into the data directory.
-    let root = cluster.dir().join("ca.crt");
-    let copied =
-        cluster.run_as("cp").arg(cluster.data_dir().join("ca.crt")).arg(&root).status().unwrap();
-    assert!(copied.success());
+    let root = certificate(&cluster, "ca.crt");
     let encrypted = |options: &str| -> Result<bool, Error> {
         let mut client =
             Connector::new(&format!("{} {options}", tcp_dsn(&cluster, "postgres")))?.connect()?;
@@ -234,16 +215,9 @@ fn tls_is_used_and_verified_as_sslmode_says() {
         let mut command = pgq(&["install", "--check", "--dsn", &dsn]);
         command.env("SSL_CERT_FILE", system).output().unwrap().status.code()
     };
-    let ours = cluster.dir().join("ca.crt");
+    let ours = certificate(&cluster, "ca.crt");
     assert_eq!(by_system("sslrootcert=system host=localhost", &ours), Some(8), "no extension");
-    let other = cluster.dir().join("other.crt");
-    let made = cluster
-        .run_as("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-out"])
-        .args([&other, std::path::Path::new("-keyout"), &cluster.dir().join("other.key")])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", stderr(&made));
+    let other = certificate(&cluster, "other.crt");
     let pinned = format!("sslmode=verify-ca sslrootcert='{}'", other.display());
     assert_eq!(by_system(&pinned, &ours), Some(3));
     assert!(matches!(
@@ -256,9 +230,10 @@ fn tls_is_used_and_verified_as_sslmode_says() {
     let mut client = cluster_with_queue(&cluster);
     let (stop, thread) =
         start_consumer(&format!("{named} port={} dbname=postgres user=postgres", cluster.port()));
-    let waits = "select count(*) from pg_stat_activity where query ~ 'call pgq.wait_batch' and state = 'active' and pid <> pg_backend_pid()";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut client, waits) == "1"));
+    let waits = "select count(*) from pg_stat_activity where query ~ 'call pgq.wait_batch' and \
+        state = 'active' and pid <> pg_backend_pid()";
+    assert!(wait_until(PATIENCE, || value(&mut client, waits) == "1"));
     stop.after_batch();
-    assert!(wait_until(Duration::from_secs(20), || thread.is_finished()));
+    assert!(wait_until(PATIENCE, || thread.is_finished()));
     thread.join().unwrap().unwrap();
 }

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use pgq_client::{Connector, NewEvent, Producer};
-use pgq_tests::{Cluster, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Port, wait_until};
 
 use crate::client::outage::{cluster_with_queue, saw, start_consumer};
 use crate::client::services::signal;
@@ -15,7 +14,7 @@ use pgq_tests::programs::{create_queue, insert_and_tick, pgq, programs_of_others
 struct Pgbouncer {
     process: Child,
     directory: String,
-    port: u16,
+    port: Port,
 }
 
 impl Drop for Pgbouncer {
@@ -27,16 +26,20 @@ impl Drop for Pgbouncer {
 
 impl Pgbouncer {
     fn start(cluster: &Cluster, pool_size: u32) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = Port::free();
         let config = cluster.dir().join("pgbouncer.ini");
         fs::write(
             &config,
             format!(
-                "[databases]\npostgres = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-                 listen_port = {port}\nunix_socket_dir = {dir}\nauth_type = any\npool_mode = transaction\n\
-                 default_pool_size = {pool_size}\nlogfile = {dir}/pgbouncer.log\npidfile = {dir}/pgbouncer.pid\n\
+                "[databases]\npostgres = host=127.0.0.1 port={} \
+                 user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                 listen_port = {}\nunix_socket_dir = {dir}\nauth_type = any\npool_mode = \
+                 transaction\n\
+                 default_pool_size = {pool_size}\nlogfile = {dir}/pgbouncer.log\npidfile = \
+                 {dir}/pgbouncer.pid\n\
                  ignore_startup_parameters = extra_float_digits,options\n",
                 cluster.port(),
+                port.number(),
                 dir = cluster.dir().display()
             ),
         )
@@ -57,13 +60,13 @@ impl Pgbouncer {
         let directory = cluster.dir().display().to_string();
         let bouncer = Self { process, directory, port };
         let answers = || Connector::new(&bouncer.dsn()).unwrap().connect().is_ok();
-        assert!(wait_until(Duration::from_secs(20), answers), "pgbouncer does not answer");
+        assert!(wait_until(PATIENCE, answers), "pgbouncer does not answer");
         bouncer
     }
 
     /// By its socket file.
     fn local_dsn(&self) -> String {
-        format!("host={} port={} dbname=postgres user=postgres", self.directory, self.port)
+        format!("host={} port={} dbname=postgres user=postgres", self.directory, self.port.number())
     }
 
     fn log(&self) -> String {
@@ -75,7 +78,8 @@ impl Pgbouncer {
     }
 
     fn dsn(&self) -> String {
-        format!("host=127.0.0.1 port={} dbname=postgres user=postgres sslmode=disable", self.port)
+        let port = self.port.number();
+        format!("host=127.0.0.1 port={port} dbname=postgres user=postgres sslmode=disable")
     }
 }
 
@@ -108,7 +112,7 @@ fn everything_works_through_pgbouncer_in_transaction_mode() {
         .collect();
     let (stop, thread) = start_consumer(&bouncer.dsn());
     for producer in producers {
-        let ticking = wait_until(Duration::from_secs(60), || {
+        let ticking = wait_until(PATIENCE, || {
             client.query_one("select pgq.ticker('q')", &[]).unwrap();
             producer.is_finished()
         });
@@ -147,18 +151,16 @@ fn pgbouncer_outlives_fifty_stops_of_idle_consumers() {
             .spawn()
             .unwrap();
         assert!(
-            wait_until(Duration::from_secs(30), || value(&mut client, WAITING) == "1"),
+            wait_until(PATIENCE, || value(&mut client, WAITING) == "1"),
             "round {round}: {}",
             bouncer.log()
         );
         signal(&consumer, name);
-        assert!(wait_until(Duration::from_secs(30), || consumer.try_wait().unwrap().is_some()));
+        assert!(wait_until(PATIENCE, || consumer.try_wait().unwrap().is_some()));
         let output = consumer.wait_with_output().unwrap();
         assert!(output.status.success(), "round {round}, SIG{name}: {}", stderr(&output));
         assert!(
-            wait_until(Duration::from_secs(30), || {
-                !bouncer.lives() || value(&mut client, WAITING) == "0"
-            }),
+            wait_until(PATIENCE, || { !bouncer.lives() || value(&mut client, WAITING) == "0" }),
             "round {round}: the wait goes on"
         );
         assert!(bouncer.lives(), "round {round}, SIG{name}: {}", bouncer.log());
@@ -182,14 +184,15 @@ fn a_bounded_wait_leaves_the_pool_to_others() {
             })
             .collect();
         let registered = "select count(*) from pgq.consumer where co_name in ('c0', 'c1')";
-        assert!(wait_until(Duration::from_secs(30), || value(&mut client, registered) == "2"));
+        assert!(wait_until(PATIENCE, || value(&mut client, registered) == "2"));
         for n in 0..5 {
             let sent =
                 pgq(&["send", "q", &n.to_string(), "--dsn", &bouncer.dsn()]).output().unwrap();
             assert!(sent.status.success(), "{}", stderr(&sent));
         }
         if wait == "0" {
-            let never = "select count(*) from pg_stat_activity where query ~ 'call pgq.wait_batch' and pid <> pg_backend_pid()";
+            let never = "select count(*) from pg_stat_activity where query ~ 'call \
+                pgq.wait_batch' and pid <> pg_backend_pid()";
             assert_eq!(value(&mut client, never), "0");
         }
         for consumer in &mut consumers {

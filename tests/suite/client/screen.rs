@@ -3,9 +3,8 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Tree, wait_until};
 
 use crate::client::commands::json;
 use pgq_tests::programs::{
@@ -44,7 +43,7 @@ impl Typed {
 
     fn shows(&self, words: &str) {
         let there = || self.shown.lock().unwrap().contains(words);
-        let found = wait_until(Duration::from_secs(30), there);
+        let found = wait_until(PATIENCE, there);
         assert!(found, "no {words:?} in {:?}", self.shown.lock().unwrap());
         self.shown.lock().unwrap().clear();
     }
@@ -93,7 +92,7 @@ fn status_has_colours_on_a_terminal_only() {
     for (variable, coloured) in [("", true), ("NO_COLOR=1 ", false)] {
         let command = format!("{variable}'{}' status; echo ready", program.display());
         let shown = Typed::start(&dsn(&scratch), &command);
-        wait_until(Duration::from_secs(30), || shown.shown.lock().unwrap().contains("ready"));
+        wait_until(PATIENCE, || shown.shown.lock().unwrap().contains("ready"));
         let text = shown.shown.lock().unwrap().clone();
         assert!(text.contains("the queue is paused"), "{text}");
         assert_eq!(text.contains("\x1b[36minfo"), coloured, "{text:?}");
@@ -145,7 +144,7 @@ fn progress_moves_within_a_batch() {
         format!("'{}' consume q c --once --exec 'cat > /dev/null; sleep 0.1'", program.display());
     let shown = Typed::start(&dsn(&scratch), &command);
     // The total is known. It may be the steps of a sequence, which began at 1.
-    wait_until(Duration::from_secs(60), || shown.shown.lock().unwrap().contains("30 events in 1"));
+    wait_until(PATIENCE, || shown.shown.lock().unwrap().contains("30 events in 1"));
     let text = shown.shown.lock().unwrap().clone();
     let within = (1..29).any(|n| [29, 30].iter().any(|all| text.contains(&format!(" {n}/{all} "))));
     assert!(within, "{text:?}");
@@ -243,7 +242,7 @@ fn install_says_what_keeps_the_worker_away() {
         client.batch_execute(sql).unwrap();
     }
     let works = "select exists (select from pgq.worker_status() where state = 'running')";
-    assert!(wait_until(Duration::from_secs(60), || value(&mut client, works) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut client, works) == "t"));
     let install = |database: &str, arguments: &[&str]| {
         let dsn = cluster.conninfo(database);
         let output = pgq(&["install"]).args(arguments).args(["--dsn", &dsn]).output().unwrap();
@@ -253,7 +252,7 @@ fn install_says_what_keeps_the_worker_away() {
     install("second", &[]);
     // The launcher takes a moment to find out.
     let mut said = String::new();
-    let told = wait_until(Duration::from_secs(60), || {
+    let told = wait_until(PATIENCE, || {
         said = install("second", &["--check"]);
         said.contains("pgq.max_workers is used up")
     });

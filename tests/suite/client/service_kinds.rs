@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
-use pgq_tests::{Tree, wait_until};
+use pgq_tests::{PATIENCE, Tree, wait_until};
 use postgres::Client;
 
 use crate::client::services::{Site, ends, run_once, signal};
@@ -28,13 +28,15 @@ fn simple_consumer_runs_its_query_for_each_row() {
     tick(&mut site.here, "q");
     let ini = site.ini_once(
         "simple_consumer3",
-        "table_filter = t\ndst_query = insert into log values\n  (%%(id)s, %%(name)s, %%(pgq.ev_type)s)",
+        "table_filter = t\ndst_query = insert into log values\n  (%%(id)s, %%(name)s, \
+         %%(pgq.ev_type)s)",
     );
     run_once(&ini);
     assert_eq!(
         value(
             &mut site.far,
-            "select string_agg(concat_ws('|', id, coalesce(name, 'NULL'), ev_type), ';' order by ctid) from log"
+            "select string_agg(concat_ws('|', id, coalesce(name, 'NULL'), ev_type), ';' order by \
+             ctid) from log"
         ),
         "1|it's \\|I:id;2|NULL|I:id;2|NULL|D:id"
     );
@@ -64,7 +66,7 @@ fn pgq_consumer_calls_its_function() {
 #[test]
 fn skylog_sends_lines_to_syslog_and_log_servers() {
     let site = Site::new();
-    let patience = Some(Duration::from_secs(20));
+    let patience = Some(PATIENCE);
     let syslog = UnixDatagram::bind(site.path("syslog")).unwrap();
     syslog.set_read_timeout(patience).unwrap();
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -72,10 +74,13 @@ fn skylog_sends_lines_to_syslog_and_log_servers() {
     fs::write(
         site.path("skylog.ini"),
         format!(
-            "[loggers]\nkeys = root\n[handlers]\nkeys = sys, udp\n[logger_root]\nlevel = INFO\nhandlers = sys, udp, file\n\
-             [handler_sys]\nclass = skylog.SysLogHandler\nargs = ('{0}/syslog', handlers.SysLogHandler.LOG_LOCAL3)\n\
+            "[loggers]\nkeys = root\n[handlers]\nkeys = sys, udp\n[logger_root]\nlevel = \
+             INFO\nhandlers = sys, udp, file\n\
+             [handler_sys]\nclass = skylog.SysLogHandler\nargs = ('{0}/syslog', \
+             handlers.SysLogHandler.LOG_LOCAL3)\n\
              [handler_udp]\nclass = skylog.UdpLogServerHandler\nargs = ('127.0.0.1', {1})\n\
-             [handler_file]\nclass = skylog.EasyRotatingFileHandler\nargs = ('{0}/%(job_name)s.second',)\n",
+             [handler_file]\nclass = skylog.EasyRotatingFileHandler\nargs = \
+             ('{0}/%(job_name)s.second',)\n",
             site.dir.path().display(),
             server.local_addr().unwrap().port()
         ),
@@ -83,7 +88,8 @@ fn skylog_sends_lines_to_syslog_and_log_servers() {
     .unwrap();
     let ini = site.ini_once(
         "queue_mover3",
-        "dst_queue_name = copy\nuse_skylog = 2\nskylog_locations = %(base)s/none.ini, %(base)s/skylog.ini",
+        "dst_queue_name = copy\nuse_skylog = 2\nskylog_locations = %(base)s/none.ini, \
+         %(base)s/skylog.ini",
     );
     run_once(&ini);
     let mut bytes = [0; 2000];
@@ -124,7 +130,8 @@ fn queue_loader_maps_tables_and_keys() {
         .unwrap();
     site.far
         .batch_execute(
-            "create schema archive; create table archive.t (a int, b int, name text, unique (a, b))",
+            "create schema archive; create table archive.t (a int, b int, name text, unique (a, \
+             b))",
         )
         .unwrap();
     tick(&mut site.here, "q");
@@ -228,7 +235,8 @@ fn member_of_a_group_is_a_service() {
     let ini = site.ini_once(
         "pgq_consumer",
         &format!(
-            "db = {}\nsql_function = take\nconsumer_name = crew\nsubconsumer_name = one\nsubconsumer_timeout = 60",
+            "db = {}\nsql_function = take\nconsumer_name = crew\nsubconsumer_name = \
+             one\nsubconsumer_timeout = 60",
             dsn(&site.source)
         ),
     );
@@ -274,9 +282,8 @@ fn ticker_drives_a_server_without_worker() {
     fs::write(dir.path().join("databases.ini"), databases).unwrap();
     let mut child =
         pgq(&["ticker"]).arg(&ini).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let patience = Duration::from_secs(30);
     let ticks = "select last_tick_id > 3 from pgq.get_queue_info('q')";
-    assert!(wait_until(patience, || value(&mut client, ticks) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut client, ticks) == "t"));
     // A retry comes back, and tables rotate once the consumer follows.
     let mut attempts = 0;
     let mut consumer = pgq_client::Consumer::builder("q", "c")
@@ -298,12 +305,12 @@ fn ticker_drives_a_server_without_worker() {
     });
     let rotated =
         "select queue_cur_table > 0 or queue_switch_step1 > queue_id + 10000000 from pgq.queue";
-    assert!(wait_until(patience, || value(&mut client, rotated) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut client, rotated) == "t"));
     assert!(
-        wait_until(patience, || value(&mut client, "select count(*) from pgq.retry_queue") == "0")
+        wait_until(PATIENCE, || value(&mut client, "select count(*) from pgq.retry_queue") == "0")
     );
     let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-    assert!(wait_until(patience, || log().contains("{ticks: ")), "{}", log());
+    assert!(wait_until(PATIENCE, || log().contains("{ticks: ")), "{}", log());
     signal(&child, "INT");
     assert_eq!(ends(&mut child), Some(0));
     assert!(!dir.path().join("pid").exists());

@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use pgq_tests::{Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_on, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{
@@ -53,8 +52,10 @@ impl Site {
     fn ini(&self, section: &str, keys: &str) -> String {
         let path = self.path("job.ini");
         let text = format!(
-            "[DEFAULT]\nbase = {base}\n[{section}]\nsrc_db = {source}\ndst_db = {target}\nqueue_name = q\n\
-             logfile = %(base)s/%(job_name)s.log\npidfile = %(base)s/%(job_name)s.pid\nloop_delay = 0.05\n{keys}\n",
+            "[DEFAULT]\nbase = {base}\n[{section}]\nsrc_db = {source}\ndst_db = \
+             {target}\nqueue_name = q\n\
+             logfile = %(base)s/%(job_name)s.log\npidfile = %(base)s/%(job_name)s.pid\nloop_delay \
+             = 0.05\n{keys}\n",
             base = self.dir.path().display(),
             source = dsn(&self.source),
             target = dsn(&self.target),
@@ -68,7 +69,7 @@ impl Site {
     }
 
     pub(crate) fn logged(&self, words: &str) -> bool {
-        wait_until(Duration::from_secs(20), || self.log().contains(words))
+        wait_until(PATIENCE, || self.log().contains(words))
     }
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
 }
 
 pub(crate) fn ends(child: &mut Child) -> Option<i32> {
-    assert!(wait_until(Duration::from_secs(20), || child.try_wait().unwrap().is_some()));
+    assert!(wait_until(PATIENCE, || child.try_wait().unwrap().is_some()));
     child.wait().unwrap().code()
 }
 
@@ -161,7 +162,7 @@ fn signals_reload_finish_and_end() {
     let ini = site.ini("queue_mover3", "dst_queue_name = copy");
     let notify = site.path("notify");
     let socket = UnixDatagram::bind(&notify).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut child = pgq(&["run", &ini])
         .env("NOTIFY_SOCKET", &notify)
         .stdout(Stdio::null())
@@ -187,18 +188,18 @@ fn signals_reload_finish_and_end() {
     site.far.batch_execute("select pgq.create_queue('elsewhere')").unwrap();
     tick_always(&mut site.far);
     signal(&child, "HUP");
-    assert!(wait_until(Duration::from_secs(20), || site.log().matches("starts").count() >= 2));
+    assert!(wait_until(PATIENCE, || site.log().matches("starts").count() >= 2));
     insert_and_tick(&mut site.here, "q", 0, 10);
     let arrived = "select count(*) from pgq.event_template e where tableoid::regclass::text like
                      (select queue_data_pfx || '%' from pgq.queue where queue_name = 'elsewhere')";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "10"));
+    assert!(wait_until(PATIENCE, || value(&mut site.far, arrived) == "10"));
     signal(&child, "INT");
     assert_eq!(ends(&mut child), Some(0));
     assert!(site.log().contains("job: stopped"), "{}", site.log());
     assert!(!site.path("job.pid").exists());
 
     let mut child = start(&ini);
-    assert!(wait_until(Duration::from_secs(20), || site.path("job.pid").exists()));
+    assert!(wait_until(PATIENCE, || site.path("job.pid").exists()));
     signal(&child, "TERM");
     assert!(ends(&mut child).is_none_or(|code| code == 0));
 }
@@ -225,7 +226,7 @@ fn queue_dropped_under_a_service_ends_it_with_code_4() {
     assert!(site.logged("starts"));
     insert_and_tick(&mut site.here, "q", 0, 5);
     let arrived = "select count(*) from pgq.event_template";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "5"));
+    assert!(wait_until(PATIENCE, || value(&mut site.far, arrived) == "5"));
     site.here.batch_execute("select pgq.drop_queue('q', true)").unwrap();
     assert_eq!(ends(&mut child), Some(4), "{}", site.log());
     assert_eq!(site.log().matches("ERROR").count(), 1, "{}", site.log());
@@ -239,7 +240,7 @@ fn consumer_unregistered_under_a_service_ends_it_with_code_4() {
     assert!(site.logged("starts"));
     insert_and_tick(&mut site.here, "q", 0, 5);
     let arrived = "select count(*) from pgq.event_template";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut site.far, arrived) == "5"));
+    assert!(wait_until(PATIENCE, || value(&mut site.far, arrived) == "5"));
     site.here.batch_execute("select pgq.unregister_consumer('q', 'job')").unwrap();
     assert_eq!(ends(&mut child), Some(4), "{}", site.log());
     assert_eq!(site.log().matches("ERROR").count(), 1, "{}", site.log());
@@ -255,7 +256,8 @@ fn service_manager_starts_and_stops() {
     fs::write(
         &registry,
         format!(
-            "[scriptmgr]\njob_name = scriptmgr\nconfig_list = {0}/job.ini, {0}/oth*.ini, {0}/sky*.ini\n[queue_mover3]\n",
+            "[scriptmgr]\njob_name = scriptmgr\nconfig_list = {0}/job.ini, {0}/oth*.ini, \
+             {0}/sky*.ini\n[queue_mover3]\n",
             site.dir.path().display()
         ),
     )
@@ -285,11 +287,11 @@ fn service_manager_starts_and_stops() {
     let pid = fs::read_to_string(site.path("job.pid")).unwrap();
     assert!(out.contains(&format!("  pid      {pid}\n")), "{out}");
     insert_and_tick(&mut site.here, "q", 0, 5);
-    assert!(wait_until(Duration::from_secs(20), || {
+    assert!(wait_until(PATIENCE, || {
         value(&mut site.far, "select count(*) from pgq.event_template") == "5"
     }));
     assert_eq!(services(&["reload", "job"]).0, 0);
-    assert!(wait_until(Duration::from_secs(20), || site.log().matches("starts").count() >= 2));
+    assert!(wait_until(PATIENCE, || site.log().matches("starts").count() >= 2));
     let before = fs::read_to_string(site.path("job.pid")).unwrap();
     assert_eq!(services(&["restart", "job"]).0, 0);
     assert_ne!(fs::read_to_string(site.path("job.pid")).unwrap(), before);
@@ -298,7 +300,84 @@ fn service_manager_starts_and_stops() {
     assert_eq!(services(&["start", "nobody"]).0, 2);
     // The switches of the service itself do the same.
     assert!(pgq(&["run", &ini, "-d"]).status().unwrap().success());
-    assert!(wait_until(Duration::from_secs(20), || site.path("job.pid").exists()));
+    assert!(wait_until(PATIENCE, || site.path("job.pid").exists()));
     assert!(pgq(&["run", &ini, "-s"]).status().unwrap().success());
-    assert!(wait_until(Duration::from_secs(20), || !site.path("job.pid").exists()));
+    assert!(wait_until(PATIENCE, || !site.path("job.pid").exists()));
+}
+
+/// A handler that works while signals come.
+#[test]
+fn an_end_that_is_asked_for_after_a_reload_is_not_lost() {
+    for end in ["INT", "TERM"] {
+        let mut site = Site::new();
+        insert_and_tick(&mut site.here, "q", 0, 1);
+        let at = |name: &str| site.path(name).display().to_string();
+        let ini = at("consumer.ini");
+        let text = format!(
+            "[pgq_consumer]\njob_name = job\ndb = {}\nqueue_name = q\nlogfile = {}\n\
+             exec = touch {}; while [ ! -e {} ]; do sleep 0.05; done\n",
+            dsn(&site.source),
+            at("job.log"),
+            at("began"),
+            at("go"),
+        );
+        fs::write(&ini, text).unwrap();
+        let mut child = start(&ini);
+        let began = || site.path("began").exists();
+        assert!(wait_until(PATIENCE, began));
+        signal(&child, "HUP");
+        signal(&child, end);
+        fs::write(site.path("go"), "").unwrap();
+        assert_eq!(ends(&mut child), Some(0), "{end}: {}", site.log());
+        assert!(site.log().contains("job: stopped"), "{}", site.log());
+        assert_eq!(site.log().matches("starts").count(), 1, "{}", site.log());
+    }
+}
+
+/// Without a server: it waits for one.
+#[test]
+fn a_ticker_reloads_as_services_do_and_keeps_no_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let write = |more: &str| {
+        let text = format!(
+            "[pgqd]\nbase_connstr = host=127.0.0.1 port=1 user=y\ndatabase_list = x\nsyslog = 0\n\
+             logfile = {}\n{more}\n",
+            path("log").display()
+        );
+        fs::write(path("pgqd.ini"), text).unwrap();
+    };
+    write("");
+    let ini = path("pgqd.ini").display().to_string();
+    let mut child =
+        pgq(&["ticker", &ini]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let log = || fs::read_to_string(path("log")).unwrap_or_default();
+    let starts = |count| {
+        let there = wait_until(PATIENCE, || log().matches("starts").count() == count);
+        assert!(there, "{}", log());
+    };
+    let threads = || fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+    starts(1);
+    let before = {
+        // The program, the signals, and the one database.
+        assert!(wait_until(PATIENCE, || threads() == 3), "{}", threads());
+        fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().count()
+    };
+    write("tiker_period = 1");
+    signal(&child, "HUP");
+    starts(2);
+    assert!(log().contains("tiker_period: unknown key; going on as before"), "{}", log());
+    write(&format!("pidfile = {}", path("pid").display()));
+    for count in 3..8 {
+        signal(&child, "HUP");
+        starts(count);
+    }
+    let pid = fs::read_to_string(path("pid")).unwrap();
+    assert_eq!(pid, child.id().to_string(), "a pid file that is new is taken over");
+    assert!(wait_until(PATIENCE, || threads() == 3), "{}", threads());
+    let after = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().count();
+    assert!(after <= before + 2, "{before} {after}: the pid file, and an attempt to connect");
+    signal(&child, "INT");
+    assert_eq!(ends(&mut child), Some(0), "{}", log());
+    assert!(!path("pid").exists());
 }

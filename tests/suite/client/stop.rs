@@ -3,9 +3,8 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use pgq_tests::{Scratch, Tree, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, wait_until};
 use postgres::Client;
 
 use crate::client::commands::json;
@@ -34,7 +33,7 @@ fn start(handler: &str, more: &[&str]) -> (Scratch, Client, Child) {
 }
 
 fn appears(path: &Path) {
-    assert!(wait_until(Duration::from_secs(20), || path.exists()), "no {}", path.display());
+    assert!(wait_until(PATIENCE, || path.exists()), "no {}", path.display());
 }
 
 fn kill(name: &str, target: &str) {
@@ -91,7 +90,7 @@ fn a_handler_that_the_stop_hits_too_has_not_failed() {
         // A shell between two commands may lose a signal.
         let name_now =
             || std::fs::read_to_string(format!("/proc/{group}/comm")).unwrap_or_default();
-        assert!(wait_until(Duration::from_secs(20), || name_now() == "sleep\n"), "{}", name_now());
+        assert!(wait_until(PATIENCE, || name_now() == "sleep\n"), "{}", name_now());
         kill_both(name, &group, child.id());
         assert_eq!(ends(&mut child), Some(0), "{name} {more:?}");
         all_come_again(&scratch, &mut client, 3);
@@ -143,9 +142,25 @@ fn a_handler_that_wants_the_terminal_fails_instead_of_hanging() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let ended = wait_until(Duration::from_secs(60), || child.try_wait().unwrap().is_some());
+    let ended = wait_until(PATIENCE, || child.try_wait().unwrap().is_some());
     let _ = child.kill();
     assert!(ended);
     let letters = succeed(&scratch, &["dead", "list", "q.dead", "--json"]);
     assert!(letters.contains("it wants to use the terminal"), "{letters}");
+}
+
+/// What it leaves behind keeps its standard error open.
+#[test]
+fn a_handler_that_leaves_a_process_behind_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    for more in [&["--once"][..], &["--once", "--per-batch"]] {
+        let handler = format!("cat > /dev/null; sleep 3600 & echo $! >> '{}'", pids.display());
+        let (scratch, mut client, mut child) = start(&handler, more);
+        assert_eq!(ends(&mut child), Some(0), "{more:?}");
+        all_come_again(&scratch, &mut client, 0);
+    }
+    for pid in std::fs::read_to_string(&pids).unwrap().lines() {
+        kill("-KILL", pid);
+    }
 }

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pgq_client::{Error, RemoteConsumer, Tracking};
-use pgq_tests::{Random, Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{PATIENCE, Random, Scratch, Tree, scratch_database_on, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{
@@ -60,7 +60,8 @@ fn move_copies_everything_once_through_kills() {
     let to = dsn(&there);
     let arguments = ["move", "q", "mover", "--to", &to, "--to-queue", "copy", "--poll", "0.01"];
     let copied = "select count(*) from pgq.event_template e, pgq.queue q
-                   where q.queue_name = 'copy' and e.tableoid::regclass::text like q.queue_data_pfx || '%'";
+                   where q.queue_name = 'copy' and e.tableoid::regclass::text like \
+                   q.queue_data_pfx || '%'";
     for round in 0..15 {
         insert_and_tick(&mut here, "q", round * 400, (round + 1) * 400);
         let mut running = Running::start(&mut command(&source, &arguments));
@@ -69,9 +70,9 @@ fn move_copies_everything_once_through_kills() {
         running.kill();
     }
     let mut running = Running::start(&mut command(&source, &arguments));
-    let all = wait_until(Duration::from_secs(60), || value(&mut far, copied) == "6000");
+    let all = wait_until(PATIENCE, || value(&mut far, copied) == "6000");
     assert!(all, "{} of 6000", value(&mut far, copied));
-    assert!(wait_until(Duration::from_secs(20), || {
+    assert!(wait_until(PATIENCE, || {
         value(&mut here, "select pending_events from pgq.get_consumer_info('q', 'mover')") == "0"
     }));
     running.kill();
@@ -97,7 +98,8 @@ fn split_sends_each_event_to_its_queue() {
         create_queue(&mut far, queue, "reader");
     }
     here.batch_execute(
-        "select pgq.insert_event('q', 'n', n::text, case n % 2 when 0 then 'even' else 'odd' end, null, null, null)
+        "select pgq.insert_event('q', 'n', n::text, case n % 2 when 0 then 'even' else 'odd' end, \
+         null, null, null)
            from generate_series(1, 100) n",
     )
     .unwrap();
@@ -115,14 +117,15 @@ fn split_sends_each_event_to_its_queue() {
     let mut running =
         Running::start(&mut command(&source, &["split", "q", "splitter", "--to", &to]));
     let pending = "select current_batch is not null from pgq.get_consumer_info('q', 'splitter')";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut here, pending) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut here, pending) == "t"));
     running.kill();
     assert_eq!(value(&mut far, "select count(*) from pgq.event_template"), "100");
 }
 
 const TABLES: &str = "
     create table parent (id int primary key, note text unique);
-    create table child (id int, part int, parent int references parent, data jsonb, at timestamptz default now(),
+    create table child (id int, part int, parent int references parent, data jsonb, at \
+    timestamptz default now(),
                         size int generated always as (id * 2) stored, primary key (id, part));
     create table \"Odd.name\" (\"K\" int generated always as identity primary key, \"a'b\" bytea)";
 
@@ -148,7 +151,8 @@ fn captured(trigger: &str) -> (Scratch, Scratch, Client, Client) {
 fn assert_same_tables(here: &mut Client, far: &mut Client) {
     for table in ["parent", "child", "\"Odd.name\""] {
         let sql = format!(
-            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by t::text)), '-') from {table} t"
+            "select count(*) || ' ' || coalesce(md5(string_agg(t::text, e'\\n' order by \
+             t::text)), '-') from {table} t"
         );
         assert_eq!(value(far, &sql), value(here, &sql), "{table}");
     }
@@ -160,7 +164,8 @@ fn load_makes_tables_equal(trigger: &str) {
     let load = ["load", "q", "loader", "--to", &to, "--once", "--allow-truncate"];
     here.batch_execute(
         "insert into parent select n, 'n' || n from generate_series(1, 500) n;
-         insert into child select n, n % 3, n, jsonb_build_object('k', repeat('ü', n % 7)) from generate_series(1, 500) n;
+         insert into child select n, n % 3, n, jsonb_build_object('k', repeat('ü', n % 7)) from \
+         generate_series(1, 500) n;
          insert into \"Odd.name\" (\"a'b\") values ('\\x00ff'), (null)",
     )
     .unwrap();
@@ -174,7 +179,8 @@ fn load_makes_tables_equal(trigger: &str) {
         "update parent set note = 'moving' where id = 1;
          update parent set note = 'n1' where id = 2;
          update parent set note = 'n2' where id = 1;
-         delete from child where id between 10 and 20; delete from parent where id between 10 and 20;
+         delete from child where id between 10 and 20; delete from parent where id between 10 and \
+         20;
          insert into parent values (15, 'again'); insert into child values (15, 1, 15, null);
          update child set parent = 2 where parent = 3; delete from parent where id = 3;
          update child set data = data || '{\"x\": null}' where id > 400;
@@ -218,7 +224,9 @@ fn load_is_exactly_once_through_kills_and_random_changes() {
                 ),
                 1 => format!("update parent set note = 't{id}_{text}' where id = {id}"),
                 2 => format!(
-                    "insert into child (id, part, parent) select {id}, {text} % 3, {id} where exists (select from parent where id = {id}) on conflict (id, part) do update set data = '[{text}]'"
+                    "insert into child (id, part, parent) select {id}, {text} % 3, {id} where \
+                     exists (select from parent where id = {id}) on conflict (id, part) do update \
+                     set data = '[{text}]'"
                 ),
                 _ => format!(
                     "delete from child where parent = {id}; delete from parent where id = {id}"
@@ -250,11 +258,9 @@ fn load_names_what_the_target_lacks() {
     // Else it keeps trying, so that somebody may add the column.
     let mut running = Running::start(&mut command(&source, &["load", "q", "loader", "--to", &to]));
     let waits = "select current_batch is not null from pgq.get_consumer_info('q', 'loader')";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut here, waits) == "t"));
+    assert!(wait_until(PATIENCE, || value(&mut here, waits) == "t"));
     far.batch_execute("alter table parent add note text").unwrap();
-    assert!(wait_until(Duration::from_secs(30), || {
-        value(&mut far, "select count(*) from parent") == "1"
-    }));
+    assert!(wait_until(PATIENCE, || { value(&mut far, "select count(*) from parent") == "1" }));
     assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
     running.kill();
 
@@ -289,7 +295,8 @@ fn what_cannot_heal_ends() {
     }
     far.batch_execute(
         "create table t (id int primary key); create role bare login;
-         grant usage on schema pgq_ext to bare; grant execute on all functions in schema pgq_ext to bare",
+         grant usage on schema pgq_ext to bare; grant execute on all functions in schema pgq_ext \
+         to bare",
     )
     .unwrap();
     here.batch_execute(
@@ -321,10 +328,10 @@ fn what_cannot_heal_ends() {
     let mut dropping = pgq(&["consume", "q", "c", "--sql", "take"]);
     let mut running = dropping.env("PGQ_DSN", dsn(&source)).stderr(Stdio::null()).spawn().unwrap();
     let idle = "select pending_events from pgq.get_consumer_info('q', 'c')";
-    assert!(wait_until(Duration::from_secs(20), || value(&mut here, idle) == "0"));
+    assert!(wait_until(PATIENCE, || value(&mut here, idle) == "0"));
     here.batch_execute("drop function take(jsonb)").unwrap();
     insert_and_tick(&mut here, "q", 0, 3);
-    assert!(wait_until(Duration::from_secs(20), || running.try_wait().unwrap().is_some()));
+    assert!(wait_until(PATIENCE, || running.try_wait().unwrap().is_some()));
     assert_eq!(running.wait().unwrap().code(), Some(4));
     assert_eq!(value(&mut here, "select count(*) from pgq.retry_queue"), "0");
 }
@@ -337,9 +344,11 @@ fn load_row_by_row_makes_tables_equal() {
     let to = dsn(&there);
     here.batch_execute(
         "insert into parent select n, 'it''s \\ ' || n from generate_series(1, 300) n;
-         insert into child select n, n % 3, n, jsonb_build_object('k', 'ü\"\\') from generate_series(1, 300) n;
+         insert into child select n, n % 3, n, jsonb_build_object('k', 'ü\"\\') from \
+         generate_series(1, 300) n;
          insert into \"Odd.name\" (\"a'b\") values ('\\x00ff5c27'), (null);
-         update parent set note = null where id < 10; delete from child where id > 290; delete from parent where id > 290;
+         update parent set note = null where id < 10; delete from child where id > 290; delete \
+         from parent where id > 290;
          update child set data = null where id < 5; truncate \"Odd.name\";
          insert into \"Odd.name\" (\"a'b\") values ('\\x5c')",
     )
@@ -351,10 +360,16 @@ fn load_row_by_row_makes_tables_equal() {
     );
     assert_same_tables(&mut here, &mut far);
     // Parents go before their children in the order of tables, so this page needs the other way.
-    here.batch_execute("delete from child where id = 20; delete from parent where id = 20; insert into parent values (20, 'x')")
-        .unwrap();
-    here.batch_execute("update parent set note = 'moving' where id = 30; update parent set note = (select 'it''s \\ 30') where id = 31")
-        .unwrap();
+    here.batch_execute(
+        "delete from child where id = 20; delete from parent where id = 20; insert \
+        into parent values (20, 'x')",
+    )
+    .unwrap();
+    here.batch_execute(
+        "update parent set note = 'moving' where id = 30; update parent set note = \
+        (select 'it''s \\ 30') where id = 31",
+    )
+    .unwrap();
     tick(&mut here, "q");
     succeed(&source, &["load", "q", "loader", "--to", &to, "--once"]);
     assert_same_tables(&mut here, &mut far);

@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use pgq_tests::{Random, Scratch, scratch_database, wait_until};
+use pgq_tests::{PATIENCE, Random, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
 use pgq_tests::query::{row, rows, run};
@@ -21,7 +20,8 @@ fn full_queue(batches: usize) -> Scratch {
         &mut client,
         "create extension pgq_coop;
          select pgq.create_queue('q');
-         update pgq.queue set queue_ticker_max_count = 1, queue_ticker_max_lag = '0', queue_ticker_idle_period = '0';
+         update pgq.queue set queue_ticker_max_count = 1, queue_ticker_max_lag = '0', \
+         queue_ticker_idle_period = '0';
          select pgq_coop.register_subconsumer('q', 'main', 'first');
          select pgq_coop.unregister_subconsumer('q', 'main', 'first', 0);
          create table handled (event bigint, member text)",
@@ -40,9 +40,9 @@ fn full_queue(batches: usize) -> Scratch {
 }
 
 /// A member in a psql process of its own: it takes batches, handles and finishes each in one
-/// transaction, and commits only what it could finish.
+/// transaction, and commits only what it could finish. It begins when nobody holds them back.
 fn member(database: &Scratch, name: &str) -> Child {
-    let mut script = String::new();
+    let mut script = "select pg_advisory_lock_shared(1);\n".to_owned();
     for _ in 0..4000 {
         write!(
             script,
@@ -98,10 +98,7 @@ fn members_that_are_killed_and_stopped_lose_and_repeat_nothing() {
     while born < 15 {
         let before = handled(&mut client);
         let goal = (before + 40).min(EVENTS);
-        assert!(
-            wait_until(Duration::from_secs(60), || handled(&mut client) >= goal),
-            "the group stands still"
-        );
+        assert!(wait_until(PATIENCE, || handled(&mut client) >= goal), "the group stands still");
         let victim = usize::try_from(random.below(3)).unwrap();
         let mut victim =
             std::mem::replace(&mut members[victim], member(&database, &format!("m{born}")));
@@ -118,14 +115,15 @@ fn members_that_are_killed_and_stopped_lose_and_repeat_nothing() {
     for late in &stopped {
         signal(late, "CONT");
     }
-    assert!(wait_until(Duration::from_secs(60), || handled(&mut client) >= EVENTS));
+    assert!(wait_until(PATIENCE, || handled(&mut client) >= EVENTS));
     for mut child in members.into_iter().chain(stopped) {
         signal(&child, "KILL");
         child.wait().unwrap();
     }
     // Nobody is left, so what comes now is final.
-    let quiet = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-    assert!(wait_until(Duration::from_secs(30), || row(&mut client, quiet) == "0"));
+    let quiet = "select count(*) from pg_stat_activity where datname = current_database() and pid \
+        <> pg_backend_pid()";
+    assert!(wait_until(PATIENCE, || row(&mut client, quiet) == "0"));
     assert_exactly_once(&mut client);
 }
 
@@ -133,15 +131,20 @@ fn members_that_are_killed_and_stopped_lose_and_repeat_nothing() {
 fn members_that_work_alike_get_a_fair_share() {
     let database = full_queue(300);
     let mut client = database.connect();
+    run(&mut client, "select pg_advisory_lock(1)");
     let mut members: Vec<_> = (0..3).map(|n| member(&database, &format!("m{n}"))).collect();
-    let all = wait_until(Duration::from_secs(60), || handled(&mut client) >= EVENTS);
+    let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                    where datname = current_database() and locktype = 'advisory' and not granted";
+    assert!(wait_until(PATIENCE, || row(&mut client, waiting) == "3"));
+    run(&mut client, "select pg_advisory_unlock(1)");
+    let all = wait_until(PATIENCE, || handled(&mut client) >= EVENTS);
     for member in &mut members {
         signal(member, "KILL");
         member.wait().unwrap();
     }
     assert!(all, "the group stands still");
     assert_exactly_once(&mut client);
-    // The processes start one after the other, so the shares are not equal; nobody goes short.
+    // Nobody goes short.
     let shares =
         rows(&mut client, "select member, count(*) from handled group by member order by member");
     assert_eq!(shares.len(), 3, "{shares:?}");
@@ -158,7 +161,8 @@ fn coming_going_and_maintenance_do_not_disturb_each_other() {
     run(&mut client, "update pgq.queue set queue_rotation_period = '0'");
     let work = |name: &str| {
         format!(
-            "select pgq_coop.finish_batch(b) from pgq_coop.next_batch('q', 'main', '{name}', '1 ms') b where b is not null"
+            "select pgq_coop.finish_batch(b) from pgq_coop.next_batch('q', 'main', '{name}', '1 \
+             ms') b where b is not null"
         )
     };
     let (one, two) = (work("one"), work("two"));

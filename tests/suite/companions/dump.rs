@@ -20,10 +20,19 @@ fn state(client: &mut Client) -> Vec<String> {
         "pgq_ext.completed_batch",
         "pgq_ext.completed_event",
         "pgq_ext.partial_batch",
-        "(select queue_name, consumer_name, last_tick, current_batch, next_tick from pgq.get_consumer_info())",
+        "(select queue_name, consumer_name, last_tick, current_batch, next_tick from \
+         pgq.get_consumer_info())",
     ]
     .into_iter()
-    .flat_map(|table| rows(client, &format!("select '{table}', t.* from {table} t order by t::text")))
+    .flat_map(|table| {
+        rows(
+            client,
+            &format!(
+                "select '{table}', t.* from {table} t order by \
+        t::text"
+            ),
+        )
+    })
     .collect()
 }
 
@@ -31,20 +40,23 @@ fn state(client: &mut Client) -> Vec<String> {
 fn fill(client: &mut Client) {
     run(
         client,
-        "select pgq_node.register_location('q', 'n1', 'dbname=n1', false), pgq_node.register_location('q', 'n2', 'x', true);
+        "select pgq_node.register_location('q', 'n1', 'dbname=n1', false), \
+         pgq_node.register_location('q', 'n2', 'x', true);
          select pgq_node.create_node('q', 'root', 'n1', 'n1_worker', null, null, null);
          select pgq_node.register_subscriber('q', 'n2', 'n2_worker', null);
          select pgq_node.set_node_attrs('q', 'sync_watermark=n2');
          update pgq.queue set queue_ticker_max_count = 1, queue_ticker_max_lag = '0';
          insert into pgq.consumer (co_name) select 'unused' where false;
-         select pgq_coop.register_subconsumer('q', 'm', 's1'), pgq_coop.register_subconsumer('q', 'm', 's2')",
+         select pgq_coop.register_subconsumer('q', 'm', 's1'), pgq_coop.register_subconsumer('q', \
+         'm', 's2')",
     );
     run(client, "select pgq.insert_event('q', 'test', 'one')");
     run(client, "select pgq.ticker('q')");
     run(client, "select pgq_coop.next_batch('q', 'm', 's1')");
     run(
         client,
-        "select pgq_ext.set_batch_done('c', 5), pgq_ext.set_batch_done('c', 'part', 6), pgq_ext.set_last_tick('c', 7),
+        "select pgq_ext.set_batch_done('c', 5), pgq_ext.set_batch_done('c', 'part', 6), \
+         pgq_ext.set_last_tick('c', 7),
                 pgq_ext.set_event_done('c', 5, 55)",
     );
 }

@@ -119,7 +119,7 @@ fn two_sessions_that_apply_the_same_thing_meet() {
                 let mut watch = database.connect();
                 let waits = "select count(*) from pg_stat_activity
                               where datname = current_database() and wait_event_type = 'Lock'";
-                assert!(pgq_tests::wait_until(std::time::Duration::from_secs(30), || {
+                assert!(pgq_tests::wait_until(pgq_tests::PATIENCE, || {
                     row(&mut watch, waits) == "1"
                 }));
                 run(&mut first, "commit");

@@ -9,7 +9,7 @@ mod ext;
 pub(crate) mod node;
 mod roles;
 mod signatures;
-mod update;
+pub(crate) mod update;
 
 use pgq_tests::{Scratch, scratch_database};
 use postgres::Client;

@@ -9,12 +9,14 @@ use pgq_tests::query::{outcome, row, rows, run};
 /// Signatures, properties and grants of a schema's functions that are not internal.
 fn signatures(client: &mut Client, schema: &str) -> Vec<String> {
     let sql = format!(
-        "select p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid)
+        "select p.proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || \
+         pg_get_function_result(p.oid)
                 || case when p.prosecdef then ' definer' else '' end
                 || case when p.proisstrict then ' strict' else '' end
                 || ' ' || p.provolatile::text || ' for ' || (
                     select string_agg(r.name, ', ' order by r.name)
-                      from (select case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end as name
+                      from (select case a.grantee when 0 then 'public' else \
+                      pg_get_userbyid(a.grantee)::text end as name
                               from aclexplode(p.proacl) a) r
                      where r.name <> 'postgres')
            from pg_proc p
@@ -39,17 +41,20 @@ fn signatures_of_pgq_node_are_upstreams() {
     assert_eq!(functions, signatures(&mut theirs, "pgq_node"));
     assert_eq!(functions.len(), 30);
 
-    let tables = "select c.relname, (select array_agg(x::text order by x::text) from unnest(c.relacl) x), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+    let tables = "select c.relname, (select array_agg(x::text order by x::text) from \
+        unnest(c.relacl) x), a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                          pg_get_expr(d.adbin, d.adrelid)
                     from pg_class c
                     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
                     left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-                   where c.relnamespace = 'pgq_node'::regnamespace and c.relkind = 'r' and c.relname <> 'consumer_seen'
+                   where c.relnamespace = 'pgq_node'::regnamespace and c.relkind = 'r' and \
+                   c.relname <> 'consumer_seen'
                    order by c.relname, a.attnum";
     assert_eq!(rows(&mut ours, tables), rows(&mut theirs, tables));
     let constraints = "select conrelid::regclass, conname, pg_get_constraintdef(oid)
                          from pg_constraint
-                        where connamespace = 'pgq_node'::regnamespace and conrelid::regclass::text not like '%consumer_seen'
+                        where connamespace = 'pgq_node'::regnamespace and \
+                        conrelid::regclass::text not like '%consumer_seen'
                         order by 1::text, 2";
     assert_eq!(rows(&mut ours, constraints), rows(&mut theirs, constraints));
 }
@@ -67,11 +72,13 @@ fn signatures_of_pgq_coop_and_pgq_ext_are_the_specifications() {
             format!("next_batch({member}, i_dead_interval interval) -> bigint v for pgq_reader"),
             format!("next_batch_custom({member}, {custom}) -> bigint v for pgq_reader"),
             format!(
-                "next_batch_custom({member}, {custom}, i_dead_interval interval) -> bigint definer v for pgq_reader"
+                "next_batch_custom({member}, {custom}, i_dead_interval interval) -> bigint \
+                 definer v for pgq_reader"
             ),
             format!("register_subconsumer({member}) -> integer definer v for pgq_reader"),
             format!(
-                "unregister_subconsumer({member}, i_batch_handling integer) -> integer definer v for pgq_reader"
+                "unregister_subconsumer({member}, i_batch_handling integer) -> integer definer v \
+                 for pgq_reader"
             ),
             "version() -> text v for public".to_owned(),
         ]
@@ -82,16 +89,23 @@ fn signatures_of_pgq_coop_and_pgq_ext_are_the_specifications() {
             "get_last_tick(a_consumer text) -> bigint v for pgq_writer",
             "get_last_tick(a_consumer text, a_subconsumer text) -> bigint definer v for pgq_writer",
             "is_batch_done(a_consumer text, a_batch_id bigint) -> boolean v for pgq_writer",
-            "is_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint) -> boolean definer v for pgq_writer",
-            "is_event_done(a_consumer text, a_batch_id bigint, a_event_id bigint) -> boolean v for pgq_writer",
-            "is_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id bigint) -> boolean \
+            "is_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint) -> boolean \
+             definer v for pgq_writer",
+            "is_event_done(a_consumer text, a_batch_id bigint, a_event_id bigint) -> boolean v \
+             for pgq_writer",
+            "is_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id \
+             bigint) -> boolean \
              definer v for pgq_writer",
             "set_batch_done(a_consumer text, a_batch_id bigint) -> boolean v for pgq_writer",
-            "set_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint) -> boolean definer v for pgq_writer",
-            "set_event_done(a_consumer text, a_batch_id bigint, a_event_id bigint) -> boolean v for pgq_writer",
-            "set_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id bigint) -> boolean \
+            "set_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint) -> boolean \
              definer v for pgq_writer",
-            "set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint) -> integer definer v for pgq_writer",
+            "set_event_done(a_consumer text, a_batch_id bigint, a_event_id bigint) -> boolean v \
+             for pgq_writer",
+            "set_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id \
+             bigint) -> boolean \
+             definer v for pgq_writer",
+            "set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint) -> integer \
+             definer v for pgq_writer",
             "set_last_tick(a_consumer text, a_tick_id bigint) -> integer v for pgq_writer",
             "upgrade_schema() -> integer v for pgq_writer",
             "version() -> text v for public",
@@ -105,21 +119,25 @@ fn everything_is_commented_and_nothing_can_be_hijacked_or_called_by_everybody() 
     let functions = |condition: &str| {
         format!(
             "select p.oid::regprocedure from pg_proc p
-              where p.pronamespace::regnamespace::text in ('pgq_coop', 'pgq_ext', 'pgq_node') and {condition}"
+              where p.pronamespace::regnamespace::text in ('pgq_coop', 'pgq_ext', 'pgq_node') and \
+              {condition}"
         )
     };
     for condition in [
         "obj_description(p.oid, 'pg_proc') is null",
         // Every body opens with its contract.
-        "p.prosrc not like E'\\n-- ----%-- Function: ' || p.pronamespace::regnamespace || '.' || p.proname || '(' || p.pronargs || ')%'",
-        "p.proname <> 'version' and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
+        "p.prosrc not like E'\\n-- ----%-- Function: ' || p.pronamespace::regnamespace || '.' || \
+         p.proname || '(' || p.pronargs || ')%'",
+        "p.proname <> 'version' and not coalesce('search_path=pg_catalog, pg_temp' = any \
+         (p.proconfig), false)",
         "p.proname like '\\_%' and (p.proacl is null or exists (
             select 1 from aclexplode(p.proacl) a where a.grantee::regrole::text <> 'postgres'))",
     ] {
         assert_eq!(rows(&mut client, &functions(condition)), Vec::<String>::new(), "{condition}");
     }
     let uncommented = "select c.oid::regclass from pg_class c
-                        where c.relnamespace::regnamespace::text in ('pgq_ext', 'pgq_node') and c.relkind = 'r'
+                        where c.relnamespace::regnamespace::text in ('pgq_ext', 'pgq_node') and \
+                        c.relkind = 'r'
                           and obj_description(c.oid, 'pg_class') is null";
     assert_eq!(rows(&mut client, uncommented), Vec::<String>::new());
 }
@@ -152,7 +170,8 @@ fn versions_and_dumped_tables_are_as_announced() {
     assert_eq!(
         rows(
             &mut client,
-            "select extname, extversion, extnamespace::regnamespace, coalesce(cardinality(extconfig), 0)
+            "select extname, extversion, extnamespace::regnamespace, \
+             coalesce(cardinality(extconfig), 0)
                from pg_extension where extname like 'pgq\\__%' order by 1"
         ),
         ["pgq_coop|4.0|pg_catalog|0", "pgq_ext|4.0|pg_catalog|4", "pgq_node|4.0|pg_catalog|4"]

@@ -19,7 +19,7 @@ fn extensions(tree: Tree) -> String {
 
 /// Offer the script of another version in our tree, which is a private one. Written beside it and
 /// renamed, since other tests may be reading it.
-fn offer(script: &str, text: &str) {
+pub(crate) fn offer(script: &str, text: &str) {
     let place = format!("{}/{script}", extensions(Tree::Ours));
     let fresh = format!("{place}.{}", std::process::id());
     fs::write(&fresh, text).unwrap();
@@ -27,7 +27,7 @@ fn offer(script: &str, text: &str) {
 }
 
 /// Offer upstream's script of a version, with its functions in upstream's own libraries.
-fn offer_upstream(script: &str) {
+pub(crate) fn offer_upstream(script: &str) {
     let output =
         Command::new(Tree::Peer.bin().join("pg_config")).arg("--pkglibdir").output().unwrap();
     let libraries = String::from_utf8(output.stdout).unwrap();
@@ -36,18 +36,20 @@ fn offer_upstream(script: &str) {
 }
 
 /// What an update has to bring to the state of a fresh installation.
-fn catalog(client: &mut Client, schema: &str) -> Vec<String> {
+pub(crate) fn catalog(client: &mut Client, schema: &str) -> Vec<String> {
     let mut facts = rows(
         client,
         &format!(
             "select pg_get_functiondef(p.oid), p.proacl, obj_description(p.oid, 'pg_proc')
-               from pg_proc p where p.pronamespace = '{schema}'::regnamespace order by p.oid::regprocedure::text"
+               from pg_proc p where p.pronamespace = '{schema}'::regnamespace order by \
+               p.oid::regprocedure::text"
         ),
     );
     facts.extend(rows(
         client,
         &format!(
-            "select c.relname, c.relacl, obj_description(c.oid, 'pg_class'), a.attname, format_type(a.atttypid, null),
+            "select c.relname, c.relacl, obj_description(c.oid, 'pg_class'), a.attname, \
+             format_type(a.atttypid, null),
                     a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
                from pg_class c
                join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
@@ -58,7 +60,8 @@ fn catalog(client: &mut Client, schema: &str) -> Vec<String> {
     facts.extend(rows(
         client,
         &format!(
-            "select count(*), (select coalesce(cardinality(extconfig), 0) from pg_extension where extname = '{schema}')
+            "select count(*), (select coalesce(cardinality(extconfig), 0) from pg_extension where \
+             extname = '{schema}')
                from pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'e'
                 and refobjid = (select oid from pg_extension where extname = '{schema}')"
         ),
@@ -84,7 +87,8 @@ fn every_version_that_upstream_released_can_be_updated() {
         let paths = row(
             &mut client,
             &format!(
-                "select string_agg(source, ' ' order by source) from pg_extension_update_paths('{extension}')
+                "select string_agg(source, ' ' order by source) from \
+                 pg_extension_update_paths('{extension}')
                   where target = '4.0' and path = source || '--4.0'"
             ),
         );
@@ -119,7 +123,8 @@ fn update_from_upstreams_pgq_node_keeps_the_nodes() {
     run(&mut client, "create extension pgq_node version '3.5'");
     run(
         &mut client,
-        "select pgq_node.register_location('q', 'n1', 'dbname=n1', false), pgq_node.register_location('q', 'n2', 'x', true);
+        "select pgq_node.register_location('q', 'n1', 'dbname=n1', false), \
+         pgq_node.register_location('q', 'n2', 'x', true);
          select pgq_node.create_node('q', 'root', 'n1', 'n1_worker', null, null, null);
          select pgq_node.register_subscriber('q', 'n2', 'n2_worker', null)",
     );
@@ -163,9 +168,11 @@ fn single_key_tables_of_skytools_2_are_brought_up_in_8_changes() {
         "create function pg_temp.old(tab text, key text) returns void language plpgsql as $$
          begin
              execute format('alter table pgq_ext.%I drop column subconsumer_id', tab);
-             execute format('alter table pgq_ext.%I add constraint %I primary key (%s)', tab, tab || '_pkey', key);
+             execute format('alter table pgq_ext.%I add constraint %I primary key (%s)', tab, tab \
+             || '_pkey', key);
          end $$;
-         select pg_temp.old('completed_tick', 'consumer_id'), pg_temp.old('completed_batch', 'consumer_id'),
+         select pg_temp.old('completed_tick', 'consumer_id'), pg_temp.old('completed_batch', \
+         'consumer_id'),
                 pg_temp.old('completed_event', 'consumer_id, batch_id, event_id'),
                 pg_temp.old('partial_batch', 'consumer_id');
          insert into pgq_ext.completed_batch values ('c', 5)",
@@ -200,7 +207,8 @@ fn update_from_an_older_pgq_coop_repairs_broken_members() {
         "select pgq.create_queue('q'); select pgq.register_consumer('q', 'm');
          select pgq.register_consumer('q', 'm.s1'); select pgq.register_consumer('q', 'm.s2');
          update pgq.subscription set sub_id = 1;
-         update pgq.subscription set sub_next_tick = 1, sub_batch = nextval('pgq.batch_id_seq') where sub_consumer = 3",
+         update pgq.subscription set sub_next_tick = 1, sub_batch = nextval('pgq.batch_id_seq') \
+         where sub_consumer = 3",
     );
     run(&mut client, "alter extension pgq update; alter extension pgq_coop update");
     assert_eq!(

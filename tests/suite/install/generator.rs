@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use pgq_tests::programs::{pgq, stderr};
 
@@ -56,14 +58,20 @@ fn files(dir: &Path) -> String {
     registry.display().to_string()
 }
 
+/// How the generator runs pgq.
+fn generator() -> Vec<String> {
+    let script = include_str!("../../../packaging/systemd/skytools-generator");
+    let line = script.lines().find_map(|line| line.strip_prefix("exec /usr/bin/pgq ")).unwrap();
+    let before = line.split(" /etc/skytools.ini ").next().unwrap();
+    before.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Names of what a run of the generator's command links.
 fn wanted(dir: &Path, registry: &str) -> (BTreeSet<String>, String) {
     let out = dir.join("out");
-    let output = pgq(&["--quiet", "units", registry])
-        .arg(&out)
-        .env("SKYTOOLS_JOBS", dir.join("jobs"))
-        .output()
-        .unwrap();
+    let words = generator();
+    let words: Vec<&str> = words.iter().map(String::as_str).chain([registry]).collect();
+    let output = pgq(&words).arg(&out).env("SKYTOOLS_JOBS", dir.join("jobs")).output().unwrap();
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(out.join("skytools.target.wants")).into_iter().flatten() {
         let entry = entry.unwrap();
@@ -86,7 +94,12 @@ fn each_job_is_wanted_that_services_does_not_leave_out() {
     let expected: BTreeSet<String> =
         FILES.iter().filter(|(.., wanted)| *wanted).map(|(name, ..)| unit(name)).collect();
     assert_eq!(found, expected, "{words}");
-    for named in ["broken.ini:1: ", "broken_off.ini: [queue_mover3] disabled: \"perhaps\""] {
+    for named in [
+        "broken.ini:1: ",
+        "broken_off.ini: [queue_mover3] disabled: \"perhaps\"",
+        "with space.ini: not a service of systemd",
+        "percent%n.ini: ",
+    ] {
         assert!(words.contains(named), "{words}");
     }
 
@@ -94,6 +107,11 @@ fn each_job_is_wanted_that_services_does_not_leave_out() {
     let drop_in = |name: &str| dir.path().join("out").join(format!("{name}.d/registry.conf"));
     let text = fs::read_to_string(drop_in("skytools@own_program.service")).unwrap();
     assert!(text.contains("\nExecStart=\"/bin/true\" ") && text.contains("\nUser=joe\n"), "{text}");
+    // The jobs' files are for a group; a script has a mind of its own about signals and exit codes.
+    for line in ["SupplementaryGroups=skytools", "ExecReload=", "RestartPreventExitStatus="] {
+        assert!(text.lines().any(|own| own == line), "{text}");
+    }
+    reload_spares_who_has_no_handler(&text);
     assert!(drop_in("skytools@own_program_off.service").exists());
     assert!(!drop_in("skytools@plain.service").exists());
 
@@ -122,6 +140,62 @@ fn each_job_is_wanted_that_services_does_not_leave_out() {
     let sound: BTreeSet<String> =
         expected.into_iter().filter(|name| !name.contains("broken")).collect();
     assert_eq!(started, sound);
+}
+
+/// Run the reload's shell command as systemd would.
+fn reload_spares_who_has_no_handler(drop_in: &str) {
+    let command = drop_in.lines().find_map(|line| line.strip_prefix("ExecReload=/bin/sh -c "));
+    let command = command.unwrap().trim_matches('\'').replace("$$", "$");
+    let script = |text: &str| {
+        // A shell cannot trap what nohup has it ignore.
+        let mut sh = Command::new("env");
+        sh.args(["--default-signal=HUP", "sh", "-c", text])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = sh.spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+        let mut reload = Command::new("sh");
+        reload.args(["-c", &command]).env("MAINPID", child.id().to_string());
+        assert!(reload.status().unwrap().success());
+        child.wait().unwrap().code()
+    };
+    assert_eq!(script("echo ready; read line; exit 3"), Some(3));
+    assert_eq!(script("trap 'exit 4' HUP; echo ready; while :; do read line; done"), Some(4));
+}
+
+/// At boot nothing may wait, or take all memory.
+#[test]
+fn what_is_no_plain_file_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = files(dir.path());
+    let pipe = dir.path().join("jobs/pipe.ini");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::write(dir.path().join("jobs/zero.ini"), "%include /dev/zero\n").unwrap();
+    let (found, words) = wanted(dir.path(), &registry);
+    assert!(found.contains("skytools@plain.service"), "{words}");
+    for named in ["pipe.ini: is no plain file", "/dev/zero: is no plain file"] {
+        assert!(words.contains(named), "{words}");
+    }
+}
+
+/// Also of kinds that the registry has no section for.
+#[test]
+fn what_the_registry_says_of_all_kinds_goes_into_every_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = files(dir.path());
+    let text = fs::read_to_string(&registry).unwrap();
+    fs::write(&registry, format!("{text}[DEFAULT]\nuser = ann\n")).unwrap();
+    let (found, words) = wanted(dir.path(), &registry);
+    assert!(found.contains("skytools@plain.service"), "{words}");
+    let of = |name: &str| {
+        let file = dir.path().join("out").join(format!("skytools@{name}.service.d/registry.conf"));
+        fs::read_to_string(file).unwrap()
+    };
+    assert!(of("plain").contains("\nUser=ann\n"), "{}", of("plain"));
+    assert!(of("own_program").contains("\nUser=joe\n"), "{}", of("own_program"));
+    fs::write(&registry, format!("{text}[DEFAULT]\ndisabled = 1\n")).unwrap();
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
+    assert!(!wanted(dir.path(), &registry).0.contains("skytools@plain.service"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pgq_tests::site::write_program;
 use pgq_tests::{Tree, scratch_database};
 
 #[test]
@@ -14,8 +15,8 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     std::fs::write(&library, "a library").unwrap();
     let pg_config = Tree::Ours.bin().join("pg_config");
     let program = pgq_tests::programs::programs().join("pgq");
-    std::fs::copy(program, destination.path().join("pgq")).unwrap();
-    for built in ["libwalmgr_archive.so", "walmgr-push"] {
+    write_program(&destination.path().join("pgq"), &std::fs::read(program).unwrap());
+    for built in ["libwalmgr_archive.so", "walmgr-push", "walmgr-tls"] {
         let built = destination.path().join(built);
         std::fs::write(&built, "built").unwrap();
         std::fs::set_permissions(&built, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -42,7 +43,7 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     }
     let has_libraries = pgq_tests::site::has_libraries();
     assert_eq!(libraries.join("walmgr_archive.so").exists(), has_libraries);
-    for program in ["pgq", "walmgr-push"] {
+    for program in ["pgq", "walmgr-push", "walmgr-tls"] {
         assert!(directory("--bindir").join(program).exists(), "{program} is missing");
     }
     for page in ["pgq.1", "pgq-consume.1"] {
@@ -52,7 +53,7 @@ fn installation_goes_below_destdir_and_nowhere_else() {
     for file in ["pgq.control", "pgq--4.0.sql", "pgq--3.5--4.0.sql", "pgq--3.5.2--4.0.sql"] {
         assert!(extensions.join(file).exists(), "{file} is missing");
     }
-    for extension in ["pgq_coop", "pgq_ext", "pgq_node"] {
+    for extension in ["pgq_coop", "pgq_ext", "pgq_node", "londiste"] {
         assert!(
             extensions.join(format!("{extension}--4.0.sql")).exists(),
             "{extension} is missing"
@@ -134,12 +135,16 @@ fn functions_declared_on_upstreams_libraries_work() {
     client
         .batch_execute(
             "select pgq.create_queue('q');
-             create function old_insert(text, bigint, timestamptz, int, int, text, text, text, text, text, text)
+             create function old_insert(text, bigint, timestamptz, int, int, text, text, text, \
+             text, text, text)
                  returns bigint as '$libdir/pgq_lowlevel', 'pgq_insert_event_raw' language c;
-             create function old_logtriga() returns trigger as '$libdir/pgq_triggers', 'pgq_logtriga' language c;
+             create function old_logtriga() returns trigger as '$libdir/pgq_triggers', \
+             'pgq_logtriga' language c;
              create table t (id int, note text);
-             create trigger log after insert on t for each row execute function old_logtriga('q', 'kv');
-             select old_insert('q', null, null, null, null, 'type', 'by hand', null, null, null, null);
+             create trigger log after insert on t for each row execute function old_logtriga('q', \
+             'kv');
+             select old_insert('q', null, null, null, null, 'type', 'by hand', null, null, null, \
+             null);
              insert into t values (1, 'x');",
         )
         .unwrap();

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Tree, wait_until};
 use postgres::Client;
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A running pgqd; it ends with the value.
 pub(crate) struct Pgqd(Child);
@@ -28,8 +25,13 @@ fn pgqd() -> Command {
 
 /// Run it for database `events`.
 pub(crate) fn start(cluster: &Cluster, config: &Path) -> Pgqd {
+    start_for(cluster, config, "events")
+}
+
+/// Run it for a database.
+pub(crate) fn start_for(cluster: &Cluster, config: &Path, database: &str) -> Pgqd {
     let text = format!(
-        "[pgqd]\nbase_connstr = host={} port={} user=postgres\ndatabase_list = events\nsyslog = 0\n\
+        "[pgqd]\nbase_connstr = host={} port={} user=postgres\ndatabase_list = {database}\nsyslog = 0\n\
          ticker_period = 0.1\nmaint_period = 1\nretry_period = 1\ncheck_period = 1\n",
         cluster.dir().display(),
         cluster.port()
@@ -59,7 +61,7 @@ fn prepare(cluster: &Cluster) -> Client {
 /// The next batch's id, once a tick has made it.
 fn next_batch(client: &mut Client) -> i64 {
     let mut batch = None;
-    let came = wait_until(LONG, || {
+    let came = wait_until(PATIENCE, || {
         batch = client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
         batch.is_some()
     });
@@ -71,7 +73,7 @@ fn next_batch(client: &mut Client) -> i64 {
 /// batch.
 fn wait_for_event(client: &mut Client, retried: Option<i32>) -> (i64, i64) {
     let mut found = None;
-    let came = wait_until(LONG, || {
+    let came = wait_until(PATIENCE, || {
         let batch = next_batch(client);
         let events = client
             .query("select ev_id, ev_retry from pgq.get_batch_events($1)", &[&batch])
@@ -100,7 +102,7 @@ fn drive(cluster: &Cluster) {
     client.batch_execute(&format!("select pgq.finish_batch({batch})")).unwrap();
 
     let rotated = |client: &mut Client, from: i32| {
-        wait_until(LONG, || {
+        wait_until(PATIENCE, || {
             let batch = next_batch(client);
             client.batch_execute(&format!("select pgq.finish_batch({batch})")).unwrap();
             let now: i32 =
@@ -128,7 +130,8 @@ fn pgqd_beside_our_worker_does_no_harm() {
     let disorder: i64 = client
         .query_one(
             "select count(*) from (select tick_event_seq < lag(tick_event_seq) over w
-                or tick_time < lag(tick_time) over w as bad from pgq.tick window w as (order by tick_id)) as t
+                or tick_time < lag(tick_time) over w as bad from pgq.tick window w as (order by \
+                tick_id)) as t
              where bad",
             &[],
         )

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use pgq_tests::{Cluster, Scratch, scratch_database, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
 use pgq_tests::query::{outcome, patient, row, rows, run};
@@ -189,9 +189,10 @@ fn retry_finds_its_event_in_a_batch_of_many_ticks() {
     assert_eq!(rows(&mut client, "select ev_id from pgq.retry_queue order by 1"), ids);
 }
 
-/// Rotation has a server of its own: transactions of other tests would hold it up.
+/// Rotation has a server of its own: transactions of other tests would hold it up, as those of
+/// autovacuum, which is on all the same.
 fn rotating() -> (Cluster, Client) {
-    let cluster = Cluster::builder().start();
+    let cluster = Cluster::builder().set("autovacuum_naptime", "1d").start();
     let mut client = cluster.connect("postgres");
     run(&mut client, "create extension pgq; select pgq.create_queue('q')");
     run(
@@ -338,8 +339,9 @@ fn maintenance_finds_what_there_is_to_do() {
     run(&mut client, "select pg_reload_conf()");
     let vacuum =
         "select string_agg(func_arg, ' ') from pgq.maint_operations() where func_name = 'vacuum'";
-    let limit = std::time::Duration::from_secs(30);
-    assert!(wait_until(limit, || row(&mut cluster.connect("postgres"), "show autovacuum") == "off"));
+    assert!(
+        wait_until(PATIENCE, || row(&mut cluster.connect("postgres"), "show autovacuum") == "off")
+    );
     assert_eq!(
         row(&mut client, vacuum),
         "pgq.subscription pgq.consumer pgq.queue pgq.tick pgq.retry_queue pgq_node.local_state"
@@ -358,7 +360,7 @@ fn a_batch_opened_and_read_in_one_statement_is_whole() {
     let seen = thread::scope(|scope| {
         let mut reader = patient(database.connect());
         let reader = scope.spawn(move || rows(&mut reader, read));
-        let waits = wait_until(std::time::Duration::from_secs(60), || {
+        let waits = wait_until(PATIENCE, || {
             row(
                 &mut client,
                 "select count(*) from pg_stat_activity

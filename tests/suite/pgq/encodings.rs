@@ -5,15 +5,12 @@
 //! text for the client.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, wait_until};
+use pgq_tests::{Cluster, PATIENCE, wait_until};
 use postgres::Client;
 
 use pgq_tests::programs::{pgq, stderr};
 use pgq_tests::query::{outcome, row, rows, run};
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// One server for all of them, as its workers share memory, with a worker for each.
 fn server() -> &'static Cluster {
@@ -46,7 +43,7 @@ fn place(encoding: &str, q: &'static str, c: &'static str) -> Place {
         &format!("create database {name} encoding '{encoding}' locale 'C' template template0"),
     );
     let mut client = server().connect(&name);
-    for extension in ["pgq", "pgq_coop", "pgq_node", "pgq_ext"] {
+    for extension in ["pgq", "pgq_coop", "pgq_node", "pgq_ext", "londiste"] {
         run(&mut client, &format!("create extension {extension}"));
     }
     run(
@@ -66,7 +63,7 @@ impl Place {
     fn wait_for_event(&mut self, condition: &str) -> (String, String) {
         let Self { client, q, c, .. } = self;
         let mut found = None;
-        let came = wait_until(LONG, || {
+        let came = wait_until(PATIENCE, || {
             let batch = row(client, &format!("call pgq.wait_batch({q}, {c}, '1 s')"));
             if batch == "∅" {
                 return false;
@@ -91,7 +88,7 @@ impl Place {
 
     fn wait_for(&mut self, sql: &str) {
         let client = &mut self.client;
-        assert!(wait_until(LONG, || row(client, sql) == "t"), "{}: {sql}", self.name);
+        assert!(wait_until(PATIENCE, || row(client, sql) == "t"), "{}: {sql}", self.name);
     }
 }
 
@@ -146,7 +143,7 @@ fn everything_works(place: &mut Place, data: &str) {
     run(&mut place.client, "update pgq.queue set queue_rotation_period = '0'");
     let table = row(&mut place.client, "select queue_cur_table from pgq.queue");
     let client = &mut place.client;
-    let rotated = wait_until(LONG, || {
+    let rotated = wait_until(PATIENCE, || {
         let batch = row(client, &format!("call pgq.wait_batch({q}, {c}, '0')"));
         if batch != "∅" {
             run(client, &format!("select pgq.finish_batch({batch})"));
@@ -190,6 +187,29 @@ fn everything_works(place: &mut Place, data: &str) {
             &format!("select node_name = {data} from pgq_node.get_node_info({q} || '+')")
         ),
         "t"
+    );
+    // A table with such a name is attached, captured and detached again.
+    run(
+        &mut place.client,
+        &format!(
+            "do $$ begin
+                execute format('create table %I (id integer primary key)', {data});
+                perform londiste.local_add_table({q} || '+', {data});
+                execute format('insert into %I values (1)', {data});
+             end $$"
+        ),
+    );
+    let is_captured = format!(
+        "select count(*) = 1 from pgq.event_template
+          where ev_type = 'I:id' and ev_extra1 = 'public.' || {data}"
+    );
+    assert_eq!(row(&mut place.client, &is_captured), "t");
+    let is_detached =
+        format!("select ret_code = 200 from londiste.local_remove_table({q} || '+', {data})");
+    assert_eq!(row(&mut place.client, &is_detached), "t");
+    assert_eq!(
+        row(&mut place.client, "select count(*) from pg_trigger where tgname like '\\_londiste%'"),
+        "0"
     );
 }
 

@@ -82,12 +82,14 @@ fn no_error_of_the_sql_functions_is_without_a_hint() {
     let mut client = database.connect();
     run(
         &mut client,
-        "create extension pgq_coop; create extension pgq_ext; create extension pgq_node",
+        "create extension pgq_coop; create extension pgq_ext; create extension pgq_node;
+         create extension londiste",
     );
     let sources = client
         .query(
             "select oid::regprocedure::text, prosrc from pg_proc
-              where pronamespace::regnamespace::text in ('pgq', 'pgq_coop', 'pgq_ext', 'pgq_node')
+              where pronamespace::regnamespace::text in ('pgq', 'pgq_coop', 'pgq_ext',
+                  'pgq_node', 'londiste')
                 and prosrc ~ 'raise (exception|warning)' order by 1",
             &[],
         )

@@ -8,7 +8,7 @@ mod errors;
 mod hints;
 mod jit;
 mod old_schema;
-mod peer;
+pub(crate) mod peer;
 mod roles;
 mod sessions;
 mod signatures;

@@ -1,15 +1,11 @@
 //! What a session knows of a queue is right in a database whose SQL is still PgQ 3's and whose
 //! functions are ours, and in one of today where nothing tells of a change.
 
-use std::time::Duration;
-
-use pgq_tests::{Cluster, Scratch, scratch_database, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Scratch, scratch_database, wait_until};
 use postgres::Client;
 
 use crate::pgq::upgrade::released::{swap_libraries, upstream_database};
 use pgq_tests::query::{outcome, row, rows, run};
-
-const LONG: Duration = Duration::from_secs(90);
 
 /// Queue `q` with consumer `c`, which ticks and rotates whenever it is asked to, and tables whose
 /// changes go there.
@@ -66,7 +62,7 @@ fn rotate(client: &mut Client) -> Vec<i32> {
     let table = "select queue_cur_table from pgq.queue where queue_name = 'q'";
     let before = row(client, table);
     let mut found = Vec::new();
-    let rotated = wait_until(LONG, || {
+    let rotated = wait_until(PATIENCE, || {
         found.extend(consume(client));
         run(client, "select pgq.maint_rotate_tables_step1('q')");
         run(client, "select pgq.maint_rotate_tables_step2()");
@@ -237,6 +233,7 @@ fn a_library_that_was_replaced_under_the_server_serves_until_the_restart() {
     );
     run(&mut client, "select pgq.create_queue('q'), pgq.register_consumer('q', 'c')");
     run(&mut cluster.connect("postgres"), "select pgq.insert_event('q', 't', '7')");
-    let arrived = wait_until(LONG, || row(&mut client, "select pgq.next_batch('q', 'c')") != "∅");
+    let arrived =
+        wait_until(PATIENCE, || row(&mut client, "select pgq.next_batch('q', 'c')") != "∅");
     assert!(arrived, "no batch came");
 }

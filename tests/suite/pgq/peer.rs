@@ -10,9 +10,9 @@ use pgq_tests::query::{outcome, run};
 /// SQLSTATEs, and texts of the server's own.
 const SCENARIO: &str = include_str!("peer.sql");
 
-/// Statements with their outcomes.
-fn transcript(client: &mut Client) -> Vec<String> {
-    SCENARIO
+/// Statements of a scenario with their outcomes.
+pub(crate) fn transcript(client: &mut Client, scenario: &str) -> Vec<String> {
+    scenario
         .split(";\n")
         .map(|piece| {
             let code = piece.lines().filter(|line| !line.starts_with("--"));
@@ -38,10 +38,10 @@ fn calls_return_what_they_return_in_pgq_3_5() {
     // Servers of their own: transactions of other tests would show in which tables a batch can be
     // in.
     let [expected, found] = [Tree::Peer, Tree::Ours].map(|tree| {
-        let cluster = Cluster::builder_on(tree).start();
+        let cluster = Cluster::builder_on(tree).set("autovacuum_naptime", "1d").start();
         let mut client = cluster.connect("postgres");
         run(&mut client, "create extension pgq");
-        transcript(&mut client)
+        transcript(&mut client, SCENARIO)
     });
     assert_eq!(expected.len(), found.len());
     for (expected, found) in expected.iter().zip(&found) {

@@ -1,9 +1,8 @@
 //! When ticks are laid, by whom, and how a backlog is divided.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Random, Scratch, scratch_database, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Random, Scratch, scratch_database, wait_until};
 use postgres::{Client, IsolationLevel};
 
 use pgq_tests::query::{outcome, row, rows, run};
@@ -259,7 +258,7 @@ fn ticker_waits_for_another_one_and_skips_it_among_many() {
     let mut watch = database.connect();
     let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
                    and database = (select oid from pg_database where datname = current_database())";
-    assert!(wait_until(Duration::from_secs(30), || row(&mut watch, waits) == "1"));
+    assert!(wait_until(PATIENCE, || row(&mut watch, waits) == "1"));
     run(&mut client, "commit");
     assert_eq!(waiting.join().unwrap(), "4");
     let order = "select bool_and(txid_snapshot_xmax(b.tick_snapshot) >= txid_snapshot_xmax(a.tick_snapshot))
@@ -311,7 +310,7 @@ fn backlog_is_divided_at_the_cap_between_transactions() {
 #[test]
 fn transactions_open_across_rotation_are_found_where_they_wrote() {
     // A server of its own: transactions of other tests would keep the rotation from happening.
-    let cluster = Cluster::builder().start();
+    let cluster = Cluster::builder().set("autovacuum", "off").start();
     run(&mut cluster.connect("postgres"), "create extension pgq");
     let mut client = with_queue(cluster.connect("postgres"));
     run(&mut client, "select pgq.set_queue_config('q', 'batch_max_count', '2')");

@@ -1,8 +1,6 @@
 //! What maintenance runs or reads because of its name is the extension's that has this name.
 
-use std::time::Duration;
-
-use pgq_tests::{Cluster, scratch_database, wait_until};
+use pgq_tests::{Cluster, PATIENCE, scratch_database, wait_until};
 use postgres::Client;
 
 use crate::pgq::upgrade::released::{create_upstream, swap_libraries};
@@ -148,7 +146,7 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
     let done = "select (select last_value > 5 from public.rounds)
                    and (select vacuum_count > 0 from pg_stat_user_tables
                        where relid = 'pgq.consumer'::regclass)";
-    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, done) == "t"));
+    assert!(wait_until(PATIENCE, || row(&mut owner, done) == "t"));
     assert_eq!(rows(&mut owner, "select by_whom from londiste.ran"), Vec::<String>::new());
     let vacuumed = "select coalesce(sum(vacuum_count), 0) from pg_stat_user_tables where schemaname in ('pgq_ext', 'pgq_node', 'txid')";
     assert_eq!(row(&mut owner, vacuumed), "0");
@@ -157,7 +155,7 @@ fn the_worker_runs_and_vacuums_nothing_that_anybody_made() {
     run(&mut owner, "alter role eve rename to former; reassign owned by former to postgres");
     run(&mut owner, "grant usage on schema pgq_node, londiste to pgq_admin");
     let ran = "select count(*) >= 3 and bool_and(by_whom = 'pgq_admin') from londiste.ran";
-    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
+    assert!(wait_until(PATIENCE, || row(&mut owner, ran) == "t"));
 }
 
 /// The SQL of PgQ 3 lists whatever has the names: the worker does not ask it beside schemas that
@@ -187,11 +185,12 @@ fn a_worker_runs_nothing_of_theirs_on_the_sql_of_3() {
     for _ in 0..3 {
         let table = "select queue_cur_table from pgq.queue";
         let before = row(&mut owner, table);
-        let rotated = wait_until(Duration::from_secs(60), || row(&mut owner, table) != before);
+        let rotated = wait_until(PATIENCE, || row(&mut owner, table) != before);
         assert!(rotated, "{}", cluster.log());
     }
     assert_eq!(rows(&mut owner, "select by_whom from londiste.ran"), Vec::<String>::new());
-    assert!(cluster.log().contains("maintenance of \"schema londiste\" failed"));
+    let told = || cluster.log().contains("maintenance of \"schema londiste\" failed");
+    assert!(wait_until(PATIENCE, told), "{}", cluster.log());
 
     // Once the schemas are a superuser's, they are maintained.
     run(
@@ -199,5 +198,5 @@ fn a_worker_runs_nothing_of_theirs_on_the_sql_of_3() {
         "reassign owned by eve to postgres; grant usage on schema pgq_node, londiste to public",
     );
     let ran = "select count(*) >= 3 and bool_and(by_whom = 'pgq_admin') from londiste.ran";
-    assert!(wait_until(Duration::from_secs(60), || row(&mut owner, ran) == "t"));
+    assert!(wait_until(PATIENCE, || row(&mut owner, ran) == "t"));
 }

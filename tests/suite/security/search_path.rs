@@ -8,7 +8,9 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 32] = [
+const UNPINNED: [(&str, &str); 35] = [
+    ("londiste._ask", "C; the statement is another server's"),
+    ("londiste._check_location", "C, no SQL"),
     ("pgq._announce", "C, no SQL"),
     ("pgq._batch_has_events", "C; as get_batch_events"),
     ("pgq._event_table", "C, no SQL"),
@@ -24,6 +26,7 @@ const UNPINNED: [(&str, &str); 32] = [
     ("pgq._queue_changed", "C, no SQL"),
     ("pgq._sequence_value", "C, no SQL"),
     ("pgq._try_lock", "C, no SQL"),
+    ("pgq._wake_waiters", "C, no SQL"),
     ("pgq._window_tables", "expanded into its query, qualified"),
     ("pgq._worker_control", "C, no SQL"),
     ("pgq._worker_databases", "C, no SQL"),
@@ -52,6 +55,7 @@ const UNPINNED: [(&str, &str); 32] = [
 #[test]
 fn every_function_pins_its_search_path_or_says_why_not() {
     let (_database, mut client) = full();
+    run(&mut client, "create extension londiste");
     let found = rows(
         &mut client,
         "select distinct p.pronamespace::regnamespace || '.' || p.proname
@@ -130,9 +134,17 @@ fn doubles_in_the_callers_search_path_are_never_taken() {
 }
 
 /// The client does not set the path: with a pooler in between, it would be set for others. What it
-/// sends fits pg_catalog best.
+/// sends names all with its schema.
 #[test]
 fn what_the_client_sends_takes_no_doubles() {
+    // As above.
+    for path in ["trap", "trap, public, pg_catalog"] {
+        send_all_that_the_client_can(path);
+    }
+}
+
+/// Have all kinds of commands done by a role with this path.
+fn send_all_that_the_client_can(path: &str) {
     let (database, mut client) = trapped_database();
     let target = scratch_database();
     run(&mut target.connect(), include_str!("trap.sql"));
@@ -144,7 +156,9 @@ fn what_the_client_sends_takes_no_doubles() {
     run(
         &mut client,
         &format!(
-            "create role {victim} login superuser; alter role {victim} set search_path = trap;
+            "create role {victim} login superuser; alter role {victim} set search_path = {path};
+             create function public.take(pg_catalog.jsonb) returns void language sql
+                 set search_path = pg_catalog as 'select';
              select pgq.create_queue('q'), pgq.create_queue('triggers');
              update pgq.queue set queue_ticker_max_lag = '0', queue_ticker_idle_period = '0'"
         ),
@@ -187,12 +201,29 @@ fn what_the_client_sends_takes_no_doubles() {
         ],
         &["consume", "q", "d", "--once", "--filter", "true"],
         &["consume", "q", "g", "--cooperative", "m", "--once"],
+        &["consume", "q", "by_sql", "--register", "--once", "--sql", "public.take"],
         &["dead", "list", "letters"],
         &["consumer", "seek", "q", "d", "--oldest"],
+        &["consumer", "seek", "q", "d", "--tick", "1"],
+        &["consumer", "seek", "q", "d", "--time", "1 microsecond ago"],
         &["consumer", "remove", "q", "d"],
         &["retry", "list", "q"],
+        &["retry", "now", "q"],
+        &["metrics"],
         &["move", "q", "mover", "--register", "--to", &to, "--once"],
         &["load", "triggers", "loader", "--to", &to, "--once"],
+        &[
+            "load",
+            "triggers",
+            "copier",
+            "--register",
+            "--copy",
+            "--table",
+            "public.logged=public.copied",
+            "--to",
+            &to,
+            "--once",
+        ],
         &["queue", "drop", "new"],
     ] {
         let output = pgq(arguments).env("PGQ_DSN", &from).output().unwrap();
@@ -204,7 +235,7 @@ fn what_the_client_sends_takes_no_doubles() {
             [("source", &mut database.connect()), ("target", &mut target.connect())]
         {
             let caught = row(caught, "select is_called from trap.caught");
-            assert_eq!(caught, "f", "{place}: {arguments:?}: {said}");
+            assert_eq!(caught, "f", "{place}, {path}: {arguments:?}: {said}");
         }
         // A tick for whoever waits for one.
         run(&mut client, "select pgq.ticker()");

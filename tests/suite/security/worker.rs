@@ -1,12 +1,8 @@
 //! What the worker runs for others: nothing of it runs as more than `pgq_admin`, nothing of it
 //! stays, and nothing of it stops the ticks.
 
-use std::time::Duration;
-
-use pgq_tests::{Cluster, ClusterBuilder, wait_until};
+use pgq_tests::{Cluster, ClusterBuilder, PATIENCE, wait_until};
 use postgres::Client;
-
-const LONG: Duration = Duration::from_secs(90);
 
 /// A server whose worker does maintenance all the time.
 fn builder() -> ClusterBuilder {
@@ -90,7 +86,7 @@ fn let_it_run(client: &mut Client) {
     let failed = "select errors from pgq.worker_status() where database_name = current_database()";
     let before = (number(client, seen), number(client, failed));
     assert!(
-        wait_until(LONG, || number(client, seen) > before.0 + 1
+        wait_until(PATIENCE, || number(client, seen) > before.0 + 1
             || number(client, failed) > before.1 + 1),
         "maintenance did not run"
     );
@@ -114,7 +110,10 @@ fn assert_nobody_rose(client: &mut Client) {
 fn assert_ticks_go_on(client: &mut Client) {
     let newest = "select max(tick_id) from pgq.tick";
     let before = number(client, newest);
-    assert!(wait_until(LONG, || number(client, newest) > before + 3), "no ticks since {before}");
+    assert!(
+        wait_until(PATIENCE, || number(client, newest) > before + 3),
+        "no ticks since {before}"
+    );
 }
 
 #[test]
@@ -195,7 +194,7 @@ fn a_function_with_its_own_schema_and_a_role_without_rights_gets_no_further() {
     let switched = "select queue_cur_table from pgq.queue";
     for _ in 0..3 {
         let before = number(&mut client, switched);
-        assert!(wait_until(LONG, || number(&mut client, switched) != before));
+        assert!(wait_until(PATIENCE, || number(&mut client, switched) != before));
     }
     let risen = "select count(*) from pg_roles where rolname = 'eve' and rolsuper";
     assert_eq!(number(&mut client, risen), 0);
@@ -253,7 +252,7 @@ fn a_role_cannot_be_taken_on_in_the_body_nor_at_the_commit() {
             ),
         );
         let told = format!("select count(*) from public.seen where what = 'at commit: {quoted}'");
-        assert!(wait_until(LONG, || self::number(&mut client, &told) > 0), "{statement}");
+        assert!(wait_until(PATIENCE, || self::number(&mut client, &told) > 0), "{statement}");
         assert_nobody_rose(&mut client);
     }
 }
@@ -320,7 +319,8 @@ fn nothing_that_a_maintenance_function_makes_outlives_it() {
     let looked = "select count(*) from public.seen where what = 'look'";
     let littered = "select count(*) from public.seen where what = 'litter'";
     assert!(
-        wait_until(LONG, || number(&mut client, looked) > 5 && number(&mut client, littered) > 5),
+        wait_until(PATIENCE, || number(&mut client, looked) > 5
+            && number(&mut client, littered) > 5),
         "{}",
         cluster.log()
     );
@@ -358,7 +358,7 @@ fn settings_that_fail_with_their_function_are_gone_too() {
     let locks =
         "select count(*) from pg_locks where locktype = 'advisory' and objid = 42 and objsubid = 1";
     attacker.batch_execute("update pgq.queue set queue_extra_maint = null").unwrap();
-    assert!(wait_until(LONG, || number(&mut client, locks) == 0), "a session lock is left");
+    assert!(wait_until(PATIENCE, || number(&mut client, locks) == 0), "a session lock is left");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn the_worker_follows_its_role() {
     let reports = "select count(*) from public.seen";
     let more = |client: &mut Client| {
         let before = number(client, reports);
-        wait_until(LONG, || number(client, reports) > before + 1)
+        wait_until(PATIENCE, || number(client, reports) > before + 1)
     };
     assert!(more(&mut client));
     // Nobody can log in as this role, nor is its password good for anything; the worker works all
@@ -381,10 +381,10 @@ fn the_worker_follows_its_role() {
     // Without the role nothing is run, least of all as somebody else.
     client.batch_execute("alter role pgq_admin rename to pgq_adm").unwrap();
     let told = "select count(*) from pgq.queue_health() where finding like '%role \"pgq_admin\" does not exist%'";
-    assert!(wait_until(LONG, || number(&mut client, told) > 0));
+    assert!(wait_until(PATIENCE, || number(&mut client, told) > 0));
     client.batch_execute("truncate public.seen").unwrap();
     let failures = "select count(*) from pgq.queue_health() where code = 'tick_failed' and severity = 'critical'";
-    assert!(wait_until(LONG, || number(&mut client, failures) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, failures) == 1));
     assert_eq!(number(&mut client, reports), 0, "maintenance ran as another role");
     client.batch_execute("alter role pgq_adm rename to pgq_admin").unwrap();
     assert!(more(&mut client));
@@ -441,7 +441,7 @@ fn a_maintenance_function_that_sleeps_does_not_stop_the_ticks() {
                  and finding like '%({code})%'
                and remedy like '%pgq.maint_timeout%'"
         );
-        assert!(wait_until(LONG, || number(&mut client, &told) == 1), "{name} was not stopped");
+        assert!(wait_until(PATIENCE, || number(&mut client, &told) == 1), "{name} was not stopped");
         // It is not tried again at once, which would stop the ticks again.
         assert_ticks_go_on(&mut client);
         assert_ticks_go_on(&mut client);
@@ -450,13 +450,12 @@ fn a_maintenance_function_that_sleeps_does_not_stop_the_ticks() {
 
 #[test]
 fn what_keeps_to_the_limit_is_not_cancelled_by_what_did_not() {
-    let (_cluster, mut client, mut attacker) =
-        attacked(builder().set("pgq.maint_timeout", "300ms"));
+    let (_cluster, mut client, mut attacker) = attacked(builder().set("pgq.maint_timeout", "3s"));
     define(&mut attacker, "slow", "begin perform pg_sleep(3600); return 0; end");
     define(&mut attacker, "quick", "begin return a.note('quick'); end");
     hook_in(&mut attacker, &["slow", "quick", "slow", "quick"]);
     let quick = "select count(*) from public.seen where what = 'quick'";
-    assert!(wait_until(LONG, || number(&mut client, quick) > 10));
+    assert!(wait_until(PATIENCE, || number(&mut client, quick) > 10));
     let failed = "select count(*) from pgq.queue_health()
         where code like '%_failed' and finding not like '%a.slow(q)%'";
     assert_eq!(number(&mut client, failed), 0);
@@ -485,7 +484,7 @@ fn errors_of_other_databases_are_not_shown_to_everybody() {
         )
         .unwrap();
     let told = "select count(*) from pgq.worker_status() where last_error like '%secret%' and last_error_at is not null";
-    assert!(wait_until(LONG, || number(&mut client, told) == 1), "nothing to be seen");
+    assert!(wait_until(PATIENCE, || number(&mut client, told) == 1), "nothing to be seen");
     for (who, before, may_see) in [
         ("reader", "", 0),
         ("watcher", "", 1),

@@ -4,13 +4,10 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster that archived and was backed up as walmgr3 did it.
 struct Old {
@@ -191,6 +188,8 @@ fn an_old_archive_and_its_backups_restore_from_the_new_repository() {
 
     // The server goes on in the new archive: restores run from an old backup over the seam.
     old.site.ok(&["setup"]);
+    // What the old command took before the archiver heard of the new one.
+    old.site.ok(&old.adopt());
     old.insert(4);
     old.site.cluster.stop(Stop::Kill);
     old.assert_restores(None, "4");

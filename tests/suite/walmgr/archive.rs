@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use pgq_tests::Cluster;
 
-use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
+use pgq_tests::site::{Site, alone, archiving, said, snapshot, write_owned, write_program};
 
 /// A site whose server has run and is stopped, with one whole segment set aside for pushing.
 struct Pushable {
@@ -88,6 +88,33 @@ fn setup_wires_a_server_and_proves_it() {
 }
 
 #[test]
+fn setup_makes_no_repository_where_one_is_not_mounted() {
+    let site = Site::single(archiving().start());
+    site.ok(&["setup"]);
+    site.archive_all();
+    // As after a crash, when a disk is away most likely.
+    site.cluster.psql("postgres", "select pg_stat_reset_shared('archiver')");
+    let away = site.cluster.dir().join("away");
+    fs::rename(site.repository(), &away).unwrap();
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            assert!(
+                site.cluster.run_as("mkdir").arg(site.repository()).status().unwrap().success()
+            );
+        }
+        for args in [&["setup"][..], &["setup", "--repository-only"], &["setup", "--library"]] {
+            let said = site.fails(4, args);
+            assert!(said.contains("mount it") && said.contains("--repo main setup"), "{said}");
+        }
+        assert_eq!(site.repository().exists(), is_mount_point);
+    }
+    assert_eq!(fs::read_dir(site.repository()).unwrap().count(), 0);
+    // Whoever says so gets a new one.
+    site.ok(&["--repo", "main", "setup"]);
+    assert_eq!(site.segments("00000001").len(), 1);
+}
+
+#[test]
 fn a_repository_serves_one_cluster_per_stanza() {
     let one = Site::new(archiving().start());
     one.ok(&["setup", "--repository-only"]);
@@ -130,7 +157,7 @@ fn a_name_keeps_its_content_for_ever() {
     let directory = stored.parent().unwrap();
     let kept = fs::read_dir(directory).unwrap().count();
     assert_eq!(kept, 3, "a segment and two partials");
-    p.site.fails(1, &["archive-get", &partial, "../fetched"]);
+    p.site.absent(&["archive-get", &partial, "../fetched"]);
 }
 
 #[test]
@@ -167,7 +194,7 @@ fn a_push_killed_anywhere_can_be_repeated() {
         let output = p.site.at_failpoint(&format!("store.{step}=kill"), &p.push_args());
         assert_eq!(output.status.signal(), Some(9), "{step}: {}", said(&p.push_args(), &output));
         // Whatever it left, the archive tells nothing untrue: the whole segment, or no segment.
-        let got = p.site.command(&p.get_args()).output().unwrap();
+        let got = p.site.command(&alone(&p.get_args())).output().unwrap();
         let expected = if matches!(step, "renamed" | "durable") { 0 } else { 1 };
         assert_eq!(got.status.code(), Some(expected), "{step}: {}", said(&p.get_args(), &got));
         p.site.ok(&p.push_args());
@@ -191,8 +218,8 @@ fn a_push_that_cannot_write_says_so_and_leaves_nothing() {
     p.site.configure("repository.compression = 'none'");
     let mut shell = p.site.cluster.run_as("bash");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "bash"]);
-    shell.arg(p.site.cluster.dir().join("walmgr")).arg("--config").arg(p.site.config());
-    shell.args(p.push_args()).current_dir(p.site.cluster.data_dir());
+    shell.arg(p.site.cluster.dir().join("walmgr")).args(p.site.arguments(&p.push_args()));
+    shell.current_dir(p.site.cluster.data_dir());
     let output = shell.output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&p.push_args(), &output));
     assert!(!object.exists());
@@ -234,7 +261,7 @@ fn a_damaged_object_is_never_delivered_and_is_healed_by_the_next_push() {
         let mut bytes = fs::read(&object).unwrap();
         damage(&mut bytes);
         write_owned(&object, &bytes);
-        p.site.fails(200, &p.get_args());
+        p.site.fails(200, &alone(&p.get_args()));
         p.site.ok(&p.push_args());
         p.assert_readable();
         assert!(object.with_extension(format!("damaged{number}")).exists());
@@ -291,8 +318,8 @@ fn a_restore_command_never_says_absent_by_mistake() {
     let p = pushable();
     p.site.ok(&p.push_args());
     let absent = "0000000100000000000000F0";
-    p.site.fails(1, &["archive-get", absent, "../fetched"]);
-    p.site.fails(1, &["archive-get", "00000009.history", "../fetched"]);
+    p.site.absent(&["archive-get", absent, "../fetched"]);
+    p.site.absent(&["archive-get", "00000009.history", "../fetched"]);
     // Not a question about the archive at all.
     p.site.fails(200, &["archive-get", "RECOVERYXLOG", "../fetched"]);
     p.site.fails(200, &["archive-get", absent]);
@@ -301,7 +328,7 @@ fn a_restore_command_never_says_absent_by_mistake() {
     // All before it may have been expired under a server that still recovers.
     let before = "000000010000000000000000";
     p.site.fails(200, &["archive-get", before, "../fetched"]);
-    p.site.fails(1, &["archive-get", before, "../fetched", "--allow-hole"]);
+    p.site.absent(&["archive-get", before, "../fetched", "--allow-hole"]);
     // The first segments of a timeline, which left the other one in segment F2; before that it has
     // none.
     let history = p.site.cluster.dir().join("00000002.history");
@@ -310,9 +337,12 @@ fn a_restore_command_never_says_absent_by_mistake() {
     let later = p.site.object("0000000200000000000000F5");
     fs::create_dir_all(later.parent().unwrap()).unwrap();
     fs::write(later, b"x").unwrap();
-    for (segment, code) in [("F1", 1), ("F2", 200), ("F4", 200), ("F6", 1)] {
-        let name = format!("0000000200000000000000{segment}");
-        p.site.fails(code, &["archive-get", &name, "../fetched"]);
+    let of_second = |segment: &str| format!("0000000200000000000000{segment}");
+    for segment in ["F2", "F4"] {
+        p.site.fails(200, &["archive-get", &of_second(segment), "../fetched"]);
+    }
+    for segment in ["F1", "F6"] {
+        p.site.absent(&["archive-get", &of_second(segment), "../fetched"]);
     }
     // A fault of walmgr's own says nothing about the archive.
     let panicked = || {
@@ -346,7 +376,7 @@ fn the_server_archives_through_walmgr_and_keeps_what_was_refused() {
         "select pg_walfile_name(pg_switch_wal()) from pg_create_restore_point('x')",
     );
     let failed =
-        pgq_tests::wait_until(std::time::Duration::from_secs(30), || failures(&site.cluster) >= 1);
+        pgq_tests::wait_until(std::time::Duration::from_secs(180), || failures(&site.cluster) >= 1);
     assert!(failed, "{}", site.cluster.log());
     assert!(site.cluster.data_dir().join("pg_wal").join(&name).exists());
     fs::rename(&away, site.repository()).unwrap();
@@ -373,8 +403,7 @@ fn a_segment_that_the_command_before_took_fails_no_setup() {
         taken = taken.display(),
         real = real.display()
     );
-    write_owned(&program, script.as_bytes());
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&program, script.as_bytes());
     let output = site.command(&["setup"]).output().unwrap();
     let text = said(&["setup"], &output);
     assert!(output.status.success() && text.contains("another one is sent"), "{text}");

@@ -120,6 +120,7 @@ fn a_tablespace_inside_the_data_directory_is_stored_once_and_stays_inside() {
     let list: serde_json::Value =
         serde_json::from_str(&primary.ok(&["listbackups", "--json"])).unwrap();
     assert_eq!(list[0]["tablespaces"][&oid], "in/side", "{list}");
+    primary.cluster.psql("postgres", "checkpoint");
     let before = snapshot(&space);
     let mut copy = target(&primary);
     copy.ok(&["restore", "--no-archive"]);
@@ -248,6 +249,7 @@ fn links_and_tablespaces_go_where_the_operator_says() {
     primary.cluster.start();
     primary.ok(&["backup"]);
     primary.archive_all();
+    primary.cluster.psql("postgres", "checkpoint");
     let before = snapshot(&disk);
 
     let mut copy = target(&primary);

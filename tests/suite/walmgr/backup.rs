@@ -1,15 +1,13 @@
 //! Base backups: what is restored, what breaks off, what is damaged.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A primary that archives, with a table of some size.
 pub(crate) fn primary() -> Site {
@@ -91,6 +89,9 @@ fn a_backup_and_the_archive_bring_everything_back() {
     assert!(list.contains("first one"), "{list}");
     busy.kill().unwrap();
     busy.wait().unwrap();
+    // What it was at may still be committed.
+    let left = "select count(*) from pg_stat_activity where application_name = 'pgbench'";
+    assert!(wait_until(PATIENCE, || primary.cluster.psql("postgres", left) == "0"));
     primary.cluster.psql("postgres", "insert into t values (2)");
     primary.archive_all();
     let sum = "select sum(abalance) from pgbench_accounts";
@@ -294,6 +295,37 @@ fn damage_in_the_repository_is_found_and_never_restored() {
     }
 }
 
+/// What cannot be read is not damaged, for all that is known.
+#[test]
+fn what_verify_cannot_read_is_no_damage() {
+    let primary = primary();
+    primary.ok(&["backup"]);
+    primary.archive_all();
+    let close = |path: &Path, is_closed: bool| {
+        let mode = if is_closed { 0 } else { 0o640 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let pack = packs(&primary).remove(0);
+    let segments = primary.segments("00000001");
+    let segment = primary.object(segments.last().unwrap());
+    for path in [&pack, &segment] {
+        close(path, true);
+        let said = primary.fails(4, &["verify"]);
+        assert!(said.contains("1 object could not be read"), "{said}");
+        close(path, false);
+    }
+    // With damage beside it, that is what comes out; both are said.
+    let damaged = primary.object(&segments[0]);
+    let whole = fs::read(&damaged).unwrap();
+    write_owned(&damaged, &whole[..whole.len() / 2]);
+    close(&segment, true);
+    let said = primary.fails(6, &["verify"]);
+    assert!(said.contains("found, 1 object could not be read"), "{said}");
+    close(&segment, false);
+    write_owned(&damaged, &whole);
+    primary.ok(&["verify"]);
+}
+
 #[test]
 fn damaged_pages_of_the_cluster_are_named() {
     let mut primary = primary();
@@ -383,7 +415,7 @@ fn one_backup_at_a_time() {
     let lock = primary.repository().join("main/locks/backup");
     primary.ok(&["backup"]);
     let mut holder = primary.cluster.run_as("flock");
-    let mut holder = holder.arg("--no-fork").arg(&lock).args(["sleep", "60"]).spawn().unwrap();
+    let mut holder = holder.arg("--no-fork").arg(&lock).args(["sleep", "600"]).spawn().unwrap();
     let held = wait_until(PATIENCE, || {
         std::process::Command::new("flock")
             .arg("-n")

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
-use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
-use pgq_tests::{Stop, wait_until};
+use pgq_tests::object_server::{Dialect, Fault, ObjectServer};
+use pgq_tests::site::{Site, archiving, said, snapshot, write_owned, write_program};
+use pgq_tests::{PATIENCE, Stop, wait_until};
 
 use super::daemon::Daemon;
-use super::several::{PATIENCE, away, configure, hanging, place, row, segments, site};
+use super::several::{away, configure, hanging, next_of, place, row, segments, site};
 use super::upgrade::{system, upgraded};
 
 #[test]
@@ -95,12 +95,18 @@ fn backups(site: &Site, name: &str) -> Vec<String> {
 /// A site whose repository b has nothing of what came after set-up: three segments, two backups.
 fn behind() -> Site {
     let site = site("", "required = false\npatience = '200ms'");
+    // It has had its patience, not more.
+    site.ok(&["repository", "copy"]);
     away(&site, "b", true);
     row(&site, 1);
     site.ok(&["backup"]);
     row(&site, 2);
     site.ok(&["backup", "--incremental"]);
     site.archive_all();
+    // Stored in a, the last may still be on its way to b.
+    let last = segments(&site, "a").pop().unwrap();
+    let archived = "select left(last_archived_wal, 24) from pg_stat_archiver";
+    assert!(wait_until(PATIENCE, || site.cluster.psql("postgres", archived) >= last));
     away(&site, "b", false);
     site
 }
@@ -122,7 +128,8 @@ fn a_copy_killed_anywhere_makes_no_end_and_no_backup_that_is_not_whole() {
     let step = |failpoint: &str| site.at_failpoint(failpoint, &["repository", "copy"]);
     let mut kills = 0;
     while !object(&site, "b", &first).exists() {
-        assert!(!step("copy.wal=kill@2").status.success());
+        // The last one is not followed by another.
+        site.at_failpoint("copy.wal=kill@2", &["repository", "copy", "--wal-only"]);
         kills += 1;
         let output = get();
         let whole = object(&site, "b", &first).exists();
@@ -163,6 +170,51 @@ fn a_backup_that_lacks_something_is_not_copied_and_the_others_are() {
 }
 
 #[test]
+fn no_backup_is_copied_onto_wal_that_is_damaged_over_there() {
+    let site = behind();
+    let ids = backups(&site, "a");
+    let of = |id: &str| {
+        let text = fs::read_to_string(place(&site, "a").join(format!("main/backup/{id}.json")));
+        let info: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+        info["start_wal"].as_str().unwrap().to_owned()
+    };
+    site.ok(&["repository", "copy", "--wal-only"]);
+    let (healed, lost) = (of(&ids[0]), of(&ids[1]));
+    fs::write(object(&site, "b", &healed), b"").unwrap();
+    for name in ["a", "b"] {
+        fs::write(object(&site, name, &lost), b"").unwrap();
+    }
+    let said = site.fails(6, &["repository", "copy"]);
+    assert!(said.contains("set aside over there"), "{said}");
+    assert!(said.contains(&format!("backup {} is not copied", ids[1])), "{said}");
+    assert_eq!(backups(&site, "b"), ids[..1]);
+    site.ok(&["--repo", "b", "verify", &ids[0]]);
+    let left = object(&site, "b", &lost);
+    assert!(left.exists(), "set aside with nothing to take its place");
+}
+
+#[test]
+fn a_damaged_segment_keeps_no_backlog_from_ending() {
+    let site = behind();
+    let lost = segments(&site, "a").into_iter().find(|one| !segments(&site, "b").contains(one));
+    let lost = lost.unwrap();
+    fs::write(object(&site, "a", &lost), b"nothing").unwrap();
+    let said = site.cluster.dir().join("said");
+    let _daemon = Daemon::saying(&site, "", File::create(&said).unwrap());
+    row(&site, 3);
+    site.archive_all();
+    let others = || {
+        let mut all = segments(&site, "a");
+        all.retain(|one| *one != lost);
+        segments(&site, "b") == all
+    };
+    let text = || fs::read_to_string(&said).unwrap();
+    // Which of them comes last is not said.
+    assert!(wait_until(PATIENCE, || others() && text().contains(&lost)), "{}", text());
+    assert!(!text().contains("its backlog waits"), "{}", text());
+}
+
+#[test]
 fn a_pack_of_another_backup_is_no_part_of_this_one() {
     let site = behind();
     let ids = backups(&site, "a");
@@ -177,25 +229,106 @@ fn a_pack_of_another_backup_is_no_part_of_this_one() {
     assert!(!backups(&site, "b").contains(&ids[0]));
 }
 
+/// A backup is marked as one of which only the WAL of its own is left.
+fn mark(site: &Site, id: &str) {
+    write_owned(&place(site, "a").join(format!("main/backup/{id}.standalone")), b"x");
+}
+
+fn is_marked(site: &Site, name: &str, id: &str) -> bool {
+    place(site, name).join(format!("main/backup/{id}.standalone")).exists()
+}
+
+/// The same, and so it is: what came after the first backup is gone.
+fn leave_alone(site: &Site) -> Vec<String> {
+    let ids = backups(site, "a");
+    let list = site.ok(&["--repo", "a", "listbackups", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let next = next_of(list[0]["stop_wal"].as_str().unwrap());
+    assert!(next.as_str() < list[1]["start_wal"].as_str().unwrap(), "{list}");
+    fs::remove_file(object(site, "a", &next)).unwrap();
+    mark(site, &ids[0]);
+    ids
+}
+
 #[test]
 fn pins_are_each_repositorys_own_and_marks_come_with_their_backup_only() {
     let site = behind();
-    let ids = backups(&site, "a");
-    let marked = |name: &str, id: &str| {
-        place(&site, name).join(format!("main/backup/{id}.standalone")).exists()
-    };
-    let mark = |id: &str| {
-        write_owned(&place(&site, "a").join(format!("main/backup/{id}.standalone")), b"x");
-    };
-    mark(&ids[0]);
+    let ids = leave_alone(&site);
     site.ok(&["--repo", "a", "pin", &ids[0]]);
     site.ok(&["repository", "copy"]);
-    assert!(marked("b", &ids[0]), "its WAL is not there over there, either");
-    mark(&ids[1]);
+    assert!(is_marked(&site, "b", &ids[0]), "its WAL is not there over there, either");
+    mark(&site, &ids[1]);
     site.ok(&["repository", "copy"]);
-    assert!(!marked("b", &ids[1]), "over there the WAL after it may be kept");
+    assert!(!is_marked(&site, "b", &ids[1]), "over there the WAL after it may be kept");
     let names = snapshot(&place(&site, "b").join("main/backup"));
     assert!(names.iter().all(|(path, _)| !path.to_str().unwrap().contains(".pin.")), "a pin");
+}
+
+/// The site's repository b is one to which it may only add.
+fn only_add(site: &Site) {
+    let (top, program) = (site.cluster.dir(), site.cluster.dir().join("only-adds"));
+    let script =
+        format!("#!/bin/sh\nexec {0}/walmgr remote-store --append-only {0}/b\n", top.display());
+    write_program(&program, script.as_bytes());
+    site.configure(&format!(
+        "[[repository]]\nname = 'a'\npath = '{0}/a'\n[[repository]]\nname = 'b'\n\
+         ssh = {{ host = 'h', path = '{0}/b', command = '{1}' }}\n",
+        top.display(),
+        program.display()
+    ));
+}
+
+#[test]
+fn to_where_one_may_only_add_backups_are_copied_without_what_rules_go_by() {
+    let site = behind();
+    let ids = leave_alone(&site);
+    only_add(&site);
+    let output = site.command(&["repository", "copy"]).output().unwrap();
+    let text = said(&["repository", "copy"], &output);
+    assert!(output.status.success() && text.contains("to its own end only"), "{text}");
+    assert_eq!(backups(&site, "b"), ids);
+    assert!(!is_marked(&site, "b", &ids[0]));
+    // Who may do all says what is still to say.
+    configure(&site, "", "");
+    site.ok(&["repository", "copy"]);
+    assert!(is_marked(&site, "b", &ids[0]) && !is_marked(&site, "b", &ids[1]));
+    site.ok(&["--repo", "b", "verify"]);
+}
+
+#[test]
+fn damage_where_one_may_only_add_keeps_nothing_else_from_being_copied() {
+    let site = behind();
+    let ids = backups(&site, "a");
+    site.ok(&["repository", "copy", "--wal-only"]);
+    let first = fs::read_to_string(place(&site, "a").join(format!("main/backup/{}.json", ids[0])));
+    let first: serde_json::Value = serde_json::from_str(&first.unwrap()).unwrap();
+    let damaged = object(&site, "b", first["start_wal"].as_str().unwrap());
+    fs::write(&damaged, b"").unwrap();
+    only_add(&site);
+    let said = site.fails(6, &["repository", "copy"]);
+    assert!(said.contains(&format!("backup {} is not copied", ids[0])), "{said}");
+    assert!(said.contains("only adds"), "{said}");
+    assert_eq!(backups(&site, "b"), ids[1..], "{said}");
+    // Who may do all mends it.
+    configure(&site, "", "");
+    site.ok(&["repository", "copy"]);
+    assert_eq!(backups(&site, "b"), ids);
+    site.ok(&["--repo", "b", "verify"]);
+}
+
+#[test]
+fn a_named_backup_is_restored_from_where_it_leads_to_the_target() {
+    let site = behind();
+    site.ok(&["repository", "copy"]);
+    // In b, all that came after it is there, too.
+    let ids = leave_alone(&site);
+    let target = place(&site, "target").display().to_string();
+    let restore = ["restore", "-n", "--data", &target, &ids[0]];
+    let output = site.command(&restore).output().unwrap();
+    let text = said(&restore, &output);
+    assert!(output.status.success() && text.contains("from repository \"b\""), "{text}");
+    let text = site.fails(1, &[&["--repo", "a"], &restore[..]].concat());
+    assert!(text.contains("--immediate"), "{text}");
 }
 
 #[test]
@@ -224,6 +357,53 @@ fn a_copy_waits_for_no_backup_and_keeps_others_from_its_own() {
     copy.kill().unwrap();
     copy.wait().unwrap();
     site.ok(&["repository", "copy"]);
+}
+
+/// Each request is a round trip, and is paid for.
+#[test]
+fn what_is_copied_costs_a_store_few_requests() {
+    let server = ObjectServer::start(Dialect::S3);
+    let cluster = archiving().start();
+    let top = cluster.dir().to_owned();
+    let place = server.place(&top.join("secret"));
+    let keys = place.lines().map(|line| line.strip_prefix("repository.").unwrap_or(line));
+    let of_b = keys.collect::<Vec<_>>().join("\n");
+    let site = Site::at(cluster, &top.join("a"), String::new());
+    site.configure(&format!(
+        "[[repository]]\nname = 'a'\npath = '{}/a'\n\
+         [[repository]]\nname = 'b'\nrequired = false\n{of_b}\n",
+        top.display()
+    ));
+    site.ok(&["setup"]);
+    let _daemon = Daemon::start(&site, "");
+    row(&site, 0);
+    site.archive_all();
+    let has_all = || {
+        let names = server.names();
+        segments(&site, "a").iter().all(|segment| names.iter().any(|name| name.ends_with(segment)))
+    };
+    assert!(wait_until(PATIENCE, has_all), "nothing was copied");
+    // What waits for the store comes in one go.
+    let before = segments(&site, "a").len();
+    server.misbehave(Fault::Status(503));
+    for n in 1..=20 {
+        row(&site, n);
+        site.archive_all();
+    }
+    let asked = server.requests();
+    server.misbehave(Fault::None);
+    assert!(wait_until(PATIENCE, has_all), "the backlog stays");
+    let all = segments(&site, "a");
+    let (asked, files) = (server.requests() - asked, (all.len() - before) as u64);
+    assert!(asked < 3 * files, "{asked} requests for {files} files");
+
+    // And each object is read once.
+    all.iter().for_each(|segment| fs::remove_file(object(&site, "a", segment)).unwrap());
+    let asked = server.requests();
+    site.ok(&["repository", "copy", "--wal-only", "--from", "b", "--to", "a"]);
+    let (asked, files) = (server.requests() - asked, all.len() as u64);
+    assert_eq!(segments(&site, "a"), all);
+    assert!(asked < 4 * files, "{asked} requests for {files} files");
 }
 
 #[test]
@@ -282,7 +462,7 @@ fn a_fault_of_one_repositorys_thread_is_a_failure_and_no_hang() {
     let mut command = site.command(&push);
     let mut child = command.env("WALMGR_FAILPOINT", "push.one=panic").spawn().unwrap();
     let mut ended = None;
-    let has_ended = wait_until(Duration::from_secs(30), || {
+    let has_ended = wait_until(PATIENCE, || {
         ended = child.try_wait().unwrap();
         ended.is_some()
     });

@@ -7,11 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon; it is killed with the value.
 pub(crate) struct Daemon(Child);
@@ -53,7 +51,11 @@ impl Drop for Daemon {
 
 /// A primary with segments that wait for an archiver.
 pub(crate) fn backlog(segments: u32) -> Site {
-    let site = Site::new(archiving().set("archive_command", "false").start());
+    backlog_in(Site::new, segments)
+}
+
+fn backlog_in(site: fn(Cluster) -> Site, segments: u32) -> Site {
+    let site = site(archiving().set("archive_command", "false").start());
     site.ok(&["setup", "--repository-only"]);
     site.cluster.psql("postgres", "create table t (n int)");
     for n in 1..=segments {
@@ -107,9 +109,14 @@ fn ask(site: &Site, name: &str) -> String {
     });
     let mut stream = UnixStream::connect(data.join("walmgr.sock")).unwrap();
     stream.write_all(format!("{request}\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    answer(&mut stream)
+}
+
+/// What the daemon says in the end; on a busy host there are signs of life before.
+pub(crate) fn answer(stream: &mut UnixStream) -> String {
+    let mut all = String::new();
+    stream.read_to_string(&mut all).unwrap();
+    all.replace("\"Busy\"\n", "")
 }
 
 /// Files are stored several at a time: at each step some of them have got further than others.
@@ -155,6 +162,25 @@ fn a_daemon_may_die_or_fail_at_any_step_of_several_files() {
     }
 }
 
+/// Clients that are slow to say what they want are answered by threads of their own.
+#[test]
+fn a_daemon_ends_when_any_of_its_threads_does() {
+    let site = backlog(1);
+    let mut daemon = Daemon::start(&site, "daemon.answer=panic");
+    let data = site.cluster.data_dir();
+    let name = ready(&site).remove(0);
+    let request = serde_json::json!({
+        "config": site.config(), "verb": "Push", "name": name, "path": data.join("pg_wal").join(&name),
+    });
+    let (head, tail) = (request.to_string(), "\n");
+    let mut stream = UnixStream::connect(data.join("walmgr.sock")).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    // Pace: longer than a thread that accepts listens.
+    std::thread::sleep(Duration::from_millis(500));
+    stream.write_all(tail.as_bytes()).unwrap();
+    assert!(wait_until(PATIENCE, || !daemon.is_running()), "it lives on, and nobody is answered");
+}
+
 #[test]
 fn a_daemon_answers_for_its_own_configuration_only() {
     let site = backlog(2);
@@ -167,13 +193,47 @@ fn a_daemon_answers_for_its_own_configuration_only() {
         command.current_dir(site.cluster.data_dir()).arg("--config").arg(&other).args(args);
         assert!(command.status().unwrap().success(), "{args:?}");
     };
-    walmgr(&["setup", "--repository-only"]);
+    // In the other one, too, if there is one: it need not answer just now.
+    walmgr(&["--repo", "main", "setup", "--repository-only"]);
     let name = ready(&site).remove(0);
     let _daemon = Daemon::start(&site, "");
     // The socket is where the command looks for one first.
     walmgr(&["archive-push", &format!("pg_wal/{name}")]);
     let stored = site.repository().join("other/wal").join(&name[..8]).join(&name[8..16]);
     assert!(stored.join(&name).exists());
+}
+
+#[test]
+fn a_daemon_whose_configuration_nobody_can_read_stays_and_acknowledges_nothing() {
+    let site = backlog(3);
+    let names = ready(&site);
+    let push = |at: usize| ["archive-push".to_owned(), format!("pg_wal/{}", names[at])];
+    let said = site.cluster.dir().join("said");
+    let text = || fs::read_to_string(&said).unwrap();
+    let mut daemon = Daemon::saying(&site, "", fs::File::create(&said).unwrap());
+    assert_eq!(ask(&site, &names[0]), "\"Done\"\n");
+    for (broken, why) in [(Some("stanza = 'main"), "line 1"), (None, "No such file")] {
+        match broken {
+            Some(text) => {
+                // At once: it may look at any time.
+                let broken = site.cluster.dir().join("broken");
+                fs::write(&broken, text).unwrap();
+                fs::rename(&broken, site.config()).unwrap();
+            }
+            None => fs::remove_file(site.config()).unwrap(),
+        }
+        assert!(wait_until(PATIENCE, || text().contains(why)), "{}", text());
+        assert_eq!(ask(&site, &names[1]), "\"NotMine\"\n");
+        site.fails(2, &push(1));
+        assert!(daemon.is_running(), "{}", text());
+    }
+    assert_eq!(text().matches("no WAL is acknowledged").count(), 2, "{}", text());
+    // Another takes its place once it could.
+    site.configure("");
+    assert!(wait_until(PATIENCE, || !daemon.is_running()));
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(1), "{}", text());
+    let _next = Daemon::start(&site, "");
+    assert_eq!(ask(&site, &names[1]), "\"Done\"\n");
 }
 
 #[test]
@@ -206,7 +266,8 @@ fn what_was_stored_ahead_is_not_acknowledged_for_another_file() {
 
 #[test]
 fn recovery_through_the_daemon_is_ahead_and_never_ends_early() {
-    let mut primary = backlog(0);
+    // Another repository would answer while the one is away.
+    let mut primary = backlog_in(Site::single, 0);
     primary.ok(&["setup"]);
     primary.ok(&["backup"]);
     for n in 1..=12 {

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use pgq_tests::{Stop, wait_until};
+use pgq_tests::{PATIENCE, Stop, wait_until};
 
 use crate::walmgr::daemon::{backlog, ready};
 use pgq_tests::site::{Site, archiving, said};
@@ -46,7 +46,7 @@ fn calls(file: &Path) -> Vec<String> {
         let Some((process, call)) = line.split_once(' ') else { continue };
         let call = call.trim();
         if let Some(start) = call.strip_suffix("<unfinished ...>") {
-            begun.insert(process, (calls.len(), start));
+            begun.insert(process, (calls.len(), start.trim_end()));
             calls.push(String::new());
         } else if let Some((_, rest)) = call.split_once(" resumed>") {
             let (at, start) = begun.remove(process).unwrap();
@@ -55,6 +55,10 @@ fn calls(file: &Path) -> Vec<String> {
         } else {
             calls.push(call.to_owned());
         }
+    }
+    // Nobody comes back from the end: beside other threads it has no second line.
+    for (at, start) in begun.into_values().filter(|(_, start)| start.starts_with("exit_group(")) {
+        calls[at] = format!("{start})");
     }
     calls.retain(|call| {
         call.ends_with(" = 0") || call.starts_with("exit_group") || call.starts_with("sendto")
@@ -77,6 +81,10 @@ fn assert_synced(calls: &[String]) -> Vec<String> {
         }
         // renameat2(3</dir>, ".name.tmp", 3</dir>, "name", RENAME_NOREPLACE) = 0
         let directory = call.split(['<', '>']).nth(1).expect("a directory").to_owned();
+        // A second repository acknowledges nothing, and may be cut off at the end.
+        if directory.contains("/second/") {
+            continue;
+        }
         let quoted: Vec<&str> = call.split('"').collect();
         let (from, to) = (quoted[1], quoted[3]);
         assert!(call.contains("NOREPLACE") || call.starts_with("linkat("), "{call}");
@@ -129,7 +137,8 @@ fn the_daemon_answers_for_what_is_synced() {
     let file = site.cluster.dir().join("trace");
     let mut daemon = strace(&site, &file, &["daemon"]).spawn().unwrap();
     let socket = site.cluster.data_dir().join("walmgr.sock");
-    assert!(wait_until(Duration::from_secs(60), || socket.exists()));
+    // It is there before anybody listens.
+    assert!(wait_until(PATIENCE, || UnixStream::connect(&socket).is_ok()));
     for name in &names {
         site.ok(&["archive-push", &format!("pg_wal/{name}")]);
     }

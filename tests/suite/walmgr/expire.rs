@@ -1,9 +1,8 @@
 //! expire: what goes, what stays restorable, and what an interruption leaves.
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, said, snapshot};
 
@@ -30,7 +29,7 @@ fn assert_restores(primary: &Site, rows: &str) {
     copy.ok(&["restore"]);
     copy.cluster.start();
     let cluster = &copy.cluster;
-    assert!(wait_until(Duration::from_secs(60), || {
+    assert!(wait_until(PATIENCE, || {
         cluster.psql("postgres", "select pg_is_in_recovery()") == "f"
     }));
     assert_eq!(cluster.psql("postgres", "select count(*) from t"), rows, "{}", cluster.log());
@@ -105,8 +104,8 @@ fn a_backup_expires_old_ones_and_a_reader_holds_it_off() {
     let lock = primary.repository().join("main/locks/expire");
     let mut reader = primary.cluster.run_as("flock");
     let mut reader =
-        reader.args(["--no-fork", "-s"]).arg(&lock).args(["sleep", "60"]).spawn().unwrap();
-    let held = wait_until(Duration::from_secs(30), || {
+        reader.args(["--no-fork", "-s"]).arg(&lock).args(["sleep", "600"]).spawn().unwrap();
+    let held = wait_until(PATIENCE, || {
         std::process::Command::new("flock")
             .arg("-n")
             .arg(&lock)

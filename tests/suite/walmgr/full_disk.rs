@@ -9,9 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, said, snapshot};
 
@@ -69,7 +68,7 @@ impl Small {
         let mut shell = site.cluster.run_as("bash");
         let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$@\"");
         shell.args(["-c", &script, "bash"]).arg(site.cluster.dir().join("walmgr"));
-        shell.arg("--config").arg(site.config()).args(args);
+        shell.args(site.arguments(args));
         shell.current_dir(command.get_current_dir().unwrap());
         shell
     }
@@ -129,7 +128,7 @@ fn a_push_into_a_full_repository_fails_whole_and_is_repeated() {
         small.leave(kilobytes);
         small.fails(&site, 4, &["archive-push", &path]);
         assert_eq!(files(&site), before, "something was left behind");
-        site.fails(1, &get);
+        site.absent(&get);
         small.free();
     }
     site.ok(&["archive-push", &path]);
@@ -139,11 +138,8 @@ fn a_push_into_a_full_repository_fails_whole_and_is_repeated() {
     small.leave(300);
     let mut daemon = small.command(&site, &["daemon"]).spawn().unwrap();
     let socket = site.cluster.data_dir().join("walmgr.sock");
-    let answers = || {
-        wait_until(Duration::from_secs(30), || {
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
-        })
-    };
+    let answers =
+        || wait_until(PATIENCE, || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     assert!(answers());
     let path = format!("pg_wal/{}", segments[1]);
     small.fails(&site, 4, &["archive-push", &path]);

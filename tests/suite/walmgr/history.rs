@@ -2,13 +2,10 @@
 //! said about it.
 
 use std::fs;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn primary() -> Site {
     primary_in(Site::new)
@@ -90,9 +87,9 @@ fn planned(site: &Site, args: &[&str]) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-fn refused(site: &Site, code: i32, args: &[&str]) -> String {
+fn refused(site: &Site, args: &[&str]) -> String {
     let copy = Site::beside(Cluster::empty(Tree::Ours), site.repository());
-    copy.fails(code, &[&["restore", "-n"], args].concat())
+    copy.fails(1, &[&["restore", "-n"], args].concat())
 }
 
 #[test]
@@ -114,10 +111,10 @@ fn after_a_restore_to_the_past_the_present_can_be_restored_and_is_not_expired() 
     assert!(plan.contains("--timeline 1 restores that one"), "{plan}");
     assert_eq!(restored(&site, &[]), "1 2 4");
     assert_eq!(restored(&site, &["--timeline", "1"]), "1 2 3");
-    let text = refused(&site, 2, &[&second]);
+    let text = refused(&site, &[&second]);
     assert!(text.contains("is not on the way to timeline 2"), "{text}");
     assert!(text.contains("--timeline 1 restores it"), "{text}");
-    let text = refused(&site, 1, &["--timeline", "7"]);
+    let text = refused(&site, &["--timeline", "7"]);
     assert!(text.contains("which has 1, 2"), "{text}");
 
     let text =
@@ -178,7 +175,7 @@ fn a_copy_that_was_promoted_does_not_hide_the_primary() {
     // Without a backup before the branch, nothing leads to the newest timeline.
     let json = site.repository().join(format!("main/backup/{first}.json"));
     fs::remove_file(json).unwrap();
-    let text = refused(&site, 1, &[]);
+    let text = refused(&site, &[]);
     assert!(text.contains("on the way to timeline 2"), "{text}");
     assert!(text.contains("--timeline 1 restores it"), "{text}");
 }
@@ -202,7 +199,7 @@ fn a_timeline_that_has_only_begun_is_not_confused_with_the_one_it_left() {
     assert!(site.segments("00000002").is_empty(), "{}", mine.display());
     assert_eq!(restored(&site, &[]), "1 2");
     assert_eq!(restored(&site, &["--timeline", "1"]), "1 2 3");
-    let text = refused(&site, 1, &["--to-time", "2030-01-01 00:00:00Z"]);
+    let text = refused(&site, &["--to-time", "2030-01-01 00:00:00Z"]);
     assert!(text.contains("--exclusive restores to there"), "{text}");
 }
 
@@ -301,7 +298,7 @@ fn a_name_or_a_transaction_takes_the_newest_backup_before_it() {
         assert!(plan.contains(&format!("restore backup {taken}")), "{target:?}: {plan}");
         assert_eq!(restored(&site, &target), expected, "{target:?}");
     }
-    let text = refused(&site, 1, &["--to-name", "never"]);
+    let text = refused(&site, &["--to-name", "never"]);
     assert!(text.contains("restore point \"never\" is not in the archived WAL"), "{text}");
     // An operator may know better: it may be in WAL that is still to come.
     planned(&site, &["--to-name", "never", &second]);
@@ -321,7 +318,7 @@ fn a_hole_is_said_and_what_lies_behind_it_refused() {
     let lost = &names[names.len() - 2];
     let bytes = fs::read(site.object(lost)).unwrap();
     fs::remove_file(site.object(lost)).unwrap();
-    let text = refused(&site, 1, &[]);
+    let text = refused(&site, &[]);
     assert!(text.contains(lost), "{text}");
     let text = site.fails(6, &["check"]);
     assert!(text.contains("the present cannot be restored") && text.contains(lost), "{text}");

@@ -91,6 +91,24 @@ fn state(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 type Attack<'a> = (&'a str, Box<dyn Fn(&mut Value, &mut Value, &mut Vec<Value>) + 'a>);
 
 #[test]
+fn a_databases_own_names_are_not_taken() {
+    let site = primary();
+    // What takes one of these types fails.
+    site.cluster.psql(
+        "postgres",
+        "create schema trap;
+         create domain trap.text as pg_catalog.text check (false);
+         create domain trap.int8 as pg_catalog.int8 check (false);
+         create domain trap.bool as pg_catalog.bool check (false);
+         alter database postgres set search_path = trap, pg_catalog",
+    );
+    site.ok(&["setup"]);
+    site.ok(&["backup"]);
+    site.ok(&["check"]);
+    site.ok(&["info", "--prometheus"]);
+}
+
+#[test]
 fn a_forged_manifest_leads_nowhere_and_is_found() {
     let primary = primary_in(Site::plain);
     primary.ok(&["backup"]);
@@ -261,7 +279,7 @@ fn within(site: &Site, memory: u32, size: u32, args: &[&str]) -> Output {
     let mut shell = site.cluster.run_as("bash");
     let script = format!("ulimit -v {} -f {} -c 0; exec \"$0\" \"$@\"", memory << 10, size << 10);
     shell.args(["-c", &script]).arg(site.cluster.dir().join("walmgr"));
-    shell.arg("--config").arg(site.config()).args(args);
+    shell.args(site.arguments(args));
     shell.current_dir(site.cluster.data_dir()).output().unwrap()
 }
 
@@ -278,7 +296,7 @@ fn what_is_read_has_bounds() {
     };
     // The limits leave room enough for what is sound.
     let name = primary.segments("00000001").remove(0);
-    let get = ["archive-get", &name, "../fetched"];
+    let get = ["--repo", "main", "archive-get", &name, "../fetched"];
     assert_eq!(code(&["verify"]).0, Some(0), "{:?}", code(&["verify"]));
     assert_eq!(code(&get).0, Some(0));
     let zeros = vec![0; 64 << 20];

@@ -10,12 +10,10 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use crate::walmgr::daemon::{Daemon, ready};
 use pgq_tests::site::{Site, archiving, has_libraries, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server whose archiver has the library from the start: another one is loaded by a new process,
 /// which takes a while.

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgq_tests::site::Site;
-use pgq_tests::wait_until;
+use pgq_tests::{PATIENCE, wait_until};
 
 use crate::walmgr::backup::{primary, target};
 
@@ -20,6 +20,12 @@ fn nice_values(pid: u32) -> Vec<String> {
 
 fn is_running(child: &mut Child) -> bool {
     child.try_wait().unwrap().is_none()
+}
+
+/// False when a process has done its work faster than a limit lets it, which is less than half of
+/// what it takes. A host that is slow makes it only slower.
+fn has_limit(child: &mut Child, begin: Instant) -> bool {
+    is_running(child) || begin.elapsed() > Duration::from_secs(20)
 }
 
 /// A primary of some forty megabytes that do not compress, where backups take most of a minute.
@@ -41,21 +47,26 @@ fn slow() -> Site {
 #[test]
 fn a_backup_at_its_limit_is_polite_and_holds_up_no_archiving() {
     let site = slow();
+    // The tests may be polite themselves.
+    let own: u8 = nice_values(std::process::id())[0].parse().unwrap();
+    let wanted = (own + 7).min(19).to_string();
+    let begin = Instant::now();
     let mut backup = site.command(&["backup"]).spawn().unwrap();
     let polite = || {
         let values = nice_values(backup.id());
         // The main thread, three that copy, one that shows how far they are.
-        values.len() >= 4 && values.iter().all(|value| value == "7")
+        values.len() >= 4 && values.iter().all(|value| *value == wanted)
     };
-    assert!(wait_until(Duration::from_secs(30), polite), "{:?}", nice_values(backup.id()));
+    assert!(wait_until(PATIENCE, polite), "{:?}", nice_values(backup.id()));
     let class = Command::new("ionice").arg("-p").arg(backup.id().to_string()).output().unwrap();
     assert!(String::from_utf8_lossy(&class.stdout).contains("idle"), "{class:?}");
     // More than the backup may have meanwhile, and than it would have needed without a limit.
     for _ in 0..30 {
         site.archive_all();
     }
-    assert!(is_running(&mut backup), "the backup had no limit");
-    backup.kill().unwrap();
+    assert!(has_limit(&mut backup, begin), "the backup had no limit");
+    // It may have ended.
+    let _ = backup.kill();
     backup.wait().unwrap();
 }
 
@@ -66,12 +77,14 @@ fn a_restore_has_its_limit() {
     site.ok(&["backup"]);
     let copy = target(&site);
     copy.configure("limits.restore = '1MB/s'\nbackup.jobs = 3");
+    let begin = Instant::now();
     let mut restore = copy.command(&["restore", "--no-archive"]).spawn().unwrap();
     let begun = || copy.cluster.data_dir().join("walmgr.restoring").exists();
-    assert!(wait_until(Duration::from_secs(30), begun));
+    assert!(wait_until(PATIENCE, || begun() || !is_running(&mut restore)));
     // Reads all that the restore reads, without a limit.
     copy.ok(&["verify"]);
-    assert!(is_running(&mut restore), "the restore had no limit");
-    restore.kill().unwrap();
+    assert!(has_limit(&mut restore, begin), "the restore had no limit");
+    // It may have ended.
+    let _ = restore.kill();
     restore.wait().unwrap();
 }

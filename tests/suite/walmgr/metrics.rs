@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::Duration;
 
 use pgq_tests::site::{Site, archiving};
-use pgq_tests::{Stop, wait_until};
+use pgq_tests::{PATIENCE, Stop, wait_until};
 
 /// Samples by name and sorted labels.
 type Samples = BTreeMap<(String, Vec<(String, String)>), f64>;
@@ -170,7 +169,7 @@ fn what_cannot_be_reached_is_a_number() {
         of_server(&samples, "walmgr_archiver_failed_total") > 0.0
             && of_server(&samples, "walmgr_archiver_ready_files") > 0.0
     };
-    assert!(wait_until(Duration::from_secs(60), failing), "{}", site.cluster.log());
+    assert!(wait_until(PATIENCE, failing), "{}", site.cluster.log());
     fs::rename(&away, site.repository()).unwrap();
     site.cluster.stop(Stop::Fast);
     let samples = read(&site);

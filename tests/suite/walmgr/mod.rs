@@ -3,6 +3,7 @@
 mod adopt;
 mod archive;
 mod as_it_is;
+mod astray;
 mod backup;
 mod beside_segments;
 mod copying;
@@ -36,4 +37,7 @@ mod ssh;
 mod standby;
 mod sync;
 mod syslog;
+mod tls;
+mod tls_program;
+mod units;
 mod upgrade;

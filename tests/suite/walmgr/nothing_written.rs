@@ -83,6 +83,7 @@ fn a_dry_run_of_any_verb_changes_nothing() {
         done += usize::from(code == 0);
         assert_eq!(state(&site, &places), before, "{}", said(&args, &output));
     }
+    assert!(!fetched.exists(), "a dry run fetched");
     let mut init = site.cluster.run_as(here.join("walmgr"));
     init.arg("--config").arg(&new).args(["init", "-n", "--repository", "/r", "--connect"]);
     assert!(init.arg(site.cluster.conninfo("postgres")).output().unwrap().status.success());
@@ -126,7 +127,7 @@ fn a_read_only_repository_serves_restores_and_takes_nothing() {
     copy.cluster.start();
     let cluster = &copy.cluster;
     let open = || cluster.psql("postgres", "select pg_is_in_recovery()") == "f";
-    assert!(pgq_tests::wait_until(std::time::Duration::from_secs(60), open), "{}", cluster.log());
+    assert!(pgq_tests::wait_until(std::time::Duration::from_secs(180), open), "{}", cluster.log());
     assert_eq!(cluster.psql("postgres", "select count(*) from t"), "1");
     let unchanged = before.iter().filter(|(path, _)| !path.to_string_lossy().contains("/locks"));
     assert!(unchanged.cloned().collect::<Vec<_>>() == snapshot(site.repository()));

@@ -2,15 +2,13 @@
 //! and never shown.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use pgq_tests::object_server::{Dialect, IdentityServer, ObjectServer};
 use pgq_tests::site::{Site, archiving, said, write_owned};
-use pgq_tests::{Cluster, wait_until};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use pgq_tests::{Cluster, PATIENCE, wait_until};
 
 /// Where credentials come from, and what the environment of such a host has.
 struct Host {
@@ -166,7 +164,7 @@ fn a_daemon_goes_on_when_its_keys_are_taken_away() {
     ok(host.command(&site, &identity, &setup), &setup);
     let mut daemon = host.command(&site, &identity, &["daemon"]).spawn().unwrap();
     let socket = site.cluster.data_dir().join("walmgr.sock");
-    assert!(wait_until(PATIENCE, || socket.exists()));
+    assert!(wait_until(PATIENCE, || UnixStream::connect(&socket).is_ok()));
     let push = || {
         let path = segment(&site);
         // Without the variables: the daemon alone can open the store.
@@ -206,7 +204,7 @@ fn a_daemon_asks_once_however_many_files_it_stores_at_once() {
         let before = identity.given();
         let socket = site.cluster.data_dir().join("walmgr.sock");
         let mut daemon = host.command(&site, &identity, &["daemon"]).spawn().unwrap();
-        assert!(wait_until(PATIENCE, || socket.exists()));
+        assert!(wait_until(PATIENCE, || UnixStream::connect(&socket).is_ok()));
         let push = |segments: &[String]| {
             // Without the variables: the daemon alone can open the store.
             let push = |segment: &String| site.command(&["archive-push", segment]).spawn().unwrap();

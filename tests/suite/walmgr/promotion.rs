@@ -5,14 +5,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use crate::walmgr::daemon::Daemon;
 use pgq_tests::site::{Site, archiving, said, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A primary on timeline 2 whose WAL is archived, and a standby of it that streams.
 struct Pair {
@@ -21,8 +18,8 @@ struct Pair {
     away: PathBuf,
 }
 
-fn primary() -> Site {
-    let site = Site::new(archiving().start());
+fn primary(site: fn(Cluster) -> Site) -> Site {
+    let site = site(archiving().start());
     site.ok(&["setup"]);
     site.cluster.psql("postgres", "create table t (n int)");
     site.ok(&["backup"]);
@@ -42,8 +39,8 @@ fn standby_of(primary: &Site) -> Site {
     standby
 }
 
-fn pair() -> Pair {
-    let primary = primary();
+fn pair(site: fn(Cluster) -> Site) -> Pair {
+    let primary = primary(site);
     let standby = standby_of(&primary);
     let away = primary.cluster.dir().join("away");
     Pair { primary, standby, away }
@@ -74,7 +71,7 @@ fn timeline(site: &Site) -> String {
 
 #[test]
 fn a_standby_is_promoted_while_the_repository_is_away_and_again_from_its_new_timeline() {
-    let Pair { mut primary, mut standby, away } = pair();
+    let Pair { mut primary, mut standby, away } = pair(Site::new);
     primary.cluster.psql("postgres", "insert into t values (1)");
     let one = "select count(*) from t";
     assert!(wait_until(PATIENCE, || standby.cluster.psql("postgres", one) == "1"));
@@ -122,7 +119,7 @@ fn a_standby_is_promoted_while_the_repository_is_away_and_again_from_its_new_tim
 
 #[test]
 fn a_targeted_recovery_is_promoted_only_with_the_repository() {
-    let mut primary = primary();
+    let mut primary = primary(Site::new);
     primary.cluster.psql("postgres", "insert into t values (1)");
     primary.archive_all();
     primary.cluster.stop(Stop::Fast);
@@ -171,12 +168,15 @@ fn answer(site: &Site, name: &str) -> i32 {
 /// Every row of the table, with and without a daemon.
 #[test]
 fn everybody_gets_the_answer_of_the_table() {
-    let Pair { mut primary, mut standby, away } = pair();
+    // Which is that of one repository.
+    let Pair { mut primary, mut standby, away } = pair(Site::single);
     primary.archive_all();
     primary.cluster.stop(Stop::Immediate);
     promote(&mut standby);
     standby.ok(&["setup"]);
     standby.archive_all();
+    // The one that a promotion asks for would write the control file at a time of its own.
+    standby.cluster.psql("postgres", "checkpoint");
     let stored = standby.repository().join("main/wal/00000002.history");
     assert!(wait_until(PATIENCE, || stored.exists()));
     let there = standby.segments("00000002")[0].clone();

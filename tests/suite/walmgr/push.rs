@@ -12,7 +12,7 @@ use std::time::Duration;
 use pgq_tests::Stop;
 
 use crate::walmgr::daemon::{Daemon, backlog, ready};
-use pgq_tests::site::{Site, write_owned};
+use pgq_tests::site::{Site, write_owned, write_program};
 
 /// Run the program as the server's archiver would.
 fn push(site: &Site, program: &Path, args: &[&str]) -> Output {
@@ -25,7 +25,7 @@ fn alone(site: &Site) -> PathBuf {
     let directory = site.cluster.dir().join("alone");
     fs::create_dir(&directory).unwrap();
     let program = directory.join("walmgr-push");
-    fs::copy(site.cluster.dir().join("walmgr-push"), &program).unwrap();
+    write_program(&program, &fs::read(site.cluster.dir().join("walmgr-push")).unwrap());
     program
 }
 

@@ -2,13 +2,10 @@
 //! They never open early.
 
 use std::fs;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, wait_until};
 
 use pgq_tests::site::{Site, archiving, clone_of, write_owned};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A primary with an archive, and a copy of it from before anything was archived.
 struct Pair {
@@ -24,7 +21,8 @@ fn pair(rows: i64) -> Pair {
     cluster.stop(Stop::Fast);
     let copy = clone_of(&cluster);
     cluster.start();
-    let primary = Site::new(cluster);
+    // Another repository would answer while the one is away, or damaged.
+    let primary = Site::single(cluster);
     primary.ok(&["setup"]);
     for n in 1..=rows {
         primary.cluster.psql("postgres", &format!("insert into t values ({n})"));

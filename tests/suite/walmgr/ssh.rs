@@ -3,18 +3,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
-use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
+use pgq_tests::site::{Site, alone, archiving, said, snapshot, write_owned, write_program};
 
 use crate::walmgr::upgrade::upgraded;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `ssh HOST COMMAND` without a network: a script that runs the command here, unless the file that
 /// stands for the network says otherwise.
@@ -28,11 +25,11 @@ impl Network {
         let (script, state) = (cluster.dir().join("fake-ssh"), cluster.dir().join("network"));
         let text = format!(
             "#!/bin/sh\nstate=$(cat {})\n[ -z \"$state\" ] || eval \"$state\"\n\
-             [ \"$1\" = -p ] || exit 99\n[ \"$3\" = other ] || exit 98\nshift 3\nexec sh -c \"$*\"\n",
+             [ \"$1\" = -p ] || exit 99\n[ \"$3\" = other ] || exit 98\nshift 3\nexec sh -c \
+             \"$*\"\n",
             state.display()
         );
-        write_owned(&script, text.as_bytes());
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&script, text.as_bytes());
         write_owned(&state, b"");
         Self { script, state }
     }
@@ -46,7 +43,7 @@ impl Network {
         format!(
             "repository.ssh.host = 'other'\nrepository.ssh.path = '{}'\n\
              repository.ssh.command = '{} -p 22'\nrepository.ssh.program = '{}'\n\
-             repository.ssh.timeout = '500ms'",
+             repository.ssh.timeout = '30s'",
             repository.display(),
             self.script.display(),
             cluster.dir().join("walmgr").display(),
@@ -116,11 +113,13 @@ fn whatever_the_connection_does_nothing_untrue_is_said() {
     write_owned(&path, &fs::read(site.cluster.data_dir().join("pg_wal").join(&name)).unwrap());
     site.cluster.stop(Stop::Fast);
     let push = ["archive-push", path.to_str().unwrap(), &name];
-    let get = ["archive-get", &name, "../fetched"];
-    let absent = ["archive-get", "0000000100000000000000F0", "../fetched"];
+    let get = alone(&["archive-get", &name, "../fetched"]);
+    let absent = alone(&["archive-get", "0000000100000000000000F0", "../fetched"]);
 
     // Refused, silent, another program, another host's greeting before the conversation, no walmgr
-    // over there.
+    // over there. Nobody is waited for as long as a busy host may need.
+    let hasty = fs::read_to_string(site.config()).unwrap().replace("'30s'", "'500ms'");
+    fs::write(site.config(), hasty).unwrap();
     for state in
         ["exit 255", "exec sleep 30", "cat", "echo Welcome to other", "exec sh -c no-walmgr"]
     {
@@ -133,6 +132,7 @@ fn whatever_the_connection_does_nothing_untrue_is_said() {
     // The other end dies or fails at each durable step. Whatever it left is the whole segment or
     // none.
     network.set("");
+    site.configure("");
     for (step, there) in [
         ("opened=kill", false),
         ("written=kill", false),
@@ -353,10 +353,123 @@ fn an_archiving_host_may_add_and_nothing_else() {
     let mut make = primary.cluster.run_as("mkdir");
     assert!(make.arg(&empty).status().unwrap().success());
     network.set(&forced.replace(primary.repository().to_str().unwrap(), empty.to_str().unwrap()));
-    primary.fails(2, &["setup"]);
+    primary.fails(2, &["--repo", "main", "setup"]);
     assert_eq!(snapshot(&empty), Vec::new());
     network.set("");
     primary.ok(&["expire", "--keep", "1"]);
     primary.ok(&["verify"]);
     primary.cluster.stop(Stop::Fast);
+}
+
+/// The process itself and what it has started, whoever waits for that.
+fn descendants(top: u32) -> Vec<u32> {
+    let mut found = vec![top];
+    let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = |pid: u32| -> Option<u32> {
+        stat(pid).rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let all = fs::read_dir("/proc").unwrap();
+    let mut all: Vec<u32> =
+        all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).collect();
+    all.sort_unstable();
+    // As many rounds as there may be generations.
+    for _ in 0..5 {
+        for pid in &all {
+            if !found.contains(pid) && parent(*pid).is_some_and(|parent| found.contains(&parent)) {
+                found.push(*pid);
+            }
+        }
+    }
+    found
+}
+
+fn signal(name: &str, pids: &[u32]) {
+    let pids = pids.iter().map(u32::to_string);
+    std::process::Command::new("kill").arg(name).args(pids).status().unwrap();
+}
+
+/// Run walmgr up to where it stops itself, take its connections, and with them its locks, from it,
+/// and let it go on: what it said, and its exit code.
+fn without_its_lock(site: &Site, failpoint: &str, args: &[&str]) -> (Option<i32>, String) {
+    interrupted(site, failpoint, args, |others| signal("-KILL", others))
+}
+
+/// The same, but do something else to it, or to the processes that it has started.
+fn interrupted(
+    site: &Site,
+    failpoint: &str,
+    args: &[&str],
+    act: impl FnOnce(&[u32]),
+) -> (Option<i32>, String) {
+    let mut command = site.command(args);
+    command.env("WALMGR_FAILPOINT", failpoint).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let is_in = |states: &[&str]| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().to_owned());
+        state.is_some_and(|state| states.iter().any(|one| state.starts_with(one)))
+    };
+    assert!(wait_until(PATIENCE, || is_in(&["T", "Z"])), "{failpoint} was not reached");
+    if is_in(&["Z"]) {
+        panic!("{failpoint} was not reached: {}", said(args, &child.wait_with_output().unwrap()));
+    }
+    let others: Vec<u32> =
+        descendants(child.id()).into_iter().filter(|pid| *pid != child.id()).collect();
+    assert!(!others.is_empty());
+    act(&others);
+    signal("-CONT", &[child.id()]);
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), said(args, &output))
+}
+
+#[test]
+fn what_lost_its_lock_makes_and_removes_nothing() {
+    let cluster = archiving().start();
+    let network = Network::new(&cluster);
+    let place = |name: &str| cluster.dir().join(name);
+    let ssh = network.place(&cluster, &place("far")).replace("repository.", "");
+    let far = format!("[[repository]]\nname = 'far'\n{ssh}\n");
+    let near = format!("[[repository]]\nname = 'near'\npath = '{}'\n", place("near").display());
+    let repository = place("far");
+    let lock = repository.join("main/locks/backup");
+    let site = Site::at(cluster, &repository, String::new());
+    site.configure(&far);
+    site.ok(&["setup"]);
+    let (code, text) = without_its_lock(&site, "backup.manifest=pause", &["backup"]);
+    assert!(code == Some(4) && text.contains("is lost"), "{text}");
+    assert_eq!(site.ok(&["listbackups", "--json"]), "[]");
+    // The connection is there, and what it holds is nobody's lock any more.
+    let removed = |_: &[u32]| fs::remove_file(&lock).unwrap();
+    let (code, text) = interrupted(&site, "backup.manifest=pause", &["backup"], removed);
+    assert!(code == Some(4) && text.contains("is lost"), "{text}");
+    assert_eq!(site.ok(&["listbackups", "--json"]), "[]");
+    site.ok(&["backup"]);
+    site.ok(&["backup"]);
+
+    // Nor does a copy, whose backup would be without what an expire has taken.
+    site.configure(&format!("{far}{near}"));
+    site.ok(&["--repo", "near", "setup", "--repository-only"]);
+    // Backups are named by the second, or the next if that is taken: this one must not have the
+    // name of one of the four over there.
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let last = second();
+    assert!(wait_until(PATIENCE, || second() > last + 4));
+    site.ok(&["--repo", "near", "backup"]);
+    let count = || {
+        let list = site.ok(&["--repo", "far", "listbackups", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&list).unwrap().as_array().unwrap().len()
+    };
+    let copy = ["repository", "copy", "--from", "near", "--to", "far"];
+    let (code, text) = without_its_lock(&site, "copy.object=pause@2", &copy);
+    // That of the lock, or of what was on its way there.
+    assert!(code == Some(6) || code == Some(4), "{text}");
+    assert_eq!(count(), 2, "{text}");
+    site.ok(&copy);
+    assert_eq!(count(), 3);
+
+    let expire = ["--repo", "far", "expire", "--keep", "1"];
+    let (code, text) = without_its_lock(&site, "expire.decided=pause", &expire);
+    assert!(code == Some(4) && text.contains("is lost") && count() == 3, "{text}");
+    site.ok(&expire);
+    assert_eq!(count(), 1);
 }

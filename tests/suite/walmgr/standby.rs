@@ -2,13 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that walmgr starts by itself; it is stopped with the value.
 struct OwnServer<'a>(&'a Site);
@@ -22,7 +19,7 @@ impl OwnServer<'_> {
     fn configuration(site: &Site) -> String {
         let dir = site.cluster.dir().display();
         format!(
-            "commands.start = \"\"\"{} -D {dir}/data -w -l {dir}/log start \
+            "commands.start = \"\"\"{} -D {dir}/data -w -t 180 -l {dir}/log start \
              -o '-c port={} -c unix_socket_directories={dir}'\"\"\"",
             Self::pg_ctl(site).display(),
             site.cluster.port()

@@ -3,13 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, Tree, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, Tree, wait_until};
 
 use pgq_tests::site::{Site, archiving};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A syncdaemon; it is killed with the value.
 struct Receiving(Child);
@@ -130,8 +127,46 @@ fn sync_brings_the_spool_up_to_now_and_stores_what_is_whole() {
     assert_eq!(growing.len(), 1);
     // The unfinished segment is given out only on request, and only for what it is.
     let unfinished = growing[0].trim_end_matches(".partial");
-    host.fails(1, &["archive-get", unfinished, "fetched"]);
+    host.absent(&["archive-get", unfinished, "fetched"]);
     host.ok(&["archive-get", unfinished, "fetched", "--partial", spool.to_str().unwrap()]);
     assert_eq!(fs::metadata(host.cluster.dir().join("fetched")).unwrap().len(), 1 << 20);
-    host.fails(1, &["archive-get", "0000000100000000000000FF", "fetched", "--partial", "spool"]);
+    host.absent(&["archive-get", "0000000100000000000000FF", "fetched", "--partial", "spool"]);
+}
+
+#[test]
+fn a_receiver_whose_configuration_nobody_can_read_goes_on_receiving_and_stores_nothing() {
+    let (primary, host, spool) = pair();
+    let said = host.cluster.dir().join("said");
+    let mut command = host.command(&["syncdaemon"]);
+    command.stderr(fs::File::create(&said).unwrap());
+    let mut receiving = Receiving(command.spawn().unwrap());
+    assert!(wait_until(PATIENCE, || receives(&primary)));
+    let switch = || {
+        primary.cluster.psql("postgres", "insert into t values (1)");
+        primary.cluster.psql("postgres", "select pg_walfile_name(pg_switch_wal())")
+    };
+    let before = switch();
+    assert!(wait_until(PATIENCE, || host.object(&before).exists()));
+    let text = fs::read_to_string(host.config()).unwrap();
+    // At once: it may look at any time.
+    let broken = host.cluster.dir().join("broken");
+    fs::write(&broken, "stanza = 'main").unwrap();
+    fs::rename(&broken, host.config()).unwrap();
+    let times = || fs::read_to_string(&said).unwrap().matches("no WAL is acknowledged").count();
+    assert!(wait_until(PATIENCE, || times() > 0));
+    let (first, second) = (switch(), switch());
+    assert!(wait_until(PATIENCE, || spool.join(&second).exists()), "nothing is received");
+    assert!(spool.join(&first).exists() && !host.object(&first).exists());
+    assert!(receiving.0.try_wait().unwrap().is_none() && receives(&primary));
+    assert_eq!(times(), 1);
+
+    fs::write(host.config(), text).unwrap();
+    let mut ended = None;
+    let has_ended = wait_until(PATIENCE, || {
+        ended = receiving.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(has_ended && ended.unwrap().code() == Some(1), "{ended:?}");
+    let _next = Receiving::start(&host);
+    assert!(wait_until(PATIENCE, || host.object(&first).exists() && receives(&primary)));
 }

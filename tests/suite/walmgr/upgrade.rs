@@ -1,9 +1,7 @@
 //! `stanza-upgrade`: after a real pg_upgrade, new and old are told apart, and both can be restored.
 
-use std::time::Duration;
-
 use pgq_tests::site::{Site, archiving, said, snapshot, write_owned};
-use pgq_tests::{Cluster, Stop, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, wait_until};
 
 use crate::walmgr::backup::{started, target};
 
@@ -91,7 +89,7 @@ fn an_upgraded_cluster_goes_on_in_the_same_stanza() {
     old.fails(5, &["backup"]);
     let failed =
         || old.cluster.psql("postgres", "select failed_count > 0 from pg_stat_archiver") == "t";
-    assert!(wait_until(Duration::from_secs(60), failed), "{}", old.cluster.log());
+    assert!(wait_until(PATIENCE, failed), "{}", old.cluster.log());
     old.cluster.stop(Stop::Immediate);
 
     // Both restore with all their WAL; by default the present one.
@@ -137,6 +135,6 @@ fn wait_for_last(site: &Site) {
     let sql = "select pg_walfile_name(pg_switch_wal()) from pg_create_restore_point('x')";
     let segment = site.cluster.psql("postgres", sql);
     let object = site.repository().join("main/2/wal").join(&segment[..8]).join(&segment[8..16]);
-    let stored = wait_until(Duration::from_secs(60), || object.join(&segment).exists());
+    let stored = wait_until(PATIENCE, || object.join(&segment).exists());
     assert!(stored, "{}", site.cluster.log());
 }

@@ -4,16 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pgq_tests::{Cluster, ClusterBuilder, wait_until};
+use pgq_tests::{Cluster, ClusterBuilder, PATIENCE, wait_until};
 use postgres::Client;
 
-use super::{LONG, events, number, preloaded, wait_batch, worker_pid};
+use super::{events, number, preloaded, wait_batch, worker_pid};
 
 /// What a polling consumer gets next, which only a tick by rule can give it.
 fn polled(client: &mut Client, data: &str) {
     client.execute("select pgq.insert_event('q', 'type', $1)", &[&data]).unwrap();
     let mut seen = Vec::new();
-    let came = wait_until(LONG, || {
+    let came = wait_until(PATIENCE, || {
         let batch: Option<i64> =
             client.query_one("select pgq.next_batch('q', 'c')", &[]).unwrap().get(0);
         if let Some(batch) = batch {
@@ -59,7 +59,7 @@ fn ticks_and_waits_go_on_when_the_clock_is_set() {
         }
     });
     step(-20);
-    assert!(wait_until(LONG, || waiter.is_finished()), "wait_batch waits for the clock");
+    assert!(wait_until(PATIENCE, || waiter.is_finished()), "wait_batch waits for the clock");
     waiter.join().unwrap();
     polled(&mut client, "set back again");
 
@@ -68,7 +68,7 @@ fn ticks_and_waits_go_on_when_the_clock_is_set() {
     polled(&mut client, "set forward");
     let findings = "select string_agg(code || ': ' || finding, chr(10)) from pgq.queue_health()";
     let mut found = None;
-    let is_healthy = wait_until(LONG, || {
+    let is_healthy = wait_until(PATIENCE, || {
         found = client.query_one(findings, &[]).unwrap().get::<_, Option<String>>(0);
         found.is_none()
     });
@@ -105,10 +105,10 @@ fn a_clock_that_is_set_forward_ends_no_maintenance_that_keeps_to_its_limit() {
     let asleep = "select count(*) from pg_stat_activity
                    where backend_type = 'pgq worker' and wait_event = 'PgSleep'";
     for round in 1..=3 {
-        assert!(wait_until(LONG, || number(&mut client, asleep) == 1));
+        assert!(wait_until(PATIENCE, || number(&mut client, asleep) == 1));
         let runs = number(&mut client, "select count(*) from runs");
         step(2 * round);
-        assert!(wait_until(LONG, || number(&mut client, "select count(*) from runs") > runs));
+        assert!(wait_until(PATIENCE, || number(&mut client, "select count(*) from runs") > runs));
     }
     assert_eq!(worker_pid(&mut client), pid, "the worker was ended");
     assert_eq!(number(&mut client, "select sum(errors) from pgq.worker_status()"), 0);

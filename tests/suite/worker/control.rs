@@ -1,8 +1,10 @@
 //! Commands to the worker, and who may give them.
 
-use pgq_tests::{scratch_database, scratch_database_with_worker, sqlstate_of, wait_until};
+use pgq_tests::{
+    PATIENCE, scratch_database, scratch_database_with_worker, sqlstate_of, wait_until,
+};
 
-use super::{LONG, consume, number, quiet_queue, wait_batch, worker_pid};
+use super::{consume, number, quiet_queue, wait_batch, worker_pid};
 
 const RUNNING: &str = "select count(*) from pg_stat_activity
     where backend_type = 'pgq worker' and datname = current_database()";
@@ -15,10 +17,10 @@ fn a_stopped_worker_stays_stopped_until_it_is_started() {
     worker_pid(&mut client);
     assert_eq!(number(&mut client, "select pgq.start_worker()"), 0);
     assert_eq!(number(&mut client, "select pgq.stop_worker()"), 1);
-    assert!(wait_until(LONG, || number(&mut client, RUNNING) == 0));
+    assert!(wait_until(PATIENCE, || number(&mut client, RUNNING) == 0));
     let stopped = "select count(*) from pgq.worker_status()
         where database_name = current_database() and state = 'stopped' and pid is null";
-    assert!(wait_until(LONG, || number(&mut client, stopped) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, stopped) == 1));
     assert_eq!(number(&mut client, "select pgq.stop_worker()"), 0);
 
     client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
@@ -42,7 +44,7 @@ fn a_paused_queue_gets_no_ticks_and_resumes_at_once() {
     let mut consumer = database.connect();
     let reader = std::thread::spawn(move || consume(&mut consumer, "c", 1));
     let waiting = "select count(*) from pgq._worker_waiters()";
-    assert!(wait_until(LONG, || number(&mut client, waiting) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, waiting) == 1));
     assert_eq!(number(&mut client, "select pgq.resume_queue('q')"), 1);
     assert_eq!(number(&mut client, "select pgq.resume_queue('q')"), 0);
     assert_eq!(reader.join().unwrap(), ["data"]);
@@ -69,7 +71,7 @@ fn without_preload_a_worker_can_be_started_by_hand() {
     assert_eq!(consume(&mut client, "c", 1), ["data"]);
     // It steps out of the way of DROP DATABASE like any worker; here it is sent away first.
     assert_eq!(number(&mut client, "select pgq.stop_worker()"), 1);
-    assert!(wait_until(LONG, || number(&mut client, RUNNING) == 0));
+    assert!(wait_until(PATIENCE, || number(&mut client, RUNNING) == 0));
 }
 
 #[test]
@@ -105,6 +107,7 @@ fn commands_need_pgq_admin_and_reports_pgq_reader() {
         "select count(*) from pgq._worker_problems()",
         "select pgq._announce()",
         "select pgq._mark_dirty(1)",
+        "select pgq._wake_waiters(1)",
     ];
     for (role, may_report, may_command) in
         [("nobody", false, false), ("reader", true, false), ("admin", true, true)]
@@ -164,7 +167,7 @@ fn functions_hooked_into_the_maintenance_do_not_run_as_superuser() {
              update pgq.queue set queue_extra_maint = '{public.again,public.look}'",
         )
         .unwrap();
-    assert!(wait_until(LONG, || number(&mut client, "select count(*) from seen") > 0));
+    assert!(wait_until(PATIENCE, || number(&mut client, "select count(*) from seen") > 0));
     assert_eq!(
         cluster.psql("postgres", "select distinct who || ' ' || path from seen"),
         "pgq_admin pg_catalog, pg_temp"
@@ -172,5 +175,5 @@ fn functions_hooked_into_the_maintenance_do_not_run_as_superuser() {
     // The attempt to change the role failed, was noted, and did not stop what came after it.
     let noted = "select count(*) from pgq.queue_health()
         where code = 'maintenance_failed' and finding like '%public.again%'";
-    assert!(wait_until(LONG, || number(&mut client, noted) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, noted) == 1));
 }

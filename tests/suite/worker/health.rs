@@ -1,10 +1,10 @@
 //! What `pgq.queue_health()` and `pgq.metrics()` say, and that a broken queue does not stop the
 //! others.
 
-use pgq_tests::{scratch_database_with_worker, wait_until};
+use pgq_tests::{PATIENCE, scratch_database_with_worker, wait_until};
 use postgres::Client;
 
-use super::{LONG, consume, number, preloaded, quiet_queue, worker_pid};
+use super::{consume, number, preloaded, quiet_queue, worker_pid};
 
 /// Findings as `queue|severity|code`.
 fn findings(client: &mut Client) -> Vec<String> {
@@ -19,7 +19,8 @@ fn findings(client: &mut Client) -> Vec<String> {
 fn text(client: &mut Client, code: &str) -> String {
     client
         .query_one(
-            "select finding || ' / ' || remedy from pgq.queue_health() where code = $1",
+            "select coalesce(string_agg(finding || ' / ' || remedy, chr(10)), '')
+               from pgq.queue_health() where code = $1",
             &[&code],
         )
         .unwrap()
@@ -32,7 +33,11 @@ fn a_healthy_database_has_no_findings() {
     let mut client = database.connect();
     quiet_queue(&mut client, &["c"]);
     worker_pid(&mut client);
-    assert!(wait_until(LONG, || findings(&mut client).is_empty()), "{:?}", findings(&mut client));
+    assert!(
+        wait_until(PATIENCE, || findings(&mut client).is_empty()),
+        "{:?}",
+        findings(&mut client)
+    );
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn a_broken_queue_is_named_and_the_others_go_on() {
     worker_pid(&mut client);
     client.batch_execute("select pgq.stop_worker()").unwrap();
     let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
-    assert!(wait_until(LONG, || number(&mut client, stopped) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, stopped) == 1));
     client
         .batch_execute(
             "alter table pgq.event_1_1 rename to gone; alter sequence pgq.event_1_tick_seq rename to gone_seq;
@@ -75,7 +80,7 @@ fn a_broken_queue_is_named_and_the_others_go_on() {
             found.iter().any(|line| line.starts_with("broken|") && line.ends_with(code))
         })
     };
-    assert!(wait_until(LONG, || all(&findings(&mut client))), "{:?}", findings(&mut client));
+    assert!(wait_until(PATIENCE, || all(&findings(&mut client))), "{:?}", findings(&mut client));
     assert!(!findings(&mut client).iter().any(|line| line.starts_with("q|critical")));
 
     // The other queue is ticked and rotated as before.
@@ -87,7 +92,7 @@ fn a_broken_queue_is_named_and_the_others_go_on() {
         number(client, "select queue_switch_step1 from pgq.queue where queue_name = 'q'")
     };
     let before = switches(&mut client);
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         // The consumer has to keep up, or it holds the rotation back.
         if let Some(batch) = super::wait_batch(&mut client, "c", "100 ms") {
             client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
@@ -101,7 +106,7 @@ fn a_broken_queue_is_named_and_the_others_go_on() {
             "alter table pgq.gone rename to event_1_1; alter sequence pgq.gone_seq rename to event_1_tick_seq",
         )
         .unwrap();
-    assert!(wait_until(LONG, || !findings(&mut client)
+    assert!(wait_until(PATIENCE, || !findings(&mut client)
         .iter()
         .any(|line| line.ends_with("tick_failed"))));
     let log = cluster.log();
@@ -126,12 +131,11 @@ fn a_lock_that_keeps_a_queue_from_ticking_is_named() {
     worker_pid(&mut client);
     let mut locker = cluster.connect("postgres");
     locker.batch_execute("begin; select pgq._lock('ticks', 1)").unwrap();
-    assert!(
-        wait_until(LONG, || findings(&mut client).contains(&"q|critical|tick_failed".to_owned()))
-    );
+    assert!(wait_until(PATIENCE, || findings(&mut client)
+        .contains(&"q|critical|tick_failed".to_owned())));
     assert!(text(&mut client, "tick_failed").contains("55P03"));
     locker.batch_execute("rollback").unwrap();
-    assert!(wait_until(LONG, || findings(&mut client).is_empty()));
+    assert!(wait_until(PATIENCE, || findings(&mut client).is_empty()));
 }
 
 #[test]
@@ -157,26 +161,26 @@ fn who_holds_back_the_rotation_is_named() {
         findings(client).iter().any(|line| line == &format!("q|warning|{code}"))
     };
 
-    assert!(wait_until(LONG, || has(&mut client, "rotation_held_by_consumer")));
+    assert!(wait_until(PATIENCE, || has(&mut client, "rotation_held_by_consumer")));
     assert!(text(&mut client, "rotation_held_by_consumer").contains("\"slow\""));
 
     writer.batch_execute("begin; select txid_current()").unwrap();
     let pid = number(&mut writer, "select pg_backend_pid()");
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         catch_up(&mut client);
         has(&mut client, "rotation_held_by_transaction")
             && text(&mut client, "rotation_held_by_transaction")
                 .contains(&format!("process {pid} "))
     }));
     writer.batch_execute("prepare transaction 'left behind'").unwrap();
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         catch_up(&mut client);
         has(&mut client, "rotation_held_by_transaction")
             && text(&mut client, "rotation_held_by_transaction").contains("'left behind'")
     }));
     writer.batch_execute("rollback prepared 'left behind'").unwrap();
     let before = number(&mut client, "select rotations from pgq.worker_status()");
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         catch_up(&mut client);
         number(&mut client, "select rotations from pgq.worker_status()") > before
     }));
@@ -189,7 +193,7 @@ fn lagging_consumers_and_stuck_retries_are_named() {
     quiet_queue(&mut client, &["c", "lazy"]);
     worker_pid(&mut client);
     client.execute("select pgq.insert_event('q', 'type', 'data')", &[]).unwrap();
-    let batch = wait_until(LONG, || {
+    let batch = wait_until(PATIENCE, || {
         let Some(batch) = super::wait_batch(&mut client, "c", "1 s") else { return false };
         client.execute("select pgq.batch_retry($1, 0)", &[&batch]).unwrap();
         client.execute("update pgq.queue set queue_disable_insert = true", &[]).unwrap();
@@ -198,7 +202,7 @@ fn lagging_consumers_and_stuck_retries_are_named() {
     });
     assert!(batch);
     client.batch_execute("set pgq.health_consumer_lag = 0").unwrap();
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         let found = findings(&mut client);
         found.contains(&"q|warning|consumer_lag".to_owned())
             && found.contains(&"q|warning|retry_backlog".to_owned())

@@ -4,10 +4,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use pgq_tests::{Cluster, ClusterBuilder, Stop, scratch_database_with_worker, wait_until};
+use pgq_tests::{
+    Cluster, ClusterBuilder, PATIENCE, Stop, scratch_database, scratch_database_with_worker,
+    wait_until,
+};
 use postgres::Client;
 
-use super::{LONG, clock, number, preloaded, quiet_queue, worker_pid};
+use super::{clock, number, preloaded, quiet_queue, worker_pid};
 
 /// Findings as `queue|severity|code|finding|remedy`.
 fn findings(client: &mut Client) -> Vec<String> {
@@ -62,7 +65,7 @@ fn new_and_empty_queues_are_no_alarm_at_any_age() {
     for hours in [2, 5, 30, 60] {
         set_clock(hours * 3600);
         let mut found = Vec::new();
-        let is_well = wait_until(LONG, || {
+        let is_well = wait_until(PATIENCE, || {
             if let Some(batch) = super::wait_batch(&mut consumer, "c", "0") {
                 consumer.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
             }
@@ -77,7 +80,7 @@ fn new_and_empty_queues_are_no_alarm_at_any_age() {
     // queue.
     client.batch_execute("select pgq.stop_worker()").unwrap();
     let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
-    assert!(wait_until(LONG, || number(&mut client, stopped) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, stopped) == 1));
     set_clock(61 * 3600);
     let found = findings(&mut client);
     for queue in ["q", "nobody reads", "q.dead"] {
@@ -95,7 +98,7 @@ fn a_worker_that_looks_seldom_is_no_alarm() {
     // It does nothing more, as between two looks.
     client.batch_execute("select pgq.stop_worker()").unwrap();
     let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
-    assert!(wait_until(LONG, || number(&mut client, stopped) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, stopped) == 1));
     let silent = |client: &mut Client| {
         let found = findings(client);
         found.iter().filter(|line| line.contains("|not_ticking|")).count()
@@ -107,15 +110,99 @@ fn a_worker_that_looks_seldom_is_no_alarm() {
 }
 
 #[test]
+fn an_event_of_a_moment_ago_is_no_alarm_in_an_idle_queue() {
+    let (cluster, set_clock) = with_clock(preloaded());
+    let mut client = cluster.connect("postgres");
+    client.batch_execute(FIRST_DAY).unwrap();
+    worker_pid(&mut client);
+    client
+        .batch_execute(
+            "update pgq.queue set queue_ticker_max_lag = '10 min',
+                                  queue_ticker_idle_period = '1 day'",
+        )
+        .unwrap();
+    for queue in ["q", "nobody reads"] {
+        client.execute("select pgq.insert_event($1, 't', 'd')", &[&queue]).unwrap();
+        client.execute("select pgq.ticker($1) from pgq.force_tick($1)", &[&queue]).unwrap();
+    }
+    client.batch_execute("select pgq.stop_worker()").unwrap();
+    let stopped = "select count(*) from pgq.worker_status() where state = 'stopped'";
+    assert!(wait_until(PATIENCE, || number(&mut client, stopped) == 1));
+    let silent = |client: &mut Client| -> Vec<String> {
+        findings(client).into_iter().filter(|line| line.contains("|not_ticking|")).collect()
+    };
+    let none = Vec::<String>::new();
+    set_clock(3600);
+    assert_eq!(silent(&mut client), none, "idle");
+    // One that comes again, or comes from elsewhere, is older than its time here.
+    client
+        .batch_execute(
+            "begin; select pgq.insert_event('nobody reads', 't', 'not'); rollback;
+             select pgq.insert_event_raw('q', null, now() - interval '2 hours', null, null, 't',
+                                         'again', null, null, null, null)",
+        )
+        .unwrap();
+    assert_eq!(silent(&mut client), none, "an old event has just come");
+    client.batch_execute("select pgq.insert_event('q', 't', 'd')").unwrap();
+    assert_eq!(silent(&mut client), none, "an event has just come");
+    set_clock(3600 + 300);
+    assert_eq!(silent(&mut client), none, "it may wait so long");
+    set_clock(3600 + 1200);
+    let found = silent(&mut client);
+    assert!(matches!(&found[..], [one] if one.starts_with("q|critical|not_ticking|")), "{found:?}");
+}
+
+#[test]
+fn what_cannot_be_told_of_waiting_events_is_no_silence() {
+    let database = scratch_database();
+    let (mut session, mut other) = (database.connect(), database.connect());
+    session
+        .batch_execute("select pgq.create_queue('q'); select pgq.insert_event('q', 't', 'd')")
+        .unwrap();
+    session.batch_execute("select pgq.ticker('q') from pgq.force_tick('q')").unwrap();
+    let mut told = |when: &str, expected: &str| {
+        let sql = "select case pgq._waits_since(q.queue_id)
+                              when t.tick_time then 'the tick'
+                              else 'an event'
+                          end
+                     from pgq.queue q
+                     join pgq.tick t on t.tick_queue = q.queue_id
+                    where pgq._waits_since(q.queue_id) is not null
+                    order by t.tick_id desc
+                    limit 1";
+        let rows = session.query(sql, &[]).unwrap();
+        let answer = rows.first().map_or("nothing", |row| row.get(0));
+        assert_eq!(answer, expected, "{when}");
+    };
+    told("no event", "nothing");
+    let again = "select pgq.insert_event_raw('q', null, now() - interval '1 hour', null, null, 't',
+                                             'again', null, null, null, null)
+                   from generate_series(1, $1)";
+    other.execute(again, &[&999]).unwrap();
+    told("some came again", "nothing");
+    other.execute(again, &[&1]).unwrap();
+    told("too many came again to look behind them", "the tick");
+    let mut holder = other.transaction().unwrap();
+    holder.batch_execute("lock table only pgq.event_1_0 in access exclusive mode").unwrap();
+    told("somebody holds a table", "the tick");
+    holder.rollback().unwrap();
+    other.batch_execute("select pgq.ticker('q') from pgq.force_tick('q')").unwrap();
+    told("another tick", "nothing");
+    other.batch_execute("select pgq.insert_event('q', 't', 'd')").unwrap();
+    told("an event", "an event");
+}
+
+#[test]
 fn a_server_that_was_down_for_hours_starts_without_an_alarm() {
-    let (mut cluster, set_clock) = with_clock(preloaded());
+    // As long as it takes: a worker that has not come after this time is an alarm.
+    let (mut cluster, set_clock) = with_clock(preloaded().set("pgq.discovery_period", "2min"));
     let mut client = cluster.connect("postgres");
     client.batch_execute(FIRST_DAY).unwrap();
     worker_pid(&mut client);
     let ticks = "select min(n) from (select count(*) as n from pgq.tick group by tick_queue) t";
     client.execute("select pgq.insert_event('q', 't', 'd')", &[]).unwrap();
     client.execute("select pgq.ticker('q') from pgq.force_tick('q')", &[]).unwrap();
-    assert!(wait_until(LONG, || number(&mut client, ticks) >= 2));
+    assert!(wait_until(PATIENCE, || number(&mut client, ticks) >= 2));
     drop(client);
     cluster.stop(Stop::Fast);
     set_clock(7 * 3600);
@@ -123,11 +210,25 @@ fn a_server_that_was_down_for_hours_starts_without_an_alarm() {
     let mut client = cluster.connect("postgres");
     let running = "select count(*) from pgq.worker_status() where state = 'running'";
     nothing(&mut client, "at once");
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         nothing(&mut client, "while the worker is on its way");
         number(&mut client, running) == 1
     }));
     nothing(&mut client, "when it is there");
+}
+
+/// One that never comes, since the server may have no such processes.
+#[test]
+fn a_launcher_that_has_not_come_yet_is_no_alarm_and_later_is() {
+    let builder = preloaded().set("max_worker_processes", 0).set("pgq.discovery_period", "2min");
+    let (cluster, set_clock) = with_clock(builder);
+    let mut client = cluster.connect("postgres");
+    client.batch_execute(FIRST_DAY).unwrap();
+    nothing(&mut client, "at once");
+    set_clock(3600);
+    let found = findings(&mut client);
+    let told = "warning|worker_not_running|no worker runs: the launcher does not either|";
+    assert!(found.iter().any(|line| line.starts_with(told)), "{found:#?}");
 }
 
 #[test]
@@ -143,7 +244,7 @@ fn a_paused_queue_is_paused_and_nothing_else() {
     }
     set_clock(30 * 3600);
     let mut found = Vec::new();
-    let is_so = wait_until(LONG, || {
+    let is_so = wait_until(PATIENCE, || {
         found = findings(&mut client);
         found.len() == 1
     });
@@ -185,7 +286,7 @@ fn dead_letters_are_counted_and_are_no_alarm() {
     let found = findings(&mut client);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].starts_with("q.dead|info|dead_letters|3 dead letters wait "), "{found:#?}");
-    assert!(found[0].contains("oldest for 1 day 01:00:0"), "{found:#?}");
+    assert!(found[0].contains("oldest for 1 day 01:0"), "{found:#?}");
     assert!(found[0].contains("pgq dead list q.dead"), "{found:#?}");
     assert_eq!(metric(&mut client), 3);
     // Another subscriber's retry is not another letter.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use pgq_tests::{Stop, wait_until};
+use pgq_tests::{PATIENCE, Stop, wait_until};
 
-use super::{LONG, consume, number, preloaded, quiet_queue, worker_pid};
+use super::{consume, number, preloaded, quiet_queue, worker_pid};
 
 fn kill(signal: &str, pid: i64) {
     let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
@@ -20,7 +20,7 @@ fn a_terminated_worker_is_started_again() {
     quiet_queue(&mut client, &["c"]);
     let first = worker_pid(&mut client);
     client.execute(&format!("select pg_terminate_backend({first})"), &[]).unwrap();
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         number(
             &mut client,
             &format!(
@@ -45,11 +45,11 @@ fn the_launcher_can_end_without_harm() {
     let second = format!(
         "select count(*) from pg_stat_activity where backend_type = 'pgq launcher' and pid <> {first}"
     );
-    assert!(wait_until(LONG, || number(&mut client, &second) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, &second) == 1));
     assert_eq!(worker_pid(&mut client), worker);
     // And the new launcher takes care of it.
     client.execute(&format!("select pg_terminate_backend({worker})"), &[]).unwrap();
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         number(
             &mut client,
             &format!(
@@ -69,7 +69,7 @@ fn nothing_is_lost_when_a_worker_is_killed() {
     client.execute("select pgq.insert_event('q', 'type', 'before')", &[]).unwrap();
     // The postmaster restarts all backends, as after any crash.
     kill("-KILL", first.into());
-    assert!(wait_until(LONG, || {
+    assert!(wait_until(PATIENCE, || {
         cluster.try_connect("postgres", "postgres").is_ok_and(|mut client| {
             client
                 .query(
@@ -97,7 +97,7 @@ fn the_worker_ends_with_the_postmaster() {
         number(&mut client, "select pid from pg_stat_activity where backend_type = 'pgq launcher'");
     kill("-KILL", cluster.postmaster_pid().into());
     let is_there = |pid: i64| Path::new(&format!("/proc/{pid}")).exists();
-    assert!(wait_until(LONG, || !is_there(worker.into()) && !is_there(launcher)));
+    assert!(wait_until(PATIENCE, || !is_there(worker.into()) && !is_there(launcher)));
     drop(client);
     cluster.stop_collected();
     cluster.start();
@@ -116,7 +116,7 @@ fn the_server_stops_while_the_worker_is_in_a_query() {
     let waits = format!(
         "select count(*) from pg_stat_activity where pid = {worker} and wait_event_type = 'Lock'"
     );
-    assert!(wait_until(LONG, || number(&mut client, &waits) == 1));
+    assert!(wait_until(PATIENCE, || number(&mut client, &waits) == 1));
     drop(client);
     cluster.stop(Stop::Fast);
     assert!(cluster.log().contains("database system is shut down"));
@@ -138,7 +138,9 @@ fn new_settings_take_effect_at_once() {
     let ticks = number(&mut client, "select count(*) from pgq.tick");
     cluster.write_settings(&[("pgq.ticker_period".to_owned(), "10ms".to_owned())]);
     cluster.reload();
-    assert!(wait_until(LONG, || number(&mut client, "select count(*) from pgq.tick") > ticks + 2));
+    assert!(
+        wait_until(PATIENCE, || number(&mut client, "select count(*) from pgq.tick") > ticks + 2)
+    );
 }
 
 #[test]
@@ -157,7 +159,7 @@ fn the_log_has_a_line_for_each_change_and_none_for_routine() {
              select pgq.set_queue_config('q', 'ticker_max_lag', '0')",
         )
         .unwrap();
-    assert!(wait_until(LONG, || number(&mut client, "select count(*) from pgq.tick") > 50));
+    assert!(wait_until(PATIENCE, || number(&mut client, "select count(*) from pgq.tick") > 50));
     drop(client);
     cluster.stop(Stop::Fast);
     let log = cluster.log();

@@ -11,12 +11,8 @@ mod soak;
 mod standby;
 mod wait;
 
-use std::time::Duration;
-
-use pgq_tests::{Cluster, ClusterBuilder, wait_until};
+use pgq_tests::{Cluster, ClusterBuilder, PATIENCE, wait_until};
 use postgres::Client;
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A server with the library preloaded and periods that suit a test of its own.
 fn preloaded() -> ClusterBuilder {
@@ -30,7 +26,7 @@ fn preloaded() -> ClusterBuilder {
 /// Wait until a worker runs in the client's database; its process id.
 fn worker_pid(client: &mut Client) -> i32 {
     let mut pid = None;
-    let found = wait_until(LONG, || {
+    let found = wait_until(PATIENCE, || {
         pid = client
             .query(
                 "select pid from pg_stat_activity where backend_type = 'pgq worker' and datname = current_database()
@@ -67,7 +63,7 @@ fn events(client: &mut Client, batch: i64) -> Vec<String> {
 /// Consume until `count` events have been seen; all that were.
 fn consume(client: &mut Client, consumer: &str, count: usize) -> Vec<String> {
     let mut seen = Vec::new();
-    let done = wait_until(LONG, || {
+    let done = wait_until(PATIENCE, || {
         if let Some(batch) = wait_batch(client, consumer, "1 s") {
             seen.extend(events(client, batch));
             client.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();

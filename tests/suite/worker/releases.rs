@@ -1,10 +1,10 @@
 //! What the library knows of the worker, as the SQL of other releases declares it.
 
 use pgq_tests::query::{outcome, row, run};
-use pgq_tests::{scratch_database_with_worker, wait_until};
+use pgq_tests::{PATIENCE, scratch_database_with_worker, wait_until};
 use postgres::Client;
 
-use super::{LONG, worker_pid};
+use super::worker_pid;
 
 /// Declare one of the library's functions with these columns.
 fn declare(client: &mut Client, symbol: &str, columns: &str) {
@@ -26,7 +26,7 @@ fn columns_of_an_older_release_are_served_in_its_order() {
     declare(&mut client, "pgq_worker_databases", "out state text, out oid oid, out pid integer");
     let own = "select state, pid from declared()
                 where oid = (select oid from pg_database where datname = current_database())";
-    assert!(wait_until(LONG, || row(&mut client, own) == format!("running|{pid}")));
+    assert!(wait_until(PATIENCE, || row(&mut client, own) == format!("running|{pid}")));
     declare(&mut client, "pgq_worker_server", "out max_workers integer, out preloaded boolean");
     let all = row(&mut client, "select preloaded, max_workers > 0 from declared()");
     assert_eq!(all, "t|t");

@@ -22,7 +22,8 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
-use crate::pg::{control, running};
+use crate::pg::{control, page, running};
+use crate::repo::Lock;
 use crate::repo::object;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
@@ -45,6 +46,7 @@ pub(crate) struct Hints {
 pub(crate) fn adopt(
     context: &Context,
     stanza: &Stanza,
+    locks: &mut [Box<dyn Lock>],
     directory: &Path,
     layout: &Layout,
     hints: &Hints,
@@ -88,7 +90,7 @@ pub(crate) fn adopt(
     let mut copied = copy::copy(stanza, &scan.files, known(stanza, &complete)?, &settings)?;
     copied.judge(info.stop_lsn.0);
     step("adopt.copied")?;
-    commit(stanza, info, label, directory, scan, copied)
+    commit(stanza, locks, info, label, directory, scan, copied)
 }
 
 /// The server's own label of an unused copy.
@@ -268,7 +270,7 @@ fn has_checksums(context: &Context, directory: &Path) -> bool {
         text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
     };
     value("Data page checksum version").is_some_and(|version| version != "0")
-        && value("Database block size") == Some("8192")
+        && value("Database block size").is_some_and(|size| size == page::SIZE.to_string())
 }
 
 /// Chunks of what was adopted or backed up before: the copies of walmgr3 have most of their files
@@ -287,6 +289,7 @@ fn known(stanza: &Stanza, complete: &[BackupInfo]) -> Result<Known> {
 
 fn commit(
     stanza: &Stanza,
+    locks: &mut [Box<dyn Lock>],
     mut info: BackupInfo,
     label: Label,
     directory: &Path,
@@ -314,6 +317,7 @@ fn commit(
     };
     info.manifest_hash = manifest::store(stanza, &info.id, &manifest)?.to_string();
     step("adopt.manifest")?;
+    locks.iter_mut().try_for_each(|lock| lock.check())?;
     info::commit(stanza, &info)?;
     log::notice(format_args!(
         "{} adopted as backup {}: {} files, {} bytes, {} added to the repository",

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::repo::stanza::Stanza;
-use crate::repo::wal::{self, Pushed};
+use crate::repo::wal::{self, How, Pushed};
 use crate::wal::file::WalFile;
 use crate::wal::name::{Segment, WalName};
 
@@ -77,7 +77,8 @@ fn take(
             let outcome = if context.dry_run {
                 wal::check_local(stanza, &candidate.name, &candidate.path).map(|()| Pushed::Stored)
             } else {
-                wal::push(stanza, candidate, context.config.repository.codec())
+                let how = How { codec: context.config.repository.codec(), like: None };
+                wal::push(stanza, candidate, how).map(|done| done.pushed)
             };
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {

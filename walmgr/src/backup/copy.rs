@@ -117,7 +117,7 @@ pub(crate) fn copy(
             (0..found.size.div_ceil(UNIT).max(1)).map(move |part| (file, part))
         })
         .collect();
-    let first_new = u32::try_from(known.packs.len()).unwrap_or(u32::MAX);
+    let first_new = number(known.packs.len());
     let old_packs = known.packs.clone();
     let shared = Shared {
         old: Packs::of(stanza, &old_packs),
@@ -169,6 +169,11 @@ pub(crate) fn copy(
 /// Key of the n-th pack of a backup, relative to the stanza.
 fn pack_key(id: &str, number: u32) -> String {
     format!("pack/{id}/{number:05}")
+}
+
+/// The number of a pack.
+pub(crate) fn number(at: usize) -> u32 {
+    u32::try_from(at).expect("there are not as many packs in any memory")
 }
 
 /// Put the parts of each file together.

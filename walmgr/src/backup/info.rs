@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup::name;
 use crate::backup::pin::{Marks, Pin};
 use crate::error::{Error, Result};
+use crate::log;
 use crate::repo::stanza::Stanza;
 use crate::repo::{Created, create_small, read_all};
 use crate::wal::lsn::Lsn;
@@ -105,14 +106,65 @@ pub(crate) fn commit(stanza: &Stanza, info: &BackupInfo) -> Result<()> {
 pub(crate) fn list(stanza: &Stanza) -> Result<Vec<BackupInfo>> {
     let names = stanza.store.list(&stanza.key("backup"))?;
     let marks = Marks::of(&names);
-    let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
-    ids.map(|id| {
-        let mut info = load(stanza, id)?;
-        info.pin = marks.pin(stanza, id)?;
-        info.standalone = marks.is_standalone(id);
-        Ok(info)
-    })
-    .collect()
+    let complete = |id| Ok(with_marks(load(stanza, id)?, marks.pin(stanza, id)?, &marks));
+    ids(&names).map(complete).collect()
+}
+
+/// All complete backups that can be read, oldest first, for whoever removes nothing: one that is
+/// damaged is left out with a warning, and keeps nobody from the others.
+///
+/// # Errors
+/// [`Error::Corrupt`] when there are some, and none can be read.
+pub(crate) fn readable(stanza: &Stanza) -> Result<Vec<BackupInfo>> {
+    let names = stanza.store.list(&stanza.key("backup"))?;
+    let marks = Marks::of(&names);
+    let (mut readable, mut left_out) = (Vec::new(), Vec::new());
+    for id in ids(&names) {
+        let info = match load(stanza, id) {
+            Ok(info) => info,
+            Err(error @ (Error::Corrupt(_) | Error::Usage(_))) => {
+                left_out.push((id, error));
+                continue;
+            }
+            // Expired meanwhile.
+            Err(Error::NotFound(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let pin = match marks.pin(stanza, id) {
+            Err(Error::Corrupt(why)) => {
+                log::warning(format_args!("{why}; backup \"{id}\" counts as pinned"));
+                let reason = "a pin that cannot be read".to_owned();
+                Some(Pin { since: info.stop_time, until: None, reason })
+            }
+            pin => pin?,
+        };
+        readable.push(with_marks(info, pin, &marks));
+    }
+    if readable.is_empty()
+        && let Some((_, error)) = left_out.pop()
+    {
+        return Err(error);
+    }
+    for (id, error) in left_out {
+        log::warning(format_args!("{error}; backup \"{id}\" is left out"));
+    }
+    Ok(readable)
+}
+
+fn ids(names: &[String]) -> impl Iterator<Item = &str> {
+    names.iter().filter_map(|name| name.strip_suffix(".json"))
+}
+
+fn with_marks(mut info: BackupInfo, pin: Option<Pin>, marks: &Marks) -> BackupInfo {
+    info.pin = pin;
+    info.standalone = marks.is_standalone(&info.id);
+    info
+}
+
+/// True when there is a backup of this name, whatever can be read of it.
+pub(crate) fn is_there(stanza: &Stanza, id: &str) -> Result<bool> {
+    let name = format!("{id}.json");
+    Ok(stanza.store.list(&stanza.key("backup"))?.contains(&name))
 }
 
 /// One backup, without its marks.
@@ -132,17 +184,22 @@ pub(crate) fn load(stanza: &Stanza, id: &str) -> Result<BackupInfo> {
     if let Some((oid, place)) = info.tablespaces.iter().find(|(oid, place)| !is_place(oid, place)) {
         return Err(Error::Corrupt(format!("{key}: bad tablespace \"{oid}\" at \"{place}\"")));
     }
+    if let Some(oid) = info.databases.keys().find(|oid| !is_oid(oid)) {
+        return Err(Error::Corrupt(format!("{key}: bad database \"{oid}\"")));
+    }
     Ok(info)
+}
+
+/// As a server numbers its objects. Text for its operator is made of them.
+fn is_oid(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
 /// A tablespace has a number, and a place that is absolute, or below the data directory.
 fn is_place(oid: &str, place: &str) -> bool {
     let Some(path) = name::to_path(place) else { return false };
     let absolute = path.is_absolute() && path.components().all(|part| part != Component::ParentDir);
-    !oid.is_empty()
-        && oid.bytes().all(|byte| byte.is_ascii_digit())
-        && !place.contains('\0')
-        && (absolute || name::is_plain(place))
+    is_oid(oid) && !place.contains('\0') && (absolute || name::is_plain(place))
 }
 
 /// A name for a backup that begins now, which no complete or broken-off backup has.
@@ -174,4 +231,66 @@ pub(crate) fn id_of(time: Timestamp) -> String {
 /// The server's time, to the microsecond it has.
 pub(crate) fn timestamp(time: SystemTime) -> Result<Timestamp> {
     Timestamp::try_from(time).map_err(|error| Error::Server(format!("odd time: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{commit, is_there, list, load, readable};
+    use crate::expire::retention::tests::backup;
+    use crate::repo::Store;
+    use crate::repo::local::LocalStore;
+    use crate::repo::stanza::{FORMAT, Stanza, StanzaInfo};
+
+    fn stanza(directory: &std::path::Path) -> Stanza {
+        let store: Box<dyn Store> = Box::new(LocalStore::init(directory).unwrap());
+        let info = StanzaInfo {
+            format: FORMAT,
+            system_identifier: 1,
+            wal_segment_size: 1 << 20,
+            pg_version: 15,
+        };
+        Stanza::create(store, "main", &info).unwrap().0
+    }
+
+    #[test]
+    fn a_damaged_object_shuts_out_only_who_removes() {
+        let directory = tempfile::tempdir().unwrap();
+        let stanza = stanza(directory.path());
+        for number in 1..=3 {
+            commit(&stanza, &backup(number, 1, 100)).unwrap();
+        }
+        let ids = |all: Vec<super::BackupInfo>| -> Vec<String> {
+            all.into_iter().map(|one| one.id).collect()
+        };
+        let all = ids(list(&stanza).unwrap());
+        let place = directory.path().join("main/backup");
+        std::fs::write(place.join(format!("{}.pin.1", all[0])), "junk").unwrap();
+        let refused = list(&stanza).unwrap_err();
+        assert_eq!(refused.exit_code(), 6, "{refused}");
+        let found = readable(&stanza).unwrap();
+        assert!(found[0].pin.is_some() && found[1].pin.is_none());
+        assert_eq!(ids(found), all);
+        std::fs::write(place.join(format!("{}.json", all[1])), "junk").unwrap();
+        std::fs::write(place.join("no name.json"), "junk").unwrap();
+        assert_eq!(ids(readable(&stanza).unwrap()), [all[0].clone(), all[2].clone()]);
+        assert!(is_there(&stanza, &all[1]).unwrap() && !is_there(&stanza, "other").unwrap());
+        list(&stanza).unwrap_err();
+    }
+
+    #[test]
+    fn a_database_has_a_number_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let stanza = stanza(directory.path());
+        for (number, oid) in ["1) \\gexec\n\\! x", "", "+1", "4294967296"].into_iter().enumerate() {
+            let mut info = backup(i64::try_from(number).unwrap() + 1, 1, 100);
+            info.databases = [(oid.to_owned(), "a".to_owned())].into();
+            commit(&stanza, &info).unwrap();
+            let refused = load(&stanza, &info.id).unwrap_err();
+            assert!(refused.exit_code() == 6, "{oid}: {refused}");
+        }
+        let mut info = backup(9, 1, 100);
+        info.databases = [("4294967295".to_owned(), "a".to_owned())].into();
+        commit(&stanza, &info).unwrap();
+        load(&stanza, &info.id).unwrap();
+    }
 }

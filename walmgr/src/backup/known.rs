@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::backup::copy::{Known, Proof};
+use crate::backup::copy::{self, Known, Proof};
 use crate::backup::info::BackupInfo;
 use crate::backup::manifest::{self, Chunk};
 use crate::backup::pack::Reader;
@@ -54,7 +54,7 @@ impl Known {
                 table(stanza, pack, 0)?;
             }
         }
-        let first = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
+        let first = copy::number(self.packs.len());
         self.packs.extend(manifest.packs);
         for chunk in manifest.files.iter().flat_map(|file| &file.chunks) {
             let chunk = Chunk { pack: first.saturating_add(chunk.pack), ..*chunk };
@@ -80,5 +80,5 @@ fn table(stanza: &Stanza, pack: &str, number: usize) -> Result<Vec<Chunk>> {
     let key = stanza.key(pack);
     let source =
         stanza.store.open(&key)?.ok_or_else(|| Error::Corrupt(format!("{key} is missing")))?;
-    Reader::open(source, &key)?.table(u32::try_from(number).unwrap_or(u32::MAX))
+    Reader::open(source, &key)?.table(copy::number(number))
 }

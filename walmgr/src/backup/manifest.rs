@@ -11,6 +11,7 @@ use crate::backup::name;
 use crate::error::{Error, Result};
 use crate::repo::object::{self, Codec, Hash};
 use crate::repo::stanza::Stanza;
+use crate::size::wide;
 
 /// Size of a chunk; the last of a file may be shorter.
 pub(crate) const CHUNK: usize = 256 << 10;
@@ -141,7 +142,7 @@ impl TryFrom<(String, u32, u64, u32, u32)> for Chunk {
 pub(crate) fn store(stanza: &Stanza, id: &str, manifest: &Manifest) -> Result<Hash> {
     let text = to_lines(manifest)?;
     let key = key(stanza, id);
-    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    let length = wide(text.len());
     stanza.store.create(&key, &mut |sink| {
         object::write(sink, &mut Cursor::new(&text), length, Codec::Zstd(3)).map(|_| ())
     })?;

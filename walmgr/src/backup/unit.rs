@@ -93,7 +93,7 @@ impl<'a> Unit<'a> {
         let mut waited = false;
         for (number, page) in bytes.chunks_exact_mut(page::SIZE).enumerate() {
             let place = self.offset + wide(number * page::SIZE);
-            let block = first + u32::try_from(place / 8192).unwrap_or(u32::MAX - first);
+            let block = first + u32::try_from(place / wide(page::SIZE)).unwrap_or(u32::MAX - first);
             let mut verdict = page::check(page, block, self.check.start);
             if verdict == Verdict::Bad {
                 // The server may just have been writing it. What is there a moment later counts.

@@ -39,18 +39,18 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let stanza = context.stanza()?;
     // Adopted backups are older than the newest, so an expire that runs meanwhile would take their
     // packs for leftovers.
-    let _locks = if context.dry_run {
-        None
-    } else {
-        let backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
-        Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Shared)?))
-    };
+    let mut locks = Vec::new();
+    if !context.dry_run {
+        for (key, mode) in [("backup", LockMode::Exclusive), ("expire", LockMode::Shared)] {
+            locks.push(stanza.store.lock(&stanza.key(&format!("locks/{key}")), mode)?);
+        }
+    }
     let mut refused = Refused::default();
     wal::complete(context, &stanza, &layout.complete, &mut refused)?;
     wal::partial(context, &stanza, &layout.partial, &mut refused)?;
     let backups = if args.wal_only { Vec::new() } else { layout.backups()? };
     for directory in backups {
-        if let Err(why) = base::adopt(context, &stanza, &directory, &layout, &hints) {
+        if let Err(why) = base::adopt(context, &stanza, &mut locks, &directory, &layout, &hints) {
             refused.add(&directory.display().to_string(), why)?;
         }
     }

@@ -64,6 +64,14 @@ pub(crate) fn run(context: Result<Context>, args: &Args) -> u8 {
         Err(_) => here,
     };
     let recovery = signal::recovery(&data);
+    if context.as_ref().is_ok_and(|context| context.dry_run) {
+        log::print(format_args!("would fetch {} to {}", args.name, args.path.display()));
+        return match recovery {
+            Recovery::Unknown => 0,
+            // A server has been told to ask like this, and there is no answer.
+            _ => give_up(recovery, &Error::Usage("a dry run fetches nothing".to_owned())),
+        };
+    }
     if recovery == Recovery::Over
         && file.as_ref().is_ok_and(|file| deliver_own_history(&data, file))
     {

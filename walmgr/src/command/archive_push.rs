@@ -37,7 +37,8 @@ pub(crate) fn run(context: &Context, args: &Args, asked: Asked) -> Result<()> {
     let name = &file.name;
     if context.dry_run {
         log::print(format_args!("would store {} as {name}", file.path.display()));
-        return Ok(());
+        // A server that was told to ask like this must keep the file.
+        return Err(Error::Failed("a dry run stores nothing".to_owned()));
     }
     let pushed = store(context, &file, asked)?;
     match pushed {
@@ -66,5 +67,8 @@ fn store(context: &Context, file: &WalFile, asked: Asked) -> Result<Pushed> {
     if let Some(data) = context.data_of_server() {
         systems.extend(control::system_identifier(&data)?);
     }
-    push::everywhere(context, &systems, file)
+    let pushed = push::everywhere(context, &systems, file)?;
+    // Another configuration may name more repositories.
+    context.config.file.check()?;
+    Ok(pushed)
 }

@@ -23,11 +23,12 @@ use crate::failpoint;
 use crate::limit::be_polite;
 use crate::log;
 use crate::pg::backup::{Session, Stopped};
-use crate::pg::{control, sql};
+use crate::pg::{control, page, sql};
 use crate::repo::LockMode;
 use crate::repo::stanza::Stanza;
 use crate::repo::wal;
-use crate::size::wide;
+use crate::repositories::copy as copying;
+use crate::size::{narrow, wide};
 use crate::wal::name::Segment;
 
 /// Arguments of `backup`.
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// Store only what differs from an earlier backup: the newest, or the named one.
     #[arg(long, value_name = "BACKUP", num_args = 0..=1, default_missing_value = "")]
     incremental: Option<String>,
+    /// Into every repository: the server is read once, and what is stored in the first that takes
+    /// it is copied to the others.
+    #[arg(long)]
+    all: bool,
     /// Number of threads; else backup.jobs of the configuration.
     #[arg(long, short, value_parser = jobs)]
     jobs: Option<usize>,
@@ -54,19 +59,97 @@ pub(crate) fn jobs(text: &str) -> std::result::Result<usize, String> {
 
 /// Take a backup.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
+    if !context.dry_run {
+        be_polite(context.config.limits.nice, context.config.limits.idle_io);
+    }
+    if !args.all || context.is_alone() {
+        if args.all && context.config.is_selected() {
+            return Err(Error::Usage("--all and --repo exclude each other".to_owned()));
+        }
+        let taken = take(context, args)?;
+        return taken.map_or(Ok(()), |taken| taken.end(context));
+    }
+    // One that is away keeps it from none of the others: it is copied there like to them, if that
+    // works by then.
+    let (from, taken) = take_first(context, args)?;
+    let Some(taken) = taken else { return Ok(()) };
+    let mut copies = Vec::new();
+    for other in context.each() {
+        if other.repository() != from.repository() {
+            let copied = copy_to(&from, &other, &taken);
+            copies.push(copied.map_err(|error| error.in_repository(other.repository())));
+        }
+    }
+    // A failure of the others keeps this one's old backups from nothing. Damage of the cluster is
+    // said first: no repository can mend it.
+    let outcomes = [taken.end(&from)].into_iter().chain(copies);
+    let mut failures = outcomes.filter_map(Result::err);
+    let first = failures.next();
+    failures.for_each(log::error);
+    first.map_or(Ok(()), Err)
+}
+
+/// Take one into the first repository that answers. What else is wrong would be so with the next
+/// one, too, or is to be looked at: a lock, damage, a key.
+fn take_first(context: &Context, args: &Args) -> Result<(Context, Option<Complete>)> {
+    let mut away = None;
+    for one in context.each() {
+        match take(&one, args) {
+            Ok(taken) => return Ok((one, taken)),
+            Err(error) => {
+                let error = error.in_repository(one.repository());
+                if !matches!(error, Error::Repository { .. }) {
+                    return Err(error);
+                }
+                log::warning(&error);
+                away = away.or(Some(error));
+            }
+        }
+    }
+    Err(away.unwrap_or_else(|| Error::Usage("no repository is configured".to_owned())))
+}
+
+/// Copy a backup to another repository, where only then an old one may go.
+fn copy_to(from: &Context, to: &Context, taken: &Complete) -> Result<()> {
+    copying::backup(from, to, &taken.id)?;
+    if taken.damaged_pages.is_empty() { expire_old(to) } else { Ok(()) }
+}
+
+/// A backup that is complete.
+struct Complete {
+    id: String,
+    damaged_pages: Vec<String>,
+}
+
+impl Complete {
+    /// Let old backups go if this one is sound.
+    fn end(self, context: &Context) -> Result<()> {
+        if self.damaged_pages.is_empty() {
+            return expire_old(context);
+        }
+        Err(Error::Corrupt(format!(
+            "backup {} is complete, but the cluster has {} with a wrong checksum: {}",
+            self.id,
+            log::count(self.damaged_pages.len(), "page"),
+            self.damaged_pages.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
+        )))
+    }
+}
+
+/// Take one into a context's repository; `None` in a dry run.
+fn take(context: &Context, args: &Args) -> Result<Option<Complete>> {
     let stanza = context.stanza()?;
     let data = context.config.data()?;
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     check_server(&stanza, data, &mut client)?;
     if context.dry_run {
         let scan = scan::scan(data)?;
         let size: u64 = scan.files.iter().map(|file| file.size).sum();
         log::print(format_args!("would copy {} files with {size} bytes", scan.files.len() + 1));
-        return Ok(());
+        return Ok(None);
     }
-    be_polite(context.config.limits.nice, context.config.limits.idle_io);
     let stanza = context.limited(stanza, Use::Backup);
-    let lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
+    let mut lock = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
     for directory in ["pack", "backup"] {
         for name in stanza.store.sweep(&stanza.key(directory), Duration::ZERO)? {
             log::debug(format_args!("removed {name}, left by an interrupted backup"));
@@ -75,7 +158,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let known = known(&stanza, args)?;
     let check = PageCheck {
         enabled: sql::setting(&mut client, "data_checksums")? == "on"
-            && sql::setting(&mut client, "block_size")? == "8192",
+            && sql::setting(&mut client, "block_size")? == page::SIZE.to_string(),
         start: 0,
     };
     let external = external_files(&mut client, data)?;
@@ -104,22 +187,22 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let (stopped, client) = session.stop()?;
     copied.judge(stopped.stop.0);
     step("backup.stopped")?;
-    let info = finish(context, &stanza, &id, args, start, stopped, scan, copied, control, client)?;
+    let label = args.label.clone();
+    let taken = Taken { id, label, start, stopped, scan, copied, control };
+    let info = finish(context, &stanza, taken, client)?;
+    step("backup.manifest")?;
+    // Without it, an expire elsewhere takes what nothing refers to yet for left over.
+    lock.check()?;
+    info::commit(&stanza, &info)?;
     log::notice(format_args!(
-        "backup {id} complete: {}, {}, {} added to the repository",
-        log::count(usize::try_from(info.files).unwrap_or(usize::MAX), "file"),
+        "backup {} complete: {}, {}, {} added to the repository",
+        info.id,
+        log::count(narrow(info.files), "file"),
         log::size(info.size),
         log::size(info.added)
     ));
     drop(lock);
-    if info.damaged_pages.is_empty() {
-        return expire_old(context);
-    }
-    Err(Error::Corrupt(format!(
-        "backup {id} is complete, but the cluster has {} with a wrong checksum: {}",
-        log::count(info.damaged_pages.len(), "page"),
-        info.damaged_pages.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
-    )))
+    Ok(Some(Complete { id: info.id, damaged_pages: info.damaged_pages }))
 }
 
 /// Only now that there is a new, sound backup may an old one go.
@@ -142,23 +225,28 @@ struct Started {
     on_standby: bool,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a backup come together here, once")]
-fn finish(
-    context: &Context,
-    stanza: &Stanza,
-    id: &str,
-    args: &Args,
+/// The parts of a backup, before they come together.
+struct Taken {
+    id: String,
+    label: String,
     start: Started,
     stopped: Stopped,
     scan: Scan,
     copied: Copied,
     control: Control,
+}
+
+fn finish(
+    context: &Context,
+    stanza: &Stanza,
+    taken: Taken,
     mut client: Client,
 ) -> Result<BackupInfo> {
+    let Taken { id, label, start, stopped, scan, copied, control } = taken;
     let mut info = BackupInfo {
         format: 1,
-        id: id.to_owned(),
-        label: args.label.clone(),
+        id: id.clone(),
+        label,
         manifest_hash: String::new(),
         system_identifier: stanza.info.system_identifier.to_string(),
         pg_version: stanza.info.pg_version,
@@ -171,9 +259,9 @@ fn finish(
         start_time: info::timestamp(start.time)?,
         stop_time: info::timestamp(stopped.stop_time)?,
         files: wide(copied.files.len() + 1),
-        size: copied.files.iter().map(|file| file.size).sum::<u64>() + 8192,
+        size: copied.files.iter().map(|file| file.size).sum::<u64>() + control::SIZE,
         added: copied.added,
-        shares_with: copied.shares_with(id),
+        shares_with: copied.shares_with(&id),
         tablespaces: scan.tablespaces,
         damaged_pages: copied.damaged,
         databases: sql::databases(&mut client)?,
@@ -195,9 +283,7 @@ fn finish(
         control,
         files: copied.files,
     };
-    info.manifest_hash = manifest::store(stanza, id, &manifest)?.to_string();
-    step("backup.manifest")?;
-    info::commit(stanza, &info)?;
+    info.manifest_hash = manifest::store(stanza, &id, &manifest)?.to_string();
     Ok(info)
 }
 
@@ -331,7 +417,7 @@ fn wait_for_wal(
 /// A standby cannot finish a segment; its primary can, if it lets us.
 fn switch_on_primary(context: &Context) {
     let Some(conninfo) = &context.config.standby.primary_conninfo else { return };
-    let switched = sql::connect(conninfo).and_then(|mut client| {
+    let switched = sql::connect(context.transport, conninfo).and_then(|mut client| {
         client.query_one("select pg_catalog.pg_switch_wal()::text", &[])?;
         Ok(())
     });

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             earlier.system_identifier, earlier.pg_version
         ));
     }
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
     log::print(format_args!("ok: the server is system {}", stanza.info.system_identifier));
     check_settings(&mut client)?;

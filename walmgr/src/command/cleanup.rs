@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         return Ok(());
     }
     if let Some(conninfo) = &context.config.cluster.connect
-        && let Ok(mut client) = sql::connect(conninfo)
+        && let Ok(mut client) = sql::connect(context.transport, conninfo)
         && sql::stanza_info(&mut client)?.system_identifier == stanza.info.system_identifier
         && sql::archiver(&mut client)? == sql::Archiver::Walmgr
     {
@@ -92,6 +92,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     for directory in &directories {
         stanza.store.sweep(directory, Duration::ZERO)?;
     }
+    locks.iter_mut().try_for_each(|lock| lock.check())?;
     let removed = locked::remove(&stanza, &keys)?;
     let left = if removed == keys.len() { "removed" } else { "not wholly removed" };
     log::notice(format_args!("\"{name}\" {left}: {removed} objects"));

@@ -7,7 +7,7 @@ use crate::pg::{sql, standby};
 
 /// Continue.
 pub(crate) fn run(context: &Context) -> Result<()> {
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     standby::require(&mut client)?;
     if context.dry_run {
         log::print("would let replay go on");

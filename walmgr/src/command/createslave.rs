@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use pgq_connect::{ForProgram, quote};
+
 use crate::command::places::PlaceArgs;
-use crate::command::restore::{self, How};
+use crate::command::restore::{self, Found, How};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::history::History;
 use crate::log;
-use crate::pg::conninfo::ForProgram;
 use crate::pg::{running, sql, standby};
 use crate::process;
 use crate::repo::stanza::Stanza;
@@ -52,19 +52,20 @@ pub(crate) struct Args {
 
 /// Make a standby, from the first repository that has a backup which leads to the primary.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    if context.is_alone() || args.from_primary {
-        return run_from(context, args);
+    if args.from_primary {
+        return run_from(context, args, None);
     }
-    let has_it = |one: &Context| -> Result<()> {
+    let find = |one: &Context| {
         let stanza = one.stanza()?;
-        let mut history = History::load_without_wal(&stanza)?;
-        restore::choose(&stanza, &mut history, &wanted(one, &stanza)?).map(drop)
+        let wanted = wanted(one, &stanza)?;
+        Found::look(one, stanza, wanted)
     };
-    run_from(&fetch::choose(context, has_it)?, args)
+    let (one, found) = fetch::choose(context, find)?;
+    run_from(&one, args, Some(&found))
 }
 
-/// The newest backup on the way to what the standby shall follow, a copy of the primary that archived
-/// a later timeline notwithstanding.
+/// The newest backup on the way to what the standby shall follow, a copy of the primary that
+/// archived a later timeline notwithstanding.
 fn wanted(context: &Context, stanza: &Stanza) -> Result<Wanted<'static>> {
     Ok(Wanted {
         id: None,
@@ -76,8 +77,7 @@ fn wanted(context: &Context, stanza: &Stanza) -> Result<Wanted<'static>> {
     })
 }
 
-fn run_from(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.stanza()?;
+fn run_from(context: &Context, args: &Args, found: Option<&Found<'_>>) -> Result<()> {
     let data = context.config.data()?.to_owned();
     let settings = &context.config.standby;
     let mut recovery = Recovery {
@@ -113,11 +113,9 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
             process::run(&mut copy, "pg_basebackup")?;
             recovery.write(&data)?;
         }
-    } else {
-        let _lock = context.reading(&stanza)?;
-        let wanted = wanted(context, &stanza)?;
-        let mut history = History::load_without_wal(&stanza)?;
-        let choice = restore::choose(&stanza, &mut history, &wanted)?;
+    }
+    if let Some(found) = found {
+        let choice = found.choice()?;
         let info = choice.backup;
         recovery.timeline = choice.follow.clone();
         let existing = match (args.delta, args.force) {
@@ -130,7 +128,7 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         if !context.dry_run {
             let spares = spare::all(context, info);
             let how = How { jobs: context.config.backup.jobs, spares: &spares, ..How::default() };
-            restore::restore(&stanza, info, &place, &recovery, &how)?;
+            restore::restore(&found.stanza, info, &place, &recovery, &how)?;
         }
     }
     if context.dry_run {
@@ -153,7 +151,7 @@ fn create_slot(context: &Context) -> Result<()> {
     let (Some(conninfo), Some(slot)) = (&settings.primary_conninfo, &settings.slot) else {
         return Ok(());
     };
-    let mut client = sql::connect(conninfo)?;
+    let mut client = sql::connect(context.transport, conninfo)?;
     client.execute(
         "select pg_catalog.pg_create_physical_replication_slot($1, true)
           where not exists (select from pg_catalog.pg_replication_slots s where s.slot_name = $1)",
@@ -165,7 +163,7 @@ fn create_slot(context: &Context) -> Result<()> {
 /// The timeline to be on: that of the primary, if there is one to ask.
 fn primarys_timeline(context: &Context, stanza: &Stanza) -> Result<Line> {
     let Some(conninfo) = &context.config.standby.primary_conninfo else { return Ok(Line::Latest) };
-    let asked = sql::connect(conninfo).and_then(|mut client| {
+    let asked = sql::connect(context.transport, conninfo).and_then(|mut client| {
         stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
         standby::timeline(&mut client)
     });
@@ -226,8 +224,7 @@ fn add_settings(data: &Path, settings: &[(String, String)]) -> Result<()> {
     let what = || Error::local(format!("write {}", path.display()));
     let mut bytes = std::fs::read(&path).map_err(what())?;
     for (name, value) in settings {
-        let value = value.replace('\\', "\\\\").replace('\'', "''");
-        bytes.extend(format!("{name} = '{value}'\n").bytes());
+        bytes.extend(format!("{name} = {}\n", quote::setting(value)).bytes());
     }
     write_synced(&path, &bytes)
 }
@@ -238,10 +235,11 @@ fn follow(context: &Context, patience: Duration) -> Result<()> {
     let conninfo = context.config.connect()?;
     let mut last = String::new();
     let follows = standby::poll(patience, || {
-        let asked = sql::connect(conninfo).and_then(|mut client| {
+        let asked = sql::connect(context.transport, conninfo).and_then(|mut client| {
             let row = client.query_one(
                 "select pg_catalog.pg_is_in_recovery(),
-                        exists (select from pg_catalog.pg_stat_wal_receiver r where r.status = 'streaming')",
+                        exists (select from pg_catalog.pg_stat_wal_receiver r where r.status = \
+                        'streaming')",
                 &[],
             )?;
             Ok((row.get::<_, bool>(0), row.get::<_, bool>(1)))

@@ -18,6 +18,7 @@ use crate::expire::retention::{self, Kept, Rules};
 use crate::expire::settings::Expire;
 use crate::expire::tiers::Tiers;
 use crate::expire::unneeded::{self, Needs};
+use crate::failpoint;
 use crate::history::History;
 use crate::log;
 use crate::log::count;
@@ -73,12 +74,12 @@ pub(crate) fn expire(context: &Context, keep: Option<usize>) -> Result<()> {
 }
 
 fn expire_system(context: &Context, stanza: &Stanza, rules: &Rules) -> Result<()> {
-    let _locks = if context.dry_run {
-        None
-    } else {
-        let backup = stanza.store.lock(&stanza.key("locks/backup"), LockMode::Exclusive)?;
-        Some((backup, stanza.store.lock(&stanza.key("locks/expire"), LockMode::Exclusive)?))
-    };
+    let mut locks = Vec::new();
+    if !context.dry_run {
+        for key in ["locks/backup", "locks/expire"] {
+            locks.push(stanza.store.lock(&stanza.key(key), LockMode::Exclusive)?);
+        }
+    }
     let history = History::load(stanza)?;
     let mut decisions = retention::kept(&history, rules, Timestamp::now());
     locked::keep(stanza, &history, &mut decisions)?;
@@ -102,6 +103,9 @@ fn expire_system(context: &Context, stanza: &Stanza, rules: &Rules) -> Result<()
         plan(&kept, &gone, stanza, &packs, &wal);
         return Ok(());
     }
+    // Lists may take long, and without the locks there are backups that were not seen.
+    failpoint::visit("expire.decided").map_err(Error::local("expire"))?;
+    locks.iter_mut().try_for_each(|lock| lock.check())?;
     for id in needs.standalone() {
         pin::mark_standalone(stanza, id)?;
         log::notice(format_args!(

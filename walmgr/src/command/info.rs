@@ -17,6 +17,7 @@ use crate::log::count;
 use crate::metrics;
 use crate::repo::stanza::Stanza;
 use crate::repositories;
+use crate::size::narrow;
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 
@@ -33,6 +34,13 @@ pub(crate) struct Args {
     /// exporter.
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     output: Option<PathBuf>,
+}
+
+impl Args {
+    /// Metrics have what the server says of its archiver.
+    pub(crate) fn asks_the_server(&self) -> bool {
+        self.prometheus
+    }
 }
 
 #[derive(Serialize)]
@@ -129,7 +137,8 @@ fn of_all_systems(context: &Context) -> Result<Info> {
 }
 
 fn gather(stanza: &Stanza) -> Result<Info> {
-    let history = History::load(stanza)?;
+    let mut history = History::load_readable(stanza)?;
+    history.load_wal(stanza, 0)?;
     let numbers = history.numbers();
     Ok(Info {
         repository: None,
@@ -190,7 +199,7 @@ fn print_text(info: &Info) {
             0 => "no WAL".to_owned(),
             _ => format!(
                 "{}, {} to {}",
-                count(usize::try_from(timeline.segments).unwrap_or(usize::MAX), "segment"),
+                count(narrow(timeline.segments), "segment"),
                 timeline.first,
                 timeline.last
             ),

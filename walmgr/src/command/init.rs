@@ -10,6 +10,7 @@ use crate::durable::sync_directory;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
+use crate::pg::transport::Transport;
 use crate::repo::stanza;
 
 /// Arguments of `init`.
@@ -36,7 +37,8 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// [`Error::Usage`] when the file exists, or nothing could be done with it; [`Error::Server`].
-pub(crate) fn run(file: &Path, dry_run: bool, args: &Args) -> Result<()> {
+pub(crate) fn run(file: &Path, transport: Transport, dry_run: bool, args: &Args) -> Result<()> {
+    transport.become_able([args.connect.as_str()], None)?;
     if file.extension().is_some_and(|extension| extension == "ini") {
         return Err(Error::Usage("TOML is written: name a file that is not .ini".to_owned()));
     }
@@ -47,7 +49,7 @@ pub(crate) fn run(file: &Path, dry_run: bool, args: &Args) -> Result<()> {
     if let Some(key) = args.encryption_key.as_ref().filter(|key| !key.is_absolute()) {
         return Err(Error::Usage(format!("the key file \"{}\" is not absolute", key.display())));
     }
-    let text = text(args)?;
+    let text = text(transport, args)?;
     if dry_run {
         log::print(text.trim_end());
         return Ok(());
@@ -61,8 +63,8 @@ pub(crate) fn run(file: &Path, dry_run: bool, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn text(args: &Args) -> Result<String> {
-    let mut client = sql::connect(&args.connect)?;
+fn text(transport: Transport, args: &Args) -> Result<String> {
+    let mut client = sql::connect(transport, &args.connect)?;
     // Refuses servers that are too old.
     sql::stanza_info(&mut client)?;
     let data = sql::setting(&mut client, "data_directory")?;

@@ -130,6 +130,12 @@ fn run_one(context: &Context, verb: &OfRepository) -> Result<()> {
                 rotated.old,
                 rotated.kept.display()
             ));
+            if let Some(stays) = rotated.stays {
+                log::warning(format_args!(
+                    "key {stays}, which an earlier rotation replaced, was added again and stays: \
+                     walmgr key remove {stays} removes it"
+                ));
+            }
             Ok(())
         }
     }
@@ -144,7 +150,7 @@ fn settings(context: &Context) -> Result<&Encryption> {
 /// The repositories beside this one in the configuration.
 fn others(context: &Context) -> Others<'_> {
     let config = &context.config;
-    let all = config.others.iter().chain(&config.repositories);
+    let all = config.others().iter().chain(&config.repositories);
     let others = all.filter(|one| one.name != config.repository.name);
     let others = others.filter_map(|one| Some((one.name.as_str(), one.encryption.as_ref()?)));
     Others { own: &config.repository.name, others: others.collect() }

@@ -54,7 +54,7 @@ struct Listed {
 fn gather(context: &Context) -> Result<Vec<BackupInfo>> {
     let mut backups = Vec::new();
     for stanza in &context.systems()? {
-        backups.extend(History::load_without_wal(stanza)?.backups);
+        backups.extend(History::load_readable(stanza)?.backups);
     }
     Ok(backups)
 }

@@ -24,6 +24,7 @@ pub(crate) mod places;
 pub(crate) mod remote_store;
 pub(crate) mod repository;
 pub(crate) mod restore;
+mod servers;
 pub(crate) mod setup;
 pub(crate) mod stanza_upgrade;
 pub(crate) mod stop;
@@ -42,6 +43,7 @@ use crate::context::Context;
 use crate::daemon::client::Asked;
 use crate::error::Result;
 use crate::log;
+use crate::pg::transport::Transport;
 use crate::repositories::{any, each, one};
 
 /// WAL archive, base backups, restore and standbys for PostgreSQL.
@@ -141,10 +143,10 @@ impl Cli {
     /// Run the verb, report its failure, and return the exit code. `asked`: what came already of
     /// asking the daemon to store a file. Only the configuration says where messages go, so a
     /// failure comes this far.
-    pub(crate) fn run(self, asked: Asked) -> ExitCode {
+    pub(crate) fn run(self, transport: Transport, asked: Asked) -> ExitCode {
         let Self { options, verb } = self;
         log::set_level(if options.quiet { 0 } else { 1 + u8::from(options.verbose) });
-        match verb.run(&options, asked) {
+        match verb.run(&options, transport, asked) {
             Ok(code) => code,
             Err(error) => {
                 log::error(&error);
@@ -155,32 +157,35 @@ impl Cli {
 }
 
 impl Options {
-    /// What the configuration says; not for verbs that need none.
-    fn context(&self) -> Result<Context> {
+    /// What the configuration says; not for verbs that need none. Where the verb may connect by
+    /// TLS, another program may begin here.
+    fn context(&self, verb: &Verb, transport: Transport) -> Result<Context> {
         let mut config = Config::load(&self.config)?;
         log::set_target(&config.log);
         if let Some(name) = &self.repo {
             config.select(name)?;
         }
-        Ok(Context::new(config, self.dry_run))
+        transport.become_able(verb.connects_by(&config), Some(&config.file.path))?;
+        Ok(Context::new(config, transport, self.dry_run))
     }
 }
 
 impl Verb {
-    fn run(&self, options: &Options, asked: Asked) -> Result<ExitCode> {
+    fn run(&self, options: &Options, transport: Transport, asked: Asked) -> Result<ExitCode> {
         let dry_run = options.dry_run;
-        let with = |run: &dyn Fn(&Context) -> Result<()>| run(&options.context()?);
+        let context = || options.context(self, transport);
+        let with = |run: &dyn Fn(&Context) -> Result<()>| run(&context()?);
         let with_each = |run: &dyn Fn(&Context) -> Result<()>| with(&|all| each(all, run));
         let with_any = |run: &dyn Fn(&Context) -> Result<()>| with(&|all| any(all, run));
         match self {
-            Self::ArchivePush(args) => archive_push::run(&options.context()?, args, asked),
+            Self::ArchivePush(args) => archive_push::run(&context()?, args, asked),
             // Has exit codes of its own, also for a configuration that cannot be read.
             Self::ArchiveGet(args) => {
-                return Ok(ExitCode::from(archive_get::run(options.context(), args)));
+                return Ok(ExitCode::from(archive_get::run(context(), args)));
             }
             Self::Daemon => with(&daemon::run),
             // Writes the configuration, so it cannot read it.
-            Self::Init(args) => init::run(&options.config, dry_run, args),
+            Self::Init(args) => init::run(&options.config, transport, dry_run, args),
             Self::Setup(args) => with(&|all| setup::run(all, args)),
             Self::Backup(args) => with(&|all| backup::run(all, args)),
             Self::Listbackups(args) => with(&|all| listbackups::run(all, args)),

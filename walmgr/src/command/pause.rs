@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 /// Pause.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     standby::require(&mut client)?;
     if context.dry_run {
         log::print("would pause replay");

@@ -57,6 +57,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
 
 /// Leave a backup to the rules again.
 pub(crate) fn unpin(context: &Context, args: &Unpin) -> Result<()> {
+    // Also one whose pin, or which itself, cannot be read: that is what to do about it.
     let stanza = stanza_with(context, &args.backup)?;
     let id = &args.backup;
     find(&stanza, id)?;
@@ -84,7 +85,7 @@ pub(crate) fn shown(pin: &Pin) -> String {
 /// such backup.
 pub(crate) fn stanza_with(context: &Context, backup: &str) -> Result<Stanza> {
     for stanza in context.systems()? {
-        if info::list(&stanza)?.iter().any(|other| other.id == backup) {
+        if info::is_there(&stanza, backup)? {
             return Ok(stanza);
         }
     }
@@ -92,7 +93,7 @@ pub(crate) fn stanza_with(context: &Context, backup: &str) -> Result<Stanza> {
 }
 
 fn find(stanza: &Stanza, id: &str) -> Result<()> {
-    match info::list(stanza)?.iter().any(|backup| backup.id == id) {
+    match info::is_there(stanza, id)? {
         true => Ok(()),
         false => {
             Err(Error::NotFound(format!("backup \"{id}\" does not exist (walmgr listbackups)")))

@@ -1,7 +1,8 @@
 //! `remote-store DIR`: serve a repository of this host to a walmgr that came through ssh.
 //!
 //! Needs no configuration. As a forced command in `authorized_keys` it confines a key to one
-//! repository.
+//! repository. A client that only adds removes nothing, but what it adds may be a lie: an `expire`
+//! elsewhere that counts forged backups removes real ones (`docs/walmgr.md` says what helps).
 
 use std::path::PathBuf;
 

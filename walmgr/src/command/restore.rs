@@ -15,7 +15,9 @@ use crate::failpoint;
 use crate::history::History;
 use crate::log;
 use crate::process::shell_quote;
+use crate::repo::Lock;
 use crate::repo::stanza::Stanza;
+use crate::repositories::archive::Archive;
 use crate::repositories::fetch;
 use crate::repositories::spare::{self, Spare};
 use crate::restore::databases::{self, LeftOut};
@@ -136,18 +138,51 @@ impl Args {
 
 /// Restore, from the first repository that has what leads to the target.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    if context.is_alone() {
-        return run_from(context, args);
-    }
     let target = args.target()?;
-    let has_it = |one: &Context| -> Result<()> {
-        let stanza = open(one, args)?;
-        let wanted = args.wanted(&target)?;
-        let mut history = History::load_without_wal(&stanza)?;
-        let position = locate::locate(&stanza, &mut history, &wanted)?;
-        choose(&stanza, &mut history, &Wanted { position, ..wanted }).map(drop)
+    let wanted = args.wanted(&target)?;
+    let find = |one: &Context| {
+        let stanza = one.limited(open(one, args)?, Use::Restore);
+        Found::look(one, stanza, wanted.clone())
     };
-    run_from(&fetch::choose(context, has_it)?, args)
+    let (one, found) = fetch::choose(context, find)?;
+    run_from(&one, args, &found)
+}
+
+/// What one repository has that leads to a target.
+pub(crate) struct Found<'a> {
+    /// What it has of the system.
+    pub(crate) stanza: Stanza,
+    /// Whoever expires waits.
+    _lock: Option<Box<dyn Lock>>,
+    /// As much of it as the choice needs.
+    history: History,
+    /// What is wanted, and where that is.
+    wanted: Wanted<'a>,
+}
+
+impl<'a> Found<'a> {
+    /// Look at a repository.
+    ///
+    /// # Errors
+    /// Why nothing there leads to the target.
+    pub(crate) fn look(context: &Context, stanza: Stanza, mut wanted: Wanted<'a>) -> Result<Self> {
+        let lock = context.reading(&stanza)?;
+        let mut archive = Archive::of(context, &stanza);
+        let mut history = archive.history()?;
+        wanted.position = locate::locate(&mut archive, &mut history, &wanted)?;
+        choose(&mut archive, &mut history, &wanted)?;
+        Ok(Self { stanza, _lock: lock, history, wanted })
+    }
+
+    /// What to restore, said with what the operator should know of it.
+    ///
+    /// # Errors
+    /// None that looking did not meet.
+    pub(crate) fn choice(&self) -> Result<Choice<'_>> {
+        let choice = select::select(&self.history, &self.wanted)?;
+        choice.notes.iter().for_each(log::warning);
+        Ok(choice)
+    }
 }
 
 /// Open what is to be restored from.
@@ -159,14 +194,9 @@ fn open(context: &Context, args: &Args) -> Result<Stanza> {
     }
 }
 
-fn run_from(context: &Context, args: &Args) -> Result<()> {
-    let stanza = context.limited(open(context, args)?, Use::Restore);
-    let _lock = context.reading(&stanza)?;
-    let target = args.target()?;
-    let mut wanted = args.wanted(&target)?;
-    let mut history = History::load_without_wal(&stanza)?;
-    wanted.position = locate::locate(&stanza, &mut history, &wanted)?;
-    let choice = choose(&stanza, &mut history, &wanted)?;
+fn run_from(context: &Context, args: &Args, found: &Found<'_>) -> Result<()> {
+    let choice = found.choice()?;
+    let (stanza, target) = (&found.stanza, found.wanted.target);
     let info = choice.backup;
     let data = match &args.data {
         Some(data) => std::path::absolute(data).map_err(Error::local("find the data directory"))?,
@@ -198,7 +228,7 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         }),
     };
     if context.dry_run {
-        place.look(&manifest::load(&stanza, &info.id, &info.manifest_hash)?)?;
+        place.look(&manifest::load(stanza, &info.id, &info.manifest_hash)?)?;
         log::print(format_args!(
             "would restore backup {} into {}, to recover along timeline {}",
             info.id,
@@ -218,7 +248,7 @@ fn run_from(context: &Context, args: &Args) -> Result<()> {
         jobs: args.jobs.unwrap_or(context.config.backup.jobs),
         left_out: &left_out,
     };
-    restore(&stanza, info, &place, &recovery, &how)?;
+    restore(stanza, info, &place, &recovery, &how)?;
     log::notice(format_args!(
         "backup {} restored into {}; now start the server: it recovers along timeline {}",
         info.id,
@@ -242,14 +272,10 @@ pub(crate) struct How<'a> {
     pub(crate) left_out: &'a [LeftOut],
 }
 
-/// What to restore, said with what the operator should know of it. Of the WAL, no more is listed
-/// than the choice needs.
-pub(crate) fn choose<'a>(
-    stanza: &Stanza,
-    history: &'a mut History,
-    wanted: &Wanted<'_>,
-) -> Result<Choice<'a>> {
-    let start = |backup: &BackupInfo| backup.start_segment(stanza.info.wal_segment_size).number;
+/// See that there is something to restore. Of the WAL, no more is listed than the choice needs.
+fn choose(archive: &mut Archive<'_>, history: &mut History, wanted: &Wanted<'_>) -> Result<()> {
+    let size = history.segment_size;
+    let start = |backup: &BackupInfo| backup.start_segment(size).number;
     let candidates = select::candidates(history, wanted.line);
     let is_likely = |backup: &BackupInfo| match wanted.id {
         Some(id) => backup.id == id,
@@ -257,16 +283,15 @@ pub(crate) fn choose<'a>(
     };
     let likely = select::before_target(wanted, &candidates);
     let from = likely.into_iter().rfind(|backup| is_likely(backup)).map_or(0, start);
-    history.load_wal(stanza, from)?;
+    archive.load_wal(history, from)?;
     let found = select::select(history, wanted);
     if !found.is_ok_and(|choice| start(choice.backup) >= from) {
-        history.load_wal(stanza, 0)?;
+        archive.load_wal(history, 0)?;
     }
-    let choice = select::select(history, wanted)?;
-    for note in &choice.notes {
-        log::warning(note);
+    match select::select(history, wanted)?.stop_before {
+        Some(_) => archive.check_seen(),
+        None => Ok(()),
     }
-    Ok(choice)
 }
 
 fn restore_command(context: &Context, spool: Option<&Path>) -> Result<String> {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use walmgr_protocol::SOCKET;
 
-use crate::context::{Context, own_program};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::pg::sql;
+use crate::programs;
 use crate::repo::Created;
 use crate::repo::stanza::{Stanza, StanzaInfo};
 use crate::repo::wal;
@@ -28,10 +29,12 @@ pub(crate) struct Args {
 
 /// Wire a server to the repository.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     let info = sql::stanza_info(&mut client)?;
+    let has_archived = has_archived(context, &mut client)?;
     for one in context.each() {
-        create(&one, &info).map_err(|error| match context.is_alone() {
+        let refused = if has_archived { not_mounted(&one) } else { Ok(()) };
+        refused.and_then(|()| create(&one, &info)).map_err(|error| match context.is_alone() {
             true => error,
             false => error.in_repository(one.repository()),
         })?;
@@ -66,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
         };
         drop(client);
         crate::process::shell(restart)?;
-        client = sql::connect(context.config.connect()?)?;
+        client = sql::connect(context.transport, context.config.connect()?)?;
     }
     prove(context, &mut client, Duration::from_secs(60))
 }
@@ -104,11 +107,43 @@ fn archiver(
         client.batch_execute(&format!("load '{}'", sql::LIBRARY))?;
     }
     Ok(vec![
-        ("walmgr_archive.config", context.config.file.display().to_string()),
-        ("walmgr_archive.program", own_program()?.display().to_string()),
+        ("walmgr_archive.config", context.config.file.path.display().to_string()),
+        ("walmgr_archive.program", programs::walmgr()?.display().to_string()),
         ("archive_command", none()),
         ("archive_library", sql::LIBRARY.to_owned()),
     ])
+}
+
+/// True when the server has archived with this configuration, as far as it tells: the repositories
+/// are there, then. Its statistics are lost by a crash, so a primary's settings are enough; a
+/// standby has its primary's.
+fn has_archived(context: &Context, client: &mut Client) -> Result<bool> {
+    // Whoever names a repository means it, also a new one.
+    if context.config.is_selected() {
+        return Ok(false);
+    }
+    let file = context.config.file.path.display().to_string();
+    let is_own = sql::setting(client, "archive_command")? == context.archive_command()?
+        || (sql::setting(client, "archive_library")? == sql::LIBRARY
+            && sql::setting(client, "walmgr_archive.config")? == file);
+    let query = "select a.last_archived_wal is not null or not pg_catalog.pg_is_in_recovery()
+                   from pg_catalog.pg_stat_archiver a";
+    Ok(is_own && client.query_one(query, &[])?.get(0))
+}
+
+/// Refuse to make a repository where one should be: below a mount point whose disk is away.
+fn not_mounted(context: &Context) -> Result<()> {
+    let name = context.repository();
+    context.store().map(drop).map_err(|error| match error {
+        Error::Repository { what, source } => Error::Repository {
+            what: format!(
+                "the server archives already, and its repository is not there (mount it; or, for \
+                 a new one, walmgr --repo {name} setup): {what}"
+            ),
+            source,
+        },
+        error => error,
+    })
 }
 
 /// Create the stanza in a context's repository.
@@ -169,7 +204,7 @@ pub(crate) fn prove(context: &Context, client: &mut Client, patience: Duration) 
             // Another archive_library is loaded by a new archiver. The postmaster starts it no
             // sooner than 10 s after the last one, and looks for that once a minute, or when
             // somebody connects.
-            drop(sql::connect(context.config.connect()?));
+            drop(sql::connect(context.transport, context.config.connect()?));
             connected += 1;
         }
     }

@@ -10,7 +10,7 @@ use crate::repo::LockMode;
 /// Upgrade the stanza to the system that the server is.
 pub(crate) fn run(context: &Context) -> Result<()> {
     let stanza = context.stanza()?;
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     let new = sql::stanza_info(&mut client)?;
     let old = &stanza.info;
     if new.system_identifier == old.system_identifier {

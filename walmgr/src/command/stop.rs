@@ -15,7 +15,7 @@ pub(crate) struct Args {
 
 /// Unwire a server.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     let value = if args.discard { "/bin/true" } else { "" };
     if let sql::Archiver::Library(library) = sql::archiver(&mut client)? {
         return Err(Error::Usage(format!(

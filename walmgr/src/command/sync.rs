@@ -1,8 +1,9 @@
 //! `sync`: bring the spool up to the server's current position, once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
@@ -15,7 +16,7 @@ use crate::wal::lsn::Lsn;
 pub(crate) fn run(context: &Context) -> Result<()> {
     let spool = directory(context)?;
     let stanza = context.limited(context.stanza()?, Use::Archive);
-    let mut client = sql::connect(receiver::conninfo(context)?)?;
+    let mut client = sql::connect(context.transport, receiver::conninfo(context)?)?;
     stanza.check_system(sql::stanza_info(&mut client)?.system_identifier)?;
     let query = "select pg_catalog.pg_current_wal_flush_lsn()::text";
     let position: Lsn = client.query_one(query, &[])?.get::<_, String>(0).parse()?;
@@ -39,12 +40,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
 
 /// The spool directory, which exists then.
 pub(crate) fn directory(context: &Context) -> Result<PathBuf> {
-    let directory = context
-        .config
-        .sync
-        .directory
-        .clone()
-        .ok_or_else(|| Error::Usage("sync.directory is not set".to_owned()))?;
+    let directory = named(&context.config)?.to_owned();
     if !context.dry_run {
         std::fs::create_dir_all(&directory)
             .map_err(Error::local(format!("create {}", directory.display())))?;
@@ -52,8 +48,14 @@ pub(crate) fn directory(context: &Context) -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// The spool directory of a configuration.
+pub(crate) fn named(config: &Config) -> Result<&Path> {
+    let directory = config.sync.directory.as_deref();
+    directory.ok_or_else(|| Error::Usage("sync.directory is not set".to_owned()))
+}
+
 /// One receiver per spool.
-pub(crate) fn lock(spool: &std::path::Path) -> Result<std::fs::File> {
+pub(crate) fn lock(spool: &Path) -> Result<std::fs::File> {
     let path = spool.join("walmgr.sync.lock");
     let what = || Error::local(format!("lock {}", path.display()));
     let file = std::fs::File::options()

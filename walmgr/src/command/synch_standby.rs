@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Set `synchronous_standby_names`.
 pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     let wanted = parse(&args.names)?;
-    let mut client = sql::connect(context.config.connect()?)?;
+    let mut client = sql::connect(context.transport, context.config.connect()?)?;
     let connected = connected(&mut client)?;
     let is_there = |name: &String| {
         name == "*" || connected.iter().any(|other| other.eq_ignore_ascii_case(name))

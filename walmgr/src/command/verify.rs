@@ -50,8 +50,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
     if args.backups.is_empty() && context.config.repository.encryption.is_some() {
         verify_keys(context, &mut findings)?;
     }
-    match findings.count {
-        0 => {
+    let unread = findings.unread.map(|(number, error)| (count(number, "object"), error));
+    match (findings.count, unread) {
+        (0, None) => {
             log::print(format_args!(
                 "{} and {} as they should be",
                 count(backups, "backup"),
@@ -59,7 +60,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<()> {
             ));
             Ok(())
         }
-        number => Err(Error::Corrupt(format!("{} found", count(number, "problem")))),
+        (0, Some((number, error))) => {
+            log::warning(format_args!("{number} could not be read, and nothing is known of them"));
+            Err(error)
+        }
+        (damaged, unread) => {
+            let unread = unread.map(|(number, _)| format!(", {number} could not be read"));
+            let damaged = count(damaged, "problem");
+            Err(Error::Corrupt(format!("{damaged} found{}", unread.unwrap_or_default())))
+        }
     }
 }
 
@@ -75,8 +84,8 @@ fn verify_system(
     let backups: Vec<&BackupInfo> = history.backups.iter().filter(is_wanted).collect();
     let mut seen = HashSet::new();
     for backup in backups.iter().copied() {
-        findings.note(verify_backup(stanza, backup, &mut seen));
-        findings.note(verify_range(stanza, backup));
+        findings.note(stanza, verify_backup(stanza, backup, &mut seen))?;
+        findings.note(stanza, verify_range(stanza, backup))?;
     }
     if args.backups.is_empty() {
         verify_archive(stanza, history, findings)?;
@@ -90,7 +99,7 @@ fn verify_keys(context: &Context, findings: &mut Findings) -> Result<()> {
     let store = context.bare_store()?;
     if let Some(repository) = ring::repository(store.as_ref())? {
         for (id, why) in ring::keys(store.as_ref(), &repository)?.useless {
-            findings.note(Err(Error::Corrupt(format!("key {id}: {why}"))));
+            findings.damage(&Error::Corrupt(format!("key {id}: {why}")));
         }
     }
     Ok(())
@@ -98,16 +107,52 @@ fn verify_keys(context: &Context, findings: &mut Findings) -> Result<()> {
 
 #[derive(Default)]
 struct Findings {
+    /// What is not as it should be.
     count: usize,
+    /// What could not be read, and why the first could not: that is no damage.
+    unread: Option<(usize, Error)>,
     files: usize,
 }
 
 impl Findings {
-    fn note(&mut self, outcome: Result<()>) {
-        if let Err(error) = outcome {
-            log::error(&error);
-            self.count += 1;
+    /// Note an outcome.
+    ///
+    /// # Errors
+    /// What keeps all else from being read as well.
+    fn note(&mut self, stanza: &Stanza, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) => {}
+            Err(error @ (Error::Corrupt(_) | Error::Mismatch(_) | Error::NotFound(_))) => {
+                self.damage(&error);
+            }
+            Err(error @ Error::Repository { .. }) => {
+                // Some other object may be out of reach alone, as on a bad sector.
+                if stanza.store.open(&stanza.key("stanza.json")).is_err() {
+                    return Err(error);
+                }
+                log::error(&error);
+                self.unread = match self.unread.take() {
+                    Some((number, first)) => Some((number + 1, first)),
+                    None => Some((1, error)),
+                };
+            }
+            Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    fn damage(&mut self, error: &Error) {
+        log::error(error);
+        self.count += 1;
+    }
+}
+
+/// Say which backup damage is of.
+fn of_backup(backup: &BackupInfo, what: &str) -> impl Fn(Error) -> Error {
+    let of = format!("backup {}{what}", backup.id);
+    move |error| match error {
+        Error::Corrupt(_) | Error::NotFound(_) => Error::Corrupt(format!("{of}: {error}")),
+        error => error,
     }
 }
 
@@ -129,9 +174,8 @@ fn verify_backup(
                 whole = false;
                 continue;
             }
-            let content = packs.read(chunk).map_err(|error| {
-                Error::Corrupt(format!("backup {}: {}: {error}", backup.id, file.path))
-            })?;
+            let content =
+                packs.read(chunk).map_err(of_backup(backup, &format!(": {}", file.path)))?;
             crc = crc32c::crc32c_append(crc, &content);
         }
         if whole && crc != file.crc {
@@ -150,8 +194,7 @@ fn verify_range(stanza: &Stanza, backup: &BackupInfo) -> Result<()> {
     let mut segment = backup.start_segment(size);
     while segment <= backup.stop_segment(size) {
         let name = WalName::Segment(segment.name(size));
-        wal::verify(stanza, &name, &wal::key(stanza, &name))
-            .map_err(|error| Error::Corrupt(format!("backup {}: {error}", backup.id)))?;
+        wal::verify(stanza, &name, &wal::key(stanza, &name)).map_err(of_backup(backup, ""))?;
         segment = segment.next();
     }
     Ok(())
@@ -163,9 +206,9 @@ fn verify_present(history: &History, findings: &mut Findings) {
         return;
     };
     if history.chain(newest).is_empty() {
-        findings.note(Err(Error::Corrupt(format!(
+        findings.damage(&Error::Corrupt(format!(
             "no backup leads to timeline {newest}, the newest in the archive"
-        ))));
+        )));
     }
     for backup in history.abandoned() {
         log::print(format_args!(
@@ -179,26 +222,26 @@ fn verify_archive(stanza: &Stanza, history: &History, findings: &mut Findings) -
     let size = stanza.info.wal_segment_size;
     for timeline in wal::timelines(stanza)? {
         for (first, last) in history.gaps(timeline) {
-            findings.note(Err(Error::Corrupt(format!(
+            findings.damage(&Error::Corrupt(format!(
                 "WAL is missing: {} to {}",
                 first.name(size),
                 last.name(size)
-            ))));
+            )));
         }
         for segment in wal::segments(stanza, timeline)? {
             let name = WalName::Segment(segment.name(size));
-            findings.note(wal::verify(stanza, &name, &wal::key(stanza, &name)));
+            findings.note(stanza, wal::verify(stanza, &name, &wal::key(stanza, &name)))?;
             findings.files += 1;
         }
     }
     for name in stanza.store.list(&stanza.key("wal"))? {
         if let Ok(name @ WalName::History(_)) = WalName::parse(&name) {
-            findings.note(wal::verify(stanza, &name, &wal::key(stanza, &name)));
+            findings.note(stanza, wal::verify(stanza, &name, &wal::key(stanza, &name)))?;
             findings.files += 1;
         }
     }
     for (name, key) in wal::beside_segments(stanza)? {
-        findings.note(wal::verify(stanza, &name, &key));
+        findings.note(stanza, wal::verify(stanza, &name, &key))?;
         findings.files += 1;
     }
     Ok(())

@@ -10,6 +10,7 @@ use pgq_ini::{Ini, Section};
 
 use crate::adopt::settings::Legacy;
 use crate::backup::settings::Backup;
+use crate::config::original::Original;
 use crate::config::{Archive, Commands, Config, Standby};
 use crate::daemon::settings::Daemon;
 use crate::error::{Error, Result};
@@ -130,7 +131,7 @@ fn read(text: &str, path: &Path) -> std::result::Result<Config, pgq_ini::Error> 
         },
         repositories: vec![stored.clone()],
         repository: stored,
-        others: Vec::new(),
+        left_out: None,
         archive: Archive::default(),
         backup: Backup::default(),
         // walmgr3 deleted before it copied; its 0 meant "only the new one".
@@ -147,7 +148,7 @@ fn read(text: &str, path: &Path) -> std::result::Result<Config, pgq_ini::Error> 
         },
         log: Log::default(),
         legacy,
-        file: path.to_owned(),
+        file: Original::default(),
     };
     for (key, why) in IGNORED {
         if keys.ignore(key) {

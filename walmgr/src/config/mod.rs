@@ -9,6 +9,7 @@ use walmgr_protocol::SOCKET;
 
 use crate::adopt::settings::Legacy;
 use crate::backup::settings::Backup;
+use crate::config::original::Original;
 use crate::daemon::settings::Daemon;
 use crate::error::{Error, Result};
 use crate::expire::settings::Expire;
@@ -21,6 +22,9 @@ use crate::sync::settings::Streaming;
 use crate::value::{duration, opt_duration};
 
 pub(crate) mod ini;
+pub(crate) mod original;
+mod syntax;
+pub(crate) mod watch;
 
 /// Everything a configuration file can say.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,9 +41,9 @@ pub(crate) struct Config {
     /// The one that is worked on: the first, unless [`Config::select`] says otherwise.
     #[serde(skip)]
     pub(crate) repository: Repository,
-    /// Those that [`Config::select`] left out.
+    /// Those that [`Config::select`] left out, if one was named.
     #[serde(skip)]
-    pub(crate) others: Vec<Repository>,
+    left_out: Option<Vec<Repository>>,
     /// Behaviour of archive-push and archive-get.
     #[serde(default)]
     pub(crate) archive: Archive,
@@ -72,7 +76,7 @@ pub(crate) struct Config {
     pub(crate) legacy: Legacy,
     /// The file it was read from.
     #[serde(skip)]
-    pub(crate) file: PathBuf,
+    pub(crate) file: Original,
 }
 
 /// Behaviour of archive-push and archive-get.
@@ -126,7 +130,7 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
             .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let (original, text) = Original::read(&path).map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::NotFound => " (walmgr init writes one, --config names another)",
                 _ => "",
@@ -135,7 +139,7 @@ impl Config {
         })?;
         let mut config = Self::parse(&text, &path)?;
         config.check()?;
-        config.file = path;
+        config.file = original;
         Ok(config)
     }
 
@@ -149,9 +153,9 @@ impl Config {
     /// [`Error::Usage`] when there is none.
     pub(crate) fn select(&mut self, name: &str) -> Result<()> {
         let names: Vec<_> = self.repositories.iter().map(|other| other.name.clone()).collect();
-        self.others = self.repositories.clone();
-        self.others.retain(|other| other.name != name);
-        self.repositories.retain(|other| other.name == name);
+        let all = std::mem::take(&mut self.repositories);
+        let (named, others) = all.into_iter().partition(|one| one.name == name);
+        (self.repositories, self.left_out) = (named, Some(others));
         if self.repositories.is_empty() {
             return Err(Error::Usage(format!(
                 "there is no repository \"{name}\", but {}",
@@ -160,6 +164,16 @@ impl Config {
         }
         self.select_first();
         Ok(())
+    }
+
+    /// One was named, be it the only one.
+    pub(crate) fn is_selected(&self) -> bool {
+        self.left_out.is_some()
+    }
+
+    /// Those that the named one leaves out.
+    pub(crate) fn others(&self) -> &[Repository] {
+        self.left_out.as_deref().unwrap_or_default()
     }
 
     /// Refuse what means nothing.
@@ -176,8 +190,9 @@ impl Config {
         if ini::looks_like_ini(text) {
             return ini::parse(text, path);
         }
-        let mut config: Self = toml::from_str(text)
-            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            Error::Usage(format!("{}: {}", path.display(), syntax::why(text, &error)))
+        })?;
         config.select_first();
         Ok(config)
     }
@@ -188,7 +203,7 @@ impl Config {
     /// [`Error::Usage`] when the file does not name one.
     pub(crate) fn data(&self) -> Result<&Path> {
         self.cluster.data.as_deref().ok_or_else(|| {
-            Error::Usage(format!("{}: cluster.data is not set", self.file.display()))
+            Error::Usage(format!("{}: cluster.data is not set", self.file.path.display()))
         })
     }
 
@@ -204,7 +219,7 @@ impl Config {
     /// [`Error::Usage`] when the file has none.
     pub(crate) fn connect(&self) -> Result<&str> {
         self.cluster.connect.as_deref().ok_or_else(|| {
-            Error::Usage(format!("{}: cluster.connect is not set", self.file.display()))
+            Error::Usage(format!("{}: cluster.connect is not set", self.file.path.display()))
         })
     }
 

@@ -27,11 +27,15 @@ pub(crate) enum Asked {
     Answer(Reply),
 }
 
-/// Ask the daemon to push a file, or to get one that is to come where the file is not yet.
+/// Ask the daemon to push a file, or to get one that is to come where the file is not yet. Not for
+/// one of several repositories: it answers for all.
 pub(crate) fn ask(context: &Context, verb: Verb, file: &WalFile) -> Asked {
+    if !context.config.others().is_empty() {
+        return Asked::Nobody;
+    }
     let Some(socket) = context.config.socket() else { return Asked::Nobody };
     let Ok(path) = std::path::absolute(&file.path) else { return Asked::Nobody };
-    let (config, name) = (context.config.file.clone(), file.name.to_string());
+    let (config, name) = (context.config.file.path.clone(), file.name.to_string());
     exchange(&socket, &Request { config, verb, name, path })
 }
 
@@ -154,4 +158,48 @@ fn receive(reader: &mut impl BufRead) -> io::Result<Reply> {
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+
+    use walmgr_protocol::{Reply, SOCKET, Verb};
+
+    use super::{Asked, ask};
+    use crate::config::Config;
+    use crate::context::Context;
+    use crate::daemon::socket;
+    use crate::pg::transport::Transport;
+    use crate::wal::file::WalFile;
+
+    #[test]
+    fn a_daemon_of_all_repositories_is_not_asked_for_one_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path();
+        let file = data.join("walmgr.toml");
+        let both =
+            "[[repository]]\nname = 'a'\npath = '/a'\n[[repository]]\nname = 'b'\npath = '/b'\n";
+        let text = format!("stanza = 'main'\ncluster.data = '{}'\n{both}", data.display());
+        std::fs::write(&file, text).unwrap();
+        let listener = socket::listen(&data.join(SOCKET)).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(&walmgr_protocol::line(&Reply::Done).unwrap()).unwrap();
+            }
+        });
+        let mut config = Config::load(&file).unwrap();
+        let wal = WalFile::at(data.join("000000010000000000000001")).unwrap();
+        for verb in [Verb::Push, Verb::Get] {
+            let asked = ask(&Context::new(config.clone(), Transport::Plain, false), verb, &wal);
+            assert!(matches!(asked, Asked::Answer(Reply::Done)), "{asked:?}");
+        }
+        config.select("a").unwrap();
+        for verb in [Verb::Push, Verb::Get] {
+            let asked = ask(&Context::new(config.clone(), Transport::Plain, false), verb, &wal);
+            assert!(matches!(asked, Asked::Nobody), "{asked:?}");
+        }
+    }
 }

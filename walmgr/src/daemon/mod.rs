@@ -13,3 +13,4 @@ pub(crate) mod push;
 pub(crate) mod server;
 pub(crate) mod settings;
 mod socket;
+pub(crate) mod threads;

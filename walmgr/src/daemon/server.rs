@@ -18,10 +18,13 @@ use rustix::net::SendFlags;
 use walmgr_protocol::plain::BUSY;
 use walmgr_protocol::{LIMIT, PATIENCE, PULSE, Reply, Request, Verb};
 
+use crate::config::original::Original;
+use crate::config::watch::{Now, Watch};
 use crate::daemon::prefetch::Prefetcher;
 use crate::daemon::push::Pusher;
-use crate::daemon::socket;
+use crate::daemon::{socket, threads};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::log;
 use crate::repo::wal::Fetched;
 use crate::wal::file::WalFile;
@@ -39,8 +42,8 @@ const QUIET: usize = 256;
 
 /// What connections are served with.
 pub(crate) struct Server {
-    /// Configuration file whose clients are answered.
-    config: PathBuf,
+    /// Configuration file whose clients are answered, as long as it says what was read.
+    config: Original,
     socket: PathBuf,
     listener: Mutex<Arc<UnixListener>>,
     pusher: Arc<Pusher>,
@@ -65,7 +68,7 @@ impl Server {
     /// # Errors
     /// [`Error::Local`].
     pub(crate) fn listen(
-        config: PathBuf,
+        config: Original,
         socket: PathBuf,
         pusher: Arc<Pusher>,
         prefetcher: Arc<Prefetcher>,
@@ -115,8 +118,9 @@ impl Server {
         }
     }
 
-    /// Keep watch, for ever. `is_served` tells whether this daemon still is the data directory's.
-    pub(crate) fn watch(self: &Arc<Self>, is_served: impl Fn() -> bool) {
+    /// Keep watch until the daemon is to end: there is another configuration that it could be
+    /// started with, or `is_served` tells that this daemon is not the data directory's any more.
+    pub(crate) fn watch(self: &Arc<Self>, mut config: Watch, is_served: impl Fn() -> bool) {
         let mut pulse = Instant::now();
         loop {
             let mut quiet = lock(&self.quiet);
@@ -130,7 +134,7 @@ impl Server {
             drop(quiet);
             for (stream, request) in requests {
                 let server = Arc::clone(self);
-                std::thread::spawn(move || server.answer(&stream, &request));
+                threads::once(move || server.answer(&stream, &request));
             }
             if pulse.elapsed() < PULSE {
                 continue;
@@ -141,6 +145,12 @@ impl Server {
                 log::error(
                     "the data directory is not the one any more that this daemon was started for",
                 );
+                return;
+            }
+            if config.look() == Now::Other
+                && let Err(error) = self.config.check()
+            {
+                log::error(error);
                 return;
             }
             if !self.socket.exists() && !self.ended.load(Ordering::Relaxed) {
@@ -202,6 +212,8 @@ impl Server {
 
     fn answer(&self, stream: &Arc<UnixStream>, request: &Request) {
         lock(&self.waiting).push((Instant::now(), Arc::clone(stream)));
+        // Only its panic is of interest.
+        let _ = failpoint::visit("daemon.answer");
         let reply = self.reply(request);
         lock(&self.waiting).retain(|(_, other)| !Arc::ptr_eq(other, stream));
         // A client that is gone asks again.
@@ -214,10 +226,11 @@ impl Server {
     }
 
     fn reply(&self, request: &Request) -> Option<Reply> {
-        if request.config != self.config {
+        let is_mine = || request.config == self.config.path && self.config.check().is_ok();
+        if !is_mine() {
             return Some(Reply::NotMine);
         }
-        Some(match request.verb {
+        let reply = match request.verb {
             Verb::Push => match WalFile::at(request.path.clone()) {
                 Ok(file) => match self.pusher.push(&file, PATIENCE)? {
                     Ok(()) => Reply::Done,
@@ -231,7 +244,9 @@ impl Server {
                 Ok((Fetched::Hole, _)) => Reply::Hole,
                 Err(error) => failed(error.exit_code(), &error.to_string()),
             },
-        })
+        };
+        // What was done by the old configuration is not all that the new one asks for.
+        Some(if is_mine() { reply } else { Reply::NotMine })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::value::within;
 pub(crate) struct Daemon {
     /// Its Unix socket; else `walmgr.sock` in the data directory.
     pub(crate) socket: Option<PathBuf>,
-    /// Threads that store, and threads that fetch.
+    /// Threads that store, for each required repository, and threads that fetch.
     pub(crate) jobs: usize,
     /// How many files are stored before they are asked for.
     pub(crate) ahead: usize,

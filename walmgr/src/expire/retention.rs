@@ -37,9 +37,9 @@ pub(crate) struct Rules {
 /// For each backup of a history, in its order, whether it is kept and why.
 ///
 /// All rules together keep what any keeps. A backup that is damaged, lacks its WAL, or lost the WAL
-/// after it by an earlier expire, does not count as one of `keep`, nor as the beginning of a window.
-/// The newest good backup on the way to the newest timeline is always kept, and the newest good one
-/// of all, or the newest when none is good. So is what is pinned.
+/// after it by an earlier expire, does not count as one of `keep`, nor as the beginning of a
+/// window. The newest good backup on the way to the newest timeline is always kept, and the newest
+/// good one of all, or the newest when none is good. So is what is pinned.
 pub(crate) fn kept(history: &History, rules: &Rules, now: Timestamp) -> Vec<Option<Kept>> {
     let all: Vec<&BackupInfo> = history.backups.iter().collect();
     let is_good: Vec<bool> = all.iter().map(|backup| history.is_good(backup)).collect();
@@ -269,7 +269,8 @@ pub(crate) mod tests {
         #[test]
         fn a_sound_backup_always_stays(
             damaged in prop::collection::vec(any::<bool>(), 1..8),
-            keep in prop::option::of(0usize..5), hours in prop::option::of(0u64..10), now in 0i64..20,
+            keep in prop::option::of(0usize..5), hours in prop::option::of(0u64..10),
+            now in 0i64..20,
         ) {
             let backups: Vec<_> = damaged.iter().zip(1..).map(|(damaged, hour)| {
                 let mut backup = backup(hour, 1, u64::try_from(hour).unwrap() * 100);

@@ -228,13 +228,15 @@ mod tests {
             tiers in any_tiers(), all in any_backups(), now in 0_i64..90_000,
         ) {
             let decided = all.iter().zip(kept(&tiers, &all, now));
-            let left: Vec<_> = decided.filter(|(_, kept)| *kept).map(|(one, _)| one.clone()).collect();
+            let left: Vec<_> =
+                decided.filter(|(_, kept)| *kept).map(|(one, _)| one.clone()).collect();
             prop_assert!(kept(&tiers, &left, now).iter().all(|kept| *kept));
         }
 
         #[test]
         fn one_wrong_clock_costs_at_most_one_place_a_tier(
-            tiers in any_tiers(), days in 1_i64..60, which in 0_usize..60, wrong in -90_000_i64..90_000,
+            tiers in any_tiers(), days in 1_i64..60, which in 0_usize..60,
+            wrong in -90_000_i64..90_000,
         ) {
             let mut all = taken((0..days).map(|day| 50_000 + day * 24));
             let now = 50_000 + days * 24;

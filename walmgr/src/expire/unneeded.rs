@@ -130,8 +130,8 @@ pub(crate) fn wal(stanza: &Stanza, needs: &Needs<'_>) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Keys of packs, and of manifests and marks, that no kept backup refers to. What is newer than the newest
-/// backup may be taken up by the next.
+/// Keys of packs, and of manifests and marks, that no kept backup refers to. What is newer than the
+/// newest backup may be taken up by the next.
 pub(crate) fn packs(stanza: &Stanza, kept: &[&BackupInfo]) -> Result<Vec<String>> {
     let mut referred = BTreeSet::new();
     for backup in kept {

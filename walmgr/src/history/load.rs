@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::backup::info;
+use crate::backup::info::{self, BackupInfo};
 use crate::error::Result;
 use crate::history::History;
 use crate::history::runs::Runs;
@@ -35,18 +35,23 @@ impl History {
     /// # Errors
     /// As [`Self::load`].
     pub(crate) fn load_without_wal(stanza: &Stanza) -> Result<Self> {
-        let mut histories = Vec::new();
-        for name in stanza.store.list(&stanza.key("wal"))? {
-            if let Ok(WalName::History(timeline)) = WalName::parse(&name) {
-                histories.push((timeline, wal::ancestors(stanza, timeline)?));
-            }
-        }
-        let timelines = Timelines::new(histories);
-        let backups = info::list(stanza)?;
+        Self::with(stanza, info::list(stanza)?)
+    }
+
+    /// Timelines, and the backups that can be read: for whoever removes nothing.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Corrupt`] when a history file cannot be read.
+    pub(crate) fn load_readable(stanza: &Stanza) -> Result<Self> {
+        Self::with(stanza, info::readable(stanza)?)
+    }
+
+    fn with(stanza: &Stanza, backups: Vec<BackupInfo>) -> Result<Self> {
+        let timelines = timelines(stanza)?;
         Ok(Self::new(stanza.info.wal_segment_size, timelines, backups, Runs::default()))
     }
 
-    /// List the segments from a number on, of all timelines.
+    /// List the segments from a number on, of all timelines, and add them to those that are known.
     ///
     /// # Errors
     /// [`crate::error::Error::Repository`].
@@ -69,10 +74,24 @@ impl History {
             await_late(&mut numbers, |number| {
                 wal::has_segment(stanza, Segment { timeline, number })
             })?;
-            self.wal.set(timeline, numbers);
+            self.wal.add(timeline, numbers);
         }
         Ok(())
     }
+}
+
+/// The timelines whose history files an archive has.
+///
+/// # Errors
+/// [`crate::error::Error::Corrupt`] when one cannot be read.
+pub(crate) fn timelines(stanza: &Stanza) -> Result<Timelines> {
+    let mut histories = Vec::new();
+    for name in stanza.store.list(&stanza.key("wal"))? {
+        if let Ok(WalName::History(timeline)) = WalName::parse(&name) {
+            histories.push((timeline, wal::ancestors(stanza, timeline)?));
+        }
+    }
+    Ok(Timelines::new(histories))
 }
 
 /// Add segments that were not there yet when they were listed, although later ones were: a list

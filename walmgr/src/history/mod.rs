@@ -42,6 +42,16 @@ impl History {
         Self { segment_size, timelines, backups, wal }
     }
 
+    /// Add timelines of another repository of the same system.
+    ///
+    /// # Errors
+    /// The number of one that is another here.
+    pub(crate) fn add_timelines(&mut self, others: &Timelines) -> Result<(), u32> {
+        self.timelines.add(others)?;
+        self.backups = order::sorted(&self.timelines, std::mem::take(&mut self.backups));
+        Ok(())
+    }
+
     /// The timeline that counts as the present: the newest there is. Its number is the greatest,
     /// since each new one takes the next.
     pub(crate) fn newest_timeline(&self) -> Option<u32> {

@@ -92,7 +92,7 @@ impl History {
         let branches: Vec<u64> =
             self.timelines.branches(timeline).map(|position| self.number(position)).collect();
         let is_cut = |before: u64, after: u64| {
-            // Of a backup that begins in the segment of a branch, the older timeline's is kept, too.
+            // Of a backup that begins in the segment of a branch, the older timeline's is kept.
             let begins = |backup: &BackupInfo| {
                 let way = self.timelines.way(backup.timeline);
                 self.number(backup.start_lsn) == after

@@ -12,6 +12,13 @@ pub(crate) type Run = (u64, u64);
 pub(crate) struct Runs(BTreeMap<u32, Vec<Run>>);
 
 impl Runs {
+    /// Add segments to what is known of a timeline.
+    pub(crate) fn add(&mut self, timeline: u32, numbers: impl IntoIterator<Item = u64>) {
+        let known = self.0.remove(&timeline).unwrap_or_default();
+        let known = known.into_iter().flat_map(|(first, last)| first..=last);
+        self.set(timeline, known.chain(numbers));
+    }
+
     /// Replace what is known of a timeline.
     pub(crate) fn set(&mut self, timeline: u32, numbers: impl IntoIterator<Item = u64>) {
         let mut numbers: Vec<u64> = numbers.into_iter().collect();
@@ -70,5 +77,8 @@ mod tests {
         let last = |number| runs.last_of_run(Segment { timeline: 1, number });
         assert_eq!([2, 3, 5, 6, 7, 8].map(last), [None, Some(5), Some(5), None, Some(7), None]);
         assert!(runs.any(1, 5, 6) && !runs.any(1, 6, 6) && !runs.any(2, 0, 9));
+        runs.add(1, [6, 9, 4]);
+        runs.add(2, [1]);
+        assert_eq!((runs.of(1), runs.of(2)), (&[(3, 7), (9, 9)][..], &[(1, 1)][..]));
     }
 }

@@ -27,6 +27,21 @@ impl Timelines {
         Self(histories.into_iter().filter(|(_, ancestors)| !ancestors.is_empty()).collect())
     }
 
+    /// Add those of another archive.
+    ///
+    /// # Errors
+    /// The number of one that has other ancestors here.
+    pub(crate) fn add(&mut self, others: &Self) -> Result<(), u32> {
+        for (timeline, ancestors) in &others.0 {
+            match self.0.get(timeline) {
+                Some(here) if here != ancestors => return Err(*timeline),
+                Some(_) => {}
+                None => drop(self.0.insert(*timeline, ancestors.clone())),
+            }
+        }
+        Ok(())
+    }
+
     /// The greatest number that has a history file.
     pub(crate) fn newest(&self) -> Option<u32> {
         self.0.keys().next_back().copied()

@@ -53,7 +53,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => ((0_usize..12), 1_usize..14).prop_map(|(server, bytes)| Step::Write(server, bytes)),
         4 => (0_usize..12).prop_map(Step::Backup),
-        3 => ((0_usize..12), prop_oneof![Just(100), 0_usize..100]).prop_map(|(s, at)| Step::Branch(s, at)),
+        3 => ((0_usize..12), prop_oneof![Just(100), 0_usize..100])
+            .prop_map(|(s, at)| Step::Branch(s, at)),
         2 => (-50_i64..200).prop_map(Step::Clock),
         1 => (0_usize..12).prop_map(Step::Damage),
         1 => (0_usize..12).prop_map(Step::Lose),
@@ -302,8 +303,10 @@ proptest! {
 
     #[test]
     fn expire_never_takes_away_what_can_be_reached(
-        steps in steps(), keep in prop::option::of(0_usize..4), hours in prop::option::of(0_u64..300),
-        daily in 0_usize..4, weekly in 0_usize..3, pinned in prop::collection::vec(any::<bool>(), 0..6),
+        steps in steps(), keep in prop::option::of(0_usize..4),
+        hours in prop::option::of(0_u64..300),
+        daily in 0_usize..4, weekly in 0_usize..3,
+        pinned in prop::collection::vec(any::<bool>(), 0..6),
     ) {
         let mut world = World::new(&steps);
         for (backup, pinned) in world.backups.iter_mut().zip(pinned) {
@@ -318,7 +321,8 @@ proptest! {
         let after = world.expired(&history, &decisions);
         let left = after.history();
         // What is kept for itself can be restored as it could.
-        for (backup, _) in history.backups.iter().zip(&decisions).filter(|(_, kept)| kept.is_some()) {
+        let kept = history.backups.iter().zip(&decisions).filter(|(_, kept)| kept.is_some());
+        for (backup, _) in kept {
             prop_assert_eq!(history.first_missing(backup), left.first_missing(backup));
         }
         // A pin keeps its backup.
@@ -350,8 +354,11 @@ proptest! {
             }
         }
         // What lies before every kept backup is gone.
-        let first = after.backups.iter().map(|backup| backup.start_lsn.0 as usize / SIZE as usize).min();
-        if let Some(first) = first && after.backups.iter().any(|backup| world.leads(backup, newest)) {
+        let starts = after.backups.iter().map(|backup| backup.start_lsn.0 as usize / SIZE as usize);
+        let first = starts.min();
+        if let Some(first) = first
+            && after.backups.iter().any(|backup| world.leads(backup, newest))
+        {
             prop_assert!(after.archive.iter().all(|(_, number)| *number >= first));
         }
     }

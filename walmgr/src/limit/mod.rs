@@ -14,6 +14,8 @@ use std::time::Instant;
 
 use bucket::Bucket;
 
+use crate::size::wide;
+
 pub(crate) use polite::be_polite;
 pub(crate) use store::Limited;
 
@@ -32,7 +34,7 @@ impl Limiter {
 
     /// Take bytes, and wait until they are due.
     fn take(&self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let bytes = wide(bytes);
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = bucket.take(bytes, self.begin.elapsed());
         drop(bucket);

@@ -36,7 +36,7 @@ impl Default for Log {
         Self {
             to: LogTo::Stderr,
             socket: PathBuf::from("/dev/log"),
-            facility: Facility::DAEMON,
+            facility: Facility::Daemon,
             ident: "walmgr".to_owned(),
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn gather(context: &Context, samples: &mut Samples, now: Timestamp) -
     }
     let conninfo = context.config.cluster.connect.as_deref()?;
     let mut own = Samples::default();
-    let asked = ask(conninfo, &mut own, &labels, now);
+    let asked = ask(context, conninfo, &mut own, &labels, now);
     samples.set(&names::SERVER_UP, &labels, u8::from(asked.is_ok()));
     match asked {
         Ok(position) => {
@@ -46,12 +46,13 @@ pub(super) fn gather(context: &Context, samples: &mut Samples, now: Timestamp) -
 }
 
 fn ask(
+    context: &Context,
     conninfo: &str,
     samples: &mut Samples,
     labels: &[(&str, &str)],
     now: Timestamp,
 ) -> Result<Option<Position>> {
-    let mut client = sql::connect(conninfo)?;
+    let mut client = sql::connect(context.transport, conninfo)?;
     let in_recovery = standby::in_recovery(&mut client)?;
     samples.set(&names::SERVER_IN_RECOVERY, labels, u8::from(in_recovery));
     let row = client.query_one(

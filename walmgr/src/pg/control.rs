@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::plain_file;
 
+/// Bytes of the file: `PG_CONTROL_FILE_SIZE`.
+pub(crate) const SIZE: u64 = 8192;
 /// It has 8 KiB.
 const LIMIT: u64 = 64 << 10;
 

@@ -1,7 +1,6 @@
 //! What walmgr knows of a PostgreSQL server: its files, and what it answers to SQL.
 
 pub(crate) mod backup;
-pub(crate) mod conninfo;
 pub(crate) mod control;
 pub(crate) mod page;
 pub(crate) mod running;
@@ -9,3 +8,4 @@ pub(crate) mod settings;
 pub(crate) mod signal;
 pub(crate) mod sql;
 pub(crate) mod standby;
+pub(crate) mod transport;

@@ -2,44 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use postgres::config::Host;
-use postgres::{Client, NoTls};
+use pgq_connect::{Conninfo, quote};
+use postgres::Client;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::pg::transport::{DEFAULTS, Transport};
 use crate::repo::stanza::{self, StanzaInfo};
 use crate::wal::lsn::Lsn;
 use crate::wal::name::Segment;
 
-/// Connect.
+/// Connect as libpq would, by TLS where that is asked for or offered.
 ///
 /// # Errors
+/// [`Error::Usage`] for a string, an option or a certificate that cannot be used;
 /// [`Error::Server`].
-pub(crate) fn connect(conninfo: &str) -> Result<Client> {
-    let mut config: postgres::Config = conninfo.parse()?;
-    if config.get_application_name().is_none() {
-        config.application_name("walmgr");
-    }
-    if config.get_dbname().is_none() {
-        config.dbname("postgres");
-    }
-    config.connect(NoTls).map_err(|error| match Error::from(error) {
-        Error::Server(why) => Error::Server(format!("{}: {why}", place(&config))),
+pub(crate) fn connect(transport: Transport, conninfo: &str) -> Result<Client> {
+    let conninfo = Conninfo::with_defaults(conninfo, &DEFAULTS)?;
+    let client = transport.connector(&conninfo)?.connect();
+    let mut client = client.map_err(|error| match Error::from(error) {
+        Error::Server(why) => Error::Server(format!("{}: {why}", place(&conninfo))),
         other => other,
-    })
+    })?;
+    // What a database's owner puts in its path is not for a superuser's session to run.
+    client.batch_execute("set search_path = pg_catalog, pg_temp")?;
+    Ok(client)
 }
 
 /// Where a server is looked for, as people say it.
-fn place(config: &postgres::Config) -> String {
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(directory) => directory.display().to_string(),
-    });
-    let hosts: Vec<String> = hosts.collect();
-    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
-    let ports = if ports.is_empty() { "5432".to_owned() } else { ports.join(",") };
-    format!("host {} port {ports}", hosts.join(","))
+fn place(conninfo: &Conninfo) -> String {
+    let host = conninfo.get("host").or_else(|| conninfo.get("hostaddr")).unwrap_or_default();
+    format!("host {host} port {}", conninfo.get("port").unwrap_or("5432"))
 }
 
 /// A setting's value; empty for one that the server does not know.
@@ -140,7 +134,8 @@ pub(crate) fn switch_wal(client: &mut Client, segment_size: u32) -> Result<Segme
     // The control file still has the old timeline for a while after a promotion; file names have
     // the current one.
     let row = client.query_one(
-        "select s.lsn::text, pg_catalog.pg_walfile_name(s.lsn) from pg_catalog.pg_switch_wal() s (lsn)",
+        "select s.lsn::text, pg_catalog.pg_walfile_name(s.lsn) from pg_catalog.pg_switch_wal() s \
+         (lsn)",
         &[],
     )?;
     let lsn: Lsn = row.get::<_, String>(0).parse()?;
@@ -178,7 +173,7 @@ pub(crate) fn alter_system(
     value: Option<&str>,
 ) -> Result<()> {
     let statement = match value {
-        Some(value) => format!("alter system set {name} = {}", literal(value)),
+        Some(value) => format!("alter system set {name} = {}", quote::literal(value)),
         None => format!("alter system reset {name}"),
     };
     if context.dry_run {
@@ -212,19 +207,10 @@ pub(crate) fn pending_restart(client: &mut Client) -> Result<Vec<String>> {
            join pg_catalog.pg_settings s on s.name = f.name
           where s.context = 'postmaster' and f.setting is distinct from s.setting
             and f.name in ('archive_mode', 'wal_level', 'max_wal_senders')
-            and f.seqno = (select max(g.seqno) from pg_catalog.pg_file_settings g where g.name = f.name)
+            and f.seqno = (select max(g.seqno) from pg_catalog.pg_file_settings g where g.name = \
+            f.name)
           order by 1",
         &[],
     )?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-/// Quote a string literal; `ALTER SYSTEM` takes no parameters.
-pub(crate) fn literal(value: &str) -> String {
-    let escaped = value.replace('\'', "''");
-    if escaped.contains('\\') {
-        format!("E'{}'", escaped.replace('\\', "\\\\"))
-    } else {
-        format!("'{escaped}'")
-    }
 }

@@ -74,9 +74,11 @@ pub(crate) fn timeline(client: &mut Client) -> Result<u32> {
     // checkpoint.
     let query = "select case when pg_catalog.pg_is_in_recovery()
              then (select greatest(c.timeline_id, r.min_recovery_end_timeline)
-                     from pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r)::int8
+                     from pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() \
+                     r)::int8
              else ('x' || substr(pg_catalog.pg_walfile_name(
-                     case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_wal_lsn() end), 1, 8)
+                     case when not pg_catalog.pg_is_in_recovery() then \
+                     pg_catalog.pg_current_wal_lsn() end), 1, 8)
                   )::bit(32)::int8
              end";
     let number: i64 = client.query_one(query, &[])?.get(0);

@@ -61,8 +61,23 @@ pub(crate) enum LockMode {
     Exclusive,
 }
 
-/// A lock that is held until it is dropped, or the process is gone.
-pub(crate) trait Lock: Send {}
+/// A lock that is held until it is dropped, or the process is gone; or until it is lost, where its
+/// keeper is another host.
+pub(crate) trait Lock: Send {
+    /// Make sure that it is still held: before something is made known, or removed, that others may
+    /// have changed if it is not.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] when it is lost, or nobody knows.
+    fn check(&mut self) -> Result<()>;
+}
+
+/// What a lock says that is lost.
+fn lost(key: &str, why: &str) -> Error {
+    Error::repository(format!("lock {key} is lost"))(std::io::Error::other(format!(
+        "{why}, so others may have worked here meanwhile; begin again"
+    )))
+}
 
 /// Writes the bytes of a new object.
 pub(crate) type Fill<'a> = dyn FnMut(&mut dyn Sink) -> Result<()> + 'a;

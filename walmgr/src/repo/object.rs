@@ -107,6 +107,15 @@ pub(crate) struct Meta {
     pub(crate) hash: Hash,
 }
 
+/// An object that was just written, whose bytes may serve for another store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Its header.
+    pub(crate) meta: Meta,
+    /// CRC-32C of what follows the header.
+    body: u32,
+}
+
 /// What is read, hashed and compressed at a time: few system calls, the bytes stay in the
 /// processor's cache between the steps, and the allocator keeps buffers of this size.
 const BLOCK: usize = 64 << 10;
@@ -121,10 +130,11 @@ pub(crate) fn write(
     content: &mut dyn Read,
     expected: u64,
     codec: Codec,
-) -> Result<Meta> {
+) -> Result<Written> {
     let to = || Error::repository("write object");
     let mut out = BufWriter::with_capacity(BLOCK, sink);
     out.write_all(&[0; HEADER]).map_err(to())?;
+    let mut out = Summing { inner: out, crc: 0 };
     let mut digest = Hasher::new();
     let length = match codec {
         Codec::None => absorb(content, expected, &mut digest, &mut out)?,
@@ -142,13 +152,64 @@ pub(crate) fn write(
             length
         }
     };
+    let Summing { inner: mut out, crc: body } = out;
     let end = out.stream_position().map_err(to())?;
-    let meta = Meta { codec, length, stored: end - 72, hash: Hash(digest.finalize().into()) };
+    let meta =
+        Meta { codec, length, stored: end - wide(HEADER), hash: Hash(digest.finalize().into()) };
     out.seek(SeekFrom::Start(0)).map_err(to())?;
     out.write_all(&header(&meta)).map_err(to())?;
     out.seek(SeekFrom::Start(end)).map_err(to())?;
     out.flush().map_err(to())?;
-    Ok(meta)
+    Ok(Written { meta, body })
+}
+
+/// Write an object once more, from where it was just written to: nothing is compressed again, and
+/// nothing else than what was written then comes out.
+///
+/// # Errors
+/// [`Error::Corrupt`] when what is there is something else by now.
+pub(crate) fn write_again(
+    sink: &mut dyn Sink,
+    from: &dyn Source,
+    key: &str,
+    written: &Written,
+) -> Result<()> {
+    let (from_it, to) =
+        (Error::repository(format!("read {key}")), Error::repository("write object"));
+    let changed = || Error::Corrupt(format!("object {key} is not what was written"));
+    if from.size().checked_sub(wide(HEADER)) != Some(written.meta.stored) {
+        return Err(changed());
+    }
+    let mut out = Summing { inner: BufWriter::with_capacity(BLOCK, sink), crc: 0 };
+    out.inner.write_all(&header(&written.meta)).map_err(to)?;
+    let mut stored = from.reader();
+    io::copy(&mut stored.by_ref().take(wide(HEADER)), &mut io::sink()).map_err(from_it)?;
+    let length =
+        io::copy(&mut stored, &mut out).map_err(Error::repository(format!("copy {key}")))?;
+    out.flush().map_err(Error::repository("write object"))?;
+    match (length, out.crc) == (written.meta.stored, written.body) {
+        true => Ok(()),
+        false => Err(changed()),
+    }
+}
+
+/// Counts what is written to it into a CRC-32C.
+struct Summing<W> {
+    inner: W,
+    crc: u32,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        let taken = bytes.get(..count).expect("no more is taken than is given");
+        self.crc = crc32c::crc32c_append(self.crc, taken);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Blocks that stay in the processor's cache and need no other: linked ones compress little better
@@ -197,13 +258,13 @@ fn absorb(
 /// [`Error::Corrupt`] for anything that is not a whole header of an object of this size.
 pub(crate) fn read_meta(source: &dyn Source, key: &str) -> Result<Meta> {
     let corrupt = |why: &str| Error::Corrupt(format!("object {key} is damaged: {why}"));
-    if source.size() < 72 {
+    if source.size() < wide(HEADER) {
         return Err(corrupt("shorter than its header"));
     }
     let mut bytes = [0; HEADER];
     source.read_exact_at(&mut bytes, 0)?;
     let meta = parse_header(&bytes).ok_or_else(|| corrupt("bad header"))?;
-    if source.size() - 72 != meta.stored {
+    if source.size() - wide(HEADER) != meta.stored {
         return Err(corrupt("its size is not what its header says"));
     }
     Ok(meta)
@@ -215,19 +276,41 @@ pub(crate) fn read_meta(source: &dyn Source, key: &str) -> Result<Meta> {
 /// [`Error::Corrupt`] when length or hash differ; what was written until then is worthless, and
 /// never longer than the header says.
 pub(crate) fn read(source: &dyn Source, key: &str, limit: u64, to: &mut dyn Write) -> Result<Meta> {
+    read_tee(source, key, limit, to, &mut io::sink())
+}
+
+/// The same, passing on the object as it is stored, too.
+///
+/// # Errors
+/// As [`read`]; and what writing it met.
+pub(crate) fn read_tee(
+    source: &dyn Source,
+    key: &str,
+    limit: u64,
+    to: &mut dyn Write,
+    object: &mut dyn Write,
+) -> Result<Meta> {
     let meta = read_meta(source, key)?;
     let corrupt = |why: String| Error::Corrupt(format!("object {key} is damaged: {why}"));
     if meta.length > limit {
         return Err(corrupt(format!("it claims to have {} bytes", meta.length)));
     }
     let mut stored = source.reader();
-    io::copy(&mut stored.by_ref().take(72), &mut io::sink())
-        .map_err(Error::repository(format!("read {key}")))?;
-    let stored = Tracking { inner: stored.take(meta.stored), failed: None };
-    let (copied, hash, length, failed) = decode(stored, &meta, to);
-    if let Some(error) = failed {
-        return Err(Error::repository(format!("read {key}"))(error));
+    let mut header = [0; HEADER];
+    stored.read_exact(&mut header).map_err(Error::repository(format!("read {key}")))?;
+    object.write_all(&header).map_err(Error::repository("write object"))?;
+    let mut stored = Tracking { inner: stored.take(meta.stored), object, failed: None };
+    let (copied, hash, length) = decode(&mut stored, &meta, to);
+    // A decoder has no need of what comes after the end of its stream.
+    let rest = io::copy(&mut stored, &mut io::sink()).map(drop);
+    match stored.failed {
+        Some(Failed::Read(error)) => {
+            return Err(Error::repository(format!("read {key}"))(error));
+        }
+        Some(Failed::Write(error)) => return Err(Error::repository("write object")(error)),
+        None => {}
     }
+    rest.map_err(Error::repository(format!("read {key}")))?;
     match copied {
         Ok(()) => {}
         Err(Problem::Write(error)) => return Err(Error::local("write content")(error)),
@@ -244,10 +327,10 @@ enum Problem {
     Write(io::Error),
 }
 
-type Decoded = (std::result::Result<(), Problem>, Hash, u64, Option<io::Error>);
+type Decoded = (std::result::Result<(), Problem>, Hash, u64);
 
-/// Decompress everything, hashing; reading errors of the storage come back apart from bad data.
-fn decode<R: Read>(mut stored: Tracking<R>, meta: &Meta, to: &mut dyn Write) -> Decoded {
+/// Decompress everything, hashing.
+fn decode<R: Read>(mut stored: &mut Tracking<'_, R>, meta: &Meta, to: &mut dyn Write) -> Decoded {
     let mut hash = Hasher::new();
     let mut length = 0;
     let copied = match meta.codec {
@@ -261,7 +344,7 @@ fn decode<R: Read>(mut stored: Tracking<R>, meta: &Meta, to: &mut dyn Write) -> 
             Err(error) => Err(Problem::Decode(error)),
         },
     };
-    (copied, Hash(hash.finalize().into()), length, stored.failed)
+    (copied, Hash(hash.finalize().into()), length)
 }
 
 fn pump(
@@ -298,7 +381,7 @@ fn header(meta: &Meta) -> [u8; HEADER] {
     bytes.extend(meta.hash.0);
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
     bytes.resize(HEADER, 0);
-    bytes.try_into().unwrap_or([0; HEADER])
+    bytes.try_into().expect("it was given this length")
 }
 
 fn parse_header(bytes: &[u8; HEADER]) -> Option<Meta> {
@@ -314,21 +397,36 @@ fn parse_header(bytes: &[u8; HEADER]) -> Option<Meta> {
     })
 }
 
-/// Remembers an error of the storage, which a decoder would report as bad data.
-struct Tracking<R> {
+/// Passes on what is read, and remembers errors that a decoder would report as bad data.
+struct Tracking<'a, R> {
     inner: R,
-    failed: Option<io::Error>,
+    object: &'a mut dyn Write,
+    failed: Option<Failed>,
 }
 
-impl<R: Read> Read for Tracking<R> {
+enum Failed {
+    /// The storage.
+    Read(io::Error),
+    /// Where it is passed on to.
+    Write(io::Error),
+}
+
+impl<R: Read> Read for Tracking<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| {
+        let count = self.inner.read(buffer).map_err(|error| {
             let kind = error.kind();
             if kind != io::ErrorKind::Interrupted {
-                self.failed = Some(error);
+                self.failed = Some(Failed::Read(error));
             }
-            kind.into()
-        })
+            kind
+        })?;
+        let bytes = buffer.get(..count).expect("a read fills no more than the buffer");
+        self.object.write_all(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(Failed::Write(error));
+            kind
+        })?;
+        Ok(count)
     }
 }
 
@@ -338,7 +436,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Codec, Hash, read, write};
+    use super::{Codec, HEADER, Hash, read, write, write_again};
     use crate::error::{Error, Result};
     use crate::repo::Source;
 
@@ -362,7 +460,7 @@ mod tests {
         let mut sink = Cursor::new(Vec::new());
         let meta =
             write(&mut sink, &mut &content[..], content.len().try_into().unwrap(), codec).unwrap();
-        assert_eq!(meta.hash, Hash::of(content));
+        assert_eq!(meta.meta.hash, Hash::of(content));
         Bytes(sink.into_inner())
     }
 
@@ -387,7 +485,7 @@ mod tests {
             let meta = super::read_meta(&object, "x").unwrap();
             let other = super::read_meta(&small, "x").unwrap();
             let lie = super::header(&super::Meta { stored: meta.stored, ..other });
-            object.0[..72].copy_from_slice(&lie);
+            object.0[..HEADER].copy_from_slice(&lie);
             let mut out = Vec::new();
             let read = read(&object, "x", u64::MAX, &mut out);
             assert!(matches!(read, Err(Error::Corrupt(_))), "{codec:?}");
@@ -405,11 +503,40 @@ mod tests {
 
     proptest! {
         #[test]
-        fn content_comes_back(content in prop::collection::vec(any::<u8>(), 0..4096), codec in codec()) {
+        fn content_comes_back(
+            content in prop::collection::vec(any::<u8>(), 0..4096), codec in codec(),
+        ) {
             let object = stored(&content, codec);
             let mut out = Vec::new();
             read(&object, "x", 4096, &mut out).unwrap();
             prop_assert_eq!(out, content);
+        }
+
+        #[test]
+        fn what_is_written_again_is_what_was_written_or_nothing(
+            content in prop::collection::vec(any::<u8>(), 1..512),
+            codec in codec(), at in any::<prop::sample::Index>(), bit in 0u8..8,
+        ) {
+            let mut first = Cursor::new(Vec::new());
+            let length = content.len().try_into().unwrap();
+            let written = write(&mut first, &mut &content[..], length, codec).unwrap();
+            let mut first = Bytes(first.into_inner());
+            let again = |first: &Bytes| {
+                let mut sink = Cursor::new(Vec::new());
+                write_again(&mut sink, first, "x", &written).map(|()| sink.into_inner())
+            };
+            prop_assert_eq!(&again(&first).unwrap(), &first.0);
+            let whole = first.0.clone();
+            first.0.truncate(at.index(whole.len()));
+            prop_assert!(matches!(again(&first), Err(Error::Corrupt(_))));
+            first.0 = whole.clone();
+            // The header comes from memory.
+            first.0[at.index(whole.len())] ^= 1 << bit;
+            match again(&first) {
+                Err(Error::Corrupt(_)) => {}
+                Ok(again) => prop_assert_eq!(again, whole),
+                Err(other) => prop_assert!(false, "{}", other),
+            }
         }
 
         #[test]

@@ -8,10 +8,14 @@ use std::time::Duration;
 use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::log;
+use crate::repo::stanza::Stanza;
 use crate::repo::wal;
 use crate::repositories::copy::{self, What};
 use crate::wal::name::WalName;
 
+/// Files that are copied between openings of the stanzas, each of which is a conversation with a
+/// store: a stanza may be upgraded, and a disk mounted anew.
+const TOGETHER: usize = 64;
 /// Names that are remembered; for more, the repositories are compared.
 const REMEMBERED: usize = 1024;
 /// Pauses after a failure.
@@ -103,39 +107,43 @@ impl Backlog {
                 state.unknown = true;
             });
         }
-        let Some(name) = state.names.front().cloned() else { return Ok(()) };
         drop(state);
-        self.copy(&name)?;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.names.front() == Some(&name) {
-            state.names.pop_front();
-        }
-        Ok(())
-    }
-
-    fn copy(&self, name: &WalName) -> Result<()> {
         let (source, target) = (self.from.stanza()?, self.to.stanza()?);
         let target = self.to.limited(target, Use::Archive);
         target.check_system(source.info.system_identifier)?;
-        let keys = match name {
-            // Their keys have a hash.
-            WalName::Partial(_) => {
-                let found = wal::beside_segments(&source)?.into_iter();
-                found.filter(|(other, _)| other == name).map(|(_, key)| key).collect()
-            }
-            _ => vec![wal::key(&source, name)],
-        };
-        let top = source.key("");
-        for key in keys {
-            let rest = key.strip_prefix(&top).unwrap_or(&key);
-            match copy::wal_file(&source, &target, name, rest) {
-                // Expired meanwhile.
-                Err(Error::NotFound(_)) => {}
-                // The next comparison will say so again; the others must not wait for it.
-                Err(Error::Corrupt(why)) => log::error(Error::Corrupt(why)),
-                outcome => drop(outcome?),
+        for _ in 0..TOGETHER {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(name) = state.names.front().cloned() else { break };
+            drop(state);
+            copy_file(&source, &target, &name)?;
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.names.front() == Some(&name) {
+                state.names.pop_front();
             }
         }
         Ok(())
     }
+}
+
+fn copy_file(source: &Stanza, target: &Stanza, name: &WalName) -> Result<()> {
+    let keys = match name {
+        // Their keys have a hash.
+        WalName::Partial(_) => {
+            let found = wal::beside_segments(source)?.into_iter();
+            found.filter(|(other, _)| other == name).map(|(_, key)| key).collect()
+        }
+        _ => vec![wal::key(source, name)],
+    };
+    let top = source.key("");
+    for key in keys {
+        let rest = key.strip_prefix(&top).expect("it is a key of this stanza");
+        match copy::wal_file(source, target, name, rest) {
+            // Expired meanwhile.
+            Err(Error::NotFound(_)) => {}
+            // The next comparison will say so again; the others must not wait for it.
+            Err(Error::Corrupt(why)) => log::error(Error::Corrupt(why)),
+            outcome => drop(outcome?),
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! Fetching WAL files from whichever repository has them.
 //!
 //! "Absent" ends a recovery, so it must be known. Every repository that answers must say it; and
-//! where one does not answer, a *required* one must have the file before the one that is asked for
-//! (the segment, or the history of the timeline): whatever was acknowledged after that is in it,
-//! too.
+//! where one does not answer, a *required* one must have the file before the one that is asked for:
+//! the segment; before a timeline's first, its history; before that, the history of the timeline
+//! before. Whatever was acknowledged after that is in it, too.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -85,8 +85,8 @@ fn follows(stanza: &Stanza, name: &WalName) -> bool {
         WalName::Segment(text) => {
             let size = stanza.info.wal_segment_size;
             let Some(segment) = Segment::parse(text, size) else { return false };
-            let before = segment.number.checked_sub(1).map(|number| Segment { number, ..segment });
-            before.is_some_and(|before| wal::has_segment(stanza, before).unwrap_or(false))
+            has_before(stanza, segment, 1).unwrap_or(false)
+                || has_begun_here(stanza, segment).unwrap_or(false)
         }
         // The first timeline has no history.
         WalName::History(2) => wal::segments(stanza, 1).is_ok_and(|found| !found.is_empty()),
@@ -96,6 +96,24 @@ fn follows(stanza: &Stanza, name: &WalName) -> bool {
         }
         WalName::Backup(_) | WalName::Partial(_) => false,
     }
+}
+
+/// True when the segment so many before one is there.
+fn has_before(stanza: &Stanza, segment: Segment, by: u64) -> Result<bool> {
+    let number = segment.number.checked_sub(by);
+    number.map_or(Ok(false), |number| wal::has_segment(stanza, Segment { number, ..segment }))
+}
+
+/// True when the file before a segment is its timeline's history: it is the timeline's first. So
+/// that a copy that has brought no more than histories is not taken for the whole, two segments of
+/// the timeline that was left must be there, too: a copy brings only the newest of them before the
+/// newest of each timeline.
+fn has_begun_here(stanza: &Stanza, segment: Segment) -> Result<bool> {
+    let Some(left) = wal::ancestors(stanza, segment.timeline)?.pop() else { return Ok(false) };
+    let last = left.end.segment(left.timeline, stanza.info.wal_segment_size);
+    Ok(last.number == segment.number
+        && has_before(stanza, last, 1)?
+        && has_before(stanza, last, 2)?)
 }
 
 fn note(context: &Context, failed: bool) {
@@ -114,7 +132,7 @@ fn has_failed(context: &Context) -> bool {
 }
 
 /// Do something with the first repository in which it can be done. Errors of the caller's own
-/// making are the same everywhere.
+/// making, of the server and of this host are the same everywhere.
 ///
 /// # Errors
 /// The first, when no repository does; the others are logged.
@@ -126,7 +144,9 @@ pub(crate) fn first<T>(context: &Context, act: impl Fn(&Context) -> Result<T>) -
     for one in context.each() {
         match act(&one) {
             Ok(found) => return Ok(found),
-            Err(error @ (Error::Usage(_) | Error::Local { .. })) => return Err(error),
+            Err(error @ (Error::Usage(_) | Error::Server(_) | Error::Local { .. })) => {
+                return Err(error);
+            }
             Err(error) => {
                 let error = error.in_repository(one.repository());
                 log::warning(&error);
@@ -137,14 +157,17 @@ pub(crate) fn first<T>(context: &Context, act: impl Fn(&Context) -> Result<T>) -
     Err(first.unwrap_or_else(|| Error::Usage("no repository is configured".to_owned())))
 }
 
-/// The first repository that has what is wanted, said where there are several.
+/// The first repository that has what is wanted, said where there are several; and what was found.
 ///
 /// # Errors
 /// As [`first`].
-pub(crate) fn choose(context: &Context, has: impl Fn(&Context) -> Result<()>) -> Result<Context> {
-    let chosen = first(context, |one| has(one).map(|()| one.clone()))?;
+pub(crate) fn choose<T>(
+    context: &Context,
+    find: impl Fn(&Context) -> Result<T>,
+) -> Result<(Context, T)> {
+    let chosen = first(context, |one| Ok((one.clone(), find(one)?)))?;
     if !context.is_alone() {
-        log::notice(format_args!("from repository \"{}\"", chosen.repository()));
+        log::notice(format_args!("from repository \"{}\"", chosen.0.repository()));
     }
     Ok(chosen)
 }

@@ -3,9 +3,10 @@
 //! A WAL file is acknowledged when it is durable in every *required* repository ([`push`]). The
 //! others get it as soon as may be: what they lack is their backlog ([`backlog`]), which is copied
 //! from a required one ([`copy`]). A file is delivered from the first repository that has it, and
-//! absent only if that is known ([`fetch`]). Backups, their rules and their history are each
-//! repository's own.
+//! absent only if that is known ([`fetch`]), and a recovery is judged by what all have
+//! ([`archive`]). Backups, their rules and their history are each repository's own.
 
+pub(crate) mod archive;
 pub(crate) mod backlog;
 pub(crate) mod copy;
 pub(crate) mod fetch;

@@ -1,6 +1,12 @@
 //! Storing WAL files in every repository.
+//!
+//! Which content a name stands for is decided in one place, the first required repository of the
+//! configuration: others get only what it has taken. Were all asked at the same time, of two
+//! servers each could win somewhere, and one that lacks a file would take what the others refuse.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -9,10 +15,19 @@ use crate::context::{Context, Use};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
+use crate::repo::object::Written;
 use crate::repo::stanza::Stanza;
-use crate::repo::wal::{self, Pushed};
+use crate::repo::wal::{self, Done, How, Like, Pushed};
 use crate::wal::file::WalFile;
 use crate::wal::name::WalName;
+
+/// What the first required repository has just taken.
+#[derive(Clone)]
+struct Taken {
+    by: Context,
+    /// Objects that it made of it.
+    written: HashMap<WalFile, Written>,
+}
 
 /// Store one file in every repository: durable in the required ones when this returns `Ok`. Others
 /// are given their patience, and may be behind after it. `systems` are those that the file is of,
@@ -21,25 +36,29 @@ use crate::wal::name::WalName;
 /// # Errors
 /// As [`wal::push`], of the first required repository that does not have it.
 pub(crate) fn everywhere(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
-    let systems = systems.to_vec();
     if context.is_alone() {
-        return one(context, &systems, file);
+        return one(context, systems, file, None).map(|done| done.pushed);
     }
+    let (first, others) = in_turn(context)?;
+    let done = caught(|| one(&first, systems, file, None));
+    let done = done.map_err(|error| error.in_repository(first.repository()))?;
+    let written = done.written.map(|written| (file.clone(), written)).into_iter().collect();
+    let taken = Taken { by: first, written };
     let (said, heard) = mpsc::channel();
     let begin = Instant::now();
-    let repositories = context.each();
-    for (at, one_of) in repositories.iter().cloned().enumerate() {
-        let (said, systems, file) = (said.clone(), systems.clone(), file.clone());
+    for (at, other) in others.iter().cloned().enumerate() {
+        let (said, systems, file) = (said.clone(), systems.to_vec(), file.clone());
+        let taken = taken.clone();
         // Not a scope: one that hangs must not be waited for.
         thread::spawn(move || {
             // Nobody listens any more to one that was given up.
-            let _ = said.send((at, caught(|| one(&one_of, &systems, &file))));
+            let _ = said.send((at, caught(|| one(&other, &systems, &file, Some(&taken)))));
         });
     }
     drop(said);
-    let mut outcomes: Vec<Option<Result<Pushed>>> = repositories.iter().map(|_| None).collect();
-    let required = |at: usize| context.config.repositories.get(at).is_some_and(|one| one.required);
-    let waits = |outcomes: &[Option<Result<Pushed>>], of_required: bool| {
+    let mut outcomes: Vec<Option<Result<Done>>> = others.iter().map(|_| None).collect();
+    let required = |at: usize| others.get(at).is_some_and(|one| one.config.repository.required);
+    let waits = |outcomes: &[Option<Result<Done>>], of_required: bool| {
         let open =
             |(at, outcome): (usize, &Option<_>)| outcome.is_none() && required(at) == of_required;
         outcomes.iter().enumerate().any(open)
@@ -59,26 +78,29 @@ pub(crate) fn everywhere(context: &Context, systems: &[u64], file: &WalFile) -> 
             *place = Some(outcome);
         }
     }
-    together(context, outcomes, &file.name)
+    together(&others, outcomes, &file.name).map(|()| done.pushed)
 }
 
-/// What became of a file in all of them.
-fn together(
-    context: &Context,
-    outcomes: Vec<Option<Result<Pushed>>>,
-    name: &WalName,
-) -> Result<Pushed> {
-    let mut first = None;
-    let mut failed = None;
-    for (repository, outcome) in context.config.repositories.iter().zip(outcomes) {
+/// The first required repository, and all others.
+fn in_turn(context: &Context) -> Result<(Context, Vec<Context>)> {
+    let mut others = context.each();
+    let first = others.iter().position(|one| one.config.repository.required);
+    let first = first.ok_or_else(|| Error::Usage("no repository is required".to_owned()))?;
+    Ok((others.remove(first), others))
+}
+
+/// What became of a file in the others.
+fn together(others: &[Context], outcomes: Vec<Option<Result<Done>>>, name: &WalName) -> Result<()> {
+    let mut failed = Ok(());
+    for (other, outcome) in others.iter().zip(outcomes) {
+        let repository = &other.config.repository;
         let outcome = outcome.unwrap_or_else(|| {
             Err(Error::Failed(format!("{name} is not stored after {:?}", repository.patience)))
         });
         match outcome {
-            Ok(pushed) if repository.required => first = first.or(Some(pushed)),
             Ok(_) => {}
             Err(error) if repository.required => {
-                failed = failed.or(Some(error.in_repository(&repository.name)));
+                failed = failed.and(Err(error.in_repository(&repository.name)));
             }
             Err(error) => log::warning(format_args!(
                 "repository \"{}\": {error}; {name} is in its backlog",
@@ -86,11 +108,7 @@ fn together(
             )),
         }
     }
-    match (failed, first) {
-        (Some(error), _) => Err(error),
-        (None, Some(pushed)) => Ok(pushed),
-        (None, None) => Err(Error::Failed(format!("no required repository took {name}"))),
-    }
+    failed
 }
 
 /// A panic is this repository's failure: unsaid, it would be waited for.
@@ -99,10 +117,34 @@ fn caught<T>(store: impl FnOnce() -> Result<T>) -> Result<T> {
         .unwrap_or_else(|_| Err(Error::Failed("walmgr has failed by a fault of its own".into())))
 }
 
-fn one(context: &Context, systems: &[u64], file: &WalFile) -> Result<Pushed> {
+fn one(context: &Context, systems: &[u64], file: &WalFile, taken: Option<&Taken>) -> Result<Done> {
+    let mut outcomes = store(context, systems, slice::from_ref(file), taken)?;
+    outcomes.pop().expect("each file has its outcome")
+}
+
+/// Store several files in one repository.
+fn store(
+    context: &Context,
+    systems: &[u64],
+    files: &[WalFile],
+    taken: Option<&Taken>,
+) -> Result<Vec<Result<Done>>> {
     step(context)?;
     let stanza = checked(context, systems)?;
-    wal::push(&stanza, file, context.config.repository.codec())
+    let codec = context.config.repository.codec();
+    let other = taken.and_then(|taken| other(context, taken));
+    let like = taken.zip(other.as_ref());
+    let like = like.map(|(taken, stanza)| Like { stanza, written: &taken.written });
+    Ok(wal::push_all(&stanza, files, How { codec, like: like.as_ref() }))
+}
+
+/// The first repository, where what it made can be read back for nearly nothing. A limit would
+/// count that.
+fn other(context: &Context, taken: &Taken) -> Option<Stanza> {
+    let is_of_use = !taken.written.is_empty() && context.config.limits.archive.is_none();
+    // Without it, files are compressed once more, and that is all.
+    let stanza = is_of_use.then(|| taken.by.stanza().ok()).flatten();
+    stanza.filter(|stanza| stanza.store.reads_cheaply())
 }
 
 fn step(context: &Context) -> Result<()> {
@@ -130,30 +172,40 @@ pub(crate) fn required(
     systems: &[u64],
     files: &[WalFile],
 ) -> Result<Vec<Result<Pushed>>> {
-    let systems = systems.to_vec();
-    let required = |one: &Context| one.config.repository.required;
-    let repositories: Vec<Context> = context.each().into_iter().filter(required).collect();
-    let store = |one: &Context| -> Result<Vec<Result<Pushed>>> {
-        step(one)?;
-        let stanza = checked(one, &systems)?;
-        Ok(wal::push_all(&stanza, files, one.config.repository.codec()))
+    let (first, mut others) = in_turn(context)?;
+    others.retain(|one| one.config.repository.required);
+    let pushed = |outcomes: Vec<Result<Done>>| -> Vec<Result<Pushed>> {
+        outcomes.into_iter().map(|outcome| outcome.map(|done| done.pushed)).collect()
     };
-    let (last, others) = match repositories.split_last() {
-        Some((last, [])) => return store(last),
-        Some(split) => split,
-        None => return Err(Error::Usage("no repository is required".to_owned())),
-    };
+    if others.is_empty() {
+        return store(&first, systems, files, None).map(pushed);
+    }
+    let named = |error: Error| error.in_repository(first.repository());
+    let outcomes = store(&first, systems, files, None).map_err(named)?;
+    let mut written = HashMap::new();
+    // With their places in `files`.
+    let (mut places, mut accepted) = (Vec::new(), Vec::new());
+    for (place, (file, outcome)) in files.iter().zip(&outcomes).enumerate() {
+        if let Ok(done) = outcome {
+            places.push(place);
+            accepted.push(file.clone());
+            written.extend(done.written.map(|written| (file.clone(), written)));
+        }
+    }
+    let mut all: Vec<_> =
+        pushed(outcomes).into_iter().map(|outcome| outcome.map_err(named)).collect();
+    let taken = Taken { by: first.clone(), written };
+    let store = |one: &Context| store(one, systems, &accepted, Some(&taken));
     thread::scope(|scope| {
         let running: Vec<_> = others.iter().map(|one| (one, scope.spawn(|| store(one)))).collect();
-        let mut all = store(last).map_err(|error| error.in_repository(last.repository()))?;
         for (one, thread) in running {
             let outcomes = match thread.join() {
                 Ok(outcomes) => outcomes.map_err(|error| error.in_repository(one.repository()))?,
                 // The daemon's death: its clients then do without it.
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            for (mine, outcome) in all.iter_mut().zip(outcomes) {
-                if let (Ok(_), Err(error)) = (&mine, outcome) {
+            for (place, outcome) in places.iter().zip(outcomes) {
+                if let (Some(mine @ Ok(_)), Err(error)) = (all.get_mut(*place), outcome) {
                     *mine = Err(error.in_repository(one.repository()));
                 }
             }

@@ -37,7 +37,7 @@ pub(crate) fn left_out(info: &BackupInfo, wanted: &[String]) -> Result<Vec<LeftO
     let is_there =
         |text: &String| info.databases.iter().any(|(oid, name)| text == name || text == oid);
     if let Some(text) = wanted.iter().find(|text| !is_there(text)) {
-        let names: Vec<&str> = info.databases.values().map(String::as_str).collect();
+        let names: Vec<String> = info.databases.values().map(|name| plain(name)).collect();
         return Err(Error::NotFound(format!(
             "backup {} has no database \"{text}\"; it has {}",
             info.id,
@@ -53,32 +53,42 @@ pub(crate) fn left_out(info: &BackupInfo, wanted: &[String]) -> Result<Vec<LeftO
     Ok(others.map(|(oid, name)| LeftOut { oid: oid.clone(), name: name.clone() }).collect())
 }
 
-/// Print what is to be done, once recovery is over, about databases that were left out. By their
-/// numbers, for the WAL may give their names to others; and what else is undone then.
+/// Print what is to be done, once recovery is over, about databases that were left out, and what
+/// else is undone then.
 pub(crate) fn say(left_out: &[LeftOut], ignores_invalid_pages: bool) {
-    if left_out.is_empty() {
-        return;
+    if !left_out.is_empty() {
+        remedy(left_out, ignores_invalid_pages).iter().for_each(log::print);
     }
-    let names: Vec<&str> = left_out.iter().map(|one| one.name.as_str()).collect();
+}
+
+/// A name without what would end the line: whoever owns the database has chosen it, and the text
+/// is run by an operator, whose `psql` runs commands of the shell.
+fn plain(name: &str) -> String {
+    name.chars().map(|one| if one.is_control() { '?' } else { one }).collect()
+}
+
+/// Lines for `psql`. By the numbers of databases, for the WAL may give their names to others.
+fn remedy(left_out: &[LeftOut], ignores_invalid_pages: bool) -> Vec<String> {
+    let names: Vec<String> = left_out.iter().map(|one| plain(&one.name)).collect();
     let numbers: Vec<&str> = left_out.iter().map(|one| one.oid.as_str()).collect();
     let these = format!("from pg_catalog.pg_database where oid in ({})", numbers.join(", "));
-    log::print(format_args!(
-        "-- These databases hold nothing and cannot be used: {}.\n\
-         -- When recovery is over, drop them, whatever they are called by then, and undo what this \
-         restore has set; in psql:",
-        names.join(", ")
-    ));
-    log::print(format_args!("select oid, datname, datistemplate, datallowconn {these};"));
-    let run = |text: &str, only: &str| {
-        log::print(format_args!("select format('{text}', datname) {these}{only} \\gexec"));
-    };
-    run("alter database %I is_template false", " and datistemplate");
-    run("drop database %I", "");
+    let run =
+        |text: &str, only: &str| format!("select format('{text}', datname) {these}{only} \\gexec");
+    let mut lines = vec![
+        format!("-- These databases hold nothing and cannot be used: {}.", names.join(", ")),
+        "-- When recovery is over, drop them, whatever they are called by then, and undo what this \
+         restore has set; in psql:"
+            .to_owned(),
+        format!("select oid, datname, datistemplate, datallowconn {these};"),
+        run("alter database %I is_template false", " and datistemplate"),
+        run("drop database %I", ""),
+    ];
     if ignores_invalid_pages {
-        log::print("alter system reset ignore_invalid_pages;");
+        lines.push("alter system reset ignore_invalid_pages;".to_owned());
     }
-    log::print("alter system reset archive_mode;");
-    log::print("-- Then restart the server; walmgr setup if it is to archive.");
+    lines.push("alter system reset archive_mode;".to_owned());
+    lines.push("-- Then restart the server; walmgr setup if it is to archive.".to_owned());
+    lines
 }
 
 /// Take the content out of the files of databases.
@@ -121,7 +131,7 @@ fn crc_of_zeros(mut length: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{crc_of_zeros, database_of, left_out};
+    use super::{LeftOut, crc_of_zeros, database_of, left_out, remedy};
     use crate::expire::retention::tests::backup;
 
     #[test]
@@ -132,6 +142,20 @@ mod tests {
         {
             assert_eq!(database_of(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_of_several_lines_is_no_command() {
+        let name = "a\n\\! touch /x\r\u{85}\u{1b}[2J".to_owned();
+        let lines = remedy(&[LeftOut { oid: "16385".to_owned(), name: name.clone() }], true);
+        for line in &lines {
+            assert!(!line.contains(char::is_control) && !line.starts_with('\\'), "{line:?}");
+        }
+        assert!(lines[0].contains("a?\\! touch /x??"), "{}", lines[0]);
+        let mut info = backup(1, 1, 100);
+        info.databases = [("16385".to_owned(), name)].into();
+        let error = left_out(&info, &["b".to_owned()]).unwrap_err().to_string();
+        assert!(!error.contains(char::is_control), "{error}");
     }
 
     #[test]

@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::history::History;
 use crate::log;
 use crate::repo::object;
-use crate::repo::stanza::Stanza;
-use crate::repo::wal;
+use crate::repositories::archive::Archive;
 use crate::restore::select::candidates;
 use crate::restore::target::{Target, Wanted};
 use crate::wal::lsn::Lsn;
@@ -22,7 +21,7 @@ use crate::wal::records::{Mark, Records};
 /// # Errors
 /// [`Error::NotFound`] when it is nowhere after a backup.
 pub(crate) fn locate(
-    stanza: &Stanza,
+    archive: &mut Archive<'_>,
     history: &mut History,
     wanted: &Wanted<'_>,
 ) -> Result<Option<Lsn>> {
@@ -37,7 +36,7 @@ pub(crate) fn locate(
     if wanted.id.is_some() || candidates(history, wanted.line).len() < 2 {
         return Ok(None);
     }
-    history.load_wal(stanza, 0)?;
+    archive.load_wal(history, 0)?;
     let usable: Vec<&BackupInfo> = candidates(history, wanted.line)
         .into_iter()
         .filter(|backup| history.first_missing(backup).is_none())
@@ -52,7 +51,7 @@ pub(crate) fn locate(
                 positions.push(position);
             }
         });
-        read(stanza, history, backup, timeline, until, &mut reader)?;
+        read(archive, history, backup, timeline, until, &mut reader)?;
         if let Some(position) = positions.into_iter().find(|at| *at >= backup.stop_lsn) {
             return Ok(Some(position));
         }
@@ -76,7 +75,7 @@ fn first_byte(history: &History, backup: &BackupInfo) -> Lsn {
 
 /// Read the WAL that recovery from a backup would read, up to a segment.
 fn read(
-    stanza: &Stanza,
+    archive: &Archive<'_>,
     history: &History,
     backup: &BackupInfo,
     timeline: u32,
@@ -92,9 +91,7 @@ fn read(
             .rfind(|stretch| history.number(stretch.begin) <= number)
             .map_or(timeline, |stretch| stretch.timeline);
         let segment = Segment { timeline: owner, number }.name(history.segment_size);
-        let key = wal::key(stanza, &WalName::Segment(segment));
-        let source =
-            stanza.store.open(&key)?.ok_or_else(|| Error::Corrupt(format!("{key} vanished")))?;
+        let (source, key) = archive.open(&WalName::Segment(segment))?;
         object::read(source.as_ref(), &key, u64::from(history.segment_size), to)?;
         number += 1;
     }

@@ -32,8 +32,8 @@ pub(crate) struct Choice<'a> {
 /// complete before the target.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is none, [`Error::Usage`] when the named one does not lead to the
-/// target; both say what would.
+/// [`Error::NotFound`] when there is none, or the named one does not lead to the target: both say
+/// what would, and both may be otherwise in another repository.
 pub(crate) fn select<'a>(history: &'a History, wanted: &Wanted<'_>) -> Result<Choice<'a>> {
     if history.backups.is_empty() {
         return Err(Error::NotFound("there is no backup".to_owned()));
@@ -118,13 +118,13 @@ fn named<'a>(history: &'a History, wanted: &Wanted<'_>, id: &str) -> Result<&'a 
         .find(|backup| backup.id == id)
         .ok_or_else(|| Error::NotFound(format!("backup \"{id}\" does not exist")))?;
     if backup.standalone && *wanted.target != Target::Immediate {
-        return Err(Error::Usage(format!(
+        return Err(Error::NotFound(format!(
             "the WAL after backup {id} was expired: it restores to its own end only (--immediate)"
         )));
     }
     let timeline = wanted.line.of(history, backup);
     if !history.leads(backup, timeline) {
-        return Err(Error::Usage(format!(
+        return Err(Error::NotFound(format!(
             "{}; --timeline {} restores it",
             off_the_way(history, backup, timeline),
             backup.timeline
@@ -132,7 +132,7 @@ fn named<'a>(history: &'a History, wanted: &Wanted<'_>, id: &str) -> Result<&'a 
     }
     let wrong_clock = backup.stop_time > wanted.now && matches!(wanted.target, Target::Time(_));
     if !wrong_clock && before_target(wanted, &[backup]).is_empty() {
-        return Err(Error::Usage(format!(
+        return Err(Error::NotFound(format!(
             "backup {id} was complete only after the target: at {}, {}",
             backup.stop_lsn,
             shown(backup.stop_time)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pgq_connect::quote;
+
 use crate::error::{Error, Result};
 use crate::plain_file;
 use crate::restore::place::{remove_if_there, write_synced};
@@ -87,7 +89,7 @@ impl Recovery {
     fn block(&self) -> String {
         let mut lines = vec![BEGIN.to_owned()];
         let mut set = |name: &str, value: &str| {
-            lines.push(format!("{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''")));
+            lines.push(format!("{name} = {}", quote::setting(value)));
         };
         set("restore_command", &self.restore_command);
         set("recovery_target_timeline", &self.timeline);

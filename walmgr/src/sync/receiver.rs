@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use pgq_connect::ForProgram;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::pg::conninfo::ForProgram;
 
 /// Name of the receiver in `pg_stat_replication` and `synchronous_standby_names`.
 const NAME: &str = "walmgr";
@@ -84,10 +85,12 @@ fn command(context: &Context, spool: &Path) -> Result<Command> {
 
 /// Where to receive from.
 pub(crate) fn conninfo(context: &Context) -> Result<&str> {
-    match &context.config.standby.primary_conninfo {
-        Some(conninfo) => Ok(conninfo),
-        None => context.config.connect(),
-    }
+    source(&context.config).map_or_else(|| context.config.connect(), Ok)
+}
+
+/// The same, if the configuration says it: the primary, else the server itself.
+pub(crate) fn source(config: &Config) -> Option<&str> {
+    config.standby.primary_conninfo.as_deref().or(config.cluster.connect.as_deref())
 }
 
 fn slot(context: &Context) -> String {

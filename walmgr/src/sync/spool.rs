@@ -34,6 +34,8 @@ pub(crate) fn ship(context: &Context, spool: &Path) -> Result<()> {
     for (number, file) in whole.iter().enumerate() {
         let WalFile { name, path } = file;
         push::everywhere(context, &[], file)?;
+        // Another configuration may name more repositories, and this is removed here.
+        context.config.file.check()?;
         if Some(number) != newest {
             fs::remove_file(path).map_err(Error::local(format!("remove {}", path.display())))?;
         }

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use crate::size::wide;
+use crate::size::{narrow, wide};
 use crate::wal::lsn::Lsn;
 
 /// The server counts microseconds from here.
@@ -71,17 +71,17 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
         let page = std::mem::replace(&mut self.page, Vec::with_capacity(PAGE));
         let begin = self.position;
         self.position += wide(PAGE);
-        let flags = u16::from_le_bytes(field(&page, 2).unwrap_or_default());
-        let is_used = field::<2>(&page, 0).is_some_and(|magic| magic != [0, 0]);
-        if !is_used {
+        let number = |at| u16::from_le_bytes(field(&page, at).expect("a page is whole"));
+        let (magic, flags) = (number(0), number(2));
+        if magic == 0 {
             self.open = None;
             return;
         }
-        let is_18 = u16::from_le_bytes(field(&page, 0).unwrap_or_default()) >= 0xD118;
+        let is_18 = magic >= 0xD118;
         self.stats_size = if is_18 { 16 } else { 12 };
         let mut at = if flags & LONG_HEADER != 0 { 40 } else { 24 };
         if flags & CONTINUED != 0 {
-            let rest = length(&page, 16).min(PAGE - at);
+            let rest = length(&page, 16).expect("a page is whole").min(PAGE - at);
             if let Some((start, mut bytes, total)) = self.open.take() {
                 bytes.extend(page.get(at..at + rest).expect("it ends on the page"));
                 self.take(start, bytes, total);
@@ -91,7 +91,7 @@ impl<F: FnMut(Mark, Lsn)> Records<F> {
             self.open = None;
         }
         while self.open.is_none() && at < PAGE {
-            let total = length(&page, at);
+            let total = length(&page, at).expect("pages are of multiples of eight bytes");
             if total < HEADER {
                 // The rest of the segment is not used.
                 return;
@@ -160,7 +160,7 @@ fn main_data(record: &[u8]) -> Option<&[u8]> {
     loop {
         let (header, length) = match *record.get(at)? {
             255 => (2, usize::from(*record.get(at + 1)?)),
-            254 => (5, length(record, at + 1)),
+            254 => (5, length(record, at + 1)?),
             253 => (3, 0),
             252 => (5, 0),
             _ => return None,
@@ -179,7 +179,7 @@ fn prepared(data: &[u8], info: u8, stats_size: usize) -> Option<u32> {
     if info & 0x80 == 0 {
         return None;
     }
-    let parts = length(data, 8);
+    let parts = length(data, 8)?;
     let mut at = 12;
     if parts & 0x01 != 0 {
         at += 8;
@@ -187,15 +187,14 @@ fn prepared(data: &[u8], info: u8, stats_size: usize) -> Option<u32> {
     // Subtransactions, files, statistics, invalidations: a number of things, and the things.
     for (flag, size) in [(0x02, 4), (0x04, 12), (0x100, stats_size), (0x08, 16)] {
         if parts & flag != 0 {
-            at += 4 + length(data, at).checked_mul(size)?;
+            at += 4 + length(data, at)?.checked_mul(size)?;
         }
     }
     (parts & 0x10 != 0).then(|| field(data, at).map(u32::from_le_bytes)).flatten()
 }
 
-fn length(bytes: &[u8], at: usize) -> usize {
-    let number = field(bytes, at).map_or(0, u32::from_le_bytes);
-    usize::try_from(number).unwrap_or(usize::MAX)
+fn length(bytes: &[u8], at: usize) -> Option<usize> {
+    field(bytes, at).map(|number| narrow(u32::from_le_bytes(number).into()))
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -17,7 +17,7 @@ const MASK: &str = "***";
 /// The text with `***` instead of every secret: values of `password` and of libpq's other secret
 /// options, whether key/value or parameters of a URI, and the password between `user:` and `@`.
 /// Text without secrets comes back as it is, except that after `postgres://HOST:` all is hidden up
-/// to an at sign of the same line: it may be `postgres://USER:`.
+/// to an at sign of the same line, or its end without one: it may be `postgres://USER:`.
 pub fn redact(text: &str) -> String {
     let mut secrets: Vec<_> = named::secrets(text).chain(uri::secrets(text)).collect();
     secrets.sort_by_key(|secret| secret.start);
@@ -37,6 +37,11 @@ pub fn redact(text: &str) -> String {
 /// True for a text that [`redact()`] hides something of.
 pub fn has_secret(text: &str) -> bool {
     named::secrets(text).chain(uri::secrets(text)).next().is_some()
+}
+
+/// True for the name of an option whose value is a secret.
+pub(crate) fn is_secret(option: &str) -> bool {
+    named::is_secret(option.as_bytes())
 }
 
 /// The end of the line that this position is in.

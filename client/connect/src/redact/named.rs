@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{next_uri, uri};
+use super::{line_end, next_uri, uri};
 
 /// How names of secrets end: `sslpassword` and `PGPASSWORD` are some, too.
 const ENDINGS: [&str; 4] = ["password", "scram_client_key", "scram_server_key", "client_secret"];
@@ -23,10 +23,13 @@ fn names(text: &str) -> impl Iterator<Item = Range<usize>> {
         at = start + rest.take_while(|byte| is_part(**byte)).count();
         Some(start..at)
     })
-    .filter(|name| {
-        let decoded = decode(&bytes[name.clone()]);
-        ENDINGS.iter().any(|ending| decoded.ends_with(ending.as_bytes()))
-    })
+    .filter(|name| is_secret(&bytes[name.clone()]))
+}
+
+/// True for the name of a secret.
+pub(super) fn is_secret(name: &[u8]) -> bool {
+    let decoded = decode(name);
+    ENDINGS.iter().any(|ending| decoded.ends_with(ending.as_bytes()))
 }
 
 /// Lower case, and without percent-encoding.
@@ -82,7 +85,14 @@ fn value(text: &str, name: Range<usize>) -> Option<Range<usize>> {
             rest.strip_prefix("Some(").unwrap_or(rest)
         }
         None if rest.len() < after.len() && rest.starts_with('\'') => rest,
-        None => rest.strip_prefix(['E', 'e']).filter(|rest| rest.starts_with('\''))?,
+        None => {
+            if let Some(length) = dollar_quoted(rest) {
+                return Some(position(rest)..position(rest) + length);
+            }
+            let prefixes = ["E", "e", "U&", "u&"];
+            let mut literals = prefixes.iter().filter_map(|prefix| rest.strip_prefix(prefix));
+            literals.next().filter(|rest| rest.starts_with('\''))?
+        }
     };
     Some(position(rest)..position(rest) + quoted(rest)?)
 }
@@ -113,10 +123,12 @@ fn quoted(value: &str) -> Option<usize> {
     if let (0, Some(inside)) = (slashes, inside.strip_prefix(quote)) {
         let doubled = [quote; 2].iter().collect::<String>();
         let is_empty = quote == '"' || inside.chars().next().is_none_or(char::is_whitespace);
-        return match unescaped(inside, &doubled, 0) {
-            Some(end) if !is_empty => Some(2 + end + 2),
-            _ => Some(0),
-        };
+        return Some(match unescaped(inside, &doubled, 0) {
+            _ if is_empty => 0,
+            Some(end) => 2 + end + 2,
+            // Cut off, or something else: it is not known where it ends.
+            None => line_end(value, 0),
+        });
     }
     let mut from = 0;
     while let Some(found) = unescaped(&inside[from..], quote.encode_utf8(&mut [0; 4]), slashes) {
@@ -130,6 +142,16 @@ fn quoted(value: &str) -> Option<usize> {
     }
     // Without an end, all the rest.
     Some(value.len())
+}
+
+/// Length of SQL's `$$x$$` or `$tag$x$tag$`, with the signs; without an end, of all the rest.
+fn dollar_quoted(value: &str) -> Option<usize> {
+    let (tag, inside) = value.strip_prefix('$')?.split_once('$')?;
+    let is_tag = tag.chars().all(|ch| ch.is_alphanumeric() || ch == '_')
+        && !tag.starts_with(|ch: char| ch.is_ascii_digit());
+    let sign = format!("${tag}$");
+    let end = inside.find(&sign).map_or(inside.len(), |end| end + sign.len());
+    is_tag.then(|| sign.len() + end)
 }
 
 /// What follows a closing quote.
@@ -158,6 +180,20 @@ fn bare(text: &str, start: usize) -> usize {
     if closed.is_empty() { value.len() } else { closed.len() }
 }
 
+/// Where the last quote is that closes the one at the end of `before`. One that is escaped or
+/// doubled is a part of the value.
+fn closing(value: &str, quote: char, before: &str) -> Option<usize> {
+    let slashes = |text: &str| text.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    let own = slashes(before.strip_suffix(quote)?);
+    let mut ends = value.match_indices(quote).map(|(at, _)| at).filter(|at| {
+        let (head, tail) = (&value[..*at], &value[at + 1..]);
+        let next = tail.chars().next();
+        let ends = next.is_none_or(|ch| ch != '\\' && ch != quote && may_follow(ch));
+        ends && slashes(head) == own && !head.ends_with(quote)
+    });
+    ends.next_back().map(|at| at - own)
+}
+
 /// Length of a URI's parameter: up to the next one. The last one may have blanks and anything else;
 /// it goes up to the quote that the URI is in, or to the end of the line.
 fn parameter(text: &str, start: usize) -> usize {
@@ -170,8 +206,8 @@ fn parameter(text: &str, start: usize) -> usize {
     if let Some((end, _)) = value.match_indices('&').find(is_next) {
         return end;
     }
-    let around = text[..start].rfind("://").map(|mark| uri::scheme_start(text, mark));
-    let around = around.and_then(|scheme| text[..scheme].chars().next_back());
-    let around = around.filter(|ch| matches!(ch, '"' | '\''));
-    around.and_then(|quote| value.rfind(quote)).unwrap_or(value.trim_end().len())
+    let scheme = text[..start].rfind("://").map(|mark| uri::scheme_start(text, mark));
+    let before = scheme.map_or("", |scheme| &text[..scheme]);
+    let close = before.chars().next_back().filter(|ch| matches!(ch, '"' | '\''));
+    close.and_then(|quote| closing(value, quote, before)).unwrap_or(value.trim_end().len())
 }

@@ -38,7 +38,10 @@ fn of_postgres(rest: &str) -> Option<Range<usize>> {
         // The user's name has an at sign itself, or is without a password and a port follows.
         "@" => {
             let host = &rest[stop + 1..];
-            let colon = host.find(|ch: char| ":/?".contains(ch) || ch.is_whitespace())?;
+            let address = address(host);
+            let after = &host[address..];
+            let colon =
+                address + after.find(|ch: char| ":/?".contains(ch) || ch.is_whitespace())?;
             let start = stop + 1 + colon + 1;
             let word = word_end(rest, start);
             let is_port = host[colon..].starts_with(':') && starts_with_port(&rest[start..]);
@@ -46,6 +49,8 @@ fn of_postgres(rest: &str) -> Option<Range<usize>> {
                 Some(at) if host[colon..].starts_with(':') && at > start => {
                     (!is_port || rest[start..word].contains('@')).then_some(start..at)
                 }
+                // Cut off before the at sign, perhaps.
+                _ if host[colon..].starts_with(':') => lonely(rest, start),
                 _ => None,
             }
         }
@@ -62,9 +67,19 @@ fn of_others(rest: &str) -> Option<Range<usize>> {
     (is_password && !starts_with_port(&word[colon + 1..])).then_some(colon + 1..at)
 }
 
-/// What follows `NAME:` without any at sign, unless it is a port.
+/// What follows `NAME:` without any at sign, unless it is a port: it may be cut off.
 fn lonely(rest: &str, start: usize) -> Option<Range<usize>> {
-    (!starts_with_port(&rest[start..])).then(|| start..word_end(rest, start))
+    let is_address = start < address(rest);
+    (!is_address && !starts_with_port(&rest[start..])).then_some(start..rest.len())
+}
+
+/// Length of an IPv6 address in brackets, with them; 0 without one.
+fn address(text: &str) -> usize {
+    let inside = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+    let is_part = |ch: char| ch.is_ascii_hexdigit() || ":.".contains(ch);
+    inside
+        .filter(|(inside, _)| inside.chars().all(is_part))
+        .map_or(0, |(inside, _)| inside.len() + 2)
 }
 
 fn word_end(text: &str, start: usize) -> usize {

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use pgq_client::{BatchReport, BatchRule, Builder, Error, Stop};
+use pgq_connect::quote;
 use pgq_ini::Section;
-
-use super::literal::quote_literal;
 
 /// What every consumer is told.
 #[derive(Debug)]
@@ -121,7 +120,7 @@ fn filter(section: &mut Section<'_>) -> Result<Option<String>, Error> {
         .list("table_filter")?
         .iter()
         .map(|table| if table.contains('.') { table.clone() } else { format!("public.{table}") })
-        .map(|table| quote_literal(Some(&table)))
+        .map(|table| quote::literal(&table))
         .collect();
     let by_table = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
     let raw = section.take("consumer_filter")?;

@@ -2,6 +2,7 @@
 
 use pgq_client::{Applier, Error, RemoteConsumer};
 use pgq_ini::Section;
+use pgq_replica::name;
 
 use crate::cli::work::apply;
 
@@ -66,10 +67,7 @@ impl Loader {
 fn pairs(section: &mut Section<'_>, key: &str) -> Result<Vec<(String, String)>, Error> {
     let items = section.list(key)?;
     let pair = |item: &String| match item.split_once(':') {
-        Some((table, right)) if table.contains('.') => {
-            Ok((table.trim().to_owned(), right.trim().to_owned()))
-        }
-        Some((table, right)) => Ok((format!("public.{}", table.trim()), right.trim().to_owned())),
+        Some((table, right)) => Ok((name::full(table.trim()), right.trim().to_owned())),
         None => Err(section.wrong(key, format!("\"{item}\" is not a pair with a colon")).into()),
     };
     items.iter().map(pair).collect()

@@ -3,8 +3,8 @@
 
 mod consumer;
 mod intake;
-mod literal;
 mod loader;
+mod londiste;
 mod mover;
 mod order;
 mod plain;
@@ -17,7 +17,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use pgq_client::{Backoff, Error, Stop, Ticker, TickerConfig};
+use pgq_client::{Backoff, CascadeSettings, Connector, Error, Stop, Ticker, TickerConfig};
 use pgq_ini::{Ini, Section};
 
 use super::logging::Targets;
@@ -38,6 +38,7 @@ pub(super) struct Job {
 enum Kind {
     Plain(Plain, Effect),
     Remote(Route, Transfer),
+    Cascade(londiste::Londiste),
     Ticker(TickerConfig),
 }
 
@@ -62,7 +63,7 @@ struct Service {
     read: fn(&mut Section<'_>) -> Result<Job, Error>,
 }
 
-const SERVICES: [Service; 7] = [
+const SERVICES: [Service; 8] = [
     Service {
         names: &["pgq_consumer"],
         read: |section| {
@@ -113,6 +114,13 @@ const SERVICES: [Service; 7] = [
         },
     },
     Service {
+        names: &["londiste", "londiste3"],
+        read: |section| {
+            let londiste = londiste::Londiste::read(section)?;
+            Job::read_with(section, Kind::Cascade(londiste))
+        },
+    },
+    Service {
         names: &["pgqd"],
         read: |section| {
             let config = TickerConfig::of_section(section)?;
@@ -153,6 +161,21 @@ impl Job {
         Ok(Self { process: Process::read(section)?, kind })
     }
 
+    /// The node of a cascade that it works for, if any.
+    pub(super) fn cascade(&self) -> Option<&CascadeSettings> {
+        match &self.kind {
+            Kind::Cascade(londiste) => Some(londiste.settings()),
+            _ => None,
+        }
+    }
+
+    /// Go on with what outlives a reading of the settings, where both are workers of a node.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        if let (Kind::Cascade(new), Kind::Cascade(old)) = (&mut self.kind, &other.kind) {
+            new.take_over(old);
+        }
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.process.job
     }
@@ -174,6 +197,23 @@ impl Job {
         let seen = !daemonized;
         let on_terminal = seen && std::io::stderr().is_terminal();
         Targets { stderr: seen, ..self.process.log_targets(on_terminal) }
+    }
+
+    /// What only serving would tell: a connection string that cannot be used.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Plain(plain, effect) => {
+                Connector::new(&plain.database)?;
+                match effect {
+                    Effect::Handle(_) => Ok(()),
+                    Effect::Query(simple) => simple.check(),
+                }
+            }
+            Kind::Remote(route, _) => route.check(),
+            // Its string was read with the file.
+            Kind::Cascade(_) => Ok(()),
+            Kind::Ticker(config) => Ticker::new(config.clone()).map(drop),
+        }
     }
 
     /// Serve until stopped. Servers that cannot be reached are waited for, also at the start.
@@ -208,6 +248,10 @@ impl Job {
                     Transfer::Split(splitter) => splitter.serve(consumer),
                 }
             }
+            Kind::Cascade(londiste) => {
+                londiste.serve(stop);
+                Ok(())
+            }
             Kind::Ticker(config) => {
                 Ticker::new(config.clone())?.run(stop);
                 Ok(())
@@ -220,6 +264,7 @@ impl Job {
         match &self.kind {
             Kind::Plain(plain, _) => plain.obey(order),
             Kind::Remote(route, _) => route.obey(order),
+            Kind::Cascade(londiste) => Err(londiste.obey(order)),
             Kind::Ticker(_) => Err(Error::Config("a ticker has no position in a queue".to_owned())),
         }
     }

@@ -92,7 +92,7 @@ impl Process {
             pidfile: config.pidfile.clone(),
             logfile: config.logfile.clone(),
             exception_sleep: EXCEPTION_SLEEP,
-            targets: ticker::log_targets(config)?,
+            targets: ticker::log_targets(config),
             skylog: None,
         })
     }

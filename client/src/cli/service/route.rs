@@ -36,6 +36,11 @@ impl Route {
         &self.intake.queue
     }
 
+    /// Are its ends connection strings?
+    pub(super) fn check(&self) -> Result<(), Error> {
+        Connector::new(&self.source).and_then(|_| Connector::new(&self.target)).map(drop)
+    }
+
     pub(super) fn connect(&self, stop: &Stop) -> Result<RemoteConsumer, Error> {
         let builder = RemoteConsumer::builder(&self.intake.queue, &self.intake.consumer);
         let mut builder = self.intake.tell(builder, stop);

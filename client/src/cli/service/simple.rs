@@ -2,10 +2,10 @@
 //! change. At least once: a failure repeats the whole batch.
 
 use pgq_client::{Connector, Error, Event, RowChange, Stop};
+use pgq_connect::quote;
 use pgq_ini::Section;
 use postgres::{Client, Transaction};
 
-use super::literal::quote_literal;
 use super::plain::Plain;
 use crate::cli::work::advise;
 
@@ -36,6 +36,11 @@ impl Simple {
 
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self, Error> {
         Ok(Self { target: section.require("dst_db")?, query: section.require("dst_query")? })
+    }
+
+    /// Is its target a connection string?
+    pub(super) fn check(&self) -> Result<(), Error> {
+        Connector::new(&self.target).map(drop)
     }
 
     pub(super) fn serve(&self, plain: &Plain, stop: &Stop) -> Result<(), Error> {
@@ -107,7 +112,7 @@ impl Simple {
             let (name, after) = after
                 .split_once(")s")
                 .ok_or_else(|| Error::Config("dst_query: \"%(\" without \")s\"".to_owned()))?;
-            out.push_str(&quote_literal(value(event, change, tick, name)?.as_deref()));
+            out.push_str(&quote::nullable(value(event, change, tick, name)?.as_deref()));
             rest = after;
         }
         out.push_str(rest);

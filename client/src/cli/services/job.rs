@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pgq_client::{Error, Stop};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, geteuid};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
@@ -177,7 +177,7 @@ impl Job {
     fn command(&self) -> anyhow::Result<Command> {
         let mut words: Vec<String> = Vec::new();
         if let Some(user) = &self.kind.user {
-            words.extend(["sudo", "-nH", "-u", user].map(str::to_owned));
+            words.extend(become_user(user, &own_name()?, geteuid().is_root()));
         }
         words.extend(self.words(&std::env::current_exe()?.display().to_string()));
         words.push("-d".to_owned());
@@ -205,6 +205,9 @@ impl Job {
 
     pub(super) fn reload(&self) -> anyhow::Result<()> {
         let run = self.run()?;
+        if let Some(pid) = run.apart.filter(|pid| self.is_foreign() && !takes_hangup(*pid)) {
+            anyhow::bail!("{}: process {pid} has no handler for SIGHUP, and would end", self.name);
+        }
         let kept = run.kept.filter(|(_, state)| state.pid.is_some());
         if run.apart.is_some() || kept.is_none() {
             self.signal(&run, Signal::HUP)?;
@@ -263,6 +266,32 @@ impl Job {
     }
 }
 
+/// Has the process a handler for SIGHUP? It is the first bit of a mask in hexadecimal. Of one that
+/// has ended nothing is known.
+fn takes_hangup(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 1 == 1)
+}
+
+/// What begins a command line that is to run as a user: root needs no sudo, and nobody needs it to
+/// be who they are.
+fn become_user(user: &str, own_name: &str, is_root: bool) -> Vec<String> {
+    let words = match (user == own_name, is_root) {
+        (true, _) => return Vec::new(),
+        (false, true) => ["runuser", "-u", user, "--"],
+        (false, false) => ["sudo", "-nH", "-u", user],
+    };
+    words.map(str::to_owned).to_vec()
+}
+
+/// Our own name, as the system knows us.
+fn own_name() -> anyhow::Result<String> {
+    let output = Command::new("id").arg("-un").output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let (pause, end) = (Stop::new(), Instant::now() + limit);
     while !condition() {
@@ -272,4 +301,59 @@ fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
         pause.sleep(Duration::from_millis(100));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use super::{Job, become_user};
+    use crate::cli::services::kind::Kind;
+
+    #[test]
+    fn the_user_of_a_job_is_reached_by_the_shortest_way() {
+        assert_eq!(become_user("joe", "root", true), ["runuser", "-u", "joe", "--"]);
+        assert_eq!(become_user("joe", "ann", false), ["sudo", "-nH", "-u", "joe"]);
+        assert!(become_user("joe", "joe", false).is_empty());
+        assert!(become_user("root", "root", true).is_empty());
+    }
+
+    /// A script, once it has said that it is ready.
+    fn script(text: &str) -> Child {
+        // A shell cannot trap what nohup has it ignore.
+        let mut sh = Command::new("env");
+        sh.args(["--default-signal=HUP", "sh", "-c", text])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = sh.spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+        child
+    }
+
+    #[test]
+    fn a_script_is_told_to_reload_only_where_it_has_a_handler() {
+        let dir = tempfile::tempdir().unwrap();
+        let pidfile = dir.path().join("pid");
+        let job = Job {
+            name: "j".to_owned(),
+            kind: Kind { script: Some("sh".to_owned()), ..Kind::default() },
+            ini: Path::new("/j.ini").to_owned(),
+            pidfile: Some(pidfile.clone()),
+            disabled: false,
+            unit: None,
+        };
+        let mut without = script("echo ready; read line; exit 3");
+        std::fs::write(&pidfile, without.id().to_string()).unwrap();
+        let error = job.reload().unwrap_err().to_string();
+        assert!(error.contains("no handler for SIGHUP"), "{error}");
+        // It goes on, to the end of its input.
+        assert_eq!(without.wait().unwrap().code(), Some(3));
+
+        let mut with = script("trap 'exit 4' HUP; echo ready; while :; do read line; done");
+        std::fs::write(&pidfile, with.id().to_string()).unwrap();
+        job.reload().unwrap();
+        assert_eq!(with.wait().unwrap().code(), Some(4));
+    }
 }

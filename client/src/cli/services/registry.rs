@@ -39,7 +39,7 @@ pub(super) fn find(registry: &Ini) -> Result<Found, Error> {
     let mut found = Found::default();
     for pattern in &patterns {
         for path in expand(pattern)? {
-            match read_ini(&path).and_then(|ini| jobs_of(&kinds, &ini)) {
+            match read_ini(&path).and_then(|ini| jobs_of(registry, &kinds, &ini)) {
                 Ok(jobs) => found.jobs.extend(jobs),
                 Err(error) => found.broken.push((path, error)),
             }
@@ -49,7 +49,7 @@ pub(super) fn find(registry: &Ini) -> Result<Found, Error> {
 }
 
 /// The jobs of one file.
-fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
+fn jobs_of(registry: &Ini, kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
     let mut jobs = Vec::new();
     if ini.section_names().any(|name| name == "scriptmgr") {
         return Ok(jobs);
@@ -57,7 +57,7 @@ fn jobs_of(kinds: &[Kind], ini: &Ini) -> Result<Vec<Job>, Error> {
     for name in ini.section_names() {
         let kind = match kinds.iter().find(|kind| kind.name == name) {
             Some(kind) => kind.clone(),
-            None if is_service(name) => Kind { name: name.to_owned(), ..Kind::default() },
+            None if is_service(name) => Kind::read(&mut registry.section_or_default(name)?)?,
             None => continue,
         };
         let mut section = ini.section(name)?;
@@ -83,4 +83,34 @@ fn unit(ini: &Path) -> Option<Unit> {
         log::warn!("{error}");
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pgq_ini::Ini;
+
+    use super::find;
+
+    #[test]
+    fn a_kind_without_a_section_is_as_the_defaults_say() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mover.ini"), "[queue_mover3]\n").unwrap();
+        std::fs::write(dir.path().join("loader.ini"), "[queue_loader]\n").unwrap();
+        let text = format!(
+            "[scriptmgr]\nconfig_list = {}/*.ini\n[queue_loader]\nuser = own\ndisabled = 0\n\
+             [DEFAULT]\ndisabled = 1\nuser = joe\ncwd = /tmp/%(service_name)s\nargs = -v\n",
+            dir.path().display()
+        );
+        let registry = Ini::parse(Path::new("skytools.ini"), &text).unwrap();
+        let found = find(&registry).unwrap();
+        assert!(found.broken.is_empty());
+        let [loader, mover] = found.jobs.try_into().unwrap();
+        assert_eq!((loader.kind.user.as_deref(), loader.disabled), (Some("own"), false));
+        assert_eq!((mover.kind.user.as_deref(), mover.disabled), (Some("joe"), true));
+        assert_eq!(mover.kind.name, "queue_mover3");
+        assert_eq!(mover.kind.cwd.unwrap(), Path::new("/tmp/queue_mover3"));
+        assert_eq!(mover.kind.args, "-v");
+    }
 }

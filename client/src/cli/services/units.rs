@@ -20,6 +20,11 @@ use crate::cli::{Exit, Global};
 const TEMPLATE: &str = "/lib/systemd/system/skytools@.service";
 const PGQ: &str = "/usr/bin/pgq";
 const DIRECTORY: &str = "/var/lib/skytools";
+const USER: &str = "skytools";
+
+/// SIGHUP for a script that has a handler for it: others would die of it. `$$` is a unit's `$`.
+const RELOAD_SCRIPT: &str = "grep -q \"^SigCgt:.*[13579bdf]$$\" /proc/$$MAINPID/status || exit 0; \
+                             kill -HUP $$MAINPID";
 
 /// Link the services of jobs that are not disabled into a directory, as systemd's generators do.
 #[derive(Debug, clap::Args)]
@@ -96,14 +101,19 @@ fn drop_in(job: &Job) -> Result<Option<String>, Error> {
     let kind = &job.kind;
     let mut text = String::new();
     if kind.script.is_some() || !kind.args.is_empty() {
-        // Who knows whether a script says that it is ready?
-        let readiness = if kind.script.is_some() { "Type=exec\n" } else { "" };
         let words: Vec<String> =
             job.words(PGQ).iter().map(|word| quoted(word)).collect::<Result<_, _>>()?;
-        let _ = write!(text, "{readiness}ExecStart=\nExecStart={}\n", words.join(" "));
+        let _ = write!(text, "ExecStart=\nExecStart={}\n", words.join(" "));
     }
-    if let Some(user) = &kind.user {
-        let _ = write!(text, "User={}\nGroup=\n", plain(user)?);
+    if kind.script.is_some() {
+        // Who knows whether a script says that it is ready, or what its exit codes mean?
+        text.push_str("Type=exec\nRestartPreventExitStatus=\n");
+        let _ = writeln!(text, "ExecReload=\nExecReload=/bin/sh -c '{RELOAD_SCRIPT}'");
+    }
+    if let Some(user) = kind.user.as_deref().filter(|user| *user != USER) {
+        // The jobs' files are the group's to read.
+        let user = plain(user)?;
+        let _ = write!(text, "User={user}\nGroup=\nSupplementaryGroups={USER}\n");
     }
     if let Some(cwd) = kind.cwd.as_deref().filter(|cwd| *cwd != Path::new(DIRECTORY)) {
         let _ = writeln!(text, "WorkingDirectory={}", plain(&cwd.display().to_string())?);
@@ -165,12 +175,16 @@ mod tests {
             "ExecStart=\nExecStart=\"/usr/bin/pgq\" \"run\" \"/etc/skytools/j.ini\" \"-v\"\n";
         assert_eq!(text(&job(None, "-v", None, None)).unwrap(), verbose);
         let script = concat!(
-            "Type=exec\nExecStart=\nExecStart=\"/bin/r\" \"-q\" \"/etc/skytools/j.ini\" ",
+            "ExecStart=\nExecStart=\"/bin/r\" \"-q\" \"/etc/skytools/j.ini\" ",
             r#""a\"b" "50%%" "$$HOME" "\\""#,
-            "\nUser=joe\nGroup=\nWorkingDirectory=/a b\n",
+            "\nType=exec\nRestartPreventExitStatus=\nExecReload=\n",
+            "ExecReload=/bin/sh -c 'grep -q \"^SigCgt:.*[13579bdf]$$\" ",
+            "/proc/$$MAINPID/status || exit 0; kill -HUP $$MAINPID'\n",
+            "User=joe\nGroup=\nSupplementaryGroups=skytools\nWorkingDirectory=/a b\n",
         );
         let own = job(Some("/bin/r -q"), " a\"b  50% $HOME \\", Some("joe"), Some("/a b"));
         assert_eq!(text(&own).unwrap(), script);
+        assert_eq!(text(&job(None, "", Some("skytools"), None)), None);
         assert!(drop_in(&job(None, "", Some("joe\nExecStart=/bin/sh"), None)).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Row changes into tables.
 
-use pgq_client::{Applier, Error, HandlerError, RemoteBatch, RemoteConsumer};
+use pgq_client::{Applier, Error, HandlerError, RemoteBatch, RemoteConsumer, Statements};
 
 use super::advise;
 
@@ -36,7 +36,8 @@ pub(in crate::cli) fn apply(
     applier.forget_tables();
     while let Some(page) = batch.next_page()? {
         let applied = if batch.can_bury() {
-            let (applied, left_out) = applier.apply_possible(batch.target(), &page)?;
+            let (applied, left_out) =
+                applier.apply_possible(&mut Statements(batch.target()), &page)?;
             for (at, error) in left_out {
                 if let Some(event) = page.get(at) {
                     batch.bury(event, error)?;
@@ -44,7 +45,7 @@ pub(in crate::cli) fn apply(
             }
             applied
         } else {
-            applier.apply(batch.target(), &page).map_err(advise)?
+            applier.apply(&mut Statements(batch.target()), &page).map_err(advise)?
         };
         if applied.skipped > 0 {
             log::debug!("{} events are no changes of a known table", applied.skipped);

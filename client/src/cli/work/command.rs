@@ -3,17 +3,17 @@
 //! It is a process group of its own: a signal for the consumer, as from a terminal's Ctrl-C, is not
 //! for it. After a stop was asked for it may finish what it does, but not for ever.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pgq_client::{Error, Event, HandlerError, OpenBatch, Outcome, Stop};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::line::json_of;
+use super::words::Words;
 
 /// Exit code that asks for a retry: EX_TEMPFAIL of sysexits.h.
 const TEMPORARY_FAILURE: i32 = 75;
@@ -160,7 +160,7 @@ fn by_stop_signal(status: ExitStatus) -> bool {
 struct Started {
     child: Child,
     /// Its messages are read beside, or it would block on a full pipe while we block on its input.
-    words: Option<JoinHandle<Vec<u8>>>,
+    words: Option<Words>,
     collected: bool,
     /// It was stopped, for good, when it turned to the terminal, which is ours.
     wants_terminal: bool,
@@ -176,22 +176,14 @@ impl Started {
             .spawn()
             .map_err(|error| format!("cannot run a shell: {error}"))?;
         *running() = Some(Running { group: Pid::from_child(&child), since: Instant::now() });
-        let words = child.stderr.take().map(|mut stderr| {
-            std::thread::spawn(move || {
-                let mut text = Vec::new();
-                // What was read before an error is better than nothing.
-                let _ = stderr.read_to_end(&mut text);
-                text
-            })
-        });
+        let words = child.stderr.take().map(Words::of).transpose()?;
         Ok(Self { child, words, collected: false, wants_terminal: false })
     }
 
     /// Wait for its end: how it ended, and what it said.
     fn end(mut self) -> Result<(ExitStatus, String), HandlerError> {
         let status = self.collect()?;
-        let words = self.words.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        let mut words = String::from_utf8_lossy(&words).into_owned();
+        let mut words = self.words.take().map(Words::end).unwrap_or_default();
         if self.wants_terminal {
             words.push_str("it wants to use the terminal, which a handler cannot");
         }

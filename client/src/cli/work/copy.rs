@@ -21,10 +21,12 @@ pub(in crate::cli) fn copy(
 /// Inserting with a given time takes pgq_admin; others give events the time of their arrival.
 pub(super) fn may_keep_time(target: &mut Transaction<'_>) -> Result<bool, Error> {
     let row = target.query_typed_one(
-        "select coalesce(bool_or(pg_catalog.has_function_privilege(p.oid, 'execute')), false)
+        "select coalesce(
+                    pg_catalog.bool_or(pg_catalog.has_function_privilege(p.oid, 'execute')), false)
            from pg_catalog.pg_proc p
-          where p.pronamespace = pg_catalog.to_regnamespace('pgq')::oid
-            and p.proname = 'insert_event_raw'",
+          where p.pronamespace operator(pg_catalog.=)
+                    pg_catalog.to_regnamespace('pgq')::pg_catalog.oid
+            and p.proname operator(pg_catalog.=) 'insert_event_raw'",
         &[],
     )?;
     Ok(row.try_get(0)?)

@@ -104,7 +104,9 @@ fn is_allowed(
             "which holds dead letters: allow it with its full name by --only (INI: queues)",
         ));
     }
-    let node = "select from pgq_node.get_node_info($1) where ret_code < 300";
+    let node = "select
+                  from pgq_node.get_node_info($1)
+                 where ret_code operator(pg_catalog.<) 300";
     if exists(batch.target(), queue, "pgq_node", node)? {
         return Ok(Err(
             "which is part of a cascade: allow it with its full name by --only (INI: queues)",

@@ -11,12 +11,16 @@ pub(in crate::cli) fn function_call(
     function: &str,
 ) -> Result<String, Error> {
     let mut client = connector.connect()?;
+    // Looked up once: later a schema that comes first may have one of that name.
     let row = client.query_typed_one(
-        "select $1::pg_catalog.regprocedure::oid::pg_catalog.regproc::text",
-        &[(&format!("{function}(jsonb)"), Type::TEXT)],
+        "select pg_catalog.format('%I.%I', n.nspname, p.proname)
+           from pg_catalog.pg_proc p
+                join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
+          where p.oid operator(pg_catalog.=) $1::pg_catalog.regprocedure::pg_catalog.oid",
+        &[(&format!("{function}(pg_catalog.jsonb)"), Type::TEXT)],
     )?;
     let name: String = row.try_get(0)?;
-    Ok(format!("select {name}($1::jsonb)"))
+    Ok(format!("select {name}($1::pg_catalog.jsonb)"))
 }
 
 pub(in crate::cli) fn event_to_sql(

@@ -9,5 +9,6 @@ pub(super) mod function;
 pub(super) mod line;
 mod set_aside;
 pub(super) mod stdout;
+mod words;
 
 pub(super) use set_aside::advise;

@@ -47,6 +47,14 @@ pub fn magic_field(column: &[u8]) -> Option<Field> {
     column.strip_prefix(b"_pgq_").and_then(Field::from_name)
 }
 
+/// True for types of events that the nodes of a cascade obey: scripts, and what its tools say to
+/// each other. A value in a row cannot make one.
+pub fn is_command(event_type: &[u8]) -> bool {
+    event_type == b"EXECUTE"
+        || event_type.starts_with(b"londiste.")
+        || event_type.starts_with(b"pgq.")
+}
+
 /// What the options of `logutriga`, `sqltriga` and `jsontriga` say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -156,6 +164,12 @@ mod tests {
         for bad in ["", "skip", "Backup", "deny=1", "ev_extra5=1", "ev_id=1", "Ignore=a", "=x"] {
             assert_eq!(parse(&["backup", bad]), Err(BadOption), "{bad}");
         }
+    }
+
+    #[test]
+    fn commands_are_known_as_workers_know_them() {
+        assert!(is_command(b"EXECUTE") && is_command(b"pgq.") && is_command(b"londiste.x"));
+        assert!(!is_command(b"execute") && !is_command(b"EXECUTE ") && !is_command(b"pgq"));
     }
 
     #[test]

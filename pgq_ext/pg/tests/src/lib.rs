@@ -7,6 +7,7 @@
 mod call;
 mod heap;
 mod memory;
+mod remote;
 mod scan;
 mod server;
 mod sql;

@@ -2,5 +2,6 @@
 
 mod failover;
 mod set;
+mod sites;
 mod switchover;
 mod worker;

@@ -1,42 +1,28 @@
 //! A set of nodes, each in a database of its own.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgq_tests::{Scratch, scratch_database, wait_until};
+use pgq_tests::{PATIENCE, Scratch, wait_until};
 use postgres::Client;
 
+use crate::companions::cascade::sites::Sites;
 use crate::companions::cascade::worker::{Death, Worker};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// The nodes of queue `q`, by name. A node's worker is called `NODE_worker`.
 pub(super) struct Set {
-    sites: BTreeMap<&'static str, Scratch>,
+    sites: Sites,
 }
 
 impl Set {
     /// Databases that know of each other; no nodes yet.
     pub(super) fn new(names: &[&'static str]) -> Self {
-        let sites: BTreeMap<_, _> = names.iter().map(|name| (*name, scratch_database())).collect();
-        let set = Self { sites };
-        for name in names {
-            let mut client = set.connect(name);
-            run(&mut client, "create extension pgq_node; create table applied (data text)");
-            for other in names {
-                run(
-                    &mut client,
-                    &format!(
-                        "select pgq_node.register_location('q', '{other}', 'dbname={other}', false)"
-                    ),
-                );
-            }
-        }
-        set
+        Self { sites: Sites::new(names) }
     }
 
     pub(super) fn connect(&self, name: &str) -> Client {
-        self.sites[name].connect()
+        self.sites.connect(name)
     }
 
     /// Make a node; every node but the root is subscribed to its provider first.
@@ -66,7 +52,7 @@ impl Set {
 
     /// The worker of a node.
     pub(super) fn worker(&self, name: &'static str) -> Worker<'_> {
-        Worker::new(self, name)
+        Worker::new(&self.sites, name)
     }
 
     /// A value of `get_node_info` of a node.
@@ -78,7 +64,7 @@ impl Set {
     /// `pace` applies them; what was committed, in order. Ticks too, and now and then publishes the
     /// watermark.
     pub(super) fn produce_until(&self, stop: &AtomicBool, pace: &str) -> Vec<String> {
-        let mut clients: Vec<_> = self.sites.values().map(Scratch::connect).collect();
+        let mut clients: Vec<_> = self.sites.all().map(Scratch::connect).collect();
         let mut applied = self.connect(pace);
         let mut produced = Vec::new();
         while !stop.load(Ordering::Relaxed) {
@@ -117,8 +103,8 @@ impl Set {
         );
         let top = self.info(root, "worker_last_tick");
         let mut workers: Vec<_> =
-            self.sites.keys().filter(|name| **name != root).map(|name| self.worker(name)).collect();
-        let caught_up = wait_until(Duration::from_secs(60), || {
+            self.sites.names().filter(|name| *name != root).map(|name| self.worker(name)).collect();
+        let caught_up = wait_until(PATIENCE, || {
             for worker in &mut workers {
                 while worker.work(Death::Never) {}
             }
@@ -186,7 +172,7 @@ impl Set {
     pub(super) fn problems(&self) -> Vec<String> {
         let health = "select problem from pgq_node.node_health() where severity <> 'ok'";
         self.sites
-            .keys()
+            .names()
             .flat_map(|name| {
                 rows(&mut self.connect(name), health)
                     .into_iter()

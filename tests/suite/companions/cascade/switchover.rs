@@ -2,9 +2,8 @@
 //! too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use pgq_tests::{Random, wait_until};
+use pgq_tests::{PATIENCE, Random, wait_until};
 
 use crate::companions::cascade::set::Set;
 use pgq_tests::query::{row, run};
@@ -35,7 +34,7 @@ impl Administrator {
         let tick: u64 = tick.parse().unwrap();
         let has_tick =
             || row(&mut set.connect(site), top).parse::<u64>().is_ok_and(|top| top >= tick);
-        assert!(wait_until(Duration::from_secs(60), has_tick), "{site} does not reach tick {tick}");
+        assert!(wait_until(PATIENCE, has_tick), "{site} does not reach tick {tick}");
     }
 
     /// Make `new` the root instead of `old`. The procedure of docs/cascades.md: run again, it goes
@@ -78,7 +77,7 @@ impl Administrator {
     fn change_provider(set: &Set, node: &str, old: &str, new: &str) {
         let worker = format!("{node}_worker");
         Self::call(set, node, &format!("set_consumer_paused('q', '{worker}', true)"), &["200"]);
-        assert!(wait_until(Duration::from_secs(60), || set.info(node, "worker_uptodate") == "t"));
+        assert!(wait_until(PATIENCE, || set.info(node, "worker_uptodate") == "t"));
         let position = set.info(node, "worker_last_tick");
         // A leaf that read from the root may be ahead of a branch.
         Self::await_tick(set, new, &position);
@@ -136,7 +135,7 @@ fn some_more(set: &Set, name: &str) {
     let mut count =
         move || row(&mut client, "select count(*) from applied").parse::<u64>().unwrap();
     let goal = count() + 15;
-    assert!(wait_until(Duration::from_secs(60), || count() >= goal), "events do not reach {name}");
+    assert!(wait_until(PATIENCE, || count() >= goal), "events do not reach {name}");
 }
 
 #[test]

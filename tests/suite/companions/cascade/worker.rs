@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgq_tests::Random;
 use postgres::Client;
 
-use crate::companions::cascade::set::Set;
+use crate::companions::cascade::sites::Sites;
 use pgq_tests::query::{row, run};
 
 /// Where a worker dies in a round. Its transactions are rolled back and its connections are gone.
@@ -33,15 +33,15 @@ impl Death {
 
 /// The worker of a node. It keeps its connections until it dies.
 pub(super) struct Worker<'a> {
-    set: &'a Set,
+    sites: &'a Sites,
     name: &'static str,
     here: Option<Client>,
     there: Option<(String, Client)>,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(set: &'a Set, name: &'static str) -> Self {
-        Self { set, name, here: None, there: None }
+    pub(super) fn new(sites: &'a Sites, name: &'static str) -> Self {
+        Self { sites, name, here: None, there: None }
     }
 
     /// The node's name.
@@ -61,9 +61,9 @@ impl<'a> Worker<'a> {
 
     /// True when a batch was finished, false when there was none, nothing when the worker died.
     fn round(&mut self, death: Death) -> Option<bool> {
-        let Self { set, name, here, there } = self;
+        let Self { sites, name, here, there } = self;
         let here = here.get_or_insert_with(|| {
-            let mut client = set.connect(name);
+            let mut client = sites.connect(name);
             run(&mut client, "set session_replication_role = replica");
             client
         });
@@ -80,7 +80,7 @@ impl<'a> Worker<'a> {
 
         let provider: String = state.get("provider_node");
         if there.as_ref().is_none_or(|(name, _)| *name != provider) {
-            *there = Some((provider.clone(), set.connect(&provider)));
+            *there = Some((provider.clone(), sites.connect(&provider)));
         }
         let there = &mut there.as_mut()?.1;
         let batch = there.query_one("select * from pgq.next_batch_info('q', $1)", &[&worker]);

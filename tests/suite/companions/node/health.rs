@@ -11,7 +11,8 @@ fn health_says_what_is_wrong_and_who() {
     assert_eq!(problems(&mut client), ["q: half demoted"]);
     run(&mut client, "select pgq_node.cancel_demote('q')");
 
-    // Nobody ticks, publishes or reads for an hour.
+    // Nobody ticks, publishes or reads for an hour. It is now until the end of the transaction.
+    run(&mut client, "begin");
     run(&mut client, "update pgq.tick set tick_time = now() - interval '1 hour'");
     run(&mut client, "update pgq.subscription set sub_active = now() - interval '1 hour'");
     assert_eq!(
@@ -23,6 +24,7 @@ fn health_says_what_is_wrong_and_who() {
         row(&mut client, holder),
         "every node keeps events since tick 1, which is 01:00:00 old; here \".node2.watermark\" needs them from tick 1 on"
     );
+    run(&mut client, "commit");
     assert_eq!(
         rows(&mut client, "select severity from pgq_node.node_health('q', '2 hours')"),
         ["ok"]
@@ -36,11 +38,13 @@ fn health_says_what_is_wrong_and_who() {
     assert_eq!(problems(&mut client), ["q: no worker seen", "q: unsynchronised"]);
     run(&mut client, "select pgq_node.set_consumer_uptodate('q', 'node2_worker', true)");
     assert_eq!(problems(&mut client), ["q: ok"]);
+    run(&mut client, "begin");
     run(&mut client, "update pgq_node.consumer_seen set seen = now() - interval '10 minutes'");
     assert_eq!(
         row(&mut client, "select severity, problem, detail from pgq_node.node_health()"),
         "error|no worker seen|consumer \"node2_worker\" reported last 00:10:00 ago"
     );
+    run(&mut client, "commit");
     run(&mut client, "select pgq_node.set_consumer_error('q', 'node2_worker', 'disk full')");
     assert_eq!(problems(&mut client), ["q: error"]);
     run(&mut client, "select pgq_node.set_consumer_completed('q', 'node2_worker', 1)");

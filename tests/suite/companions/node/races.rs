@@ -20,7 +20,8 @@ fn subscribers_watermarks_and_maintenance_of_a_root_do_not_disturb_each_other() 
             ],
             &[
                 "select pgq_node.register_subscriber('q', 'node2', 'node2_worker', null)",
-                "select pgq_node.set_subscriber_watermark('q', 'node2', tick_id) from pgq.tick order by tick_id desc limit 1",
+                "select pgq_node.set_subscriber_watermark('q', 'node2', tick_id) from pgq.tick \
+                 order by tick_id desc limit 1",
                 "select pgq.finish_batch(b)
                    from pgq.subscription s, pgq.consumer c, pgq.next_batch('q', c.co_name) b
                   where c.co_id = s.sub_consumer and c.co_name = 'node2_worker' and b is not null",
@@ -80,7 +81,8 @@ fn branch_is_promoted_once_among_its_worker_and_its_watermarks() {
             &[
                 "begin;
                  set local session_replication_role = replica;
-                 insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (1, now(), 'a', 'b');
+                 insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (1, now(), \
+                 'a', 'b');
                  select pgq_node.set_global_watermark('q', 1);
                  select pgq_node.set_consumer_completed('q', 'node2_worker', 1);
                  commit",

@@ -1,8 +1,6 @@
 //! Demotion and promotion against writers, workers and second thoughts.
 
-use std::time::Duration;
-
-use pgq_tests::{Scratch, wait_until};
+use pgq_tests::{PATIENCE, Scratch, wait_until};
 
 use crate::companions::node::{branch, problems, root};
 use pgq_tests::query::{outcome, patient, row, rows, run};
@@ -45,14 +43,19 @@ fn last_tick_of_a_root_waits_for_writers_and_ends_with_their_events() {
         let demoted = scope.spawn(|| {
             let mut client = patient(database.connect());
             assert!(
-                outcome(&mut client, "begin isolation level repeatable read; select pgq_node.demote_root('q', 2, null)")
-                    .starts_with("ERROR 25001")
+                outcome(
+                    &mut client,
+                    "begin isolation level repeatable read; select \
+                    pgq_node.demote_root('q', 2, null)"
+                )
+                .starts_with("ERROR 25001")
             );
             run(&mut client, "rollback");
             row(&mut client, "select last_tick from pgq_node.demote_root('q', 2, null)")
         });
-        let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        assert!(wait_until(Duration::from_secs(30), || row(&mut client, waits) == "1"));
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() and \
+            wait_event_type = 'Lock'";
+        assert!(wait_until(PATIENCE, || row(&mut client, waits) == "1"));
         run(&mut writer, "commit");
         assert_eq!(demoted.join().unwrap(), "2");
     });
@@ -75,7 +78,8 @@ fn promotion_lays_the_tick_that_a_dead_worker_has_not() {
         &mut client,
         "begin;
          set local session_replication_role = replica;
-         insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (55, now(), 'a', 'copied');
+         insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (55, now(), 'a', \
+         'copied');
          select pgq_node.set_consumer_completed('q', 'node2_worker', 7);
          commit",
     );
@@ -107,14 +111,16 @@ fn promotion_waits_for_the_worker_and_refuses_it_afterwards() {
     run(
         &mut worker,
         "set session_replication_role = replica; begin;
-         insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (1, now(), 'a', 'copied')",
+         insert into pgq.event_1_0 (ev_id, ev_time, ev_type, ev_data) values (1, now(), 'a', \
+         'copied')",
     );
     std::thread::scope(|scope| {
         let promoted = scope.spawn(|| {
             row(&mut patient(database.connect()), "select * from pgq_node.promote_branch('q')")
         });
-        let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        assert!(wait_until(Duration::from_secs(30), || row(&mut client, waits) == "1"));
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() and \
+            wait_event_type = 'Lock'";
+        assert!(wait_until(PATIENCE, || row(&mut client, waits) == "1"));
         run(
             &mut worker,
             "select pgq_node.set_global_watermark('q', 1);
@@ -126,7 +132,8 @@ fn promotion_waits_for_the_worker_and_refuses_it_afterwards() {
     assert_eq!(row(&mut client, "select worker_last_tick from pgq_node.get_node_info('q')"), "2");
     assert_eq!(
         outcome(&mut worker, "select pgq_node.set_consumer_completed('q', 'node2_worker', 3)"),
-        "ERROR 55000: worker \"node2_worker\" of queue \"q\" cannot apply a batch: its node is the root"
+        "ERROR 55000: worker \"node2_worker\" of queue \"q\" cannot apply a batch: its node is \
+         the root"
     );
 }
 
@@ -141,8 +148,9 @@ fn while_the_ticker_lock_is_held(database: &Scratch, held: &str, waiting: &str) 
             "begin; select pgq._lock('ticks', queue_id) from pgq.queue where queue_name = 'q'",
         );
         let answer = scope.spawn(|| row(&mut patient(database.connect()), waiting));
-        let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
-        assert!(wait_until(Duration::from_secs(30), || row(&mut watch, waits) == "1"));
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() and \
+            wait_event = 'advisory'";
+        assert!(wait_until(PATIENCE, || row(&mut watch, waits) == "1"));
         run(&mut holder, held);
         run(&mut holder, "commit");
         answer.join().unwrap()
@@ -163,7 +171,8 @@ fn last_tick_comes_after_that_of_a_ticker_that_was_faster() {
     let (database, mut client) = root();
     run(&mut client, "select pgq_node.demote_root('q', 1, null)");
     let tick = "insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
-                select queue_id, nextval(queue_tick_seq::regclass), 1 from pgq.queue where queue_name = 'q'";
+                select queue_id, nextval(queue_tick_seq::regclass), 1 from pgq.queue where \
+                queue_name = 'q'";
     let last = while_the_ticker_lock_is_held(
         &database,
         tick,

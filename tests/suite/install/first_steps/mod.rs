@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use pgq_tests::{Cluster, wait_until};
+use pgq_tests::{Cluster, PATIENCE, wait_until};
 
 use pgq_tests::programs::programs;
 
@@ -51,11 +51,14 @@ fn psql(cluster: &Cluster, block: &str, pause: Duration) -> String {
     drop(input);
     let output = psql.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // On a busy host the database's worker may need longer than the reader.
+    let is_quiet = said.is_empty()
+        || said.matches("NOTICE:").count() == 1 && said.starts_with("NOTICE:  no worker ");
     assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "psql: {}\n{block}\n{printed}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
+        output.status.success() && is_quiet,
+        "psql: {}\n{block}\n{printed}\n{said}",
+        output.status
     );
     printed
 }
@@ -170,7 +173,7 @@ fn first_lines_about_the_worker_work() {
     assert!(printed.contains("database_name"), "{printed}");
     // "A moment later", the document says.
     let status = sql.lines().last().unwrap();
-    let running = wait_until(Duration::from_secs(60), || {
+    let running = wait_until(PATIENCE, || {
         printed = psql(&cluster, status, Duration::ZERO);
         printed.contains("(1 row)")
     });

@@ -5,9 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Random, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Random, wait_until};
 use postgres::{Client, NoTls};
 
 const CONSUMERS: [&str; 2] = ["by_function", "by_cursor"];
@@ -113,7 +112,7 @@ impl Load {
         // A tick whose snapshot has seen the last commit is behind each consumer.
         let mut client = Client::connect(&self.shared.conninfo, NoTls).unwrap();
         let end: i64 = client.query_one("select txid_current()", &[]).unwrap().get(0);
-        let drained = wait_until(Duration::from_secs(120), || {
+        let drained = wait_until(PATIENCE, || {
             let sql = "select coalesce(bool_and(txid_snapshot_xmin(t.tick_snapshot) > $1), false)
                          from pgq.subscription s
                          join pgq.tick t on t.tick_queue = s.sub_queue

@@ -4,9 +4,7 @@
 mod load;
 mod rotation;
 
-use std::time::Duration;
-
-use pgq_tests::{Cluster, Random, Stop, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Random, Stop, wait_until};
 
 use load::Load;
 
@@ -17,8 +15,7 @@ fn every_committed_event_is_delivered_once_under_rotation_and_concurrent_tickers
     let mut random = Random::for_test("delivery");
     let cluster = Cluster::builder().set("synchronous_commit", "off").start();
     let load = Load::start(&cluster, &mut random);
-    let rotated =
-        wait_until(Duration::from_secs(120), || load.rotations() >= 40 && load.committed() >= 2000);
+    let rotated = wait_until(PATIENCE, || load.rotations() >= 40 && load.committed() >= 2000);
     assert!(rotated, "{} rotations, {} events", load.rotations(), load.committed());
     load.finish().assert_exactly_once();
 }
@@ -31,7 +28,7 @@ fn nothing_is_lost_when_the_server_is_killed() {
     let load = Load::start(&cluster, &mut random);
     for _ in 0..5 {
         let goal = load.committed() + 100 + random.below(300);
-        let progressed = wait_until(Duration::from_secs(60), || load.committed() >= goal);
+        let progressed = wait_until(PATIENCE, || load.committed() >= goal);
         assert!(progressed, "the load stands still at {} events", load.committed());
         cluster.stop(Stop::Kill);
         cluster.start();

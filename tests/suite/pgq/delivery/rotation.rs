@@ -1,8 +1,6 @@
 //! A transaction whose snapshot is older than a rotation.
 
-use std::time::Duration;
-
-use pgq_tests::{scratch_database, wait_until};
+use pgq_tests::{PATIENCE, scratch_database, wait_until};
 use postgres::Client;
 
 /// A REPEATABLE READ transaction takes its snapshot, the queue rotates, and only then the
@@ -30,7 +28,7 @@ fn insert_under_an_old_snapshot(prepare: &str, insert: &str) -> Vec<String> {
     old.batch_execute(insert).unwrap();
     old.batch_execute("commit").unwrap();
     let mut seen = Vec::new();
-    wait_until(Duration::from_secs(10), || {
+    wait_until(PATIENCE, || {
         seen.extend(catch_up(&mut admin));
         !seen.is_empty()
     });
@@ -40,7 +38,7 @@ fn insert_under_an_old_snapshot(prepare: &str, insert: &str) -> Vec<String> {
 
 /// Rotate once. Transactions of other tests in the same server may be in the way for a while.
 fn rotate(client: &mut Client) {
-    let rotated = wait_until(Duration::from_secs(60), || {
+    let rotated = wait_until(PATIENCE, || {
         catch_up(client);
         client.batch_execute("select pgq.maint_rotate_tables_step1('q')").unwrap();
         client.query_one("select queue_cur_table = 1 from pgq.queue", &[]).unwrap().get(0)

@@ -6,15 +6,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use pgq_tests::{Cluster, Tree, major_version, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Tree, major_version, wait_until};
 use postgres::Client;
 
 use crate::companions::node::scenario;
 use pgq_tests::query::{rows, run, try_rows};
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// What everybody does, statement by statement.
 const WORKLOAD: &str = include_str!("workload.sql");
@@ -117,7 +114,7 @@ fn work(cluster: &Cluster, settings: &str) {
     run(&mut client, settings);
     cluster.reload();
     let running = "select count(*) from pgq.worker_status() where state = 'running'";
-    assert!(wait_until(LONG, || rows(&mut client, running) == ["2"]));
+    assert!(wait_until(PATIENCE, || rows(&mut client, running) == ["2"]));
     let (mut client, mut nodes) = (cluster.connect("postgres"), cluster.connect("nodes"));
 
     for statement in WORKLOAD.split(";\n").filter(|statement| !statement.trim().is_empty()) {
@@ -128,7 +125,7 @@ fn work(cluster: &Cluster, settings: &str) {
     tick_beside_an_open_transaction(cluster, &mut client);
     let done = "select rotations > 0 and retries_moved > 0 and vacuums > 0 and demand_ticks > 0
                   from pgq.worker_status() where database_name = 'postgres'";
-    let is_done = wait_until(LONG, || {
+    let is_done = wait_until(PATIENCE, || {
         run(
             &mut client,
             "select pgq.event_retry_raw('busy', 'c', now(), nextval('pgq.event_1_id_seq'), now(), 1, 't', 'd', null, null, null, null)",
@@ -138,7 +135,7 @@ fn work(cluster: &Cluster, settings: &str) {
     assert!(is_done, "{:#?}", rows(&mut client, "select s from pgq.worker_status() s"));
     // The scenario counts ticks.
     run(&mut nodes, "select pgq.stop_worker()");
-    assert!(wait_until(LONG, || rows(&mut client, running) == ["1"]));
+    assert!(wait_until(PATIENCE, || rows(&mut client, running) == ["1"]));
     scenario::play(&mut nodes);
     for call in ["node_health()", "version()", "cancel_demote('none')"] {
         run(&mut nodes, &format!("select * from pgq_node.{call}"));
@@ -165,7 +162,7 @@ fn work(cluster: &Cluster, settings: &str) {
         )
     };
     let mut never = Vec::new();
-    let complete = wait_until(LONG, || {
+    let complete = wait_until(PATIENCE, || {
         never = left_out(&mut client, "'pgq', 'pgq_coop', 'pgq_ext'");
         never.extend(left_out(&mut nodes, "'pgq_node'"));
         never.is_empty()

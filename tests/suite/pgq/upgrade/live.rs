@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use pgq_tests::{Cluster, Stop, wait_until};
+use pgq_tests::{Cluster, PATIENCE, Stop, wait_until};
 use postgres::{Client, NoTls};
 
 use crate::install::pgqd;
 use crate::pgq::upgrade::released::{create_upstream, swap_libraries};
 use pgq_tests::query::{row, run};
-
-const LONG: Duration = Duration::from_secs(90);
 
 const SETUP: &str = "
     select pgq.create_queue('q'), pgq.register_consumer('q', 'c');
@@ -128,7 +126,7 @@ impl Ledger {
         let mut client = Client::connect(conninfo, NoTls).unwrap();
         let table = "select queue_cur_table from pgq.queue";
         let (mut before, mut rotations, begin) = (row(&mut client, table), 0, self.arrived());
-        let done = wait_until(LONG, || {
+        let done = wait_until(PATIENCE, || {
             let now = row(&mut client, table);
             if now != before {
                 before = now;
@@ -238,7 +236,7 @@ fn no_event_is_lost_or_doubled_on_the_way_from_3_5() {
             let arrived: BTreeSet<u32> = ledger.arrived.lock().unwrap().iter().copied().collect();
             ledger.stored.lock().unwrap().difference(&arrived).count()
         };
-        let all = wait_until(Duration::from_secs(20), || missing() == 0);
+        let all = wait_until(PATIENCE, || missing() == 0);
         ledger.stop.store(true, Ordering::SeqCst);
         assert!(all, "{} of {} events are lost", missing(), ledger.stored.lock().unwrap().len());
     });

@@ -3,16 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use pgq_tests::{Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_on, wait_until};
 use postgres::Client;
 
 use crate::companions::create_old_pgq_ext;
 use crate::pgq::upgrade::released::upstream_database;
 use pgq_tests::query::{outcome, row, rows, run};
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// What sessions do; each of the calls takes locks in an order of its own.
 const CALLS: [&str; 13] = [
@@ -51,8 +48,9 @@ fn update_beside(database: &Scratch, first: &str, calls: &[&str], update: &str) 
         let waiting = format!(
             "select wait_event_type = 'Lock' or wait_event = 'PgSleep' from pg_stat_activity where pid = {pid}"
         );
-        let is_there =
-            wait_until(LONG, || done.load(Ordering::SeqCst) || row(&mut watcher, &waiting) == "t");
+        let is_there = wait_until(PATIENCE, || {
+            done.load(Ordering::SeqCst) || row(&mut watcher, &waiting) == "t"
+        });
         let answers: Vec<String> = calls.iter().map(|call| outcome(&mut session, call)).collect();
         let end = outcome(&mut session, "commit");
         let updated = updating.join().unwrap();
@@ -140,6 +138,7 @@ fn an_update_gives_up_after_lock_timeout() {
         let answer = outcome(&mut client, "alter extension pgq update");
         assert!(answer.starts_with("ERROR 55P03"), "{held}: {answer}");
         run(&mut holder, "commit");
+        run(&mut client, "reset lock_timeout");
         assert_eq!(outcome(&mut client, "alter extension pgq update"), "");
     }
 }

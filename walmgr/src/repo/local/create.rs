@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{self, Advice, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{LocalStore, directory_of, leaf, rename_noreplace};
+use super::directory::{LocalStore, directory_of, leaf, rename_noreplace};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::repo::{Created, Fill, New};

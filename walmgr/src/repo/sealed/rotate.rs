@@ -68,6 +68,8 @@ pub(crate) struct Rotated {
     pub(crate) new: String,
     /// Where the key that was is kept.
     pub(crate) kept: PathBuf,
+    /// One that an earlier rotation replaced, and that was added again.
+    pub(crate) stays: Option<String>,
 }
 
 /// Who else may need the key file.
@@ -108,7 +110,8 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// Put a new key in the place of the key file that the settings name, which is kept beside it.
-/// Killed anywhere, it is completed by the next call.
+/// Killed anywhere, it is completed by the next call. Where the name is a link, the file that it
+/// leads to is replaced.
 ///
 /// # Errors
 /// [`Error::Usage`] when somebody else may need the key file, or the one that was kept.
@@ -127,11 +130,17 @@ pub(crate) fn rotate(
     others.check(path)?;
     let _lock = locked(store, settings)?;
     let (master, own) = ring::open(store, settings)?;
-    if let Some(old) = &own.replaces
-        && ring::remove(store, old)?
-    {
-        // The key file is the new one already.
-        return Ok(Rotated { old: old.clone(), new: own.id, kept: beside(path, "old") });
+    let path = &path.canonicalize().map_err(Error::local(format!("find {}", path.display())))?;
+    let mut stays = None;
+    if let Some(old) = replaced(store, &own)? {
+        // One that is younger than the key which replaced it was added on purpose. Else it is what
+        // an interrupted rotation has left.
+        if old.created >= own.created {
+            stays = Some(old.id);
+        } else if ring::remove(store, &old.id)? {
+            // The key file is the new one already.
+            return Ok(Rotated { old: old.id, new: own.id, kept: beside(path, "old"), stays });
+        }
     }
     let step = |name| failpoint::visit(name).map_err(Error::local(format!("rotate to {name}")));
     let kept = keep(path, &own.id)?;
@@ -154,7 +163,13 @@ pub(crate) fn rotate(
     step("key.renamed")?;
     ring::remove(store, &own.id)?;
     step("key.removed")?;
-    Ok(Rotated { old: own.id, new: new.id, kept })
+    Ok(Rotated { old: own.id, new: new.id, kept, stays })
+}
+
+/// The key that a key has replaced, if it opens the repository still or again.
+fn replaced(store: &dyn Store, own: &Slot) -> Result<Option<Slot>> {
+    let keys = ring::keys(store, &own.repository)?;
+    Ok(keys.slots.into_iter().find(|slot| Some(&slot.id) == own.replaces.as_ref()))
 }
 
 /// Keep the key file under another name too. Other configurations may name it, here or wherever it
@@ -209,4 +224,71 @@ fn own_alike(model: &Path, path: &Path) -> Result<()> {
         return Ok(());
     }
     chown(path, Some(wanted.uid()), Some(wanted.gid())).map_err(what())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Encryption, NewKey, Others, add, rotate};
+    use crate::repo::local::LocalStore;
+    use crate::repo::sealed::{ring, secret};
+
+    fn settings(key_file: &Path) -> Encryption {
+        Encryption {
+            key_file: Some(key_file.to_owned()),
+            key_command: None,
+            passphrase_file: None,
+            passphrase_command: None,
+            command_timeout: Duration::from_secs(30),
+        }
+    }
+
+    const ALONE: Others<'_> = Others { own: "main", others: Vec::new() };
+
+    fn ids(store: &LocalStore) -> Vec<String> {
+        let repository = ring::repository(store).unwrap().unwrap();
+        ring::keys(store, &repository).unwrap().slots.into_iter().map(|slot| slot.id).collect()
+    }
+
+    #[test]
+    fn a_key_that_was_added_again_on_purpose_outlives_the_next_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::init(&directory.path().join("repository")).unwrap();
+        let key = directory.path().join("key");
+        secret::generate(&key).unwrap();
+        let settings = settings(&key);
+        ring::init(&store, &settings).unwrap();
+        let first = rotate(&store, &settings, &ALONE).unwrap();
+        assert_eq!(ids(&store), std::slice::from_ref(&first.new));
+        let safe = directory.path().join("safe");
+        std::fs::rename(&first.kept, &safe).unwrap();
+        add(&store, &settings, &NewKey::File(&safe), "the safe").unwrap();
+        let second = rotate(&store, &settings, &ALONE).unwrap();
+        assert_eq!((&second.old, ids(&store).len()), (&first.new, 2));
+        assert!(ids(&store).contains(&first.old) && ids(&store).contains(&second.new));
+        assert_eq!((first.stays, second.stays), (None, Some(first.old)));
+    }
+
+    #[test]
+    fn a_link_to_the_key_file_stays_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::init(&directory.path().join("repository")).unwrap();
+        let real = directory.path().join("mounted");
+        std::fs::create_dir(&real).unwrap();
+        let (real, link) = (real.join("key"), directory.path().join("key"));
+        secret::generate(&real).unwrap();
+        std::os::unix::fs::symlink("mounted/key", &link).unwrap();
+        let settings = settings(&link);
+        ring::init(&store, &settings).unwrap();
+        let before = std::fs::read(&real).unwrap();
+        let rotated = rotate(&store, &settings, &ALONE).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_ne!(std::fs::read(&real).unwrap(), before);
+        assert_eq!(std::fs::read(&rotated.kept).unwrap(), before);
+        assert_eq!(rotated.kept.parent(), real.canonicalize().unwrap().parent());
+        ring::open(&store, &settings).unwrap();
+        assert_eq!(ids(&store), [rotated.new]);
+    }
 }

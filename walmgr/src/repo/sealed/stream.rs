@@ -13,6 +13,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use super::master::Master;
 use crate::error::{Error, Result};
 use crate::repo::{Sink, Source};
+use crate::size::{narrow, wide};
 
 /// What a sealed object begins with.
 pub(crate) const MAGIC: &[u8; 8] = b"WALMGRE1";
@@ -53,15 +54,6 @@ impl Layout {
     fn end(self, chunk: u64) -> u64 {
         Self::start(chunk + 1).min(self.stored)
     }
-}
-
-/// `usize` has no more than 64 bits.
-fn wide(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn narrow(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// Seals and opens the chunks of one object.
@@ -139,6 +131,8 @@ pub(super) struct SealedSink<'a> {
     /// Chunks before the present one.
     before: u64,
     position: u64,
+    /// A write has failed in the middle of a chunk; buffers try once more when they are dropped.
+    has_failed: bool,
 }
 
 impl<'a> SealedSink<'a> {
@@ -146,7 +140,8 @@ impl<'a> SealedSink<'a> {
         let cipher = Cipher::new(master, name)?;
         to.write_all(&cipher.header).map_err(Error::repository(format!("write {name}")))?;
         let first = Vec::with_capacity(SEALED);
-        Ok(Self { to, cipher, first, chunk: Vec::new(), before: 0, position: 0 })
+        let chunk = Vec::new();
+        Ok(Self { to, cipher, first, chunk, before: 0, position: 0, has_failed: false })
     }
 
     fn end(&self) -> u64 {
@@ -158,6 +153,7 @@ impl<'a> SealedSink<'a> {
 
     /// Seal what remains. Whoever has written is done.
     pub(super) fn finish(mut self) -> io::Result<()> {
+        self.check()?;
         if self.before == 0 {
             self.cipher.seal(0, true, &mut self.first)?;
             return self.to.write_all(&self.first);
@@ -171,8 +167,17 @@ impl<'a> SealedSink<'a> {
         self.to.seek(SeekFrom::Start(end)).map(drop)
     }
 
+    /// Refuse to go on after a failure.
+    fn check(&self) -> io::Result<()> {
+        match self.has_failed {
+            true => Err(io::Error::other("an earlier write has failed")),
+            false => Ok(()),
+        }
+    }
+
     /// Make room: the present chunk is full, and is not the last.
     fn next_chunk(&mut self) -> io::Result<()> {
+        self.has_failed = true;
         if self.before == 0 {
             // Its place.
             self.to.write_all(&[0; SEALED])?;
@@ -182,12 +187,14 @@ impl<'a> SealedSink<'a> {
         }
         self.chunk.clear();
         self.before += 1;
+        self.has_failed = false;
         Ok(())
     }
 }
 
 impl Write for SealedSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -201,12 +208,10 @@ impl Write for SealedSink<'_> {
             to.extend_from_slice(&bytes[..count]);
             count
         } else {
-            let at = narrow(self.position);
-            let place = self.first.get_mut(at..).unwrap_or_default();
+            // Where `seek` lets it be.
+            let place = &mut self.first[narrow(self.position)..];
             let count = place.len().min(bytes.len());
-            if let (Some(to), Some(from)) = (place.get_mut(..count), bytes.get(..count)) {
-                to.copy_from_slice(from);
-            }
+            place[..count].copy_from_slice(&bytes[..count]);
             count
         };
         self.position += wide(count);
@@ -296,11 +301,8 @@ fn copy(from: &[u8], from_at: u64, to: &mut [u8], to_at: u64) {
     let begin = from_at.max(to_at);
     let end = (from_at + wide(from.len())).min(to_at + wide(to.len()));
     if begin < end {
-        let source = from.get(narrow(begin - from_at)..narrow(end - from_at));
-        let place = to.get_mut(narrow(begin - to_at)..narrow(end - to_at));
-        if let (Some(source), Some(place)) = (source, place) {
-            place.copy_from_slice(source);
-        }
+        let source = &from[narrow(begin - from_at)..narrow(end - from_at)];
+        to[narrow(begin - to_at)..narrow(end - to_at)].copy_from_slice(source);
     }
 }
 

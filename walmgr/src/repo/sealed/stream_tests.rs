@@ -59,6 +59,45 @@ fn open(master: &Master, name: &str, stored: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// A disk that is full after so many bytes.
+struct Full(std::io::Cursor<Vec<u8>>, u64);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.position() + bytes.len() as u64 <= self.1 {
+            true => self.0.write(bytes),
+            false => Err(std::io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Full {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn after_a_failure_nothing_more_is_written() {
+    for room in [HEADER, HEADER + SEALED, HEADER + 2 * SEALED] {
+        let mut full = Full(std::io::Cursor::new(Vec::new()), room as u64);
+        let mut sink = SealedSink::new(&mut full, &master(), "x").unwrap();
+        {
+            // Which tries again when it is dropped.
+            let mut buffer = std::io::BufWriter::with_capacity(CHUNK / 2, &mut sink);
+            buffer.write_all(&content(4 * CHUNK)).unwrap_err();
+            let _ = buffer.write_all(&content(CHUNK / 4));
+        }
+        sink.write_all(b"x").unwrap_err();
+        sink.finish().unwrap_err();
+        assert!(full.0.into_inner().len() <= room);
+    }
+}
+
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
 }

@@ -15,8 +15,8 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::repo::{Created, Fill, Lock, LockMode, Source, Store};
-use crate::size::wide;
+use crate::repo::{Created, Fill, Lock, LockMode, Source, Store, lost};
+use crate::size::{narrow, wide};
 
 use connection::{Connection, Connector};
 use protocol::{Reply, Request};
@@ -127,6 +127,7 @@ impl Store for SshStore {
         let answer = connection.ask(&request, &[]).map_err(|error| self.connector.lost(error))?;
         match self.connector.judge(answer) {
             Ok(_) => Ok(Box::new(RemoteLock {
+                key: key.to_owned(),
                 connector: self.connector.clone(),
                 connection: Some(connection),
             })),
@@ -152,11 +153,26 @@ impl Store for SshStore {
 
 /// The other end holds the lock, for as long as the connection lives.
 struct RemoteLock {
+    key: String,
     connector: Connector,
     connection: Option<Connection>,
 }
 
-impl Lock for RemoteLock {}
+impl Lock for RemoteLock {
+    fn check(&mut self) -> Result<()> {
+        let Some(connection) = &mut self.connection else {
+            return Err(lost(&self.key, "its connection has ended"));
+        };
+        match connection.ask(&Request::Open, &[]) {
+            Ok(answer) => self.connector.judge(answer).map(|_| ()),
+            Err(error) => {
+                // What comes later must not be taken for the answer.
+                self.connection = None;
+                Err(lost(&self.key, &self.connector.lost(error).to_string()))
+            }
+        }
+    }
+}
 
 impl Drop for RemoteLock {
     fn drop(&mut self) {
@@ -193,7 +209,7 @@ impl Source for RemoteSource {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+        let block = narrow(BLOCK);
         let mut at = offset;
         for part in buffer.chunks_mut(block) {
             part.copy_from_slice(&self.read(at, part.len())?);

@@ -94,7 +94,12 @@ fn answer(
         Request::Hello { version } => Err(Error::Usage(format!(
             "walmgr here speaks version {VERSION} of the protocol, the client {version}"
         ))),
-        Request::Open => store().map(|_| done),
+        Request::Open => {
+            store()?;
+            // The client asks by this whether it still has its locks.
+            locks.iter_mut().try_for_each(|lock| lock.check())?;
+            Ok(done)
+        }
         Request::Init => LocalStore::init(path).map(|_| done),
         Request::Create { key } => create(store(), key, from),
         Request::Write | Request::Seek { .. } | Request::Finish | Request::Abandon => {

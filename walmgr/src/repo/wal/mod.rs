@@ -2,9 +2,10 @@
 //! what is there.
 
 mod incoming;
+mod verify;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +19,8 @@ use crate::wal::header::{self, Header};
 use crate::wal::history;
 use crate::wal::name::{Segment, WalName};
 
-pub(crate) use incoming::{Pushed, push, push_all};
+pub(crate) use incoming::{Done, How, Like, Pushed, push, push_all};
+pub(crate) use verify::{verify, verify_tee};
 
 /// History files and backup history files are text of a few lines.
 pub(crate) const TEXT: u64 = 1 << 20;
@@ -70,20 +72,6 @@ pub(crate) fn check_local(stanza: &Stanza, name: &WalName, path: &Path) -> Resul
     let what = || Error::local(format!("read {}", path.display()));
     let (mut file, meta) = plain_file::open(path).map_err(what())?;
     check_file(stanza, name, &mut file, meta.len())
-}
-
-/// Verify a stored WAL file: hash, header, place.
-///
-/// # Errors
-/// [`Error::Corrupt`], or what kept it from being read.
-pub(crate) fn verify(stanza: &Stanza, name: &WalName, key: &str) -> Result<()> {
-    let source = stanza
-        .store
-        .open(key)?
-        .ok_or_else(|| Error::NotFound(format!("object {key} does not exist")))?;
-    let mut head = Head::default();
-    let meta = object::read(source.as_ref(), key, limit(stanza, name), &mut head)?;
-    check_content(stanza, name, &head.bytes, meta.length)
 }
 
 /// All whole segments of a timeline in the repository, in order.
@@ -267,22 +255,4 @@ fn has_begun(stanza: &Stanza, name: &str) -> Result<bool> {
     }
     let parent = ancestors(stanza, segment.timeline)?.pop();
     Ok(parent.is_some_and(|parent| parent.end.segment(0, size).number <= segment.number))
-}
-
-/// Keeps the first bytes of what is written to it.
-#[derive(Default)]
-struct Head {
-    bytes: Vec<u8>,
-}
-
-impl Write for Head {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = (1_usize << 20).saturating_sub(self.bytes.len()).min(bytes.len());
-        self.bytes.extend_from_slice(bytes.get(..room).expect("there are that many"));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

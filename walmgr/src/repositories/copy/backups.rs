@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::wal::Wal;
 use super::{Both, object};
-use crate::backup::info;
+use crate::backup::info::{self, BackupInfo};
 use crate::backup::manifest::{self, Chunk, Manifest};
 use crate::backup::pack::Reader;
 use crate::backup::pin;
@@ -14,10 +14,15 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::log;
 use crate::repo::object::Hash;
-use crate::repo::{Created, read_all};
+use crate::repo::stanza::Stanza;
+use crate::repo::{Created, Lock, read_all, wal as archive};
 
 /// Copy the backups that the other side lacks: how many, and the first that could not be.
-pub(super) fn copy(both: &Both<'_>, wal: &mut Wal<'_>) -> Result<(usize, Result<()>)> {
+pub(super) fn copy(
+    both: &Both<'_>,
+    wal: &mut Wal<'_>,
+    locks: &mut [Box<dyn Lock>],
+) -> Result<(usize, Result<()>)> {
     let names = both.source.store.list(&both.source.key("backup"))?;
     if !both.to.dry_run {
         for directory in ["pack", "backup"] {
@@ -26,7 +31,7 @@ pub(super) fn copy(both: &Both<'_>, wal: &mut Wal<'_>) -> Result<(usize, Result<
     }
     let (mut copied, mut outcome) = (0, Ok(()));
     for id in names.iter().filter_map(|name| name.strip_suffix(".json")) {
-        match one(both, wal, id) {
+        match one(both, wal, locks, id) {
             Ok(is_new) => copied += usize::from(is_new),
             // Expire waits until this is done, so what is missing is lost.
             Err(error @ (Error::Corrupt(_) | Error::Mismatch(_) | Error::NotFound(_))) => {
@@ -50,16 +55,23 @@ fn not_copied(id: &str, why: &str) -> String {
 }
 
 /// Copy one backup; false when it is there.
-fn one(both: &Both<'_>, wal: &mut Wal<'_>, id: &str) -> Result<bool> {
+///
+/// # Errors
+/// As [`copy`], of this one.
+pub(super) fn one(
+    both: &Both<'_>,
+    wal: &mut Wal<'_>,
+    locks: &mut [Box<dyn Lock>],
+    id: &str,
+) -> Result<bool> {
     let (source, target) = (&both.source, &both.target);
     let rest = format!("backup/{id}.json");
-    let read =
-        |stanza: &crate::repo::stanza::Stanza| read_all(stanza.store.as_ref(), &stanza.key(&rest));
+    let read = |stanza: &Stanza| read_all(stanza.store.as_ref(), &stanza.key(&rest));
     if let Some(there) = read(target)? {
-        return match read(source)?.is_none_or(|here| here == there) {
-            true => Ok(false),
-            false => Err(Error::Mismatch("there is another one of this name".to_owned())),
-        };
+        if read(source)?.is_some_and(|here| here != there) {
+            return Err(Error::Mismatch("there is another one of this name".to_owned()));
+        }
+        return mark(both, &info::load(target, id)?).map(|()| false);
     }
     if both.to.dry_run {
         log::print(format_args!("would copy {}", source.key(&rest)));
@@ -80,13 +92,41 @@ fn one(both: &Both<'_>, wal: &mut Wal<'_>, id: &str) -> Result<bool> {
         // Of a copy that broke off, or of another backup.
         manifest::load(target, id, &info.manifest_hash)?;
     }
-    let mark = pin::standalone_key(id);
-    if source.store.open(&source.key(&mark))?.is_some() {
-        bring(both, &mark)?;
-    }
+    mark(both, &info)?;
+    // Without them, an expire may have removed what was brought.
+    locks.iter_mut().try_for_each(|lock| lock.check())?;
     bring(both, &rest)?;
     log::notice(format_args!("backup {id} copied to repository \"{}\"", both.to.repository()));
     Ok(true)
+}
+
+/// Say over there, too, that only the WAL of its own is left of a backup's, if it is so there: an
+/// archiving host may have brought what comes after it. A host that may only add must not say so,
+/// since the rules go by it; one that may do all says it when it copies.
+fn mark(both: &Both<'_>, info: &BackupInfo) -> Result<()> {
+    let (source, target) = (&both.source, &both.target);
+    let mark = pin::standalone_key(&info.id);
+    let next = info.stop_segment(target.info.wal_segment_size).next();
+    if both.to.dry_run
+        || source.store.open(&source.key(&mark))?.is_none()
+        || target.store.open(&target.key(&mark))?.is_some()
+        || archive::has_segment(target, next)?
+    {
+        return Ok(());
+    }
+    match bring(both, &mark) {
+        Err(Error::Usage(why)) => {
+            log::warning(format_args!(
+                "backup {} restores to its own end only, which repository \"{}\" does not know: \
+                 its verify will miss WAL (a host with full access says it by walmgr repository \
+                 copy): {why}",
+                info.id,
+                both.to.repository()
+            ));
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
 }
 
 /// The packs that a backup refers to, each with what it needs of it.

@@ -34,6 +34,8 @@ pub(crate) struct Copied {
 pub(crate) enum What {
     /// WAL, and backups with all that they consist of.
     Everything,
+    /// One backup, with the WAL of its own.
+    Backup,
     /// WAL only.
     Wal,
     /// WAL only, as far as somebody needs it over there, and only into a stanza that is there:
@@ -58,7 +60,7 @@ impl Both<'_> {
         if self.what != What::Backlog {
             locks.extend(from.reading(&self.source)?);
         }
-        if self.what == What::Everything && !self.to.dry_run {
+        if matches!(self.what, What::Everything | What::Backup) && !self.to.dry_run {
             let key = self.target.key("locks/backup");
             locks.push(self.target.store.lock(&key, LockMode::Exclusive)?);
         }
@@ -79,18 +81,19 @@ pub(crate) fn copy(from: &Context, to: &Context, what: What) -> Result<Copied> {
     let mut damaged = 0;
     let mut outcome = Ok(());
     for both in systems::pairs(from, to, what)? {
-        let _locks = both.lock(from)?;
+        let mut locks = both.lock(from)?;
         let mut wal = wal::Wal::list(&both)?;
         wal.copy()?;
         if what == What::Everything {
-            let (backups, refused) = backups::copy(&both, &mut wal)?;
+            let (backups, refused) = backups::copy(&both, &mut wal, &mut locks)?;
             copied.backups += backups;
             outcome = outcome.and(refused);
         }
         copied.wal += wal.copied;
         damaged += wal.damaged;
     }
-    if damaged > 0 {
+    // What nobody can mend has been said, and must not keep a backlog from ending.
+    if damaged > 0 && what != What::Backlog {
         return Err(Error::Corrupt(format!(
             "{} not copied, {} copied",
             log::count(damaged, "damaged WAL file"),
@@ -100,10 +103,22 @@ pub(crate) fn copy(from: &Context, to: &Context, what: What) -> Result<Copied> {
     outcome.map(|()| copied)
 }
 
+/// Copy one backup of the present system, and the WAL of its own where the other lacks that.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn backup(from: &Context, to: &Context, id: &str) -> Result<()> {
+    // The present system is the last.
+    let Some(both) = systems::pairs(from, to, What::Backup)?.pop() else { return Ok(()) };
+    let mut locks = both.lock(from)?;
+    let mut wal = wal::Wal::list(&both)?;
+    backups::one(&both, &mut wal, &mut locks, id).map(drop)
+}
+
 /// The limit that a copy obeys.
 fn usage(what: What) -> Use {
     match what {
-        What::Everything | What::Wal => Use::Backup,
+        What::Everything | What::Backup | What::Wal => Use::Backup,
         What::Backlog => Use::Archive,
     }
 }

@@ -1,23 +1,28 @@
 //! Copying WAL, in an order that leads no recovery astray wherever it is interrupted.
 //!
 //! A server that recovers from the other side takes "absent" for the end, and "absent with later
-//! segments there" for a hole, which stops it. So the histories of timelines come first, then the
-//! newest segment of each timeline, and then the others, newest first: what has not come yet is a
-//! hole.
+//! segments there" for a hole, which stops it. So the newest segment of each timeline comes first,
+//! then the histories of timelines, and then the other segments, newest first: what has not come
+//! yet is a hole. A history without a later segment of its timeline would send a server past the
+//! branch, on the WAL of the timeline before.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufWriter, Write};
 
-use super::{Both, What, keys, object};
+use super::{Both, What, keys};
 use crate::error::{Error, Result};
 use crate::expire::unneeded::Needs;
 use crate::failpoint;
-use crate::history::History;
+use crate::history::{History, load};
 use crate::log;
 use crate::repo::object::{self as stored, Hash};
 use crate::repo::stanza::Stanza;
-use crate::repo::{Created, wal};
+use crate::repo::{Created, LockMode, wal};
 use crate::wal::name::{Segment, WalName};
+
+/// What is written at a time.
+const PIECE: usize = 256 << 10;
 
 /// A WAL file and its key below `wal/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub(super) struct Wal<'a> {
     both: &'a Both<'a>,
     /// Keys below `wal/` over there.
     there: BTreeSet<String>,
+    /// Those of them that are known to be whole.
+    whole: BTreeSet<String>,
     lacking: Vec<File>,
     /// How many were copied.
     pub(super) copied: usize,
@@ -49,9 +56,11 @@ impl<'a> Wal<'a> {
         let here = of(&both.source)?;
         let there: BTreeSet<String> = of(&both.target)?.into_iter().collect();
         check_same_line(both, &here, &there)?;
-        let lacking = here.into_iter().filter(|rest| !there.contains(rest));
-        let lacking = in_order(lacking.filter_map(parse).collect());
-        Ok(Self { both, there, lacking, copied: 0, damaged: 0 })
+        let here: Vec<File> = here.into_iter().filter_map(parse).collect();
+        let newest = newest(&here);
+        let lacking = here.into_iter().filter(|file| !there.contains(&file.rest));
+        let lacking = in_order(lacking.collect(), &newest);
+        Ok(Self { both, there, whole: BTreeSet::new(), lacking, copied: 0, damaged: 0 })
     }
 
     /// Copy what the other side lacks.
@@ -60,30 +69,66 @@ impl<'a> Wal<'a> {
     /// What keeps everything else from being copied as well.
     pub(super) fn copy(&mut self) -> Result<()> {
         let lacking = std::mem::take(&mut self.lacking);
-        let (histories, others): (Vec<_>, Vec<_>) =
-            lacking.into_iter().partition(|file| matches!(file.name, WalName::History(_)));
-        histories.iter().try_for_each(|file| self.file(file))?;
-        let others = match self.both.what {
-            What::Backlog => needed(&self.both.target, others)?,
-            What::Everything | What::Wal => others,
+        let lacking = match self.both.what {
+            What::Backlog => needed(self.both, lacking)?,
+            What::Everything | What::Backup | What::Wal => lacking,
         };
-        others.iter().try_for_each(|file| self.file(file))
+        lacking.iter().try_for_each(|file| self.file(file))
     }
 
-    /// See to it that the other side has a segment.
+    /// See to it that the other side has a segment, whole: a backup over there must not rest on one
+    /// that is damaged.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when neither has it.
+    /// [`Error::Corrupt`] when neither has it whole.
     pub(super) fn bring(&mut self, segment: Segment) -> Result<()> {
         let name = segment.name(self.both.source.info.wal_segment_size);
         let rest = below(&self.both.source, &WalName::Segment(name.clone()));
+        let file = File { name: WalName::Segment(name.clone()), rest: rest.clone() };
+        self.mend(&file)?;
         if !self.there.contains(&rest) {
-            self.file(&File { name: WalName::Segment(name.clone()), rest: rest.clone() })?;
+            self.file(&file)?;
         }
         match self.there.contains(&rest) {
             true => Ok(()),
             false => Err(Error::Corrupt(format!("its WAL segment {name} is missing or damaged"))),
         }
+    }
+
+    /// Read a file over there that was not read yet. One that is damaged makes room for the one
+    /// here, if that is whole.
+    fn mend(&mut self, file: &File) -> Result<()> {
+        let rest = &file.rest;
+        if self.both.to.dry_run || !self.there.contains(rest) || self.whole.contains(rest) {
+            return Ok(());
+        }
+        let (source, target) = (&self.both.source, &self.both.target);
+        let verify = |stanza: &Stanza| wal::verify(stanza, &file.name, &stanza.key(&key(file)));
+        match verify(target) {
+            Ok(()) => drop(self.whole.insert(rest.clone())),
+            Err(Error::Corrupt(why)) => {
+                verify(source)?;
+                // As a push does it: nobody sets aside what another has just mended.
+                let lock = target.key("locks/repair");
+                let _lock = target.store.lock(&lock, LockMode::Exclusive)?;
+                if matches!(verify(target), Err(Error::Corrupt(_))) {
+                    match target.store.set_aside(&target.key(&key(file))) {
+                        // This access only adds. What does not rest on the file is copied.
+                        Err(Error::Usage(refused)) => {
+                            return Err(Error::Corrupt(format!("{why}; {refused}")));
+                        }
+                        outcome => outcome?,
+                    }
+                    log::warning(format_args!("{why}: set aside over there, and copied again"));
+                }
+                self.there.remove(rest);
+                self.file(file)?;
+            }
+            // Expired meanwhile.
+            Err(Error::NotFound(_)) => drop(self.there.remove(rest)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn file(&mut self, file: &File) -> Result<()> {
@@ -96,6 +141,7 @@ impl<'a> Wal<'a> {
             Ok(created) => {
                 self.copied += usize::from(created == Created::New);
                 self.there.insert(file.rest.clone());
+                self.whole.insert(file.rest.clone());
             }
             // The others are whole.
             Err(Error::Corrupt(why)) => {
@@ -122,8 +168,15 @@ pub(crate) fn file(
     rest: &str,
 ) -> Result<Created> {
     failpoint::visit("copy.wal").map_err(Error::local("copy"))?;
-    wal::verify(source, name, &source.key(rest))?;
-    let created = object(source, target, rest)?;
+    let (key, to) = (source.key(rest), target.key(rest));
+    let created = target.store.create(&to, &mut |sink| {
+        let mut sink = BufWriter::with_capacity(PIECE, sink);
+        wal::verify_tee(source, name, &key, &mut sink)?;
+        sink.flush().map_err(Error::repository(format!("copy {key}")))
+    })?;
+    if created == Created::Exists {
+        target.store.settle(&to)?;
+    }
     if created == Created::Exists && !check_same(source, target, rest)? {
         return Err(Error::Corrupt(format!("{} is damaged over there", target.key(rest))));
     }
@@ -147,8 +200,8 @@ fn parse(rest: String) -> Option<File> {
     Some(File { name, rest })
 }
 
-/// The order in which nobody is led astray.
-fn in_order(mut files: Vec<File>) -> Vec<File> {
+/// The number of the newest whole segment of each timeline.
+fn newest(files: &[File]) -> BTreeMap<String, String> {
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     for (timeline, number) in files.iter().filter_map(|file| whole(&file.name)) {
         let last = newest.entry(timeline.to_owned()).or_default();
@@ -156,14 +209,19 @@ fn in_order(mut files: Vec<File>) -> Vec<File> {
             number.clone_into(last);
         }
     }
+    newest
+}
+
+/// The order in which nobody is led astray.
+fn in_order(mut files: Vec<File>, newest: &BTreeMap<String, String>) -> Vec<File> {
     files.sort_by_cached_key(|file| {
         let Some((timeline, number)) = file.name.segment().map(|name| name.split_at(8)) else {
-            return (0, Reverse(String::new()), String::new(), file.rest.clone());
+            return (1, Reverse(String::new()), String::new(), file.rest.clone());
         };
         let is_newest = whole(&file.name).is_some()
             && newest.get(timeline).is_some_and(|newest| newest == number);
         // Of the newest, those of older timelines come first, as to recovery.
-        let (class, number) = if is_newest { (1, "") } else { (2, number) };
+        let (class, number) = if is_newest { (0, "") } else { (2, number) };
         (class, Reverse(number.to_owned()), timeline.to_owned(), file.rest.clone())
     });
     files
@@ -178,8 +236,18 @@ fn whole(name: &WalName) -> Option<(&str, &str)> {
 }
 
 /// The files that backups over there need. Expire, which goes by the same, has removed others.
-fn needed(target: &Stanza, files: Vec<File>) -> Result<Vec<File>> {
-    let history = match History::load_without_wal(target) {
+fn needed(both: &Both<'_>, files: Vec<File>) -> Result<Vec<File>> {
+    let target = &both.target;
+    let with_histories = |mut history: History| {
+        // They come after segments that depend on them.
+        match history.add_timelines(&load::timelines(&both.source)?) {
+            Ok(()) => Ok(history),
+            Err(timeline) => Err(Error::Mismatch(format!(
+                "the history of timeline {timeline} is another one here than there"
+            ))),
+        }
+    };
+    let history = match History::load_without_wal(target).and_then(with_histories) {
         Ok(history) => history,
         // Then nothing is removed there, either.
         Err(Error::Corrupt(why)) => {
@@ -244,7 +312,7 @@ fn hash(stanza: &Stanza, rest: &str) -> Result<Option<Hash>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{in_order, parse};
+    use super::{in_order, newest, parse};
 
     #[test]
     fn what_has_not_come_yet_is_a_hole() {
@@ -262,22 +330,26 @@ mod tests {
             "000000020000000100000006",
             "00000003.history",
         ];
-        let files = names.iter().filter_map(|name| parse(rest(name))).collect();
-        let ordered = in_order(files);
+        let mut files: Vec<_> = names.iter().filter_map(|name| parse(rest(name))).collect();
+        let newest = newest(&files);
+        let ordered = in_order(files.clone(), &newest);
         let ordered: Vec<String> = ordered.iter().map(|file| file.name.to_string()).collect();
         assert_eq!(
             ordered,
             [
-                "00000002.history",
-                "00000003.history",
                 "000000010000000100000004",
                 "000000020000000100000006",
+                "00000002.history",
+                "00000003.history",
                 "000000020000000100000005",
                 "000000020000000100000004",
                 "000000010000000000000005",
                 "000000010000000000000003",
             ]
         );
+        // Of a copy that broke off: what is the newest is so for ever.
+        files.retain(|file| !file.rest.ends_with("6"));
+        assert_eq!(in_order(files, &newest)[1].name.to_string(), "00000002.history");
         assert!(parse("00000001/00000000/000000010000000000000003.damaged0".to_owned()).is_none());
         assert!(parse("README".to_owned()).is_none());
     }

@@ -61,7 +61,7 @@ fn load(name: &str) -> Result<BTreeMap<String, String>> {
     ];
     let mut keys = BTreeMap::new();
     for (over, file, section) in files {
-        let at_home = || std::env::home_dir().map(|home| home.join(".aws").join(file));
+        let at_home = || pgq_ini::home().map(|home| home.join(".aws").join(file));
         let Some(path) = variable(&[over]).map(PathBuf::from).or_else(at_home) else { continue };
         if path.exists() {
             keys.extend(section_of(&read_secret(&path)?, &section));

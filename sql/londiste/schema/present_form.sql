@@ -1,0 +1,3 @@
+-- Bring tables, trigger and roles to the present form.
+
+select londiste.upgrade_schema();

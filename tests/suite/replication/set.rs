@@ -1,0 +1,246 @@
+//! A set of nodes, each in a database of its own, and the processes of their workers.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use pgq_tests::programs::{dsn, pgq, stderr};
+use pgq_tests::query::{outcome, row, rows, run};
+use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_on, wait_until};
+use postgres::Client;
+
+/// The nodes of queue `q`, by name. A node's worker is called `NODE_worker`.
+pub(super) struct Set {
+    sites: BTreeMap<&'static str, Scratch>,
+    files: tempfile::TempDir,
+    /// As whom workers log in everywhere, if not as we do.
+    role: Option<String>,
+}
+
+impl Set {
+    /// Databases with extension londiste; no nodes yet.
+    pub(super) fn new(trees: &[(&'static str, Tree)]) -> Self {
+        let sites: BTreeMap<_, _> =
+            trees.iter().map(|(name, tree)| (*name, scratch_database_on(*tree))).collect();
+        for site in sites.values() {
+            run(&mut site.connect(), "create extension pgq");
+            run(&mut site.connect(), "create extension pgq_node");
+            run(&mut site.connect(), "create extension londiste");
+        }
+        Self { sites, files: tempfile::tempdir().unwrap(), role: None }
+    }
+
+    pub(super) fn connect(&self, name: &str) -> Client {
+        self.sites[name].connect()
+    }
+
+    pub(super) fn connect_as(&self, name: &str, role: &str) -> Client {
+        self.sites[name].connect_as(role)
+    }
+
+    /// A role that may log in, and nothing else.
+    pub(super) fn role(&self, name: &str, what: &str) -> String {
+        let role = format!("{}_{what}", self.sites[name].name());
+        run(&mut self.connect(name), &format!("create role {role} login"));
+        role
+    }
+
+    /// Workers, and whoever executes scripts, log in as a superuser of their own. What the
+    /// databases set is for them alone: we go on as we were.
+    pub(super) fn work_as_another(&mut self, name: &str) -> String {
+        let role = self.role(name, "worker");
+        run(&mut self.connect(name), &format!("alter role {role} superuser"));
+        for site in self.sites.values() {
+            let sql =
+                format!("alter role postgres in database {} set search_path = public", site.name());
+            run(&mut site.connect(), &sql);
+        }
+        self.role = Some(role.clone());
+        role
+    }
+
+    /// Make a node; every node but the root is subscribed to its provider first.
+    pub(super) fn create(&self, name: &str, kind: &str, provider: Option<&str>) {
+        let mut here = self.connect(name);
+        for (other, site) in &self.sites {
+            let location = dsn(site).replace('\'', "''");
+            let sql =
+                format!("select pgq_node.register_location('q', '{other}', '{location}', false)");
+            run(&mut here, &sql);
+        }
+        let (provider, watermark) = match provider {
+            None => ("null".to_owned(), "null".to_owned()),
+            Some(provider) => {
+                let sql = format!(
+                    "select global_watermark from pgq_node.register_subscriber('q', '{name}', '{name}_worker', null)"
+                );
+                (format!("'{provider}'"), row(&mut self.connect(provider), &sql))
+            }
+        };
+        let sql = format!(
+            "select ret_code from pgq_node.create_node('q', '{kind}', '{name}', '{name}_worker', {provider}, {watermark}, null)"
+        );
+        assert_eq!(row(&mut here, &sql), "200");
+        if kind != "leaf" {
+            run(
+                &mut here,
+                "update pgq.queue set queue_ticker_max_count = 1, queue_ticker_max_lag = '0',
+                                      queue_ticker_idle_period = '0'",
+            );
+        }
+    }
+
+    /// Attach a table that is there already; not to be copied with `arguments` `expect_sync`.
+    pub(super) fn attach(&self, name: &str, table: &str, arguments: &str) {
+        let mut here = self.connect(name);
+        let sql = format!("select ret_code from londiste.global_add_table('q', '{table}')");
+        assert_eq!(row(&mut here, &sql), "200");
+        let sql = format!(
+            "select ret_code || ' ' || ret_note from londiste.local_add_table('q', '{table}', '{{{arguments}}}')"
+        );
+        let answer = row(&mut here, &sql);
+        assert!(answer.starts_with("200 "), "{answer}");
+    }
+
+    /// Start a node's worker, which dies at this step, if any.
+    pub(super) fn start(&self, name: &str, death: Option<&str>) -> Worker {
+        let ini = self.ini(name);
+        let mut command = pgq(&["-v", "londiste", ini.to_str().unwrap(), "worker"]);
+        if let Some(death) = death {
+            command.env("PGQ_FAILPOINT", death);
+        }
+        let log = self.log(name);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Worker { child }
+    }
+
+    /// Run a script on the root by the command; what it says.
+    pub(super) fn execute(&self, name: &str, script: &str, sql: &str) -> String {
+        let (done, said) = self.try_execute(name, script, sql);
+        assert!(done, "{script}: {said}");
+        said
+    }
+
+    /// The same, and whether it was done.
+    pub(super) fn try_execute(&self, name: &str, script: &str, sql: &str) -> (bool, String) {
+        let path = self.files.path().join(script);
+        std::fs::write(&path, sql).unwrap();
+        let ini = self.ini(name);
+        let mut command = pgq(&["londiste", ini.to_str().unwrap(), "execute"]);
+        let output = command.arg(&path).output().unwrap();
+        (output.status.success(), stderr(&output))
+    }
+
+    fn ini(&self, name: &str) -> PathBuf {
+        self.connect_with(name, "")
+    }
+
+    /// Write a node's settings, with which its database is connected to by these options as well.
+    pub(super) fn connect_with(&self, name: &str, options: &str) -> PathBuf {
+        let path = self.files.path().join(format!("{name}.ini"));
+        let db = dsn(&self.sites[name]);
+        let user = self.role.iter().map(|role| format!("user={role}")).collect::<String>();
+        let text = format!(
+            "[londiste]\njob_name = {name}_worker\nqueue_name = q\ndb = {db} {options} {user}\n\
+             remote_extra_connstr = {user}\nparallel_copies = 2\nloop_delay = 0.1\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.files.path().join(format!("{name}.log"))
+    }
+
+    /// What a worker has said.
+    pub(super) fn said(&self, name: &str) -> String {
+        std::fs::read_to_string(self.log(name)).unwrap_or_default()
+    }
+
+    /// Wait until a query on a node has this answer; the root ticks meanwhile.
+    pub(super) fn await_answer(&self, root: &str, name: &str, sql: &str, answer: &str) {
+        let (mut root, mut here) = (self.connect(root), self.connect(name));
+        let (mut last, mut polls) = (String::new(), 0);
+        let reached = wait_until(PATIENCE, || {
+            // Not faster than workers take them. A root that is being demoted lays none.
+            if polls % 25 == 0 {
+                let _ = outcome(&mut root, "select pgq.ticker('q')");
+            }
+            polls += 1;
+            last = rows(&mut here, sql).join("\n");
+            last == answer
+        });
+        assert!(reached, "{name}: {sql}: {last}, not {answer}\n{}", self.said(name));
+    }
+
+    /// Wait until all tables of a node are in sync and it has all that the root had.
+    pub(super) fn await_sync(&self, root: &str, name: &str) {
+        const NOT_OK: &str = "select table_name, merge_state from londiste.get_table_list('q')
+                               where local and merge_state is distinct from 'ok'";
+        self.await_answer(root, name, NOT_OK, "");
+        let tick = row(&mut self.connect(root), "select pgq.ticker('q')");
+        let sql = format!("select completed_tick >= {tick} from pgq_node.get_worker_state('q')");
+        self.await_answer(root, name, &sql, "t");
+    }
+
+    /// The rows of a query are the same on two nodes.
+    pub(super) fn assert_same(&self, one: &str, other: &str, sql: &str) {
+        let (here, there) =
+            (rows(&mut self.connect(one), sql), rows(&mut self.connect(other), sql));
+        if here != there {
+            let missing: Vec<_> = here.iter().filter(|row| !there.contains(row)).take(5).collect();
+            let extra: Vec<_> = there.iter().filter(|row| !here.contains(row)).take(5).collect();
+            panic!(
+                "{sql}: {one} has {} rows and {other} {}; missing {missing:?}, too many {extra:?}\n{}",
+                here.len(),
+                there.len(),
+                self.said(other)
+            );
+        }
+    }
+}
+
+/// A worker's process, which ends with the value.
+pub(super) struct Worker {
+    child: Child,
+}
+
+impl Worker {
+    /// Has it died?
+    pub(super) fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Has it died of the step at which it was to die?
+    pub(super) fn was_killed(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some_and(|status| status.signal() == Some(9))
+    }
+
+    /// Send it a signal, by its name.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub(super) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// Kill it.
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
