@@ -37,6 +37,7 @@ help:
 	@echo "make apt-repo  APT_KEY=: a signed repository of them, in target/apt"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make test-packages-here  a part of it that takes a minute: debug build, this machine"
+	@echo "make book      the documentation as HTML, in target/book"
 	@echo "make fmt       format the sources"
 
 .PHONY: needs tree peer programs archivers stores
@@ -106,6 +107,11 @@ test-packages-here: build
 	cargo build --locked -p pgq_client --bins
 	packaging/deb.sh --built $(CARGO_TARGET_DIR)/debug
 	tests/packages/run.sh jobs@here
+
+# docs/ as HTML, in target/book.
+.PHONY: book
+book:
+	packaging/book.sh
 
 # The main job, shown on a private PostgreSQL; then psql on such a server.
 .PHONY: demo psql

@@ -10,6 +10,7 @@ mod headers;
 mod imports;
 mod layers;
 mod lexer;
+mod pages;
 mod sleeps;
 mod source;
 mod width;
@@ -50,8 +51,10 @@ fn check(sources: &[Source]) -> Vec<Finding> {
 
 fn main() -> io::Result<ExitCode> {
     let root = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
-    let sources = source::read_all(&root)?;
-    let findings = check(&sources);
+    let paths = source::list(&root)?;
+    let mut findings = check(&source::read(&root, &paths, source::has_rules)?);
+    let pages = source::read(&root, &paths, |path| path.ends_with(".md"))?;
+    findings.extend(pages::check(&pages, &paths));
     let mut out = io::stdout().lock();
     for finding in &findings {
         let Finding { file, line, rule, what } = finding;

@@ -26,23 +26,32 @@ impl Source {
 }
 
 /// Which files have rules. Recorded results (`.txt`) and other people's releases have none.
-fn has_rules(path: &str) -> bool {
+pub(crate) fn has_rules(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let kinds = [".rs", ".sql", ".sh", ".control"];
     (kinds.iter().any(|kind| name.ends_with(kind)) || matches!(name, "Makefile" | "Cargo.toml"))
         && !path.starts_with("tests/fixtures/")
 }
 
-/// All files with rules below the root.
-pub(crate) fn read_all(root: &str) -> io::Result<Vec<Source>> {
+/// All files below the root that git knows, or would if they were added.
+pub(crate) fn list(root: &str) -> io::Result<Vec<String>> {
     let listed = Command::new("git")
         .args(["-C", root, "ls-files", "--cached", "--others", "--exclude-standard"])
         .output()?;
     if !listed.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&listed.stderr).into_owned()));
     }
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Those files that are wanted.
+pub(crate) fn read(
+    root: &str,
+    paths: &[String],
+    is_wanted: impl Fn(&str) -> bool,
+) -> io::Result<Vec<Source>> {
     let mut sources = Vec::new();
-    for path in String::from_utf8_lossy(&listed.stdout).lines().filter(|path| has_rules(path)) {
+    for path in paths.iter().filter(|path| is_wanted(path)) {
         match std::fs::read_to_string(format!("{root}/{path}")) {
             Ok(text) => sources.push(Source::new(path, &text)),
             // Deleted, and git not told yet.
