@@ -64,9 +64,20 @@ container() {
 need_here dpkg-dev
 "$root/packaging/dist.sh" "$([ -z "$built" ] && echo tree || echo bare)"
 mkdir -p "$compiled"
-# Cargo goes by times, and those of a commit may be older than what was compiled of another.
-# Crates of others have checksums.
-find "$source" -path "$source/vendor" -prune -o -type f -exec touch {} +
+# Cargo goes by times. What is as it was at the last build keeps the time it had, and all else is new:
+# the times of a commit may be older than what was compiled of another. Crates of others have
+# checksums.
+was=$compiled/sources
+(
+  cd "$source"
+  find . -path ./vendor -prune -o -type f -print | while read -r file; do
+    if cmp -s "$file" "$was/$file"; then touch -r "$was/$file" "$file"; else touch "$file"; fi
+  done
+  rm -rf "$was"
+  mkdir "$was"
+  find . -path ./vendor -prune -o -type f -print0 |
+    xargs -0 cp -p --parents -t "$was"
+)
 if [ -n "$built" ]; then
   need_here debhelper dpkg-dev postgresql-common
   # Debug libraries are large; packing them well takes a minute.
