@@ -1,7 +1,7 @@
 //! Stop a consumer from another thread or a signal handler's thread.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use pgq_connect::Cancel;
 const RUNNING: u8 = 0;
 const AFTER_BATCH: u8 = 1;
 const NOW: u8 = 2;
+
+/// Between cancel requests for the same statement: one that came before it has met none.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A handle that stops what it was made for. Clones stop the same thing.
 #[derive(Clone, Default)]
@@ -21,6 +24,7 @@ pub struct Stop {
 struct Inner {
     state: AtomicU8,
     waiting: Mutex<Waiting>,
+    turns: AtomicU64,
     changed: Condvar,
 }
 
@@ -30,6 +34,19 @@ struct Waiting {
     cancels: Vec<Cancel>,
     /// The weakest stop that does.
     from: u8,
+    /// Which of the waits it is.
+    turn: u64,
+    /// A thread sends the cancel requests again until it is over.
+    repeated: bool,
+}
+
+impl Waiting {
+    /// Under the lock, so that the request meets this wait and not the statement after it.
+    fn cancel(&self) {
+        for error in self.cancels.iter().filter_map(|cancel| cancel.send().err()) {
+            log::debug!("cancel request: {error}");
+        }
+    }
 }
 
 impl fmt::Debug for Stop {
@@ -70,11 +87,7 @@ impl Stop {
         let mut waiting = self.lock();
         while !self.is_requested() {
             let Some(left) = end.checked_duration_since(Instant::now()) else { break };
-            waiting = self
-                .inner
-                .changed
-                .wait_timeout(waiting, left)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
+            waiting = self.wait(waiting, left);
         }
         drop(waiting);
         self.is_requested()
@@ -82,13 +95,39 @@ impl Stop {
 
     fn raise(&self, state: u8) {
         self.inner.state.fetch_max(state, Ordering::SeqCst);
-        let waiting = self.lock();
+        let mut waiting = self.lock();
         self.inner.changed.notify_all();
-        // Under the lock, so that the cancel request meets the wait and not the statement after it.
-        let cancels = waiting.cancels.iter().filter(|_| state >= waiting.from);
-        for error in cancels.filter_map(|cancel| cancel.send().err()) {
-            log::debug!("cancel request: {error}");
+        if state < waiting.from || waiting.cancels.is_empty() {
+            return;
         }
+        waiting.cancel();
+        if !waiting.repeated {
+            waiting.repeated = self.cancel_again(waiting.turn);
+        }
+    }
+
+    /// Send the cancel requests of a wait again and again until it is over, in a thread of its own.
+    /// False where there is none to be had.
+    fn cancel_again(&self, turn: u64) -> bool {
+        let stop = self.clone();
+        let repeat = move || {
+            let mut end = Instant::now() + AGAIN;
+            let mut waiting = stop.lock();
+            while waiting.turn == turn {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    waiting.cancel();
+                    end = Instant::now() + AGAIN;
+                } else {
+                    waiting = stop.wait(waiting, left);
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("cancel".to_owned()).spawn(repeat);
+        if let Err(error) = &thread {
+            log::debug!("no thread to send cancel requests again: {error}");
+        }
+        thread.is_ok()
     }
 
     /// Run a statement that waits in the server and may be cancelled by a stop.
@@ -115,17 +154,36 @@ impl Stop {
         cancels: impl IntoIterator<Item = Cancel>,
         wait: impl FnOnce() -> T,
     ) -> Option<T> {
-        let new = Waiting { cancels: cancels.into_iter().collect(), from };
         let outer = {
             let mut waiting = self.lock();
             if self.inner.state.load(Ordering::SeqCst) >= from {
                 return None;
             }
-            std::mem::replace(&mut *waiting, new)
+            let cancels = cancels.into_iter().collect();
+            let turn = self.next_turn();
+            std::mem::replace(&mut *waiting, Waiting { cancels, from, turn, repeated: false })
         };
         let result = wait();
-        *self.lock() = outer;
+        // For the thread that repeats requests, the outer wait is another one than it was.
+        let turn = self.next_turn();
+        *self.lock() = Waiting { turn, repeated: false, ..outer };
+        self.inner.changed.notify_all();
         Some(result)
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.inner.turns.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn wait<'w>(
+        &self,
+        waiting: MutexGuard<'w, Waiting>,
+        at_most: Duration,
+    ) -> MutexGuard<'w, Waiting> {
+        self.inner
+            .changed
+            .wait_timeout(waiting, at_most)
+            .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

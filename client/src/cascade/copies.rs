@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::claim::Right;
 use super::copier::Copier;
 use super::settings::CascadeSettings;
 use crate::session::Session;
 use crate::stop::Stop;
-
-/// Between cancel requests to a copier that is to end.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// Copiers that outlive a worker, with the right to work: with the same ones the next worker goes
 /// on, when settings are read again. They stop with the last handle.
@@ -85,12 +81,7 @@ impl Running {
         for (stop, _) in self.copiers.values() {
             stop.now();
         }
-        for (table, (stop, thread)) in std::mem::take(&mut self.copiers) {
-            // A cancel request may have come between two statements.
-            while !thread.is_finished() {
-                stop.now();
-                std::thread::sleep(AGAIN);
-            }
+        for (table, (_, thread)) in std::mem::take(&mut self.copiers) {
             if thread.join().is_err() {
                 log::error!("the copier of table \"{table}\" has panicked");
             }

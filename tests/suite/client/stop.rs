@@ -1,9 +1,15 @@
-//! A stop of a consumer whose handler is a program.
+//! A stop of a consumer: one that waits in the server, and one whose handler is a program.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use pgq_client::Consumer;
 use pgq_tests::{PATIENCE, Scratch, Tree, wait_until};
 use postgres::Client;
 
@@ -163,4 +169,71 @@ fn a_handler_that_leaves_a_process_behind_is_done() {
     for pid in std::fs::read_to_string(&pids).unwrap().lines() {
         kill("-KILL", pid);
     }
+}
+
+/// Hands everything over to the server, but holds the statement with this text back until a cancel
+/// request has gone through before it. The number of the port; and a receiver that hears when
+/// the statement is held back, and when the request has gone.
+fn overtaken(statement: &'static [u8], server: u16) -> (u16, mpsc::Receiver<()>) {
+    const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (say, heard) = mpsc::channel();
+    let (gone, release) = mpsc::channel();
+    let mut release = Some(release);
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let (mut back, mut from) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let answers = thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut back);
+                let _ = back.shutdown(Shutdown::Both);
+            });
+            let (say, gone, mut release) = (say.clone(), gone.clone(), release.take());
+            thread::spawn(move || {
+                let mut space = [0; 65536];
+                while let Ok(count @ 1..) = client.read(&mut space) {
+                    let bytes = &space[..count];
+                    if bytes.windows(statement.len()).any(|part| part == statement)
+                        && let Some(release) = release.take()
+                    {
+                        say.send(()).unwrap();
+                        release.recv().unwrap();
+                    }
+                    if server.write_all(bytes).is_err() {
+                        break;
+                    }
+                    if bytes.starts_with(&CANCEL_REQUEST) {
+                        // The server closes once it has taken it.
+                        answers.join().unwrap();
+                        let _ = (gone.send(()), say.send(()));
+                        return;
+                    }
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_stop_that_overtakes_the_wait_still_ends_it() {
+    let scratch = database_on(Tree::Ours);
+    create_queue(&mut scratch.connect(), "q", "c");
+    let (port, heard) = overtaken(b"call pgq.wait_batch", scratch.cluster().port());
+    let dsn = format!(
+        "host=127.0.0.1 port={port} user=postgres dbname={} sslmode=disable",
+        scratch.name()
+    );
+    let mut consumer =
+        Consumer::builder("q", "c").wait_timeout(Duration::from_secs(3600)).connect(&dsn).unwrap();
+    let stop = consumer.stop_handle();
+    let running = thread::spawn(move || consumer.run(|_, _| Ok(())));
+    heard.recv_timeout(PATIENCE).unwrap();
+    stop.after_batch();
+    heard.recv_timeout(PATIENCE).unwrap();
+    assert!(wait_until(PATIENCE, || running.is_finished()));
+    running.join().unwrap().unwrap();
 }
