@@ -64,8 +64,8 @@ container() {
 need_here dpkg-dev
 "$root/packaging/dist.sh" "$([ -z "$built" ] && echo tree || echo bare)"
 mkdir -p "$compiled"
-# Cargo goes by times. What is as it was at the last build keeps the time it had, and all else is new:
-# the times of a commit may be older than what was compiled of another. Crates of others have
+# Cargo goes by times. What is as it was at the last build keeps the time it had, and all else is
+# new: the times of a commit may be older than what was compiled of another. Crates of others have
 # checksums.
 was=$compiled/sources
 (
