@@ -5,3 +5,4 @@ mod generator;
 mod harness;
 mod packaging;
 pub(crate) mod pgqd;
+mod transcripts;
