@@ -11,6 +11,7 @@ mod imports;
 mod layers;
 mod lexer;
 mod pages;
+mod quotes;
 mod sleeps;
 mod source;
 mod width;
@@ -55,6 +56,7 @@ fn main() -> io::Result<ExitCode> {
     let mut findings = check(&source::read(&root, &paths, source::has_rules)?);
     let pages = source::read(&root, &paths, |path| path.ends_with(".md"))?;
     findings.extend(pages::check(&pages, &paths));
+    findings.extend(quotes::check(&pages, &source::read(&root, &paths, quotes::may_say)?));
     let mut out = io::stdout().lock();
     for finding in &findings {
         let Finding { file, line, rule, what } = finding;

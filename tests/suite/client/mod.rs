@@ -9,6 +9,7 @@ mod kill;
 mod looking;
 mod once;
 mod outage;
+mod pool_modes;
 mod pooler;
 mod producer;
 mod python;

@@ -11,7 +11,7 @@ use crate::client::services::signal;
 use pgq_tests::programs::{create_queue, insert_and_tick, pgq, programs_of_others, stderr, value};
 
 /// pgbouncer in front of a cluster; ended with the value.
-struct Pgbouncer {
+pub(super) struct Pgbouncer {
     process: Child,
     directory: String,
     port: Port,
@@ -26,6 +26,10 @@ impl Drop for Pgbouncer {
 
 impl Pgbouncer {
     fn start(cluster: &Cluster, pool_size: u32) -> Self {
+        Self::start_in("transaction", cluster, pool_size)
+    }
+
+    pub(super) fn start_in(pool_mode: &str, cluster: &Cluster, pool_size: u32) -> Self {
         let port = Port::free();
         let config = cluster.dir().join("pgbouncer.ini");
         fs::write(
@@ -34,7 +38,7 @@ impl Pgbouncer {
                 "[databases]\npostgres = host=127.0.0.1 port={} \
                  user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
                  listen_port = {}\nunix_socket_dir = {dir}\nauth_type = any\npool_mode = \
-                 transaction\n\
+                 {pool_mode}\n\
                  default_pool_size = {pool_size}\nlogfile = {dir}/pgbouncer.log\npidfile = \
                  {dir}/pgbouncer.pid\n\
                  ignore_startup_parameters = extra_float_digits,options\n",
@@ -77,7 +81,7 @@ impl Pgbouncer {
         self.process.try_wait().unwrap().is_none()
     }
 
-    fn dsn(&self) -> String {
+    pub(super) fn dsn(&self) -> String {
         let port = self.port.number();
         format!("host=127.0.0.1 port={port} dbname=postgres user=postgres sslmode=disable")
     }

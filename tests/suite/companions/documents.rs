@@ -60,3 +60,8 @@ fn examples_of_cascades_run() {
 fn examples_of_replication_run() {
     run_examples(include_str!("../../../docs/replication.md"));
 }
+
+#[test]
+fn examples_of_moving_here_run() {
+    run_examples(include_str!("../../../docs/moving.md"));
+}
