@@ -40,7 +40,7 @@ help:
 	@echo "make book      the documentation as HTML, in target/book"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer programs archivers stores
+.PHONY: needs tree peer programs siblings archivers stores
 needs:
 	@tests/env/needs.sh
 tree: needs
@@ -49,6 +49,8 @@ peer: needs
 	@tests/env/tree.sh peer
 programs: needs
 	@tests/env/programs.sh
+siblings: tree
+	@tests/env/siblings.sh
 archivers: needs
 	@tests/env/archivers.sh
 stores: needs
@@ -149,7 +151,7 @@ parts_sealed := archive backup beside_segments daemon object_lock objects pins r
 in_modes = $(foreach mode,$(MODES),PGQ_WORK=$(work) PGQ_WALMGR=$(mode) tests/env/suite.sh \
 	$(or $(foreach part,$($1_$(mode)),walmgr::$(part)::),walmgr::) &&) true
 .PHONY: test test-modes
-test: build peer programs stores
+test: build peer programs siblings stores
 	cargo build --locked -p walmgr -p walmgr_tls
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples

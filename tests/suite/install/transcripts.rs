@@ -1,9 +1,11 @@
 //! Pages that show what commands print: typed as they stand, the commands print it.
 //!
 //! A line of a block without a language is typed where its prompt says: `$ ` in one shell,
-//! `NAME=# ` and its continuation `NAME-# ` in a psql session of that name, on database `shop`.
+//! `NAME=# ` and its continuation `NAME-# ` in a psql session of that name, on the database of that
+//! name, or else on `shop`. A block of SQL that begins with `-- FILE.sql` is that file.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -12,6 +14,7 @@ use pgq_tests::{Cluster, Tree};
 
 const TUTORIAL: &str = include_str!("../../../docs/tutorial.md");
 const CONCEPTS: &str = include_str!("../../../docs/concepts.md");
+const PLPROXY: &str = include_str!("../../../docs/plproxy.md");
 
 /// What is typed, where, and what the page says it prints.
 struct Step {
@@ -50,7 +53,8 @@ fn steps(page: &str) -> Vec<Step> {
 /// The session of a prompt, and what is typed there.
 fn prompt<'a>(line: &'a str, end: &str) -> Option<(String, &'a str)> {
     let (session, typed) = line.split_once(end)?;
-    let is_name = !session.is_empty() && session.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_name = !session.is_empty()
+        && session.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     is_name.then(|| (session.to_owned(), typed))
 }
 
@@ -68,7 +72,11 @@ const MARK: &str = "-- step done --";
 impl Session {
     fn open(cluster: &Cluster, name: &str) -> Self {
         let is_shell = name == "$";
-        let program = if is_shell { "sh" } else { "psql -X -d shop" };
+        let program = if is_shell {
+            "sh".to_owned()
+        } else {
+            format!("psql -X -d {}", if exists(cluster, name) { name } else { "shop" })
+        };
         let path = std::env::var("PATH").unwrap_or_default();
         let bin = Tree::Ours.bin();
         let mut process = Command::new("sh")
@@ -82,6 +90,7 @@ impl Session {
             .env("PGOPTIONS", "-c client_min_messages=warning")
             .env_remove("PGQ_DSN")
             .env_remove("PGDATABASE")
+            .current_dir(cluster.dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -118,8 +127,24 @@ impl Drop for Session {
     }
 }
 
+fn exists(cluster: &Cluster, database: &str) -> bool {
+    let sql = "select 1 from pg_database where datname = $1";
+    !cluster.connect("postgres").query(sql, &[&database]).unwrap().is_empty()
+}
+
+/// Write the files that a page shows.
+fn write_files(cluster: &Cluster, page: &str) {
+    for block in page.split("```sql\n-- ").skip(1) {
+        let (name, rest) = block.split_once('\n').unwrap();
+        if name.ends_with(".sql") {
+            fs::write(cluster.dir().join(name), rest.split("```").next().unwrap()).unwrap();
+        }
+    }
+}
+
 /// Type a page, and compare.
 fn type_in(cluster: &Cluster, page: &str) {
+    write_files(cluster, page);
     let steps = steps(page);
     assert!(steps.len() > 5, "the page has {} steps", steps.len());
     let mut sessions: BTreeMap<&str, Session> = BTreeMap::new();
@@ -158,4 +183,14 @@ fn the_tutorial_prints_what_it_says() {
 #[test]
 fn concepts_are_as_they_are_shown() {
     type_in(&server(), CONCEPTS);
+}
+
+#[test]
+fn queues_work_behind_plproxy() {
+    let mut cluster = Cluster::builder().set("shared_preload_libraries", "pgq").create();
+    // PL/Proxy connects from inside of the server.
+    cluster.set_env("PGHOST", cluster.dir().display().to_string());
+    cluster.set_env("PGPORT", cluster.port());
+    cluster.start();
+    type_in(&cluster, PLPROXY);
 }
