@@ -8,3 +8,36 @@ comment on table londiste.seq_info is
 comment on table londiste.applied_execute is 'scripts that EXECUTE has run here';
 comment on table londiste.pending_fkeys is
     'foreign keys that were dropped for initial copies, until they can be restored';
+
+comment on column londiste.table_info.nr is 'order in which tables were added';
+comment on column londiste.table_info.queue_name is 'name of the queue, which is the set''s';
+comment on column londiste.table_info.table_name is 'name on the queue: schema.table, unquoted';
+comment on column londiste.table_info.local is 'this node has the table';
+comment on column londiste.table_info.merge_state is
+    'NULL: waits for its initial copy; in-copy, catching-up, wanna-sync:TICK, do-sync:TICK: is '
+    'copied; ok: the worker applies its changes';
+comment on column londiste.table_info.custom_snapshot is
+    'snapshot of the provider that the copy was made with: events that it sees are left out';
+comment on column londiste.table_info.dropped_ddl is
+    'indexes and keys that were dropped for the copy, as SQL that makes them again';
+comment on column londiste.table_info.table_attrs is
+    'how this node handles the table (handler, copy_node, skip_truncate, ...), url-encoded';
+comment on column londiste.table_info.dest_table is
+    'name of the table on this node; NULL: as on the queue';
+comment on column londiste.seq_info.nr is 'order in which sequences were added';
+comment on column londiste.seq_info.queue_name is 'name of the queue, which is the set''s';
+comment on column londiste.seq_info.seq_name is 'name on the queue: schema.sequence, unquoted';
+comment on column londiste.seq_info.local is 'this node has the sequence';
+comment on column londiste.seq_info.last_value is
+    'value that was published last; on the root ahead of what the sequence gave out';
+comment on column londiste.applied_execute.queue_name is 'queue that the script came by';
+comment on column londiste.applied_execute.execute_file is
+    'name of the script; it runs once a name';
+comment on column londiste.applied_execute.execute_time is 'when it ran here';
+comment on column londiste.applied_execute.execute_sql is 'the script';
+comment on column londiste.applied_execute.execute_attrs is
+    'conditions at its top (which tables it needs, ...), url-encoded';
+comment on column londiste.pending_fkeys.from_table is 'table that the key belongs to';
+comment on column londiste.pending_fkeys.to_table is 'table that it refers to';
+comment on column londiste.pending_fkeys.fkey_name is 'name of the key';
+comment on column londiste.pending_fkeys.fkey_def is 'statement that makes it again';

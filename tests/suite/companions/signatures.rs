@@ -140,6 +140,12 @@ fn everything_is_commented_and_nothing_can_be_hijacked_or_called_by_everybody() 
                         c.relkind = 'r'
                           and obj_description(c.oid, 'pg_class') is null";
     assert_eq!(rows(&mut client, uncommented), Vec::<String>::new());
+    let columns = "select c.oid::regclass, a.attname
+                     from pg_class c join pg_attribute a on a.attrelid = c.oid
+                    where c.relnamespace::regnamespace::text in ('pgq_ext', 'pgq_node')
+                      and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+                      and col_description(c.oid, a.attnum) is null";
+    assert_eq!(rows(&mut client, columns), Vec::<String>::new());
 }
 
 #[test]

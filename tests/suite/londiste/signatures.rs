@@ -131,6 +131,12 @@ fn everything_is_commented_and_nothing_can_be_hijacked() {
                         where c.relnamespace = 'londiste'::regnamespace and c.relkind = 'r'
                           and obj_description(c.oid, 'pg_class') is null";
     assert_eq!(rows(&mut client, uncommented), Vec::<String>::new());
+    let columns = "select c.oid::regclass, a.attname
+                     from pg_class c join pg_attribute a on a.attrelid = c.oid
+                    where c.relnamespace = 'londiste'::regnamespace
+                      and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+                      and col_description(c.oid, a.attnum) is null";
+    assert_eq!(rows(&mut client, columns), Vec::<String>::new());
     run(&mut client, "drop extension londiste; create extension londiste");
     assert_eq!(row(&mut client, "select londiste.version(), londiste.upgrade_schema()"), "4.0|0");
 }

@@ -88,4 +88,14 @@ fn everything_has_a_comment() {
                    where c.relnamespace = 'pgq'::regnamespace and c.relkind = 'r'
                      and obj_description(c.oid, 'pg_class') is null";
     assert_eq!(row(&mut client, tables), "∅");
+    let columns = "select string_agg(c.oid::regclass || '.' || a.attname, ' ')
+                     from pg_class c join pg_attribute a on a.attrelid = c.oid
+                    where c.relnamespace = 'pgq'::regnamespace and c.relkind = 'r'
+                      and a.attnum > 0 and not a.attisdropped
+                      and col_description(c.oid, a.attnum) is null";
+    assert_eq!(row(&mut client, columns), "∅");
+    client.batch_execute("load 'pgq'").unwrap();
+    let settings = "select count(*) > 10, bool_and(short_desc <> '' and extra_desc <> '')
+                      from pg_settings where name like 'pgq.%'";
+    assert_eq!(row(&mut client, settings), "t|t");
 }
