@@ -18,8 +18,8 @@ pub(crate) enum PgqError {
     #[error("{0} must not be NULL")]
     NullArgument(&'static str),
     /// Arrays of `insert_events` differ in length.
-    #[error("array \"{name}\" has {got} elements, but \"ev_type\" has {want}")]
-    ArrayLength { name: &'static str, got: usize, want: usize },
+    #[error("array \"{name}\" has {got} elements, but \"{other}\" has {want}")]
+    ArrayLength { name: &'static str, got: usize, other: &'static str, want: usize },
     /// An array of `insert_events` has more than one dimension.
     #[error("array \"{0}\" must have one dimension")]
     ArrayDimensions(&'static str),
@@ -44,6 +44,12 @@ pub(crate) enum PgqError {
     /// A batch without any event table.
     #[error("could not construct sql for batch {batch}")]
     NoBatchSql { batch: i64 },
+    /// A page between ticks that are not there.
+    #[error("no events between ticks {previous} and {current}: they are gone")]
+    NoTicks { previous: i64, current: i64 },
+    /// Headers of a message that are no object.
+    #[error("headers must be a JSON object")]
+    Headers,
     /// A row of pgq.queue or pgq.tick does not make sense.
     #[error("queue \"{queue}\" is corrupt: {problem}")]
     Corrupt { queue: String, problem: String },
@@ -138,9 +144,10 @@ impl PgqError {
     fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::NullArgument(_) => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            Self::ArrayLength { .. } | Self::ArrayDimensions(_) | Self::NoSuchLock { .. } => {
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE
-            }
+            Self::ArrayLength { .. }
+            | Self::ArrayDimensions(_)
+            | Self::NoSuchLock { .. }
+            | Self::Headers => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NoSuchQueue { .. }
             | Self::EventQueueNotFound { .. }
             | Self::NoSuchBatch { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
@@ -149,6 +156,7 @@ impl PgqError {
             }
             Self::TransactionLimit { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::NoBatchSql { .. }
+            | Self::NoTicks { .. }
             | Self::Corrupt { .. }
             | Self::NotEventTable { .. }
             | Self::NotOwnSequence { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
@@ -202,6 +210,8 @@ impl PgqError {
             Self::TransactionLimit { .. } => {
                 plain("Commit more often, or raise queue_per_tx_limit in pgq.queue.")
             }
+            Self::NoTicks { .. } => plain("See pgq.queue_health()."),
+            Self::Headers => plain("For example '{\"traceparent\": \"00-…\"}'."),
             Self::NotEventTable { .. } => plain(
                 "An event table is an ordinary table that inherits from pgq.event_template, and belongs to the owner of pgq.queue or a superuser.",
             ),

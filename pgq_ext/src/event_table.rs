@@ -22,6 +22,8 @@ pub(crate) const COLUMNS: [(&str, pg_sys::Oid); 11] = [
     ("ev_extra4", pg_sys::TEXTOID),
 ];
 
+/// Offset of `ev_id`.
+pub(crate) const ID: usize = offset("ev_id");
 /// Offset of `ev_txid`, which has an index.
 pub(crate) const TXID: usize = offset("ev_txid");
 /// Offset of `ev_owner`.

@@ -1,8 +1,8 @@
 //! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep
 //! their names.
 
-use crate::batch::{events, sql, waiting};
-use crate::event::{entry, queue_cache};
+use crate::batch::{events, page, sql, waiting};
+use crate::event::{entry, queue_cache, send};
 use crate::trigger::entry as trigger;
 use crate::{lock, own_relation, remote};
 
@@ -15,12 +15,26 @@ pgq_pg::sql_functions! {
     pgq_insert_event_raw, pg_finfo_pgq_insert_event_raw => entry::insert_event_raw;
     /// `pgq.insert_events(…)`
     pgq_insert_events, pg_finfo_pgq_insert_events => entry::insert_events;
+    /// `pgq.send(text, text)`
+    pgq_send_plain, pg_finfo_pgq_send_plain => send::send_plain;
+    /// `pgq.send(text, jsonb)`
+    pgq_send_plain_json, pg_finfo_pgq_send_plain_json => send::send_plain_json;
+    /// `pgq.send(text, text, text, text, jsonb)`
+    pgq_send, pg_finfo_pgq_send => send::send;
+    /// `pgq.send(text, text, jsonb, text, jsonb)`
+    pgq_send_json, pg_finfo_pgq_send_json => send::send_json;
+    /// `pgq._send_batch(text, text, text[], text[], text[])`
+    pgq_send_batch, pg_finfo_pgq_send_batch => send::send_batch;
     /// `pgq.current_event_table(text)`
     pgq_current_event_table, pg_finfo_pgq_current_event_table => entry::current_event_table;
     /// `pgq.get_batch_events(bigint)`
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
     /// `pgq._batch_has_events(bigint)`
     pgq_batch_has_events, pg_finfo_pgq_batch_has_events => events::batch_has_events;
+    /// `pgq._page_end(integer, integer, bigint, bigint, bigint, integer)`
+    pgq_page_end, pg_finfo_pgq_page_end => page::page_end;
+    /// `pgq._page_events(integer, integer, bigint, bigint, bigint, bigint)`
+    pgq_page_events, pg_finfo_pgq_page_events => page::page_events;
     /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
     /// `pgq._find_waiting(integer, text, text)`

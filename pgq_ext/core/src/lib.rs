@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod encode;
+pub mod listing;
 pub mod snapshot;
 pub mod window;
 pub mod window_sql;

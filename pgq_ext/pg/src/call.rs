@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgq_core::encode::opaque;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use pgrx::{IntoDatum, PgLogLevel, PgSqlErrorCode};
 
 use super::ports;
 use super::procedure::{self, Caller};
@@ -30,6 +30,8 @@ pub enum Returned {
     Oid(pg_sys::Oid),
     /// `text`.
     Text(Text),
+    /// `bigint[]`.
+    Int8Array(Vec<i64>),
     /// The row that a trigger gives back.
     Row(ResultRow),
     /// Nothing more: a set-returning function has filled its row store, a trigger has no row to
@@ -83,6 +85,17 @@ impl Call {
     pub fn string(&self, index: usize) -> Option<String> {
         let text = self.text(index)?;
         Some(text.with_bytes(|bytes| opaque::decode(bytes).into_owned()))
+    }
+
+    /// A `jsonb` argument in its text form.
+    pub fn jsonb(&self, index: usize) -> Option<Text> {
+        let datum = self.datum(index)?;
+        // SAFETY: declared as jsonb in SQL and not null; the function gives a C string in the
+        // current memory context.
+        let text = unsafe {
+            CStr::from_ptr(pg_sys::OidOutputFunctionCall(pg_sys::F_JSONB_OUT.into(), datum))
+        };
+        Some(Text::new(text.to_bytes()))
     }
 
     /// A `bigint` or `timestamptz` argument.
@@ -159,6 +172,7 @@ impl Call {
             Ok(Returned::Out(name, value)) => record(name, value),
             Ok(Returned::Oid(value)) => pg_sys::Datum::from(value),
             Ok(Returned::Text(text)) => text.datum(),
+            Ok(Returned::Int8Array(values)) => values.into_datum().expect("a vector is not NULL"),
             Ok(Returned::Row(row)) => pg_sys::Datum::from(row.0),
             Ok(Returned::Done) => pg_sys::Datum::null(),
             Ok(Returned::Null) => {

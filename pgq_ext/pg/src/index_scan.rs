@@ -16,6 +16,13 @@ pub struct IndexedTable {
     slot: *mut pg_sys::TupleTableSlot,
 }
 
+/// Where a version of a row is in its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    block: pg_sys::BlockNumber,
+    offset: pg_sys::OffsetNumber,
+}
+
 /// A row of the table, valid until the next one is read.
 pub struct ScannedRow {
     slot: *mut pg_sys::TupleTableSlot,
@@ -78,6 +85,36 @@ impl IndexedTable {
         unsafe { pg_sys::index_endscan(scan) };
         flow
     }
+
+    /// Call `visit` with the row at this place, if the active snapshot sees one there; it need not
+    /// be the row that was there before.
+    pub fn at<R>(&self, place: Place, visit: impl FnOnce(&ScannedRow) -> R) -> Option<R> {
+        let mut tid = pg_sys::ItemPointerData::default();
+        pgrx::itemptr::item_pointer_set_all(&mut tid, place.block, place.offset);
+        // SAFETY: the table is open, and every access method has the function.
+        let fetch = unsafe { (*(*self.table).rd_tableam).tuple_fetch_row_version }
+            .expect("table access methods can fetch a row");
+        // SAFETY: an open table, a slot of its own, and the snapshot that the caller's statement
+        // keeps. A place beyond the table's end, or of nothing, gives false.
+        let is_seen =
+            unsafe { fetch(self.table, &mut tid, pg_sys::GetActiveSnapshot(), self.slot) };
+        if !is_seen {
+            return None;
+        }
+        // SAFETY: the slot holds a row of the table; makes all its columns available.
+        unsafe { pg_sys::slot_getallattrs(self.slot) };
+        let seen = visit(&ScannedRow { slot: self.slot });
+        // SAFETY: the slot is ours; lets go of the row's page.
+        unsafe { pg_sys::ExecClearTuple(self.slot) };
+        Some(seen)
+    }
+
+    /// Number of the file that the table is in: another one after TRUNCATE, VACUUM FULL and the
+    /// like.
+    pub fn file(&self) -> pg_sys::Oid {
+        // SAFETY: the table is open.
+        unsafe { (*(*self.table).rd_rel).relfilenode }
+    }
 }
 
 impl Drop for IndexedTable {
@@ -103,6 +140,14 @@ impl ScannedRow {
         let (value, is_null) =
             unsafe { (*(*self.slot).tts_values.add(column), *(*self.slot).tts_isnull.add(column)) };
         (!is_null).then_some(value)
+    }
+
+    /// Where the row is.
+    pub fn place(&self) -> Place {
+        // SAFETY: the slot holds a row of a table, which has a place.
+        let tid = unsafe { (*self.slot).tts_tid };
+        let (block, offset) = pgrx::itemptr::item_pointer_get_both(tid);
+        Place { block, offset }
     }
 
     /// A `bigint` column.

@@ -80,6 +80,13 @@ impl RowStore {
         })
     }
 
+    /// Forget the rows added so far.
+    pub fn clear(&mut self) {
+        // SAFETY: the call's own store, which nobody reads yet.
+        unsafe { pg_sys::tuplestore_clear(self.store) };
+        (self.last_key, self.is_ordered) = (i64::MIN, true);
+    }
+
     #[inline]
     fn store(&mut self, values: &mut [pg_sys::Datum], nulls: &mut [bool]) {
         // SAFETY: a row type lives as long as the call.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::span::{Span, TickPair};
 use super::waiting::has_event;
 use crate::error::PgqError;
-use crate::event_table::{self, DELIVERED, OWNER, TXID};
+use crate::event_table::{self, DELIVERED, OWNER};
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::row_store::RowStore;
@@ -62,7 +62,7 @@ pub(crate) fn batch_has_events(call: &Call) -> Result<Returned, PgqError> {
 }
 
 /// Events that come again belong to one subscription.
-fn is_for(row: &ScannedRow, subscription: i32) -> bool {
+pub(super) fn is_for(row: &ScannedRow, subscription: i32) -> bool {
     row.int4(OWNER).is_none_or(|owner| owner == subscription)
 }
 
@@ -92,26 +92,10 @@ impl OpenBatch {
 }
 
 fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
-    let is_for_us = |row: &ScannedRow| is_for(row, subscription);
-    // Events of one transaction lie together: its visibility is worked out once.
-    let (mut last_xid, mut last_contained) = (None, false);
-    let ControlFlow::Continue(()) = table.scan_range(span.window.low, span.window.high, |row| {
-        if let Some(xid) = row.int8(TXID) {
-            if last_xid != Some(xid) {
-                (last_xid, last_contained) = (Some(xid), span.window.contains(xid));
-            }
-            if last_contained && is_for_us(row) {
-                rows.push(row, &DELIVERED);
-            }
+    let ControlFlow::Continue(()) = span.visit(table, |row| {
+        if is_for(row, subscription) {
+            rows.push(row, &DELIVERED);
         }
         ControlFlow::<Infallible>::Continue(())
     });
-    for &xid in &span.window.old {
-        let ControlFlow::Continue(()) = table.scan_range(xid, xid, |row| {
-            if is_for_us(row) {
-                rows.push(row, &DELIVERED);
-            }
-            ControlFlow::<Infallible>::Continue(())
-        });
-    }
 }

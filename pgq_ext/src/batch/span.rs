@@ -1,12 +1,16 @@
 //! What lies between two ticks of a queue: which transactions, and in which tables their events
 //! are.
 
+use std::ops::ControlFlow;
+
 use crate::error::PgqError;
+use crate::event_table::TXID;
 use crate::own_relation;
 use pgq_core::snapshot::{InvalidSnapshot, Snapshot};
 use pgq_core::window::Window;
 use pgq_core::window_sql::window_sql;
 use pgq_pg::catalog::QualifiedName;
+use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::sql::{Query, Under};
 use pgq_pg::value::Value;
 use pgrx::pg_sys;
@@ -67,6 +71,32 @@ impl Span {
             own_relation::event_table(table)?.ok_or_else(missing)?;
         }
         Ok(Some(Self { window, tables }))
+    }
+
+    /// Call `visit` with the rows of one of the tables that are of the window, until it breaks.
+    #[inline]
+    pub(super) fn visit<B>(
+        &self,
+        table: &IndexedTable,
+        mut visit: impl FnMut(&ScannedRow) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        // Events of one transaction lie together: its visibility is worked out once.
+        let (mut last_xid, mut last_contained) = (None, false);
+        table.scan_range(self.window.low, self.window.high, |row| {
+            if let Some(xid) = row.int8(TXID) {
+                if last_xid != Some(xid) {
+                    (last_xid, last_contained) = (Some(xid), self.window.contains(xid));
+                }
+                if last_contained {
+                    return visit(row);
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        for &xid in &self.window.old {
+            table.scan_range(xid, xid, &mut visit)?;
+        }
+        ControlFlow::Continue(())
     }
 
     /// The query for the events that a subscription gets; `filter` is an SQL condition on the event

@@ -7,7 +7,7 @@ use pgq_pg::call::{Call, Returned};
 use pgq_pg::sequence;
 use pgq_pg::text::Text;
 
-fn queue_name(call: &Call) -> Result<Text, PgqError> {
+pub(super) fn queue_name(call: &Call) -> Result<Text, PgqError> {
     call.text(0).ok_or(PgqError::NullArgument("Queue name"))
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn insert_events(call: &Call) -> Result<Returned, PgqError> {
     for (column, name) in columns.iter().zip(NAMES) {
         let got = column.as_ref().map_or(want, Vec::len);
         if got != want {
-            return Err(PgqError::ArrayLength { name, got, want });
+            return Err(PgqError::ArrayLength { name, got, other: NAMES[0], want });
         }
     }
     let value = |column: usize, i: usize| columns[column].as_ref().and_then(|elements| elements[i]);
@@ -66,7 +66,7 @@ pub(crate) fn insert_events(call: &Call) -> Result<Returned, PgqError> {
         extra: [value(2, i), value(3, i), value(4, i), value(5, i)],
         ..NewEvent::default()
     });
-    insert::insert_events(queue, want, &mut events).map(Returned::Int8)
+    insert::insert_events(queue, want, &mut events, &mut |_| {}).map(Returned::Int8)
 }
 
 /// `pgq.current_event_table(queue_name)`.

@@ -49,11 +49,12 @@ pub(crate) fn insert_event(queue_name: Text, event: &NewEvent) -> Result<i64, Pg
     Ok(id)
 }
 
-/// Store many events of one call; how many. All or none are stored.
+/// Store many events of one call, and tell the id of each; how many. All or none are stored.
 pub(crate) fn insert_events(
     queue_name: Text,
     count: usize,
     events: &mut dyn Iterator<Item = NewEvent>,
+    tell: &mut dyn FnMut(i64),
 ) -> Result<i64, PgqError> {
     let xid = xact::assign_top_xid();
     watch::catch_up();
@@ -64,7 +65,9 @@ pub(crate) fn insert_events(
     let mut stored: i64 = 0;
     let mut rows = events.map(|event| {
         stored += 1;
-        event.row(sequence::nextval(queue.event_sequence), xid, now)
+        let id = sequence::nextval(queue.event_sequence);
+        tell(id);
+        event.row(id, xid, now)
     });
     match &queue.plain {
         Some(plain) => {

@@ -4,3 +4,4 @@ pub(crate) mod entry;
 pub(crate) mod insert;
 mod limit;
 pub(crate) mod queue_cache;
+pub(crate) mod send;

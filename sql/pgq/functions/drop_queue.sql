@@ -10,20 +10,22 @@ as $$
 --      Drop a queue with its events, ticks, tables and sequences.
 -- Parameters:
 --      x_queue_name    name of the queue
---      x_force         true: unregister its consumers first; false or NULL: refuse while there are
---                      any
+--      x_force         true: unregister its consumers first, and drop their dead letters, whose
+--                      number a notice says; false or NULL: refuse while there are any
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
 --      table; XX001 the row names something that is no part of a queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
 --      tables
--- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue
+-- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, pgq.dead_letter,
+--      pgq.queue_option
 -- ----------------------------------------------------------------------
 declare
     queue       pgq.queue;
     id          integer;
     consumer    text;
     relation    regclass;
+    letters     bigint;
 begin
     select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
@@ -40,6 +42,11 @@ begin
     end if;
 
     if x_force then
+        delete from pgq.dead_letter d where d.dl_queue = queue.queue_id;
+        get diagnostics letters = row_count;
+        if letters > 0 then
+            raise notice '% dead letters of queue "%" are dropped', letters, x_queue_name;
+        end if;
         for consumer in
             select i.consumer_name from pgq.get_consumer_info(x_queue_name) i
         loop
@@ -82,6 +89,7 @@ begin
     loop
         execute format('drop sequence %s', relation);
     end loop;
+    delete from pgq.queue_option o where o.opt_queue = queue.queue_id;
     delete from pgq.queue q where q.queue_id = queue.queue_id;
 
     return 1;

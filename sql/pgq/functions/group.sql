@@ -56,7 +56,7 @@ as $$
 --      i_consumer_id   pgq.consumer.co_id of the member
 -- Returns: 1 when the member is gone, 0 when there was no such member (any more)
 -- Locks: main subscription, the member's consumer row, its subscription, in this order
--- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer
+-- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer, pgq.page
 -- ----------------------------------------------------------------------
 declare
     main    pgq.subscription;
@@ -103,6 +103,9 @@ begin
         end if;
     end if;
 
+    delete from pgq.page
+     where page_queue = i_queue_id
+       and page_consumer = i_consumer_id;
     delete from pgq.subscription
      where sub_queue = i_queue_id
        and sub_consumer = i_consumer_id;

@@ -89,5 +89,18 @@ as $$
                   'consumer again.', d.queue_name)
       from pgq._dead_letters(10000) d
      where d.letters > 0
+     union all
+    select l.name, 'info', 'dead_letters',
+           case when l.letters = 1 then '1 dead letter of' else l.letters || ' dead letters of' end
+               || ' consumer "' || l.consumer || '" in pgq.dead_letter, the oldest for '
+               || date_trunc('second', now() - l.oldest),
+           l.oldest,
+           format('select * from pgq.dead_letters(%L, %L) shows them; pgq.dead_replay(%1$L, %2$L) '
+                  'gives them to the consumer again.', l.name, l.consumer)
+      from (select q.queue_name, c.co_name, count(*), min(d.dl_first_failed)
+              from pgq.dead_letter d
+              join pgq.queue q on q.queue_id = d.dl_queue
+              join pgq.consumer c on c.co_id = d.dl_consumer
+             group by q.queue_name, c.co_name) l (name, consumer, letters, oldest)
 $$;
 comment on function pgq._health_dead_letters() is 'findings about dead letters';

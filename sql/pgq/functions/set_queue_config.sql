@@ -14,18 +14,20 @@ as $$
 -- Parameters:
 --      x_queue_name    name of the queue
 --      x_param_name    ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused,
---                      rotation_period, external_ticker or batch_max_count
+--                      rotation_period, external_ticker or batch_max_count; for messages that
+--                      are not processed max_retries, retry_base, retry_max or dead_letter_queue
 --      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
---      22P02, 22007, 22003 value is not of the setting's type
+--      22P02, 22007, 22003 value is not of the setting's type; those of pgq._set_queue_option(3)
 -- Locks: row of the queue
--- Tables: pgq.queue
+-- Tables: pgq.queue, pgq.queue_option
 -- ----------------------------------------------------------------------
 declare
     id      integer;
     kind    text;
     valid   boolean;
+    lowest  integer := 1;
 begin
     if x_queue_name is null or x_param_name is null then
         raise exception 'Invalid NULL value'
@@ -41,9 +43,11 @@ begin
     end if;
 
     kind := case
-        when x_param_name in ('ticker_max_count', 'batch_max_count') then 'integer'
-        when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period')
+        when x_param_name in ('ticker_max_count', 'batch_max_count', 'max_retries') then 'integer'
+        when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period',
+                              'retry_base', 'retry_max')
             then 'interval'
+        when x_param_name = 'dead_letter_queue' then 'text'
         when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
     end;
     if kind is null then
@@ -52,7 +56,8 @@ begin
             using errcode = '22023',
                   hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, '
                          'ticker_paused, rotation_period,'
-                         ' external_ticker and batch_max_count.';
+                         ' external_ticker and batch_max_count; max_retries, retry_base, '
+                         'retry_max and dead_letter_queue.';
     end if;
     if x_param_value is null then
         raise exception 'query string argument of EXECUTE is null'
@@ -60,8 +65,12 @@ begin
                   hint = format('Parameter "%s" needs a value.', x_param_name);
     end if;
 
+    if x_param_name = 'max_retries' then
+        lowest := 0;
+    end if;
     valid := case kind
-        when 'integer' then x_param_value::integer > 0
+        when 'text' then true
+        when 'integer' then x_param_value::integer >= lowest
         when 'interval' then x_param_value::interval >= '0'
         else x_param_value::boolean is not null
     end;
@@ -69,11 +78,15 @@ begin
         raise exception 'invalid value for parameter "%": "%"', x_param_name, x_param_value
             using errcode = '22023',
                   hint = case kind
-                      when 'integer' then 'The value must be at least 1.'
+                      when 'integer' then format('The value must be at least %s.', lowest)
                       else 'The value must not be negative.'
                   end;
     end if;
 
+    if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue') then
+        perform pgq._set_queue_option(id, x_param_name, x_param_value);
+        return 1;
+    end if;
     execute format('update pgq.queue set %I = $1::%s where queue_id = $2', 'queue_' || x_param_name,
                    kind)
       using x_param_value, id;

@@ -14,15 +14,17 @@ as $$
 --      x_queue_name    name of the queue
 --      x_consumer_name name of the consumer
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
+-- Errors: 55000 it has dead letters in pgq.dead_letter
 -- Locks: the consumer's row, its subscription, then those of its members; for a member what
 --      pgq._drop_member(2) locks
--- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue
+-- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue, pgq.page, pgq.dead_letter
 -- ----------------------------------------------------------------------
 declare
     id          integer;
     consumer    integer;
     sub         pgq.subscription;
     main        integer[];
+    letters     bigint;
 begin
     select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     loop
@@ -65,6 +67,23 @@ begin
             or pgq._group_main(s.sub_queue, s.sub_consumer) = consumer);
     perform 1 from pgq.consumer c where c.co_id = any (main) order by c.co_id for no key update;
 
+    select count(*)
+      into letters
+      from pgq.dead_letter d
+     where d.dl_queue = id
+       and d.dl_consumer = any (main);
+    if letters > 0 then
+        raise exception 'consumer "%" has dead letters on queue "%": %', x_consumer_name,
+                        x_queue_name, letters
+            using errcode = '55000',
+                  hint = format('pgq.dead_letters() shows them. To drop them with it: select '
+                                'pgq.unsubscribe(%L, %L, force => true).', x_queue_name,
+                                x_consumer_name);
+    end if;
+
+    delete from pgq.page p
+     where p.page_queue = id
+       and p.page_consumer = any (main);
     delete from pgq.retry_queue r
      where r.ev_owner = sub.sub_id
        and r.ev_queue = id;

@@ -37,7 +37,22 @@ grant execute on function
     pgq._batch_has_events(bigint),
     pgq._why_no_batch(text, timestamptz),
     pgq._window_sql(integer, integer, bigint, bigint, text),
-    pgq._window_tables(integer, bigint, bigint)
+    pgq._window_tables(integer, bigint, bigint),
+    pgq.subscribe(text, text, timestamptz),
+    pgq.unsubscribe(text, text, boolean),
+    pgq.receive(text, text, integer),
+    pgq.ack(bigint),
+    pgq.ack(bigint, bigint),
+    pgq.nack(bigint, bigint, interval, text),
+    pgq.dead_letters(text, text),
+    pgq.dead_replay(text, text, bigint[]),
+    pgq.dead_purge(text, text, interval),
+    pgq._page_open(text, text),
+    pgq._page_end(integer, integer, bigint, bigint, bigint, integer),
+    pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),
+    pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean),
+    pgq._pass_ticks(integer, integer, bigint),
+    pgq._headers(text)
 to pgq_reader;
 
 grant execute on procedure pgq.wait_batch(text, text, interval, bigint, boolean) to pgq_reader;
@@ -55,6 +70,13 @@ grant execute on function
     pgq.insert_event(text, text, jsonb),
     pgq.insert_event(text, text, text, text, text, text, text),
     pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
+    pgq.send(text, text),
+    pgq.send(text, jsonb),
+    pgq.send(text, text, text, text, jsonb),
+    pgq.send(text, text, jsonb, text, jsonb),
+    pgq.send_batch(text, text, text[], text[], jsonb[]),
+    pgq.send_batch(text, text, jsonb[], text[], jsonb[]),
+    pgq._send_batch(text, text, text[], text[], text[]),
     pgq.current_event_table(text),
     pgq.jsontriga(),
     pgq.sqltriga(),
@@ -99,7 +121,8 @@ grant execute on function
 to pgq_admin;
 
 revoke all on
-    pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue
+    pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue,
+    pgq.queue_option, pgq.page, pgq.dead_letter
 from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
 grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
@@ -115,3 +138,6 @@ on pgq.queue to pgq_admin;
 grant select on pgq.event_template to pgq_reader;
 grant select, insert, truncate on pgq.event_template to pgq_admin;
 grant select, insert, update, delete on pgq.retry_queue to pgq_admin;
+grant select on pgq.queue_option, pgq.page to public, pgq_reader;
+grant select on pgq.dead_letter to pgq_reader;
+grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.dead_letter to pgq_admin;

@@ -11,9 +11,10 @@ const OF_THE_SERVER: [&str; 3] =
     ["permission denied for function ", "could not access file ", "could not find function "];
 
 /// What is put together of parts in several sources.
-const PUT_TOGETHER: [&str; 7] = [
+const PUT_TOGETHER: [&str; 8] = [
     "Queue name must not be NULL",
     "ev_type must not be NULL",
+    "payloads must not be NULL",
     "location must not be NULL",
     "pgq.logutriga not called as trigger",
     "event of table SCHEMA.TABLE: the text exceeds the limit of N bytes",

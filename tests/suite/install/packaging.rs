@@ -50,7 +50,7 @@ fn installation_goes_below_destdir_and_nowhere_else() {
         assert!(directory("--mandir").join("man1").join(page).exists(), "{page} is missing");
     }
     let extensions = directory("--sharedir").join("extension");
-    for file in ["pgq.control", "pgq--4.0.sql", "pgq--3.5--4.0.sql", "pgq--3.5.2--4.0.sql"] {
+    for file in ["pgq.control", "pgq--4.1.sql", "pgq--3.5--4.1.sql", "pgq--4.0--4.1.sql"] {
         assert!(extensions.join(file).exists(), "{file} is missing");
     }
     for extension in ["pgq_coop", "pgq_ext", "pgq_node", "londiste"] {

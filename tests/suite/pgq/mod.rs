@@ -7,6 +7,7 @@ mod encodings;
 mod errors;
 mod hints;
 mod jit;
+mod messages;
 mod old_schema;
 pub(crate) mod peer;
 mod roles;

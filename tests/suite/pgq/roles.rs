@@ -8,8 +8,10 @@ const GENERIC: &str = "seq_getval get_queue_info get_consumer_info quote_fqname 
 const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register_consumer register_consumer_at \
     unregister_consumer next_batch_info next_batch next_batch_custom get_batch_events \
     get_batch_info get_batch_cursor \
-    event_retry batch_retry force_tick finish_batch";
-const WRITE: &str = "insert_event insert_events current_event_table jsontriga sqltriga logutriga";
+    event_retry batch_retry force_tick finish_batch \
+    subscribe unsubscribe receive ack nack dead_letters dead_replay dead_purge \
+    _page_open _page_end _page_events _page_give _pass_ticks _headers";
+const WRITE: &str = "insert_event insert_events send send_batch _send_batch current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \
     create_queue drop_queue \
@@ -110,7 +112,9 @@ fn tables_belong_to_their_roles() {
             vec![],
             fill,
         ),
-        (vec!["retry_queue"], vec![], vec![], vec![], edit),
+        (vec!["retry_queue"], vec![], vec![], vec![], edit.clone()),
+        (vec!["page", "queue_option"], read.clone(), read.clone(), read.clone(), edit.clone()),
+        (vec!["dead_letter"], vec![], read.clone(), vec![], edit),
     ] {
         for table in tables {
             for (role, may) in [

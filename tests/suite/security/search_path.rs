@@ -8,7 +8,7 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 35] = [
+const UNPINNED: [(&str, &str); 40] = [
     ("londiste._ask", "C; the statement is another server's"),
     ("londiste._check_location", "C, no SQL"),
     ("pgq._announce", "C, no SQL"),
@@ -23,7 +23,10 @@ const UNPINNED: [(&str, &str); 35] = [
     ("pgq._lock_shared", "C, no SQL"),
     ("pgq._mark_dirty", "C, no SQL"),
     ("pgq._own_sequence", "C, no SQL"),
+    ("pgq._page_end", "C; as get_batch_events, and the query in page.rs is qualified"),
+    ("pgq._page_events", "as _page_end"),
     ("pgq._queue_changed", "C, no SQL"),
+    ("pgq._send_batch", "as insert_event"),
     ("pgq._sequence_value", "C, no SQL"),
     ("pgq._try_lock", "C, no SQL"),
     ("pgq._wake_waiters", "C, no SQL"),
@@ -47,6 +50,8 @@ const UNPINNED: [(&str, &str); 35] = [
     ("pgq.insert_events", "as insert_event"),
     ("pgq.jsontriga", "C; expressions in its arguments are the caller's"),
     ("pgq.logutriga", "as jsontriga"),
+    ("pgq.send", "as insert_event"),
+    ("pgq.send_batch", "expanded into its query, qualified"),
     ("pgq.seq_getval", "C, no SQL"),
     ("pgq.sqltriga", "as jsontriga"),
     ("pgq.wait_batch", "C, commits; its queries are qualified"),

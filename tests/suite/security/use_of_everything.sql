@@ -33,6 +33,26 @@ select pgq.event_retry(pgq.next_batch('q', 'c'),
     (select ev_id from pgq.get_batch_events(pgq.next_batch('q', 'c')) limit 1), 0);
 select pgq.batch_retry(pgq.next_batch('q', 'c'), 0);
 select pgq.finish_batch(pgq.next_batch('q', 'c'));
+select pgq.subscribe('q', 'reader', '-infinity');
+select pgq.set_queue_config('q', 'max_retries', '0');
+select pgq.send('q', 'd');
+select pgq.send('q', '{}'::pg_catalog.jsonb);
+select pgq.send('q', 't', 'd', 'k', '{"a": 1}');
+select pgq.send('q', 't', '{}'::pg_catalog.jsonb, 'k', '{"a": 1}');
+select pgq.send_batch('q', 't', array['d', 'd'], array['k', 'k'],
+    array['{}', '{}']::pg_catalog.jsonb[]);
+select pgq.send_batch('q', 't', array['{}']::pg_catalog.jsonb[]);
+select pgq.ticker('q');
+select pgq.receive('q', 'reader', 1);
+select pgq.nack(p.page_batch, p.page_end, '0', 'bad') from pgq.page p;
+select pgq.ack(p.page_batch) from pgq.page p;
+select pgq.receive('q', 'reader', 2);
+select pgq.ack(p.page_batch, p.page_end) from pgq.page p;
+select pgq.dead_letters('q');
+select pgq.dead_replay('q', 'reader');
+select pgq.dead_purge('q', 'reader', '0');
+select pgq.unsubscribe('q', 'reader', true);
+select pgq.maint_retry_events();
 select pgq.event_retry_raw('q', 'c', '2020-01-01', null, '2020-01-01', 1, 't', 'd', null, null,
     null, null);
 select pgq.maint_retry_events();

@@ -147,6 +147,40 @@ select pgq_ext.get_last_tick('c', 's');
 select pgq_ext.upgrade_schema();
 select pgq_ext.version();
 
+-- messages
+select pgq.create_queue('mail');
+select pgq.create_queue('mail.dead');
+select pgq.set_queue_config('mail', 'max_retries', '1');
+select pgq.subscribe('mail', 'c', '-infinity');
+select pgq.send('mail', 'd');
+select pgq.send('mail', '{}'::jsonb);
+select pgq.send('mail', 't', 'd', 'k', '{}');
+select pgq.send('mail', 't', '{}'::jsonb, 'k', '{"a": 1}');
+select pgq.send_batch('mail', 't', array['1', '2', '3'], array['a', 'b', 'c'],
+    array['{}', '{}', '{}']::jsonb[]);
+select pgq.send_batch('mail', 't', array['{}', '{}']::jsonb[]);
+select pgq.force_tick('mail');
+select pgq.ticker('mail');
+select pgq.nack(m.batch_id, m.msg_id, '0', 'bad') from pgq.receive('mail', 'c', 1) m;
+select pgq.nack(m.batch_id, m.msg_id) from pgq.receive('mail', 'c', 2) m;
+select pgq.ack(m.batch_id, m.msg_id) from pgq.receive('mail', 'c', 1) m;
+select pgq.set_queue_config('mail', 'max_retries', '0');
+select pgq.nack(m.batch_id, m.msg_id, reason => 'bad') from pgq.receive('mail', 'c', 1) m;
+select pgq.set_queue_config('mail', 'dead_letter_queue', 'mail.dead');
+select pgq.nack(m.batch_id, m.msg_id, reason => 'bad') from pgq.receive('mail', 'c', 1) m;
+select pgq.ack(max(m.batch_id)) from pgq.receive('mail', 'c') m having count(*) > 0;
+select pgq.send('mail', 'd');
+select pgq.force_tick('mail');
+select pgq.ticker('mail');
+select pgq.ack(max(m.batch_id)) from pgq.receive('mail', 'c') m having count(*) > 0;
+select * from pgq.dead_letters('mail');
+select pgq.dead_replay('mail', 'c', array(select msg_id from pgq.dead_letters('mail')));
+select pgq.dead_purge('mail', 'c', '1 hour');
+select pgq.dead_purge('mail', 'c', '0');
+select pgq.unsubscribe('mail', 'c', true);
+select pgq.drop_queue('mail', true);
+select pgq.drop_queue('mail.dead', true);
+
 -- the rest
 update pgq.queue set queue_external_ticker = true where queue_name = 'other';
 select pgq.ticker('other', 1000, now(), 1000000);

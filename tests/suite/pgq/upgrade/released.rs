@@ -49,6 +49,20 @@ pub(crate) fn create_upstream(client: &mut Client) {
     assert_eq!(row(client, "select pgq.version()"), upstream_version());
 }
 
+/// 4.0, which had no messages, in a database of our tree.
+fn database_of_4_0() -> (Scratch, Client) {
+    let script = include_str!("../../../fixtures/pgq--4.0.sql");
+    let place = format!("{}/extension/pgq--4.0.sql", directory(Tree::Ours, "--sharedir"));
+    let fresh = format!("{place}.{}", std::process::id());
+    fs::write(&fresh, script).unwrap();
+    fs::rename(fresh, place).unwrap();
+    drop(scratch_database());
+    let database = scratch_database_on(Tree::Ours);
+    let mut client = database.connect();
+    run(&mut client, "create extension pgq version '4.0'");
+    (database, client)
+}
+
 /// Swap the libraries under upstream's SQL, as `make install` does: it finds its C functions in
 /// ours, by upstream's names for them.
 pub(crate) fn swap_libraries(client: &mut Client) {
@@ -74,8 +88,14 @@ pub(crate) fn upstream_database() -> (Scratch, Client) {
 #[test]
 fn updated_catalogs_equal_those_of_a_fresh_installation() {
     let (_database, mut client) = upstream_database();
-    run(&mut client, "alter extension pgq update");
-    let updated = rows(&mut client, CATALOGS);
+    assert_updates_to_a_fresh_installation(&mut client);
+    let (_database, mut client) = database_of_4_0();
+    assert_updates_to_a_fresh_installation(&mut client);
+}
+
+fn assert_updates_to_a_fresh_installation(client: &mut Client) {
+    run(client, "alter extension pgq update");
+    let updated = rows(client, CATALOGS);
     let fresh = scratch_database();
     let installed = rows(&mut fresh.connect(), CATALOGS);
     for line in &updated {
@@ -92,11 +112,11 @@ fn every_upgrade_path_exists() {
     let database = scratch_database();
     let paths = rows(
         &mut database.connect(),
-        "select source from pg_extension_update_paths('pgq') where target = '4.0' and path = source || '--4.0' order by 1",
+        "select source from pg_extension_update_paths('pgq') where target = '4.1' and path = source || '--4.1' order by 1",
     );
     assert_eq!(
         paths,
-        ["3.2", "3.2.3", "3.2.6", "3.3.1", "3.4", "3.4.1", "3.4.2", "3.5", "3.5.1", "3.5.2"]
+        ["3.2", "3.2.3", "3.2.6", "3.3.1", "3.4", "3.4.1", "3.4.2", "3.5", "3.5.1", "3.5.2", "4.0"]
     );
 }
 
@@ -142,7 +162,7 @@ fn queues_go_on_after_the_update() {
     );
 
     run(&mut client, "alter extension pgq update");
-    assert_eq!(row(&mut client, "select pgq.version()"), "4.0");
+    assert_eq!(row(&mut client, "select pgq.version()"), "4.1");
     assert_eq!(row(&mut client, "select distinct queue_batch_max_count from pgq.queue"), "10000");
     let after = rows(
         &mut client,
@@ -178,4 +198,23 @@ fn queues_go_on_after_the_update() {
     }
     run(&mut client, "select pgq.drop_queue('q', true), pgq.drop_queue('empty')");
     run(&mut client, "drop table t; drop extension pgq");
+}
+
+#[test]
+fn a_batch_of_4_0_is_received_in_pages_after_the_update() {
+    let (_database, mut client) = database_of_4_0();
+    run(
+        &mut client,
+        "select pgq.create_queue('q'), pgq.register_consumer('q', 'c');
+         select pgq.insert_events('q', array['t', 't', 't'], array['0', '1', '2'])",
+    );
+    run(&mut client, "select pgq.ticker('q')");
+    run(&mut client, "select pgq.force_tick('q')");
+    run(&mut client, "select pgq.ticker('q')");
+    let batch = row(&mut client, "select pgq.next_batch('q', 'c')");
+    run(&mut client, "alter extension pgq update");
+    let page = "select batch_id, payload from pgq.receive('q', 'c', 2)";
+    assert_eq!(rows(&mut client, page), [format!("{batch}|0"), format!("{batch}|1")]);
+    run(&mut client, &format!("select pgq.ack({batch}, 2)"));
+    assert_eq!(row(&mut client, "select payload from pgq.receive('q', 'c')"), "2");
 }

@@ -1,0 +1,202 @@
+create or replace function pgq._queue_id(i_queue text)
+returns integer
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._queue_id(1)
+--      Number of a queue.
+-- Errors: 42704 no such queue
+-- ----------------------------------------------------------------------
+declare
+    id  integer;
+begin
+    select q.queue_id into id from pgq.queue q where q.queue_name = i_queue;
+    if not found then
+        raise exception 'No such event queue'
+            using errcode = '42704',
+                  hint = pgq._no_queue_hint(i_queue);
+    end if;
+    return id;
+end;
+$$;
+comment on function pgq._queue_id(text) is 'number of a queue';
+
+create or replace function pgq.dead_letters(
+    in  queue           text,
+    in  consumer        text default null,
+    out consumer_name   text,
+    out msg_id          bigint,
+    out type            text,
+    out payload         text,
+    out key             text,
+    out headers         jsonb,
+    out retry_count     integer,
+    out created_at      timestamptz,
+    out extra3          text,
+    out extra4          text,
+    out reason          text,
+    out first_failed    timestamptz,
+    out last_failed     timestamptz,
+    out times           integer)
+returns setof record
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.dead_letters(2)
+--      Messages that consumers of a queue have given up.
+-- Parameters:
+--      queue       name of the queue
+--      consumer    of this consumer only; NULL: of all
+-- Returns: a row for each message and consumer, in order of their ids
+-- Errors: 42704 no such queue
+-- Tables: pgq.dead_letter, pgq.queue, pgq.consumer
+-- ----------------------------------------------------------------------
+begin
+    return query
+    select c.co_name, d.dl_msg_id, d.dl_type, d.dl_payload, d.dl_extra1, pgq._headers(d.dl_extra2),
+           d.dl_retry_count, d.dl_created_at, d.dl_extra3, d.dl_extra4, d.dl_reason,
+           d.dl_first_failed, d.dl_last_failed, d.dl_count
+      from pgq.dead_letter d
+      join pgq.consumer c on c.co_id = d.dl_consumer
+     where d.dl_queue = pgq._queue_id(queue)
+       and (consumer is null or c.co_name = consumer)
+     order by d.dl_msg_id, c.co_name;
+end;
+$$;
+comment on function pgq.dead_letters(text, text) is 'messages that consumers have given up';
+
+create or replace function pgq._letters_of(i_queue text, i_consumer text)
+returns setof pgq.dead_letter
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._letters_of(2)
+--      Dead letters of a consumer, locked.
+-- Errors: 42704 no such queue, or the consumer is not subscribed to it
+-- ----------------------------------------------------------------------
+declare
+    id          integer := pgq._queue_id(i_queue);
+    consumer_id integer;
+begin
+    select c.co_id
+      into consumer_id
+      from pgq.consumer c
+      join pgq.subscription s on s.sub_consumer = c.co_id
+     where s.sub_queue = id
+       and c.co_name = i_consumer;
+    if not found then
+        raise exception 'Not subscriber to queue: %/%', i_queue, coalesce(i_consumer, 'NULL')
+            using errcode = '42704',
+                  hint = 'Consumers are listed by pgq.get_consumer_info().';
+    end if;
+    return query
+    select *
+      from pgq.dead_letter d
+     where d.dl_queue = id
+       and d.dl_consumer = consumer_id
+       for update;
+end;
+$$;
+comment on function pgq._letters_of(text, text) is 'dead letters of a consumer, locked';
+
+create or replace function pgq.dead_replay(
+    queue       text,
+    consumer    text,
+    ids         bigint[] default null)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.dead_replay(3)
+--      Give dead letters to their consumer, and to no other, again, as if they had not failed yet.
+-- Parameters:
+--      queue       name of the queue
+--      consumer    name of the consumer
+--      ids         which messages; NULL: all
+-- Returns: number of messages. One that waits to come again already stays a letter.
+-- Errors: 42704 no such queue, or the consumer is not subscribed to it
+-- Locks: rows of the letters
+-- Tables: pgq.dead_letter, pgq.retry_queue, pgq.subscription
+-- ----------------------------------------------------------------------
+declare
+    replayed    bigint;
+begin
+    with letter as (
+        select d.* from pgq._letters_of(queue, consumer) d
+         where ids is null
+            or d.dl_msg_id = any (ids)
+    ), given as (
+        insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_type,
+                                     ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+        select now(), l.dl_queue, l.dl_msg_id, l.dl_created_at, s.sub_id, l.dl_type, l.dl_payload,
+               l.dl_extra1, l.dl_extra2, l.dl_extra3, l.dl_extra4
+          from letter l
+          join pgq.subscription s
+            on s.sub_queue = l.dl_queue
+           and s.sub_consumer = l.dl_consumer
+            on conflict (ev_owner, ev_id) do nothing
+        returning ev_queue, ev_id
+    ), gone as (
+        delete from pgq.dead_letter d
+         using letter l, given g
+         where d.dl_queue = l.dl_queue
+           and d.dl_consumer = l.dl_consumer
+           and d.dl_msg_id = l.dl_msg_id
+           and g.ev_id = l.dl_msg_id
+        returning 1
+    )
+    select count(*) into replayed from gone;
+    return replayed;
+end;
+$$;
+comment on function pgq.dead_replay(text, text, bigint[]) is
+    'give dead letters to their consumer again; returns their number';
+
+create or replace function pgq.dead_purge(queue text, consumer text, older_than interval)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.dead_purge(3)
+--      Drop dead letters.
+-- Parameters:
+--      queue       name of the queue
+--      consumer    name of the consumer
+--      older_than  those that were given up, for the last time, at least so long ago
+-- Returns: number of letters
+-- Errors: 22004 NULL time; 42704 no such queue, or the consumer is not subscribed to it
+-- Locks: rows of the letters
+-- Tables: pgq.dead_letter
+-- ----------------------------------------------------------------------
+declare
+    purged  bigint;
+begin
+    if older_than is null then
+        raise exception 'older_than must not be NULL'
+            using errcode = '22004',
+                  hint = 'Zero drops all dead letters of the consumer.';
+    end if;
+    delete from pgq.dead_letter d
+     using pgq._letters_of(queue, consumer) l
+     where d.dl_queue = l.dl_queue
+       and d.dl_consumer = l.dl_consumer
+       and d.dl_msg_id = l.dl_msg_id
+       and l.dl_last_failed <= now() - older_than;
+    get diagnostics purged = row_count;
+    return purged;
+end;
+$$;
+comment on function pgq.dead_purge(text, text, interval) is 'drop dead letters';

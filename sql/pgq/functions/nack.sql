@@ -1,0 +1,159 @@
+create or replace function pgq._give_up(
+    i_queue_id  integer,
+    i_consumer  integer,
+    i_dead_queue text,
+    i_event     record,
+    i_reason    text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._give_up(5)
+--      Make a message a dead letter: in pgq.dead_letter, or in a queue, in the form that the
+--      client's dead-letter queues have (docs/client.md).
+-- Parameters:
+--      i_queue_id      queue of the message
+--      i_consumer      consumer that gives it up
+--      i_dead_queue    name of the dead-letter queue; NULL: the table
+--      i_event         the message, as pgq._page_events(6) gives it
+--      i_reason        why
+-- Errors: 42704 no such dead-letter queue
+-- Tables: pgq.dead_letter, or event table of the dead-letter queue
+-- ----------------------------------------------------------------------
+declare
+    extras  jsonb;
+begin
+    if i_dead_queue is null then
+        insert into pgq.dead_letter as d
+               (dl_queue, dl_consumer, dl_msg_id, dl_created_at, dl_retry_count, dl_type,
+                dl_payload, dl_extra1, dl_extra2, dl_extra3, dl_extra4, dl_reason)
+        values (i_queue_id, i_consumer, i_event.ev_id, i_event.ev_time,
+                coalesce(i_event.ev_retry, 0), i_event.ev_type, i_event.ev_data, i_event.ev_extra1,
+                i_event.ev_extra2, i_event.ev_extra3, i_event.ev_extra4, i_reason)
+            on conflict on constraint dead_letter_pkey do update
+           set dl_retry_count = excluded.dl_retry_count,
+               dl_reason = excluded.dl_reason,
+               dl_last_failed = now(),
+               dl_count = d.dl_count + 1;
+        return;
+    end if;
+
+    extras := jsonb_build_array(i_event.ev_extra1, i_event.ev_extra2, i_event.ev_extra3,
+                                i_event.ev_extra4);
+    perform pgq.insert_event(
+                i_dead_queue, i_event.ev_type, i_event.ev_data,
+                jsonb_build_object(
+                    'queue', (select q.queue_name from pgq.queue q where q.queue_id = i_queue_id),
+                    'consumer', (select c.co_name from pgq.consumer c where c.co_id = i_consumer),
+                    'ev_id', i_event.ev_id,
+                    'ev_time', to_char(i_event.ev_time at time zone 'UTC',
+                                       'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                    'attempts', coalesce(i_event.ev_retry, 0) + 1,
+                    'error', coalesce(i_reason, ''),
+                    'failed_at', to_char(now() at time zone 'UTC',
+                                         'YYYY-MM-DD"T"HH24:MI:SS"Z"'))::text,
+                case when extras <> '[null, null, null, null]' then extras::text end, null, null);
+end;
+$$;
+comment on function pgq._give_up(integer, integer, text, record, text) is
+    'make a message a dead letter';
+
+create or replace function pgq.nack(
+    batch_id    bigint,
+    msg_id      bigint,
+    retry_after interval default null,
+    reason      text default null)
+returns text
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.nack(4)
+--      A message was not processed. It comes again later, or is a dead letter if it has come again
+--      as often as the queue's setting max_retries says. It is out of the way then: the batch goes
+--      on, and pgq.ack() of the others does not touch it. Repeating the call changes nothing.
+-- Parameters:
+--      batch_id    as the message has it
+--      msg_id      the message
+--      retry_after after what time; NULL: retry_base, doubled for each time that it has come again,
+--                  up to retry_max, less a random part of up to a half
+--      reason      why, for the dead letter
+-- Returns: 'retry' or 'dead'
+-- Errors: 22004 NULL; 22023 negative time; 42704 no such batch (any more), message not in it or
+--      acknowledged already, dead_letter_queue is gone
+-- Locks: row of the subscription
+-- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, pgq.queue_option, event tables,
+--      pgq.retry_queue, pgq.dead_letter
+-- ----------------------------------------------------------------------
+declare
+    held    record;
+    sub     pgq.subscription;
+    message record;
+    policy  pgq.queue_option;
+    is_dead boolean;
+begin
+    if msg_id is null then
+        raise exception 'msg_id must not be NULL'
+            using errcode = '22004',
+                  hint = 'Name the message that was not processed.';
+    end if;
+    if retry_after < '0' then
+        raise exception 'retry_after must not be negative: %', retry_after
+            using errcode = '22023',
+                  hint = 'It is counted from now.';
+    end if;
+
+    select * into held from pgq._held_page(batch_id, msg_id);
+    sub := held.sub;
+    select *
+      into message
+      from pgq._page_events(sub.sub_queue, sub.sub_id, sub.sub_last_tick, sub.sub_next_tick,
+                            msg_id - 1, msg_id)
+     limit 1;
+    if not found then
+        raise exception 'message % is not in batch %', msg_id, batch_id
+            using errcode = '42704',
+                  hint = 'Ids of message and batch go together, as pgq.receive() gave them.';
+    end if;
+
+    policy := pgq._queue_option(sub.sub_queue);
+    is_dead := coalesce(message.ev_retry, 0) >= policy.opt_max_retries;
+    if msg_id = any ((held.page).page_aside) then
+        return case when is_dead then 'dead' else 'retry' end;
+    end if;
+
+    if is_dead then
+        perform pgq._give_up(sub.sub_queue,
+                             coalesce(pgq._group_main(sub.sub_queue, sub.sub_consumer),
+                                      sub.sub_consumer),
+                             policy.opt_dead_letter_queue, message, reason);
+    else
+        insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
+                                     ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+        values (now() + coalesce(retry_after,
+                                 least(policy.opt_retry_max,
+                                       policy.opt_retry_base
+                                       * power(2, least(coalesce(message.ev_retry, 0), 30)))
+                                 * (1 - random() / 2)),
+                sub.sub_queue, message.ev_id, message.ev_time, sub.sub_id,
+                coalesce(message.ev_retry, 0) + 1, message.ev_type, message.ev_data,
+                message.ev_extra1, message.ev_extra2, message.ev_extra3, message.ev_extra4)
+            on conflict (ev_owner, ev_id) do nothing;
+    end if;
+
+    insert into pgq.page as p (page_queue, page_consumer, page_batch, page_aside)
+    values (sub.sub_queue, sub.sub_consumer, batch_id, array[msg_id])
+        on conflict (page_queue, page_consumer) do update
+       set page_batch = batch_id,
+           page_begin = case when p.page_batch = batch_id then p.page_begin end,
+           page_end = case when p.page_batch = batch_id then p.page_end end,
+           page_is_last = p.page_batch = batch_id and p.page_is_last,
+           page_aside = case when p.page_batch = batch_id then p.page_aside else '{}' end || msg_id;
+    return case when is_dead then 'dead' else 'retry' end;
+end;
+$$;
+comment on function pgq.nack(bigint, bigint, interval, text) is
+    'a message was not processed: it comes again later, or is a dead letter';

@@ -1,0 +1,387 @@
+create or replace function pgq._page_end(
+    in  i_queue_id      integer,
+    in  i_sub_id        integer,
+    in  i_prev_tick     bigint,
+    in  i_cur_tick      bigint,
+    in  i_after         bigint,
+    in  i_most          integer,
+    out last_id         bigint,
+    out is_batch_end    boolean)
+returns setof record
+language c
+-- ----------------------------------------------------------------------
+-- Function: pgq._page_end(6)
+--      Where a page ends. The session remembers where the events of the window are, so that the
+--      window is read once, and not for each page.
+-- Parameters:
+--      i_queue_id  queue
+--      i_sub_id    subscription
+--      i_prev_tick tick before the window
+--      i_cur_tick  tick at its end
+--      i_after     the page begins behind this event; NULL: with the first one
+--      i_most      number of events; more only if the last one's id is shared
+-- Returns: id of its last event, and whether the window has none behind it; no row if there is no
+--      event at all
+-- Errors: 42501 no right to read the event tables; XX001 the ticks are gone
+-- Tables: pgq.queue, pgq.tick, event tables
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_page_end';
+comment on function pgq._page_end(integer, integer, bigint, bigint, bigint, integer) is
+    'where a page of events ends';
+
+create or replace function pgq._page_events(
+    in  i_queue_id  integer,
+    in  i_sub_id    integer,
+    in  i_prev_tick bigint,
+    in  i_cur_tick  bigint,
+    in  i_after     bigint,
+    in  i_last      bigint,
+    out ev_id       bigint,
+    out ev_time     timestamptz,
+    out ev_txid     bigint,
+    out ev_retry    int4,
+    out ev_type     text,
+    out ev_data     text,
+    out ev_extra1   text,
+    out ev_extra2   text,
+    out ev_extra3   text,
+    out ev_extra4   text)
+returns setof record
+language c
+rows 100
+-- ----------------------------------------------------------------------
+-- Function: pgq._page_events(6)
+--      Events of a page, in order of ev_id. See pgq._page_end(6).
+-- Parameters:
+--      i_after     behind this event; NULL: from the first one on
+--      i_last      up to this one
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_page_events';
+comment on function pgq._page_events(integer, integer, bigint, bigint, bigint, bigint) is
+    'events of a page';
+
+create or replace function pgq._headers(i_text text)
+returns jsonb
+language plpgsql
+immutable
+strict
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._headers(1)
+--      Headers of a message. What somebody else has put there and is no JSON is given as a string.
+-- ----------------------------------------------------------------------
+begin
+    return i_text::jsonb;
+exception
+    when data_exception or program_limit_exceeded or statement_too_complex then
+        return to_jsonb(i_text);
+end;
+$$;
+comment on function pgq._headers(text) is 'headers of a message';
+
+create or replace function pgq._page_open(
+    in  i_queue         text,
+    in  i_consumer      text,
+    out queue_id        integer,
+    out consumer_id     integer,
+    out sub_id          integer,
+    out batch_id        bigint,
+    out prev_tick       bigint,
+    out cur_tick        bigint,
+    out page_begin      bigint,
+    out page_aside      bigint[])
+returns record
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._page_open(2)
+--      Lock a subscription for pgq.receive(3), and say where it is.
+-- Parameters:
+--      i_queue     name of the queue
+--      i_consumer  name of the consumer
+-- Returns: its open batch, with how far that is acknowledged; or, without batch_id, the window that
+--      the next batch will have, whose cur_tick is NULL if there is no newer tick
+-- Errors: as pgq.next_batch_custom(5)
+-- Locks: row of the subscription
+-- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.tick, pgq.page
+-- ----------------------------------------------------------------------
+declare
+    sub pgq.subscription;
+begin
+    loop
+        select s.*
+          into sub
+          from pgq.subscription s
+         where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue)
+           and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer)
+           for update;
+        exit when found
+                  and exists (select 1
+                                from pgq.tick t
+                               where t.tick_queue = sub.sub_queue
+                                 and t.tick_id = sub.sub_last_tick);
+        -- It says what is wrong.
+        perform pgq.next_batch(i_queue, i_consumer);
+    end loop;
+
+    queue_id := sub.sub_queue;
+    consumer_id := sub.sub_consumer;
+    sub_id := sub.sub_id;
+    batch_id := sub.sub_batch;
+    prev_tick := sub.sub_last_tick;
+    cur_tick := sub.sub_next_tick;
+    page_aside := '{}';
+    if batch_id is null then
+        select min(t.tick_id)
+          into cur_tick
+          from pgq.tick t
+         where t.tick_queue = sub.sub_queue
+           and t.tick_id > sub.sub_last_tick;
+    else
+        select p.page_begin, p.page_aside
+          into page_begin, page_aside
+          from pgq.page p
+         where p.page_queue = sub.sub_queue
+           and p.page_consumer = sub.sub_consumer
+           and p.page_batch = sub.sub_batch;
+        page_aside := coalesce(page_aside, '{}');
+    end if;
+end;
+$$;
+comment on function pgq._page_open(text, text) is 'lock a subscription and say where it is';
+
+create or replace function pgq._page_give(
+    i_queue_id      integer,
+    i_consumer_id   integer,
+    i_prev_tick     bigint,
+    i_cur_tick      bigint,
+    i_begin         bigint,
+    i_end           bigint,
+    i_is_last       boolean)
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._page_give(7)
+--      Note what pgq.receive(3) gives, and open the batch if none is open. Who is given a page that
+--      somebody was given before gets it under a new id: of two who have the same messages the one
+--      that came first can neither acknowledge nor put aside any of them.
+-- Parameters:
+--      i_queue_id, i_consumer_id   the subscription, which the caller has locked
+--      i_prev_tick, i_cur_tick     the window of its batch
+--      i_begin, i_end, i_is_last   the page
+-- Returns: id of the batch; NULL if it is not where the caller says
+-- Errors: XX001 as pgq.next_batch_custom(5)
+-- Locks: row of the subscription
+-- Tables: pgq.subscription, pgq.page, pgq.tick
+-- ----------------------------------------------------------------------
+declare
+    sub     pgq.subscription;
+    known   pgq.page;
+    batch   bigint;
+begin
+    select *
+      into sub
+      from pgq.subscription s
+     where s.sub_queue = i_queue_id
+       and s.sub_consumer = i_consumer_id
+       for update;
+    select *
+      into known
+      from pgq.page p
+     where p.page_queue = i_queue_id
+       and p.page_consumer = i_consumer_id;
+
+    if sub.sub_batch is null then
+        if i_prev_tick < sub.sub_last_tick
+           or not exists (select 1
+                            from pgq.tick t
+                           where t.tick_queue = i_queue_id
+                             and t.tick_id = i_prev_tick)
+           or i_cur_tick is distinct from (select min(t.tick_id)
+                                             from pgq.tick t
+                                            where t.tick_queue = i_queue_id
+                                              and t.tick_id > i_prev_tick) then
+            return null;
+        end if;
+        perform pgq._check_tick(i_queue_id, i_cur_tick);
+    elsif (i_prev_tick, i_cur_tick) is distinct from (sub.sub_last_tick, sub.sub_next_tick) then
+        return null;
+    end if;
+
+    batch := sub.sub_batch;
+    if batch is null or (known.page_batch = batch and known.page_end is not null) then
+        batch := nextval('pgq.batch_id_seq');
+        update pgq.subscription
+           set sub_batch = batch,
+               sub_last_tick = i_prev_tick,
+               sub_next_tick = i_cur_tick,
+               sub_active = now()
+         where sub_queue = i_queue_id
+           and sub_consumer = i_consumer_id;
+    end if;
+
+    if known.page_batch is null then
+        insert into pgq.page (page_queue, page_consumer, page_batch, page_begin, page_end,
+                              page_is_last)
+        values (i_queue_id, i_consumer_id, batch, i_begin, i_end, i_is_last);
+    else
+        update pgq.page
+           set page_batch = batch,
+               page_begin = i_begin,
+               page_end = i_end,
+               page_is_last = i_is_last,
+               page_aside = case
+                                when known.page_batch = sub.sub_batch then known.page_aside
+                                else '{}'
+                            end
+         where page_queue = i_queue_id
+           and page_consumer = i_consumer_id;
+    end if;
+    return batch;
+end;
+$$;
+comment on function pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean) is
+    'note what pgq.receive() gives';
+
+create or replace function pgq._pass_ticks(
+    i_queue_id      integer,
+    i_consumer_id   integer,
+    i_tick          bigint)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._pass_ticks(3)
+--      Move a subscription that has no open batch forward to a tick: up to there it has no events.
+-- Parameters:
+--      i_queue_id, i_consumer_id   the subscription
+--      i_tick                      the tick
+-- Errors: XX001 as pgq.next_batch_custom(5)
+-- Locks: row of the subscription
+-- Tables: pgq.subscription, pgq.tick
+-- ----------------------------------------------------------------------
+begin
+    perform pgq._check_tick(i_queue_id, i_tick);
+    update pgq.subscription s
+       set sub_last_tick = i_tick,
+           sub_active = now()
+     where s.sub_queue = i_queue_id
+       and s.sub_consumer = i_consumer_id
+       and s.sub_batch is null
+       and s.sub_last_tick < i_tick
+       and exists (select 1
+                     from pgq.tick t
+                    where t.tick_queue = i_queue_id
+                      and t.tick_id = i_tick);
+end;
+$$;
+comment on function pgq._pass_ticks(integer, integer, bigint) is
+    'move a subscription over batches without events';
+
+create or replace function pgq.receive(
+    queue       text,
+    consumer    text,
+    max_return  integer default 100)
+returns setof pgq.message
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.receive(3)
+--      The next messages of a consumer, the oldest first. They come again until pgq.ack() says that
+--      they are done; until then, nothing behind them comes. Opens a batch if none is open;
+--      finishes batches that have nothing (more) to give.
+-- Parameters:
+--      queue       name of the queue
+--      consumer    name of the consumer
+--      max_return  how many messages at most; messages of one id are not divided
+-- Returns: messages; none if there is nothing (yet), and then no batch is open
+-- Errors: 22004, 22023 max_return is NULL or below 1; 42501 no right to read the event tables;
+--      others as pgq.next_batch_custom(5)
+-- Locks: row of the subscription, until the transaction ends: others who receive as this consumer
+--      wait
+-- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, event tables
+-- ----------------------------------------------------------------------
+declare
+    place   record;
+    page    record;
+    batch   bigint;
+    passed  boolean := false;
+begin
+    if max_return is null or max_return < 1 then
+        raise exception 'max_return must be at least 1, not %', coalesce(max_return::text, 'NULL')
+            using errcode = case when max_return is null then '22004' else '22023' end,
+                  hint = 'It is the number of messages to return at most.';
+    end if;
+
+    select * into place from pgq._page_open(queue, consumer);
+    loop
+        if place.cur_tick is null then
+            if passed then
+                perform pgq._pass_ticks(place.queue_id, place.consumer_id, place.prev_tick);
+            end if;
+            return;
+        end if;
+
+        select *
+          into page
+          from pgq._page_end(place.queue_id, place.sub_id, place.prev_tick, place.cur_tick,
+                             place.page_begin, max_return);
+        if found then
+            -- A page of which all is put aside is as good as acknowledged.
+            exit when place.page_aside = '{}'
+                      or exists (select 1
+                                   from pgq._page_events(place.queue_id, place.sub_id,
+                                                         place.prev_tick, place.cur_tick,
+                                                         place.page_begin, page.last_id) e
+                                  where e.ev_id <> all (place.page_aside));
+            place.page_begin := page.last_id;
+            continue when not page.is_batch_end;
+        end if;
+
+        if place.batch_id is not null then
+            perform pgq.finish_batch(place.batch_id);
+            place.batch_id := null;
+        end if;
+        passed := true;
+        place.prev_tick := place.cur_tick;
+        place.page_begin := null;
+        place.page_aside := '{}';
+        select min(t.tick_id)
+          into place.cur_tick
+          from pgq.tick t
+         where t.tick_queue = place.queue_id
+           and t.tick_id > place.prev_tick;
+    end loop;
+
+    batch := pgq._page_give(place.queue_id, place.consumer_id, place.prev_tick, place.cur_tick,
+                            place.page_begin, page.last_id, page.is_batch_end);
+    -- The function gives them in order.
+    return query
+    select e.ev_id, batch, e.ev_type, e.ev_data, e.ev_extra1,
+           case when e.ev_extra2 is not null then pgq._headers(e.ev_extra2) end,
+           coalesce(e.ev_retry, 0), e.ev_time, e.ev_extra3, e.ev_extra4
+      from pgq._page_events(place.queue_id, place.sub_id, place.prev_tick, place.cur_tick,
+                            place.page_begin, page.last_id) e
+     where e.ev_id <> all (place.page_aside);
+end;
+$$;
+comment on function pgq.receive(text, text, integer) is 'the next messages of a consumer';

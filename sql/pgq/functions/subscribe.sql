@@ -1,0 +1,87 @@
+create or replace function pgq.subscribe(
+    queue       text,
+    consumer    text,
+    start_at    timestamptz default null)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.subscribe(3)
+--      Subscribe a consumer to a queue. One that is subscribed stays where it is.
+-- Parameters:
+--      queue       name of the queue
+--      consumer    name of the consumer, which need not exist yet
+--      start_at    NULL: it gets what is committed after the newest tick; a time: what is committed
+--                  after the last tick before that time, as far back as the queue has events;
+--                  '-infinity': everything that the queue has
+-- Returns: 1 subscribed, 0 was subscribed already
+-- Errors, Locks: as pgq.register_consumer_at(3)
+-- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
+-- ----------------------------------------------------------------------
+declare
+    begin_at    bigint;
+begin
+    -- With that the consumer's row and the rotation lock are held: it is nobody else who registers
+    -- it, and ticks stay.
+    if pgq.register_consumer(queue, consumer) = 0 then
+        return 0;
+    end if;
+    if start_at is not null then
+        select coalesce(max(t.tick_id) filter (where t.tick_time <= start_at), min(t.tick_id))
+          into begin_at
+          from pgq.tick t
+          join pgq.queue q on q.queue_id = t.tick_queue
+         where q.queue_name = queue;
+        perform pgq.register_consumer_at(queue, consumer, begin_at);
+    end if;
+    return 1;
+end;
+$$;
+comment on function pgq.subscribe(text, text, timestamptz) is
+    'subscribe a consumer, from a time on: 1 subscribed, 0 was already';
+
+create or replace function pgq.unsubscribe(
+    queue       text,
+    consumer    text,
+    force       boolean default false)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.unsubscribe(3)
+--      Remove a consumer from a queue, with what it has put aside. See pgq.unregister_consumer(2).
+-- Parameters:
+--      queue       name of the queue
+--      consumer    name of the consumer
+--      force       true: even if it has dead letters, which go with it, and a notice says how many
+-- Returns: number of subscriptions removed; 0 if it is not subscribed
+-- Errors: 55000 it has dead letters
+-- Locks: as pgq.unregister_consumer(2)
+-- Tables: pgq.dead_letter, and those of pgq.unregister_consumer(2)
+-- ----------------------------------------------------------------------
+declare
+    dropped bigint;
+begin
+    if force then
+        delete from pgq.dead_letter d
+         using pgq.queue q, pgq.consumer c
+         where d.dl_queue = q.queue_id
+           and d.dl_consumer = c.co_id
+           and q.queue_name = queue
+           and c.co_name = consumer;
+        get diagnostics dropped = row_count;
+        if dropped > 0 then
+            raise notice '% dead letters of consumer "%" are dropped', dropped, consumer;
+        end if;
+    end if;
+    return pgq.unregister_consumer(queue, consumer);
+end;
+$$;
+comment on function pgq.unsubscribe(text, text, boolean) is
+    'remove a consumer from a queue; returns subscriptions removed';

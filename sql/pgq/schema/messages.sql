@@ -1,0 +1,78 @@
+-- What pgq.send(), pgq.receive() and their like keep beside PgQ's tables. Who does not use them has
+-- no rows here, and nothing else reads these tables.
+
+create type pgq.message as (
+    msg_id      bigint,
+    batch_id    bigint,
+    type        text,
+    payload     text,
+    key         text,
+    headers     jsonb,
+    retry_count integer,
+    created_at  timestamptz,
+    extra3      text,
+    extra4      text
+);
+comment on type pgq.message is 'an event as pgq.receive() gives it';
+
+-- A queue without a row has the defaults, which pgq._queue_option() knows.
+create table pgq.queue_option (
+    opt_queue               integer     not null,
+    opt_max_retries         integer     not null,
+    opt_retry_base          interval    not null,
+    opt_retry_max           interval    not null,
+    opt_dead_letter_queue   text,
+
+    constraint queue_option_pkey primary key (opt_queue)
+);
+comment on table pgq.queue_option is
+    'settings of queues that pgq.nack() goes by; set by pgq.set_queue_config()';
+
+-- Of no use, and overwritten by the next page, once the subscription's batch is another one.
+create table pgq.page (
+    page_queue      integer     not null,
+    page_consumer   integer     not null,
+    page_batch      bigint      not null,
+    page_begin      bigint,
+    page_end        bigint,
+    page_is_last    boolean     not null default false,
+    page_aside      bigint[]    not null default '{}',
+
+    constraint page_pkey primary key (page_queue, page_consumer)
+)
+with (fillfactor = 50);
+comment on table pgq.page is 'how far the open batch of a consumer has been handed out';
+comment on column pgq.page.page_batch is 'the batch, as pgq.subscription has it';
+comment on column pgq.page.page_begin is
+    'messages up to this one are acknowledged; NULL: none is';
+comment on column pgq.page.page_end is
+    'last message that pgq.receive() gave; NULL: none since the last acknowledgement';
+comment on column pgq.page.page_is_last is 'the batch has no messages behind page_end';
+comment on column pgq.page.page_aside is
+    'messages behind page_begin that pgq.nack() has put aside: they come no more in this batch';
+
+create table pgq.dead_letter (
+    dl_queue        integer     not null,
+    dl_consumer     integer     not null,
+    dl_msg_id       bigint      not null,
+    dl_created_at   timestamptz not null,
+    dl_retry_count  integer     not null,
+    dl_type         text,
+    dl_payload      text,
+    dl_extra1       text,
+    dl_extra2       text,
+    dl_extra3       text,
+    dl_extra4       text,
+    dl_reason       text,
+    dl_first_failed timestamptz not null default now(),
+    dl_last_failed  timestamptz not null default now(),
+    dl_count        integer     not null default 1,
+
+    constraint dead_letter_pkey primary key (dl_queue, dl_consumer, dl_msg_id)
+);
+comment on table pgq.dead_letter is 'messages that a consumer has given up; see pgq.dead_letters()';
+comment on column pgq.dead_letter.dl_count is 'how often this message has been given up';
+
+select pg_catalog.pg_extension_config_dump('pgq.queue_option', '');
+select pg_catalog.pg_extension_config_dump('pgq.page', '');
+select pg_catalog.pg_extension_config_dump('pgq.dead_letter', '');
