@@ -37,6 +37,7 @@ help:
 	@echo "make apt-repo  APT_KEY=: a signed repository of them, in target/apt"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make test-packages-here  a part of it that takes a minute: debug build, this machine"
+	@echo "make reference  docs/sql-*.md, of what sql/ says of each function"
 	@echo "make book      the documentation as HTML, in target/book"
 	@echo "make fmt       format the sources"
 
@@ -110,8 +111,11 @@ test-packages-here: build
 	packaging/deb.sh --built $(CARGO_TARGET_DIR)/debug
 	tests/packages/run.sh jobs@here
 
-# docs/ as HTML, in target/book.
-.PHONY: book
+# The pages of SQL functions, of what sql/ says; they are committed. And docs/ as HTML, in
+# target/book.
+.PHONY: book reference
+reference:
+	cargo run --locked -q -p pgq_lint -- . --write-reference
 book:
 	packaging/book.sh
 

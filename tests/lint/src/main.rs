@@ -1,7 +1,7 @@
 //! `make lint`'s part of CODING.md: what neither the compiler nor clippy can see.
 //!
 //! Reads the files that git knows, prints `file:line: rule: what` for each finding, and exits
-//! with 1 if there is one.
+//! with 1 if there is one. `ROOT --write-reference` writes the pages that are made of `sql/`.
 
 mod circles;
 mod fallbacks;
@@ -12,6 +12,7 @@ mod layers;
 mod lexer;
 mod pages;
 mod quotes;
+mod reference;
 mod sleeps;
 mod source;
 mod width;
@@ -53,9 +54,17 @@ fn check(sources: &[Source]) -> Vec<Finding> {
 fn main() -> io::Result<ExitCode> {
     let root = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let paths = source::list(&root)?;
+    if std::env::args().nth(2).as_deref() == Some("--write-reference") {
+        for (path, page) in reference::pages(&source::read(&root, &paths, reference::is_source)?) {
+            std::fs::write(format!("{root}/{path}"), page)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut findings = check(&source::read(&root, &paths, source::has_rules)?);
     let pages = source::read(&root, &paths, |path| path.ends_with(".md"))?;
     findings.extend(pages::check(&pages, &paths));
+    let functions = source::read(&root, &paths, reference::is_source)?;
+    findings.extend(reference::check(&pages, &functions));
     findings.extend(quotes::check(&pages, &source::read(&root, &paths, quotes::may_say)?));
     let mut out = io::stdout().lock();
     for finding in &findings {
