@@ -65,8 +65,8 @@ need_here dpkg-dev
 "$root/packaging/dist.sh" "$([ -z "$built" ] && echo tree || echo bare)"
 mkdir -p "$compiled"
 # Cargo goes by times. What is as it was at the last build keeps the time it had, and all else is
-# new: the times of a commit may be older than what was compiled of another. Crates of others have
-# checksums.
+# new: the times of a commit may be older than what was compiled of another. Crates of others are as
+# old as can be: another is another version, and their build scripts go by times, too.
 was=$compiled/sources
 (
   cd "$source"
@@ -77,6 +77,7 @@ was=$compiled/sources
   mkdir "$was"
   find . -path ./vendor -prune -o -type f -print0 |
     xargs -0 cp -p --parents -t "$was"
+  [ ! -d vendor ] || find vendor -exec touch -h -d @1 {} +
 )
 if [ -n "$built" ]; then
   need_here debhelper dpkg-dev postgresql-common
