@@ -63,9 +63,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "londiste",
         &[
-            "pgq londiste berlin.ini worker",
+            "pgq londiste berlin.ini create-root berlin 'host=berlin dbname=shop'",
             "pgq londiste -d berlin.ini worker",
+            "pgq londiste berlin.ini add-table orders 'app.*'",
             "pgq londiste berlin.ini execute add_column.sql",
+            "pgq londiste paris.ini add-table --all --create-full --wait-sync",
+            "pgq londiste paris.ini status",
         ],
     ),
     ("ticker", &["pgq ticker", "pgq ticker /etc/pgqd.ini"]),

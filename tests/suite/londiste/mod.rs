@@ -1,6 +1,7 @@
 //! Extension `londiste`: its SQL contract, against upstream's 3.8; python londiste on it.
 
 mod ask;
+mod commands;
 mod copy_roles;
 mod definitions;
 mod dump;

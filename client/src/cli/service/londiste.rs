@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pgq_client::{CascadeCopies, CascadeSettings, CascadeWorker, Connector, Error, Register, Stop};
+use pgq_client::{
+    CascadeCopies, CascadeSettings, CascadeWorker, Connector, Error, Register, Stop, redact,
+};
 use pgq_ini::Section;
 use pgq_replica::name;
 
@@ -12,26 +14,37 @@ use super::order::Order;
 #[derive(Debug)]
 pub(super) struct Londiste {
     settings: Box<CascadeSettings>,
+    commands: Box<Commands>,
     copies: CascadeCopies,
 }
 
-/// Keys of SkyTools' workers and of their administration that have no effect on this worker. It
-/// reads what it needs of a batch in pages, and tells watermarks when they change.
-const IGNORED: [&str; 17] = [
+/// What commands for the node are told besides; no worker needs it.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Commands {
+    /// The node's name, for `create-…`.
+    pub(in crate::cli) name: Option<String>,
+    /// How others connect to the node's database, for `create-…`.
+    pub(in crate::cli) location: Option<String>,
+    /// How to connect to the provider, for `create-…`.
+    pub(in crate::cli) provider: Option<String>,
+    /// How long a table may be waited for.
+    pub(in crate::cli) lock_timeout: Duration,
+    /// How `db` reads, without passwords.
+    pub(in crate::cli) local: String,
+}
+
+/// Keys of SkyTools' workers and of their administration that have no effect. Workers read what
+/// they need of a batch in pages, and tell watermarks when they change.
+const IGNORED: [&str; 12] = [
     "compare_fmt",
     "compare_sql",
     "consumer_name",
     "global_wm_publish_period",
-    "initial_provider_location",
     "local_only",
     "local_wm_publish_period",
-    "lock_timeout",
-    "node_name",
     "pgq_autocommit",
     "pgq_consumer_id",
     "pgq_lazy_fetch",
-    "public_node_location",
-    "repair_where",
     "sort_bufsize",
     "threaded_copy_pool_size",
     "threaded_copy_tables",
@@ -66,14 +79,30 @@ impl Londiste {
             None => section.require("queue_name")?,
         };
         let job = section.require("job_name")?;
-        let local = Connector::new(&section.require("db")?)?;
+        let database = section.require("db")?;
+        let local = Connector::new(&database)?;
         let mut settings = CascadeSettings::new(&job, &queue, local);
         settings.remote_extra = section.take("remote_extra_connstr")?.unwrap_or_default();
         settings.parallel_copies = section.number("parallel_copies")?.unwrap_or(1);
         settings.loop_delay = section.seconds("loop_delay")?.unwrap_or(Duration::from_secs(1));
         settings.register_tables = register(section, "tables")?;
         settings.register_sequences = register(section, "seqs")?;
-        Ok(Self { settings: Box::new(settings), copies: CascadeCopies::default() })
+        let commands = Commands {
+            name: section.take("node_name")?,
+            location: section.take("public_node_location")?,
+            provider: section.take("initial_provider_location")?,
+            lock_timeout: section.seconds("lock_timeout")?.unwrap_or(Duration::from_secs(10)),
+            local: redact(&database),
+        };
+        Ok(Self {
+            settings: Box::new(settings),
+            commands: Box::new(commands),
+            copies: CascadeCopies::default(),
+        })
+    }
+
+    pub(super) fn commands(&self) -> &Commands {
+        &self.commands
     }
 
     pub(super) fn settings(&self) -> &CascadeSettings {

@@ -25,6 +25,7 @@ use plain::Plain;
 use process::Process;
 use route::Route;
 
+pub(super) use londiste::Commands;
 pub(super) use order::Order;
 
 /// A job: one service with its settings.
@@ -161,10 +162,10 @@ impl Job {
         Ok(Self { process: Process::read(section)?, kind })
     }
 
-    /// The node of a cascade that it works for, if any.
-    pub(super) fn cascade(&self) -> Option<&CascadeSettings> {
+    /// The node of a cascade that it works for, if any, and what commands for it are told.
+    pub(super) fn cascade(&self) -> Option<(&CascadeSettings, &Commands)> {
         match &self.kind {
-            Kind::Cascade(londiste) => Some(londiste.settings()),
+            Kind::Cascade(londiste) => Some((londiste.settings(), londiste.commands())),
             _ => None,
         }
     }

@@ -24,6 +24,16 @@ impl Attributes {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Set the value of a name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Forget a name.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Add values to those of a name, with a comma between.
     pub(super) fn add(&mut self, name: &str, values: &str) {
         let own = self.0.entry(name.to_owned()).or_default();
@@ -62,6 +72,10 @@ mod tests {
         assert!(attributes.is_set("skip_truncate"));
         assert!(!attributes.is_set("copy_node"));
         assert!(Attributes::parse("a=%zz").is_err());
+        let mut changed = attributes.clone();
+        changed.set("copy_node", "?");
+        changed.remove("handler");
+        assert_eq!(changed.encode(), "copy_node=%3f&skip_truncate=1");
         assert_eq!(attributes.encode(), "handler=shard%28key%3did%29&skip_truncate=1");
         assert_eq!(Attributes::parse(&attributes.encode()), Ok(attributes));
     }

@@ -23,7 +23,8 @@ pub struct Register {
 }
 
 impl Register {
-    fn takes(&self, name: &str) -> bool {
+    /// Is the node told about this one?
+    pub fn takes(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.skip.contains(name)
     }
 }

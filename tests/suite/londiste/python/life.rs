@@ -2,7 +2,7 @@
 
 use pgq_tests::Cluster;
 
-use crate::londiste::python::{Node, tick_fast};
+use crate::londiste::python::{Node, Program, tick_fast};
 use pgq_tests::query::{row, rows, run};
 
 #[test]
@@ -13,7 +13,7 @@ fn a_cascade_lives_from_its_nodes_to_the_takeover() {
         .set("fsync", "off")
         .start();
     let [mut root, mut branch, mut leaf] =
-        ["root", "branch", "leaf"].map(|name| Node::new(&cluster, name));
+        ["root", "branch", "leaf"].map(|name| Node::new(&cluster, name, Program::Python));
     root.londiste(&["create-root", "root", &root.location()]);
     let mut client = root.connect();
     tick_fast(&mut client);

@@ -1,8 +1,9 @@
-//! A cascade of which one node has upstream's extensions and the other ours, either way round.
+//! A cascade of which one node has upstream's extensions, or its program, and the other ours,
+//! either way round.
 
 use pgq_tests::{Cluster, Tree};
 
-use crate::londiste::python::{Node, tick_fast};
+use crate::londiste::python::{Node, Program, tick_fast};
 use pgq_tests::query::run;
 
 /// A server with upstream's extensions and its ticker, or with ours.
@@ -17,10 +18,10 @@ fn server(tree: Tree) -> Cluster {
     .start()
 }
 
-fn replicate(from: Tree, to: Tree) {
+fn replicate((from, of_root): (Tree, Program), (to, of_leaf): (Tree, Program)) {
     let [first, second] = [from, to].map(server);
-    let mut root = Node::new(&first, "root");
-    let mut leaf = Node::new(&second, "leaf");
+    let mut root = Node::new(&first, "root", of_root);
+    let mut leaf = Node::new(&second, "leaf", of_leaf);
     root.londiste(&["create-root", "root", &root.location()]);
     let mut client = root.connect();
     tick_fast(&mut client);
@@ -51,10 +52,25 @@ fn replicate(from: Tree, to: Tree) {
 
 #[test]
 fn a_leaf_of_ours_reads_from_upstreams_root() {
-    replicate(Tree::Peer, Tree::Ours);
+    replicate((Tree::Peer, Program::Python), (Tree::Ours, Program::Python));
 }
 
 #[test]
 fn a_leaf_of_upstreams_reads_from_our_root() {
-    replicate(Tree::Ours, Tree::Peer);
+    replicate((Tree::Ours, Program::Python), (Tree::Peer, Program::Python));
+}
+
+#[test]
+fn our_program_makes_a_leaf_of_pythons_root_on_upstreams_extensions() {
+    replicate((Tree::Peer, Program::Python), (Tree::Ours, Program::Ours));
+}
+
+#[test]
+fn python_makes_a_leaf_of_our_programs_root() {
+    replicate((Tree::Ours, Program::Ours), (Tree::Peer, Program::Python));
+}
+
+#[test]
+fn our_program_administers_upstreams_extensions() {
+    replicate((Tree::Peer, Program::Ours), (Tree::Peer, Program::Ours));
 }

@@ -1,0 +1,66 @@
+//! A node leaves its set.
+
+use pgq_client::Error;
+
+use super::set::Set;
+use super::site::Site;
+use crate::cli::{Exit, output};
+
+/// Who reads from a node.
+pub(super) fn subscribers(site: &mut Site, queue: &str) -> anyhow::Result<Vec<String>> {
+    const SUBSCRIBERS: &str =
+        "select s.node_name from pgq_node.get_subscriber_info($1) s order by s.node_name";
+    let rows = site.rows(SUBSCRIBERS, &[queue.into()])?;
+    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+}
+
+/// Drop a node of the set, by its name. Others that cannot be told are named.
+pub(super) fn node(set: &mut Set, name: &str) -> anyhow::Result<Exit> {
+    let queue = set.queue.clone();
+    set.member(name)?;
+    let mut is_root = false;
+    match set.info(name) {
+        Ok(info) => {
+            is_root = info.is_root();
+            let readers = subscribers(set.site(name)?, &queue)?;
+            if !readers.is_empty() {
+                return Err(Error::Cascade(format!(
+                    "node \"{name}\" has subscribers: {}; hint: change-provider leads them elsewhere",
+                    readers.join(", ")
+                ))
+                .into());
+            }
+        }
+        Err(error) => log::warn!("node \"{name}\" is not asked: {error:#}"),
+    }
+    let values = [queue.as_str().into(), name.into()];
+    if !is_root {
+        let told = set.root().and_then(|root| {
+            set.site(&root)?.call("pgq_node.unregister_location($1, $2)", &values)
+        });
+        if let Err(error) = told {
+            log::warn!("the root is not told: {error:#}");
+        }
+    }
+    let mut others: Vec<_> = set.members.keys().filter(|other| *other != name).cloned().collect();
+    // The node first: what it has captured goes with it.
+    others.insert(0, name.to_owned());
+    let mut failed = Vec::new();
+    for other in others {
+        if !set.is_alive(&other) {
+            log::warn!("node \"{other}\" is tagged dead and is not told");
+            continue;
+        }
+        let told =
+            set.site(&other).and_then(|site| site.call("pgq_node.drop_node($1, $2)", &values));
+        if let Err(error) = told {
+            log::warn!("{error:#}");
+            failed.push(other);
+        }
+    }
+    if failed.iter().any(|other| other == name) && set.is_alive(name) {
+        log::warn!("node \"{name}\" itself could not be told: its triggers stay there");
+    }
+    output::line(&format!("node \"{name}\" of queue \"{queue}\" is dropped"))?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,144 @@
+//! One node's database, and what is asked there.
+
+use anyhow::Context as _;
+use pgq_client::postgres::Client;
+use pgq_client::{Connector, Error, Statements};
+use pgq_replica::{Argument, Row, Session as _};
+use serde::Deserialize;
+
+/// Codes of pgq_node and londiste: from here on a call was in order, warns, has failed.
+const TOLD: i64 = 200;
+const WARNS: i64 = 300;
+const FAILED: i64 = 400;
+
+/// A connection to a node's database.
+pub(super) struct Site {
+    /// How messages call it.
+    name: String,
+    client: Client,
+}
+
+/// What a function answers.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) note: String,
+}
+
+/// A node, as its database has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Info {
+    pub(super) node_name: String,
+    pub(super) node_type: String,
+    pub(super) provider_node: Option<String>,
+    pub(super) provider_location: Option<String>,
+    pub(super) combined_queue: Option<String>,
+    pub(super) combined_type: Option<String>,
+    pub(super) worker_name: String,
+    pub(super) worker_paused: Option<bool>,
+    pub(super) worker_uptodate: Option<bool>,
+    pub(super) worker_last_tick: Option<i64>,
+    pub(super) node_attrs: Option<String>,
+}
+
+impl Info {
+    pub(super) fn is_root(&self) -> bool {
+        self.node_type == "root"
+    }
+
+    pub(super) fn is_leaf(&self) -> bool {
+        self.node_type == "leaf"
+    }
+
+    /// The tick up to which the node has all.
+    pub(super) fn tick(&self) -> i64 {
+        // A node that was just made has none.
+        self.worker_last_tick.unwrap_or(0)
+    }
+}
+
+const INFO: &str = "select pg_catalog.row_to_json(n)::pg_catalog.text
+                      from pgq_node.get_node_info($1) n
+                     where n.node_name is not null";
+
+impl Site {
+    /// Connect.
+    pub(super) fn connect(name: &str, connector: Connector, job: &str) -> anyhow::Result<Self> {
+        let client = connector.application_name(job).connect();
+        let client = client.with_context(|| format!("node \"{name}\""))?;
+        Ok(Self { name: name.to_owned(), client })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    pub(super) fn rows(&mut self, sql: &str, values: &[Argument<'_>]) -> anyhow::Result<Vec<Row>> {
+        let rows = Statements(&mut self.client).rows(sql, values);
+        rows.with_context(|| format!("node \"{}\"", self.name))
+    }
+
+    /// The first column of the first row; none without a row, or where it is null.
+    pub(super) fn value(
+        &mut self,
+        sql: &str,
+        values: &[Argument<'_>],
+    ) -> anyhow::Result<Option<String>> {
+        let rows = self.rows(sql, values)?;
+        Ok(rows.first().map(|row| row.get(0)).transpose()?.flatten().map(str::to_owned))
+    }
+
+    pub(super) fn run(&mut self, sql: &str) -> anyhow::Result<()> {
+        let done = Statements(&mut self.client).run(sql);
+        done.with_context(|| format!("node \"{}\"", self.name))
+    }
+
+    /// Call `function($1, …)`, given with its casts.
+    ///
+    /// # Errors
+    /// What it answers with a code of an error.
+    pub(super) fn call(
+        &mut self,
+        function: &str,
+        values: &[Argument<'_>],
+    ) -> anyhow::Result<Answer> {
+        let sql = format!("select ret_code::pg_catalog.text, ret_note from {function}");
+        let rows = self.rows(&sql, values)?;
+        let row = rows.first().ok_or_else(|| Error::Answer(format!("{function} said nothing")))?;
+        let (code, note) = (row.number(0)?, row.get(1)?.unwrap_or_default().to_owned());
+        if code >= FAILED {
+            let what = format!("node \"{}\": {note} (code {code})", self.name);
+            return Err(Error::Cascade(what).into());
+        }
+        match code {
+            code if code >= WARNS => log::warn!("{}: {note}", self.name),
+            code if code >= TOLD => log::info!("{}: {note}", self.name),
+            _ => log::debug!("{}: {note}", self.name),
+        }
+        Ok(Answer { note })
+    }
+
+    /// The node that this database is of the queue, if any.
+    pub(super) fn info(&mut self, queue: &str) -> anyhow::Result<Option<Info>> {
+        let Some(text) = self.value(INFO, &[queue.into()])? else { return Ok(None) };
+        let info = serde_json::from_str(&text);
+        let info =
+            info.map_err(|error| Error::Answer(format!("pgq_node.get_node_info: {error}")))?;
+        Ok(Some(info))
+    }
+
+    /// Is there such a schema?
+    pub(super) fn has_schema(&mut self, schema: &str) -> anyhow::Result<bool> {
+        const SCHEMA: &str = "select n.nspname::pg_catalog.text
+                                from pg_catalog.pg_namespace n
+                               where n.nspname operator(pg_catalog.=) $1";
+        Ok(self.value(SCHEMA, &[schema.into()])?.is_some())
+    }
+}

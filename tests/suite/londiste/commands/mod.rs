@@ -1,0 +1,44 @@
+//! The commands of `pgq londiste`.
+
+mod names;
+mod nodes;
+mod tables;
+
+use pgq_tests::Cluster;
+use pgq_tests::programs::stderr;
+
+use super::python::{Node, Program, tick_fast};
+
+/// A server that ticks by itself, fast.
+fn server() -> Cluster {
+    Cluster::builder()
+        .set("shared_preload_libraries", "pgq")
+        .set("pgq.ticker_period", "50ms")
+        .set("fsync", "off")
+        .start()
+}
+
+/// A root that ticks, and nodes of these types that read from it, all with their workers.
+fn set_of<'a>(cluster: &'a Cluster, others: &[(&'static str, &str)]) -> Vec<Node<'a>> {
+    let root = Node::new(cluster, "root", Program::Ours);
+    root.londiste(&["create-root", "root", &root.location()]);
+    tick_fast(&mut root.connect());
+    let provider = format!("--provider={}", root.location());
+    let mut nodes = vec![root];
+    for (name, kind) in others {
+        let node = Node::new(cluster, name, Program::Ours);
+        node.londiste(&[&format!("create-{kind}"), name, &node.location(), &provider]);
+        nodes.push(node);
+    }
+    for node in &mut nodes {
+        node.start_worker();
+    }
+    nodes
+}
+
+/// Exit code and words of a command that is to fail.
+fn refused(node: &Node<'_>, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = node.output(arguments);
+    assert!(!output.status.success(), "{arguments:?}: {output:?}");
+    (output.status.code(), stderr(&output))
+}
