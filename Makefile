@@ -120,8 +120,12 @@ book:
 	packaging/book.sh
 
 # The main job, shown on a private PostgreSQL; then psql on such a server.
-.PHONY: demo psql
-demo: build-release
+.PHONY: demo psql hello
+hello:
+	@echo "1. fetches PostgreSQL $(PG) into $(work), where it stays"
+	@echo "2. builds, which takes minutes the first time"
+	@echo "3. shows queue, change capture and latency on a server of its own, in under a minute"
+demo: hello build-release
 	cargo build --locked -q -p pgq_client --bin pgq
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo
 psql: build-release
