@@ -18,11 +18,11 @@ as $$
 --      on the table to be emptied; or nobody, if no maintenance runs.
 -- ----------------------------------------------------------------------
     with late as materialized (
-        select q.*, q.queue_switch_time + q.queue_rotation_period as due
+        select q.*, q.queue_switch_time + p.period as due
           from pgq.queue q
+         cross join lateral pgq._rotation_period(q.queue_id, q.queue_rotation_period) p (period)
          where q.queue_ntables > 1
-           and now() - greatest(q.queue_switch_time + q.queue_rotation_period,
-                                pg_postmaster_start_time())
+           and now() - greatest(q.queue_switch_time + p.period, pg_postmaster_start_time())
                > least(q.queue_rotation_period, interval '5 minutes')
            and not pg_is_in_recovery()
     ), holding as materialized (

@@ -51,7 +51,8 @@ begin
           from pgq.queue q
          where q.queue_rotation_period is not null
            and q.queue_switch_step2 is not null
-           and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+           and q.queue_switch_time + pgq._rotation_period(q.queue_id, q.queue_rotation_period)
+                   < current_timestamp
          order by q.queue_name
     loop
         rotates := true;

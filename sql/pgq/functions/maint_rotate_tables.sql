@@ -1,3 +1,25 @@
+create or replace function pgq._rotation_period(i_queue_id integer, i_period interval)
+returns interval
+language sql
+stable
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._rotation_period(2)
+--      Least time between two switches of a queue's event table. A switch leaves what came after
+--      the one before; so where events are kept longer than a period, it waits that long.
+-- Parameters:
+--      i_queue_id  the queue
+--      i_period    its queue_rotation_period
+-- Tables: pgq.queue_option
+-- ----------------------------------------------------------------------
+    -- No settings of its own, so that it is expanded into its query.
+    select greatest(i_period, (select o.opt_keep
+                                 from pgq.queue_option o
+                                where o.opt_queue operator(pg_catalog.=) i_queue_id))
+$$;
+comment on function pgq._rotation_period(integer, interval) is
+    'least time between two switches of a queue''s event table';
+
 create or replace function pgq.maint_rotate_tables_step1(i_queue_name text)
 returns integer
 language plpgsql
@@ -6,9 +28,9 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.maint_rotate_tables_step1(1)
---      Switch a queue to its next event table, which is emptied first, if the time has come and no
---      consumer needs the previous table. Must be followed by pgq.maint_rotate_tables_step2 in
---      another transaction.
+--      Switch a queue to its next event table, which is emptied first, if the time has come, no
+--      consumer needs the previous table, and all of it is older than the queue is to keep. Must
+--      be followed by pgq.maint_rotate_tables_step2 in another transaction.
 -- Parameters:
 --      i_queue_name    name of the queue
 -- Returns: 0, always
@@ -16,7 +38,7 @@ as $$
 --      consumer's tick is gone
 -- Locks: the queue's rotation lock (gives up if busy), row of the queue, access exclusive on the
 --      table (gives up)
--- Tables: pgq.queue, pgq.subscription, pgq.tick, event tables
+-- Tables: pgq.queue, pgq.queue_option, pgq.subscription, pgq.tick, event tables
 -- ----------------------------------------------------------------------
 declare
     id          integer;
@@ -39,7 +61,8 @@ begin
        and q.queue_ntables > 1
        and q.queue_rotation_period is not null
        and q.queue_switch_step2 is not null
-       and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+       and q.queue_switch_time + pgq._rotation_period(q.queue_id, q.queue_rotation_period)
+               < current_timestamp
        for no key update;
     if not found then
         return 0;
@@ -53,6 +76,14 @@ begin
     end if;
 
     select min(s.sub_last_tick) into lowest from pgq.subscription s where s.sub_queue = id;
+    -- Where the history begins that is to be kept, somebody stands as well.
+    select least(lowest, coalesce(max(t.tick_id) filter (where t.tick_time <= now() - o.opt_keep),
+                                  min(t.tick_id)))
+      into lowest
+      from pgq.queue_option o
+      join pgq.tick t on t.tick_queue = o.opt_queue
+     where o.opt_queue = id
+       and o.opt_keep > '0';
     if lowest is not null then
         select txid_snapshot_xmin(t.tick_snapshot)
           into oldest

@@ -6,13 +6,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._queue_option(1)
---      Settings of a queue for messages that are not processed. This is the place of the defaults.
+--      Settings of a queue for messages that are not processed, and for what is kept. This is the
+--      place of the defaults.
 -- Parameters:
 --      i_queue_id  the queue
 -- Tables: pgq.queue_option
 -- ----------------------------------------------------------------------
     select i_queue_id, coalesce(o.opt_max_retries, 5), coalesce(o.opt_retry_base, '1 second'),
-           coalesce(o.opt_retry_max, '1 hour'), o.opt_dead_letter_queue
+           coalesce(o.opt_retry_max, '1 hour'), o.opt_dead_letter_queue,
+           coalesce(o.opt_keep, '0')
       from (values (1)) always
       left join pgq.queue_option o on o.opt_queue = i_queue_id
 $$;

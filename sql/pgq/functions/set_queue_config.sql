@@ -15,7 +15,9 @@ as $$
 --      x_queue_name    name of the queue
 --      x_param_name    ticker_max_count, ticker_max_lag, ticker_idle_period, ticker_paused,
 --                      rotation_period, external_ticker or batch_max_count; for messages that
---                      are not processed max_retries, retry_base, retry_max or dead_letter_queue
+--                      are not processed max_retries, retry_base, retry_max or
+--                      dead_letter_queue; keep: how long events stay although all consumers
+--                      have them
 --      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
@@ -45,7 +47,7 @@ begin
     kind := case
         when x_param_name in ('ticker_max_count', 'batch_max_count', 'max_retries') then 'integer'
         when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period',
-                              'retry_base', 'retry_max')
+                              'retry_base', 'retry_max', 'keep')
             then 'interval'
         when x_param_name = 'dead_letter_queue' then 'text'
         when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
@@ -57,7 +59,7 @@ begin
                   hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, '
                          'ticker_paused, rotation_period,'
                          ' external_ticker and batch_max_count; max_retries, retry_base, '
-                         'retry_max and dead_letter_queue.';
+                         'retry_max, dead_letter_queue and keep.';
     end if;
     if x_param_value is null then
         raise exception 'query string argument of EXECUTE is null'
@@ -83,7 +85,7 @@ begin
                   end;
     end if;
 
-    if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue') then
+    if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue', 'keep') then
         perform pgq._set_queue_option(id, x_param_name, x_param_value);
         return 1;
     end if;

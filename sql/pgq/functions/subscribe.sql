@@ -1,3 +1,25 @@
+create or replace function pgq._tick_before(i_queue_id integer, i_time timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._tick_before(2)
+--      The last tick of a queue that is not after a time, or the oldest one. Taken under the
+--      queue's rotation lock, so that it stays.
+-- Locks: the queue's rotation lock (shared)
+-- Tables: pgq.tick
+-- ----------------------------------------------------------------------
+begin
+    perform pgq._lock_shared('rotation', i_queue_id);
+    return coalesce(max(t.tick_id) filter (where t.tick_time <= i_time), min(t.tick_id))
+      from pgq.tick t
+     where t.tick_queue = i_queue_id;
+end;
+$$;
+comment on function pgq._tick_before(integer, timestamptz) is
+    'the last tick of a queue that is not after a time';
+
 create or replace function pgq.subscribe(
     queue       text,
     consumer    text,
@@ -21,8 +43,6 @@ as $$
 -- Errors, Locks: as pgq.register_consumer_at(3)
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
-declare
-    begin_at    bigint;
 begin
     -- With that the consumer's row and the rotation lock are held: it is nobody else who registers
     -- it, and ticks stay.
@@ -30,12 +50,8 @@ begin
         return 0;
     end if;
     if start_at is not null then
-        select coalesce(max(t.tick_id) filter (where t.tick_time <= start_at), min(t.tick_id))
-          into begin_at
-          from pgq.tick t
-          join pgq.queue q on q.queue_id = t.tick_queue
-         where q.queue_name = queue;
-        perform pgq.register_consumer_at(queue, consumer, begin_at);
+        perform pgq.register_consumer_at(queue, consumer,
+                                         pgq._tick_before(pgq._queue_id(queue), start_at));
     end if;
     return 1;
 end;

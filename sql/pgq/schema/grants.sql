@@ -39,6 +39,8 @@ grant execute on function
     pgq._window_sql(integer, integer, bigint, bigint, text),
     pgq._window_tables(integer, bigint, bigint),
     pgq.subscribe(text, text, timestamptz),
+    pgq.seek(text, text, bigint, boolean),
+    pgq.seek(text, text, timestamptz, boolean),
     pgq.unsubscribe(text, text, boolean),
     pgq.receive(text, text, integer),
     pgq.ack(bigint),
@@ -52,10 +54,13 @@ grant execute on function
     pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),
     pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean),
     pgq._pass_ticks(integer, integer, bigint),
-    pgq._headers(text)
+    pgq._headers(text),
+    pgq._receive_all(text, text, integer)
 to pgq_reader;
 
-grant execute on procedure pgq.wait_batch(text, text, interval, bigint, boolean) to pgq_reader;
+grant execute on procedure pgq.wait_batch(text, text, interval, bigint, boolean),
+    pgq.wait_receive(text, text, interval, integer, pgq.message[])
+to pgq_reader;
 
 -- monitoring
 grant execute on function
@@ -91,6 +96,7 @@ grant execute on function
     pgq._tick_on_demand(text),
     pgq._due_queues(),
     pgq.maint_retry_events(),
+    pgq._rotation_period(integer, interval),
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),

@@ -15,6 +15,13 @@ create type pgq.message as (
 );
 comment on type pgq.message is 'an event as pgq.receive() gives it';
 
+create type pgq.seek_result as (
+    from_tick   bigint,
+    to_tick     bigint,
+    events      bigint
+);
+comment on type pgq.seek_result is 'what pgq.seek() did';
+
 -- A queue without a row has the defaults, which pgq._queue_option() knows.
 create table pgq.queue_option (
     opt_queue               integer     not null,
@@ -22,11 +29,22 @@ create table pgq.queue_option (
     opt_retry_base          interval    not null,
     opt_retry_max           interval    not null,
     opt_dead_letter_queue   text,
+    opt_keep                interval    not null,
 
     constraint queue_option_pkey primary key (opt_queue)
 );
 comment on table pgq.queue_option is
-    'settings of queues that pgq.nack() goes by; set by pgq.set_queue_config()';
+    'settings of queues that pgq.nack() and rotation go by; set by pgq.set_queue_config()';
+
+comment on column pgq.queue_option.opt_queue is 'the queue';
+comment on column pgq.queue_option.opt_max_retries is
+    'how often a message comes again before it is a dead letter';
+comment on column pgq.queue_option.opt_retry_base is 'wait before it comes again the first time';
+comment on column pgq.queue_option.opt_retry_max is 'longest wait';
+comment on column pgq.queue_option.opt_dead_letter_queue is
+    'queue that dead letters go to; NULL: they are in pgq.dead_letter';
+comment on column pgq.queue_option.opt_keep is
+    'how long events stay although all consumers have them';
 
 -- Of no use, and overwritten by the next page, once the subscription's batch is another one.
 create table pgq.page (
@@ -42,6 +60,8 @@ create table pgq.page (
 )
 with (fillfactor = 50);
 comment on table pgq.page is 'how far the open batch of a consumer has been handed out';
+comment on column pgq.page.page_queue is 'queue of the subscription';
+comment on column pgq.page.page_consumer is 'consumer of the subscription';
 comment on column pgq.page.page_batch is 'the batch, as pgq.subscription has it';
 comment on column pgq.page.page_begin is
     'messages up to this one are acknowledged; NULL: none is';
@@ -71,6 +91,20 @@ create table pgq.dead_letter (
     constraint dead_letter_pkey primary key (dl_queue, dl_consumer, dl_msg_id)
 );
 comment on table pgq.dead_letter is 'messages that a consumer has given up; see pgq.dead_letters()';
+comment on column pgq.dead_letter.dl_queue is 'queue of the message';
+comment on column pgq.dead_letter.dl_consumer is 'consumer that has given it up';
+comment on column pgq.dead_letter.dl_msg_id is 'id of the message: ev_id';
+comment on column pgq.dead_letter.dl_created_at is 'when it was sent: ev_time';
+comment on column pgq.dead_letter.dl_retry_count is 'how often it came again: ev_retry';
+comment on column pgq.dead_letter.dl_type is 'its type: ev_type';
+comment on column pgq.dead_letter.dl_payload is 'its payload: ev_data';
+comment on column pgq.dead_letter.dl_extra1 is 'its key: ev_extra1';
+comment on column pgq.dead_letter.dl_extra2 is 'its headers: ev_extra2';
+comment on column pgq.dead_letter.dl_extra3 is 'its ev_extra3';
+comment on column pgq.dead_letter.dl_extra4 is 'its ev_extra4';
+comment on column pgq.dead_letter.dl_reason is 'why it was given up, the last time';
+comment on column pgq.dead_letter.dl_first_failed is 'when it was given up first';
+comment on column pgq.dead_letter.dl_last_failed is 'when it was given up last';
 comment on column pgq.dead_letter.dl_count is 'how often this message has been given up';
 
 select pg_catalog.pg_extension_config_dump('pgq.queue_option', '');

@@ -9,13 +9,14 @@ const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register
     unregister_consumer next_batch_info next_batch next_batch_custom get_batch_events \
     get_batch_info get_batch_cursor \
     event_retry batch_retry force_tick finish_batch \
-    subscribe unsubscribe receive ack nack dead_letters dead_replay dead_purge \
-    _page_open _page_end _page_events _page_give _pass_ticks _headers";
+    subscribe unsubscribe seek receive ack nack dead_letters dead_replay dead_purge \
+    _page_open _page_end _page_events _page_give _pass_ticks _headers _receive_all";
 const WRITE: &str = "insert_event insert_events send send_batch _send_batch current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \
     create_queue drop_queue \
-    set_queue_config insert_event_raw event_retry_raw rebase _tick_on_demand _due_queues";
+    set_queue_config _rotation_period insert_event_raw event_retry_raw rebase _tick_on_demand \
+    _due_queues";
 
 /// A database with one queue, and roles of its own: `PREFIX_reader`, `_writer`, `_admin`,
 /// `_nobody`.
@@ -78,7 +79,8 @@ fn functions_belong_to_their_roles() {
     );
     for name in open {
         let is_view_of_the_worker =
-            ["worker_status", "queue_health", "metrics", "wait_batch"].contains(&name.as_str());
+            ["worker_status", "queue_health", "metrics", "wait_batch", "wait_receive"]
+                .contains(&name.as_str());
         assert!(
             known.contains(&name.as_str()) || is_view_of_the_worker,
             "everybody may call pgq.{name}"

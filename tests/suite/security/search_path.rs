@@ -8,7 +8,7 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 40] = [
+const UNPINNED: [(&str, &str); 42] = [
     ("londiste._ask", "C; the statement is another server's"),
     ("londiste._check_location", "C, no SQL"),
     ("pgq._announce", "C, no SQL"),
@@ -26,6 +26,7 @@ const UNPINNED: [(&str, &str); 40] = [
     ("pgq._page_end", "C; as get_batch_events, and the query in page.rs is qualified"),
     ("pgq._page_events", "as _page_end"),
     ("pgq._queue_changed", "C, no SQL"),
+    ("pgq._rotation_period", "expanded into its query, qualified"),
     ("pgq._send_batch", "as insert_event"),
     ("pgq._sequence_value", "C, no SQL"),
     ("pgq._try_lock", "C, no SQL"),
@@ -55,6 +56,7 @@ const UNPINNED: [(&str, &str); 40] = [
     ("pgq.seq_getval", "C, no SQL"),
     ("pgq.sqltriga", "as jsontriga"),
     ("pgq.wait_batch", "C, commits; its queries are qualified"),
+    ("pgq.wait_receive", "commits; everything in it is qualified"),
 ];
 
 #[test]

@@ -7,7 +7,9 @@ mod kept;
 mod nack;
 mod receive;
 mod rights;
+mod seek;
 mod send;
+mod wait;
 
 use pgq_tests::query::{row, rows, run};
 use pgq_tests::{Scratch, scratch_database};
