@@ -69,6 +69,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "pgq londiste berlin.ini execute add_column.sql",
             "pgq londiste paris.ini add-table --all --create-full --wait-sync",
             "pgq londiste paris.ini status",
+            "pgq londiste paris.ini takeover berlin --all",
         ],
     ),
     ("ticker", &["pgq ticker", "pgq ticker /etc/pgqd.ini"]),

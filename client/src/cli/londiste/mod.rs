@@ -11,10 +11,13 @@ mod lists;
 mod node;
 mod patience;
 mod pause;
+mod provider;
 mod sequences;
 mod set;
 mod site;
 mod structure;
+mod tag;
+mod takeover;
 mod tree;
 mod wait;
 
@@ -81,6 +84,24 @@ enum Command {
     WaitProvider,
     /// Wait until all tables of this node are in sync
     WaitSync,
+    /// Have this node read from another one
+    ChangeProvider {
+        /// The other node
+        #[arg(long, value_name = "NODE")]
+        provider: String,
+    },
+    /// Take the place of another node: of the root, so that this node becomes it, or of a branch
+    Takeover(takeover::Takeover),
+    /// Have all nodes leave a node alone
+    TagDead {
+        /// The node
+        node: String,
+    },
+    /// Have all nodes know that a node is back
+    TagAlive {
+        /// The node
+        node: String,
+    },
     /// Replay what the provider has, and copy new tables; until stopped
     Worker,
     /// Attach tables to this node; its worker copies them
@@ -152,6 +173,12 @@ impl Londiste {
             Command::WaitRoot => wait::for_root(&mut settings.look()?),
             Command::WaitProvider => wait::for_provider(&mut settings.look()?),
             Command::WaitSync => wait::for_sync(&mut settings.look()?),
+            Command::ChangeProvider { provider } => {
+                provider::of_this_node(&mut settings.change()?, &provider)
+            }
+            Command::Takeover(options) => takeover::take_over(&mut settings.change()?, &options),
+            Command::TagDead { node } => tag::tag(&mut settings.change()?, &node, true),
+            Command::TagAlive { node } => tag::tag(&mut settings.change()?, &node, false),
             Command::AddTable(options) => add_table::add(&mut settings.change()?, &options),
             Command::RemoveTable(names) => {
                 change::remove(&mut settings.change()?, &names, Kind::Table)

@@ -21,7 +21,10 @@ pub(super) struct Site {
 /// What a function answers.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
+    code: i64,
     pub(super) note: String,
+    /// What the function answers besides.
+    pub(super) more: Option<String>,
 }
 
 /// A node, as its database has it.
@@ -38,6 +41,9 @@ pub(super) struct Info {
     pub(super) worker_uptodate: Option<bool>,
     pub(super) worker_last_tick: Option<i64>,
     pub(super) node_attrs: Option<String>,
+    /// Queues that are merged into this one.
+    #[serde(default)]
+    pub(super) target_for: Option<Vec<String>>,
 }
 
 impl Info {
@@ -109,20 +115,44 @@ impl Site {
         function: &str,
         values: &[Argument<'_>],
     ) -> anyhow::Result<Answer> {
-        let sql = format!("select ret_code::pg_catalog.text, ret_note from {function}");
-        let rows = self.rows(&sql, values)?;
-        let row = rows.first().ok_or_else(|| Error::Answer(format!("{function} said nothing")))?;
-        let (code, note) = (row.number(0)?, row.get(1)?.unwrap_or_default().to_owned());
-        if code >= FAILED {
+        self.call_for("null", function, values)
+    }
+
+    /// The same, and a column of the answer besides.
+    pub(super) fn call_for(
+        &mut self,
+        column: &str,
+        function: &str,
+        values: &[Argument<'_>],
+    ) -> anyhow::Result<Answer> {
+        let answer = self.try_call(column, function, values)?;
+        let Answer { code, note, .. } = &answer;
+        if *code >= FAILED {
             let what = format!("node \"{}\": {note} (code {code})", self.name);
             return Err(Error::Cascade(what).into());
         }
-        match code {
+        match *code {
             code if code >= WARNS => log::warn!("{}: {note}", self.name),
             code if code >= TOLD => log::info!("{}: {note}", self.name),
             _ => log::debug!("{}: {note}", self.name),
         }
-        Ok(Answer { note })
+        Ok(answer)
+    }
+
+    fn try_call(
+        &mut self,
+        column: &str,
+        function: &str,
+        values: &[Argument<'_>],
+    ) -> anyhow::Result<Answer> {
+        let sql = format!(
+            "select ret_code::pg_catalog.text, ret_note, {column}::pg_catalog.text from {function}"
+        );
+        let rows = self.rows(&sql, values)?;
+        let row = rows.first().ok_or_else(|| Error::Answer(format!("{function} said nothing")))?;
+        let note = row.get(1)?.unwrap_or_default().to_owned();
+        let more = row.get(2)?.map(str::to_owned);
+        Ok(Answer { code: row.number(0)?, note, more })
     }
 
     /// The node that this database is of the queue, if any.

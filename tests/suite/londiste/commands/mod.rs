@@ -2,6 +2,7 @@
 
 mod names;
 mod nodes;
+mod roles;
 mod tables;
 
 use pgq_tests::Cluster;

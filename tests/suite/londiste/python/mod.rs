@@ -43,6 +43,10 @@ impl<'a> Node<'a> {
         Self { cluster, name, program, dir, worker: None }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn location(&self) -> String {
         self.cluster.conninfo(self.name)
     }
