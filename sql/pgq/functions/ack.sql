@@ -79,7 +79,8 @@ begin
 
     if i_msg_id < (held.page).page_end then
         update pgq.page
-           set page_begin = i_msg_id
+           set page_begin = i_msg_id,
+               page_aside = array(select id from unnest(page_aside) id where id > i_msg_id)
          where page_queue = (held.page).page_queue
            and page_consumer = (held.page).page_consumer;
     elsif (held.page).page_is_last then

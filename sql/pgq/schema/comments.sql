@@ -99,29 +99,3 @@ comment on column pgq.retry_queue.ev_extra1 is 'as in the event';
 comment on column pgq.retry_queue.ev_extra2 is 'as in the event';
 comment on column pgq.retry_queue.ev_extra3 is 'as in the event';
 comment on column pgq.retry_queue.ev_extra4 is 'as in the event';
-
-comment on column pgq.queue_option.opt_queue is 'queue that the settings are of';
-comment on column pgq.queue_option.opt_max_retries is
-    'how often a message comes again before it is a dead letter';
-comment on column pgq.queue_option.opt_retry_base is 'first wait of a message that comes again';
-comment on column pgq.queue_option.opt_retry_max is 'longest wait; each is twice the one before';
-comment on column pgq.queue_option.opt_dead_letter_queue is
-    'queue where dead letters go instead of pgq.dead_letter; NULL: none';
-
-comment on column pgq.page.page_queue is 'queue that is read';
-comment on column pgq.page.page_consumer is 'who reads';
-
-comment on column pgq.dead_letter.dl_queue is 'queue of the message';
-comment on column pgq.dead_letter.dl_consumer is 'who gave it up';
-comment on column pgq.dead_letter.dl_msg_id is 'number of the event';
-comment on column pgq.dead_letter.dl_created_at is 'when it was sent';
-comment on column pgq.dead_letter.dl_retry_count is 'how often it had come again';
-comment on column pgq.dead_letter.dl_type is 'ev_type of the event';
-comment on column pgq.dead_letter.dl_payload is 'ev_data of the event';
-comment on column pgq.dead_letter.dl_extra1 is 'ev_extra1 of the event: the key';
-comment on column pgq.dead_letter.dl_extra2 is 'ev_extra2 of the event: the headers';
-comment on column pgq.dead_letter.dl_extra3 is 'ev_extra3 of the event';
-comment on column pgq.dead_letter.dl_extra4 is 'ev_extra4 of the event';
-comment on column pgq.dead_letter.dl_reason is 'why, as pgq.nack() was told';
-comment on column pgq.dead_letter.dl_first_failed is 'when it was given up first';
-comment on column pgq.dead_letter.dl_last_failed is 'when it was given up last';
