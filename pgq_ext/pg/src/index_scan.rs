@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::ops::ControlFlow;
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::heap::{check_privilege, has_columns, oids_of};
 use super::{constants, ports};
@@ -87,17 +88,20 @@ impl IndexedTable {
     }
 
     /// Call `visit` with the row at this place, if the active snapshot sees one there; it need not
-    /// be the row that was there before.
+    /// be the row that was there before. Raises XX001 for a place beyond the table's end.
     pub fn at<R>(&self, place: Place, visit: impl FnOnce(&ScannedRow) -> R) -> Option<R> {
         let mut tid = pg_sys::ItemPointerData::default();
         pgrx::itemptr::item_pointer_set_all(&mut tid, place.block, place.offset);
         // SAFETY: the table is open, and every access method has the function.
         let fetch = unsafe { (*(*self.table).rd_tableam).tuple_fetch_row_version }
             .expect("table access methods can fetch a row");
-        // SAFETY: an open table, a slot of its own, and the snapshot that the caller's statement
-        // keeps. A place beyond the table's end, or of nothing, gives false.
+        // SAFETY: a backend-local look-up; the caller's statement keeps the snapshot.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        // SAFETY: an open table, a slot of its own, and a snapshot. A place of nothing gives false.
+        // The function is the table's own, not one of pgrx's, which would guard it: an error in it
+        // must not jump over our frames.
         let is_seen =
-            unsafe { fetch(self.table, &mut tid, pg_sys::GetActiveSnapshot(), self.slot) };
+            unsafe { pg_guard_ffi_boundary(|| fetch(self.table, &mut tid, snapshot, self.slot)) };
         if !is_seen {
             return None;
         }
@@ -107,6 +111,14 @@ impl IndexedTable {
         // SAFETY: the slot is ours; lets go of the row's page.
         unsafe { pg_sys::ExecClearTuple(self.slot) };
         Some(seen)
+    }
+
+    /// Number of blocks that the table has now; none goes while it is open.
+    pub fn blocks(&self) -> pg_sys::BlockNumber {
+        // SAFETY: the table is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.table, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
     }
 
     /// Number of the file that the table is in: another one after TRUNCATE, VACUUM FULL and the

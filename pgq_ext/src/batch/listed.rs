@@ -2,7 +2,7 @@
 //!
 //! An entry is a place in an event table, which is only ever appended to and is not emptied while a
 //! batch in it is open. What moves rows all the same (VACUUM FULL, `pgq.rebase`) is noticed: the
-//! table is another file, or the row at the place is not the one that was listed.
+//! table is another file, or a shorter one, or the row at the place is not the one that was listed.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -25,6 +25,9 @@ pub(super) struct Reader {
     pub(super) subscription: i32,
 }
 
+/// What a table is stored in: the number of its file, and how many blocks that had.
+type File = (pg_sys::Oid, pg_sys::BlockNumber);
+
 /// Which of the window's tables, and where in it.
 pub(super) type Spot = (usize, Place);
 
@@ -32,7 +35,7 @@ pub(super) type Spot = (usize, Place);
 pub(super) struct Listed {
     reader: Reader,
     span: Span,
-    files: Vec<pg_sys::Oid>,
+    files: Vec<File>,
     /// The places of its events.
     pub(super) listing: Listing<Spot>,
 }
@@ -63,7 +66,7 @@ pub(super) enum Found {
 pub(super) fn find(reader: Reader, after: Option<i64>) -> Result<Found, PgqError> {
     if let Some(known) = take(reader)
         && let Some(tables) = open(&known.span)
-        && known.files == files(&tables)
+        && are_there(&known.files, &tables)
         && known.listing.covers(after)
     {
         return Ok(Found::Places(tables, known));
@@ -103,8 +106,15 @@ fn open(span: &Span) -> Option<Tables> {
     span.tables.iter().map(|name| event_table::open(name)).collect()
 }
 
-fn files(tables: &[IndexedTable]) -> Vec<pg_sys::Oid> {
-    tables.iter().map(IndexedTable::file).collect()
+fn files(tables: &[IndexedTable]) -> Vec<File> {
+    tables.iter().map(|table| (table.file(), table.blocks())).collect()
+}
+
+/// True when these are still the tables' files. VACUUM may have cut off empty blocks at their ends.
+fn are_there(files: &[File], tables: &[IndexedTable]) -> bool {
+    let now = self::files(tables);
+    files.len() == now.len()
+        && files.iter().zip(&now).all(|(known, now)| known.0 == now.0 && known.1 <= now.1)
 }
 
 impl Listed {

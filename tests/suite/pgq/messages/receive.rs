@@ -216,6 +216,26 @@ fn pages_go_on_when_rows_are_moved_between_them() {
 }
 
 #[test]
+fn pages_go_on_when_the_end_of_a_table_is_cut_off() {
+    let (_database, mut client) = queue();
+    send(&mut client, (0..4000).map(|n| format!("{n:0>100}")));
+    tick(&mut client);
+    let (batch, page) = receive(&mut client, "c", 10);
+    assert_eq!(page.len(), 10);
+    let blocks = "select pg_relation_size('pgq.event_1_0') / 8192";
+    let before: u32 = row(&mut client, blocks).parse().unwrap();
+    // To be cut off they must be dead to all.
+    run(&mut client, "delete from pgq.event_1_0 where ev_id > 15");
+    let is_shorter = wait_until(PATIENCE, || {
+        run(&mut client, "vacuum pgq.event_1_0");
+        row(&mut client, blocks).parse::<u32>().unwrap() < before
+    });
+    assert!(is_shorter);
+    ack(&mut client, batch);
+    assert_eq!(drain(&mut client, "c", 4000).0, [5]);
+}
+
+#[test]
 fn an_event_table_of_another_shape_is_read_all_the_same() {
     let (_database, mut client) = queue();
     run(
