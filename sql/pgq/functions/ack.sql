@@ -97,7 +97,8 @@ begin
            set page_batch = batch,
                page_begin = page_end,
                page_end = null,
-               page_aside = '{}'
+               -- In a batch of pgq.next_batch() messages are put aside before their page is given.
+               page_aside = array(select id from unnest(page_aside) id where id > page_end)
          where page_queue = (held.page).page_queue
            and page_consumer = (held.page).page_consumer;
     end if;

@@ -89,6 +89,21 @@ fn it_waits_longer_each_time_and_then_is_a_dead_letter_once() {
     );
 }
 
+/// Put aside before any page was given, it stays out of all pages that follow.
+#[test]
+fn a_message_put_aside_beyond_the_page_stays_out_of_the_batch() {
+    let (_database, mut client) = queue();
+    send(&mut client, 0..10);
+    tick(&mut client);
+    let batch = row(&mut client, "select pgq.next_batch('q', 'c')");
+    assert_eq!(row(&mut client, &format!("select pgq.nack({batch}, 8)")), "retry");
+    let mut expected = numbers(0..10);
+    expected.retain(|n| n != "7");
+    assert_eq!(drain(&mut client, "c", 3).1, expected);
+    retry_now(&mut client);
+    assert_eq!(drain(&mut client, "c", 3).1, ["7"]);
+}
+
 /// What is behind the acknowledged ones need not be remembered.
 #[test]
 fn what_is_acknowledged_is_no_longer_noted_as_put_aside() {
