@@ -107,7 +107,7 @@ as $$
 --      i_consumer  name of the consumer
 -- Returns: its open batch, with how far that is acknowledged; or, without batch_id, the window that
 --      the next batch will have, whose cur_tick is NULL if there is no newer tick
--- Errors: as pgq.next_batch_custom(5)
+-- Errors: 55000 a member of a cooperative group; others as pgq.next_batch_custom(5)
 -- Locks: row of the subscription
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.tick, pgq.page
 -- ----------------------------------------------------------------------
@@ -121,6 +121,17 @@ begin
          where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue)
            and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer)
            for update;
+        if found
+           and exists (select 1
+                         from pgq.subscription m
+                        where m.sub_queue = sub.sub_queue
+                          and m.sub_id = sub.sub_id
+                          and m.sub_consumer <> sub.sub_consumer)
+           and pgq._group_main(sub.sub_queue, sub.sub_consumer) is not null then
+            raise exception 'consumer "%" is a member of a cooperative group', i_consumer
+                using errcode = '55000',
+                      hint = 'Its batches are the group''s to give: pgq_coop.next_batch().';
+        end if;
         exit when found
                   and exists (select 1
                                 from pgq.tick t
@@ -204,7 +215,8 @@ begin
        and p.page_consumer = i_consumer_id;
 
     if sub.sub_batch is null then
-        if i_prev_tick < sub.sub_last_tick
+        -- Without a position it is a member of a group.
+        if (i_prev_tick >= sub.sub_last_tick) is not true
            or not exists (select 1
                             from pgq.tick t
                            where t.tick_queue = i_queue_id
@@ -315,7 +327,7 @@ as $$
 --      max_return  how many messages at most; messages of one id are not divided
 -- Returns: messages; none if there is nothing (yet), and then no batch is open
 -- Errors: 22004, 22023 max_return is NULL or below 1; 42501 no right to read the event tables;
---      others as pgq.next_batch_custom(5)
+--      55000 a member of a cooperative group; others as pgq.next_batch_custom(5)
 -- Locks: row of the subscription, until the transaction ends: others who receive as this consumer
 --      wait
 -- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, event tables

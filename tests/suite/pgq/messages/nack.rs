@@ -183,3 +183,41 @@ fn a_message_of_next_batch_can_be_put_aside() {
     retry_now(&mut client);
     assert_eq!(drain(&mut client, "c", 10).1, ["1"]);
 }
+
+/// What a member of a cooperative group puts aside comes to the group again, or is its dead letter.
+#[test]
+fn a_member_of_a_group_puts_messages_aside_for_the_group() {
+    let (_database, mut client) = queue();
+    run(
+        &mut client,
+        "create extension pgq_coop; select pgq_coop.register_subconsumer('q', 'crew', 'one')",
+    );
+    send(&mut client, 0..3);
+    tick(&mut client);
+    let batch = row(&mut client, "select pgq_coop.next_batch('q', 'crew', 'one')");
+    assert_eq!(row(&mut client, &format!("select pgq.nack({batch}, 2)")), "retry");
+    run(&mut client, &format!("select pgq_coop.finish_batch({batch})"));
+    run(&mut client, "select pgq.set_queue_config('q', 'max_retries', '1')");
+    retry_now(&mut client);
+    let batch = row(&mut client, "select pgq_coop.next_batch('q', 'crew', 'one')");
+    assert_eq!(row(&mut client, &format!("select pgq.nack({batch}, 2)")), "dead");
+    run(&mut client, &format!("select pgq_coop.finish_batch({batch})"));
+    assert_eq!(
+        rows(&mut client, "select consumer_name, msg_id from pgq.dead_letters('q')"),
+        ["crew|2"]
+    );
+    // Its batches are the group's to give, also when it has one of which all is put aside.
+    let refused = "ERROR 55000: consumer \"crew.one\" is a member of a cooperative group";
+    let receive = "select payload from pgq.receive('q', 'crew.one')";
+    assert_eq!(outcome(&mut client, receive), refused);
+    send(&mut client, 3..4);
+    tick(&mut client);
+    let batch = row(&mut client, "select pgq_coop.next_batch('q', 'crew', 'one')");
+    run(
+        &mut client,
+        &format!("select pgq.nack({batch}, ev_id) from pgq.get_batch_events({batch})"),
+    );
+    send(&mut client, 4..5);
+    tick(&mut client);
+    assert_eq!(outcome(&mut client, receive), refused);
+}
