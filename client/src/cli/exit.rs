@@ -33,6 +33,8 @@ pub(crate) enum Exit {
     Handler,
     /// An extension is missing.
     Missing,
+    /// So many tables differ, which `londiste compare` has found.
+    Differ(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -47,6 +49,7 @@ impl From<Exit> for ExitCode {
             Exit::Unhealthy => 6,
             Exit::Handler => 7,
             Exit::Missing => 8,
+            Exit::Differ(tables) => tables,
         })
     }
 }

@@ -4,6 +4,7 @@ mod add_table;
 mod change;
 mod check;
 mod choose;
+mod compare;
 mod create;
 mod drop;
 mod execute;
@@ -15,6 +16,7 @@ mod provider;
 mod sequences;
 mod set;
 mod site;
+mod snapshots;
 mod structure;
 mod tag;
 mod takeover;
@@ -131,6 +133,9 @@ enum Command {
         /// Tables; by default all of this node
         tables: Vec<String>,
     },
+    /// Compare the rows of tables here and above, without locks; the exit code is the number of
+    /// tables that differ
+    Compare(compare::Compare),
     /// List foreign keys that are dropped until copies are done
     Fkeys,
     /// List the handlers that tables can have
@@ -197,6 +202,7 @@ impl Londiste {
             Command::Seqs => lists::sequences(&mut settings.look()?, format),
             Command::Missing => lists::missing(&mut settings.look()?, format),
             Command::Check { tables } => check::tables(&mut settings.look()?, &tables, format),
+            Command::Compare(options) => compare::tables(settings, &options),
             Command::Fkeys => lists::foreign_keys(&mut settings.look()?, format),
             Command::ShowHandlers { names } => lists::handlers(&names),
             Command::Copy { table } => Err(UsageError(format!(

@@ -52,6 +52,12 @@ pub(super) fn of_queue(
     })
 }
 
+/// Have a node's worker pause, or go on.
+pub(super) fn worker(set: &mut Set, node: &str, paused: bool) -> anyhow::Result<()> {
+    let info = set.info(node)?;
+    consumer(set, node, &info.worker_name, paused)
+}
+
 /// `pause` and `resume`.
 pub(super) fn here(set: &mut Set, paused: bool) -> anyhow::Result<Exit> {
     let own = set.own.clone();

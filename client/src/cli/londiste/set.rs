@@ -57,6 +57,12 @@ impl Settings {
         Set::open(self, None)
     }
 
+    /// Open the set for a command that compares rows.
+    pub(super) fn compare(self) -> anyhow::Result<Set> {
+        let alone = self.alone_as(".repair")?;
+        Set::open(self, alone)
+    }
+
     /// Open the set for a command that changes something.
     pub(super) fn change(self) -> anyhow::Result<Set> {
         let alone = self.alone()?;

@@ -4,7 +4,7 @@ use pgq_client::Error;
 
 use super::provider::{change, depends, forget, newest_tick};
 use super::set::Set;
-use super::tag;
+use super::{pause, tag};
 use crate::cli::{Exit, output};
 
 /// Whom the node takes the place of.
@@ -114,8 +114,7 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
         if all {
             move_readers(set, old, &new)?;
         }
-        demote(set, old, 1, &new)?;
-        let reached = demote(set, old, 2, &new).and_then(|tick| wait_for(set, &new, tick));
+        let reached = give_up_root(set, old, &new);
         if let Err(error) = reached {
             let undone = set
                 .site(old)
@@ -123,6 +122,11 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
             match undone {
                 Ok(_) => log::warn!("node \"{old}\" stays the root"),
                 Err(other) => log::warn!("node \"{old}\" takes no events: {other:#}"),
+            }
+            for node in [old, &new] {
+                if let Err(other) = ask_to_go_on(set, node) {
+                    log::warn!("the worker of node \"{node}\" pauses: {other:#}");
+                }
             }
             return Err(error);
         }
@@ -142,7 +146,26 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
     if let Some(provider) = set.own.provider_node.clone().filter(|provider| *provider != new) {
         forget(set, &provider, &new);
     }
+    pause::worker(set, &new, false)?;
     demote(set, old, 3, &new)?;
+    pause::worker(set, old, false)
+}
+
+/// Workers pause while nodes change what they are: one that looks at its node only now and then
+/// would go on as what it was. The old root lays its last tick, and the new one gets it.
+fn give_up_root(set: &mut Set, old: &str, new: &str) -> anyhow::Result<()> {
+    pause::worker(set, old, true)?;
+    demote(set, old, 1, new)?;
+    let tick = demote(set, old, 2, new)?;
+    wait_for(set, new, tick)?;
+    pause::worker(set, new, true)
+}
+
+/// A worker need not be there to be told.
+fn ask_to_go_on(set: &mut Set, node: &str) -> anyhow::Result<()> {
+    let (queue, worker) = (set.queue.clone(), set.info(node)?.worker_name);
+    let values = [queue.as_str().into(), worker.as_str().into()];
+    set.site(node)?.call("pgq_node.set_consumer_paused($1, $2, false)", &values)?;
     Ok(())
 }
 

@@ -29,15 +29,16 @@ pub(in crate::cli) struct Commands {
     pub(in crate::cli) provider: Option<String>,
     /// How long a table may be waited for.
     pub(in crate::cli) lock_timeout: Duration,
+    /// What is asked of a table, for `compare`.
+    pub(in crate::cli) compare_sql: Option<String>,
     /// How `db` reads, without passwords.
     pub(in crate::cli) local: String,
 }
 
 /// Keys of SkyTools' workers and of their administration that have no effect. Workers read what
 /// they need of a batch in pages, and tell watermarks when they change.
-const IGNORED: [&str; 12] = [
+const IGNORED: [&str; 11] = [
     "compare_fmt",
-    "compare_sql",
     "consumer_name",
     "global_wm_publish_period",
     "local_only",
@@ -92,6 +93,7 @@ impl Londiste {
             location: section.take("public_node_location")?,
             provider: section.take("initial_provider_location")?,
             lock_timeout: section.seconds("lock_timeout")?.unwrap_or(Duration::from_secs(10)),
+            compare_sql: section.take("compare_sql")?,
             local: redact(&database),
         };
         Ok(Self {

@@ -3,6 +3,7 @@
 mod names;
 mod nodes;
 mod roles;
+mod rows;
 mod tables;
 
 use pgq_tests::Cluster;

@@ -47,6 +47,7 @@ fn no_double_is_taken() {
                 vec!["pause"],
                 vec!["resume"],
                 vec!["check"],
+                vec!["compare"],
                 vec!["tables"],
                 vec!["seqs"],
                 vec!["fkeys"],

@@ -7,13 +7,34 @@ use pgq_tests::query::{row, rows, run};
 
 #[test]
 fn a_cascade_lives_from_its_nodes_to_the_takeover() {
+    live([Program::Python; 3]);
+}
+
+#[test]
+fn it_lives_by_our_program() {
+    live([Program::Ours; 3]);
+}
+
+#[test]
+fn it_lives_by_our_program_and_pythons() {
+    live([Program::Ours, Program::Ours, Program::Python]);
+}
+
+#[test]
+fn it_lives_by_pythons_program_and_ours() {
+    live([Program::Python, Program::Ours, Program::Ours]);
+}
+
+fn live(programs: [Program; 3]) {
     let cluster = Cluster::builder()
         .set("shared_preload_libraries", "pgq")
         .set("pgq.ticker_period", "50ms")
         .set("fsync", "off")
         .start();
-    let [mut root, mut branch, mut leaf] =
-        ["root", "branch", "leaf"].map(|name| Node::new(&cluster, name, Program::Python));
+    let [as_root, as_branch, as_leaf] = programs;
+    let mut root = Node::new(&cluster, "root", as_root);
+    let mut branch = Node::new(&cluster, "branch", as_branch);
+    let mut leaf = Node::new(&cluster, "leaf", as_leaf);
     root.londiste(&["create-root", "root", &root.location()]);
     let mut client = root.connect();
     tick_fast(&mut client);
@@ -67,7 +88,16 @@ fn a_cascade_lives_from_its_nodes_to_the_takeover() {
     run(&mut session, "set session_replication_role = replica");
     run(&mut session, "update t set d = 'wrong' where id = 200");
     assert_eq!(leaf.output(&["compare", "t"]).status.code(), Some(1));
-    assert!(leaf.londiste(&["repair", "t", "--apply"]).contains("1 updates"));
+    match as_leaf {
+        Program::Python => {
+            assert!(leaf.londiste(&["repair", "t", "--apply"]).contains("1 updates"));
+        }
+        // It does not repair.
+        Program::Ours => {
+            leaf.londiste(&["resync", "t"]);
+            leaf.wait_until_in_sync();
+        }
+    }
     leaf.wait_for_rows_of(&root, "t");
 
     // A script, and what is written after it.

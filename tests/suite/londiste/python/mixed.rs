@@ -46,6 +46,7 @@ fn replicate((from, of_root): (Tree, Program), (to, of_leaf): (Tree, Program)) {
     run(&mut client, "insert into t (d) values ('last')");
     leaf.wait_for_rows_of(&root, "t");
     leaf.wait_for("select last_value >= 30001 from t_id_seq", "t");
+    assert!(leaf.londiste(&["compare", "t"]).contains("checksum="));
     root.londiste(&["remove-table", "t"]);
     leaf.wait_for("select count(*) from londiste.table_info", "0");
 }
