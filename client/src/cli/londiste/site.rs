@@ -139,6 +139,21 @@ impl Site {
         Ok(answer)
     }
 
+    /// The same of a call that must have done its work: what only warns has not.
+    pub(super) fn must(
+        &mut self,
+        column: &str,
+        function: &str,
+        values: &[Argument<'_>],
+    ) -> anyhow::Result<Answer> {
+        let answer = self.try_call(column, function, values)?;
+        if answer.code >= WARNS {
+            let what = format!("node \"{}\": {} (code {})", self.name, answer.note, answer.code);
+            return Err(Error::Cascade(what).into());
+        }
+        Ok(answer)
+    }
+
     fn try_call(
         &mut self,
         column: &str,

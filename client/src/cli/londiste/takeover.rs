@@ -1,5 +1,7 @@
 //! A node takes the place of another one, which may be gone.
 
+use std::collections::BTreeSet;
+
 use pgq_client::Error;
 
 use super::provider::{change, depends, forget, newest_tick};
@@ -34,6 +36,21 @@ pub(super) fn take_over(set: &mut Set, options: &Takeover) -> anyhow::Result<Exi
         let what = format!("node \"{new}\" is a leaf: it has no events for others");
         return Err(Error::Cascade(what).into());
     }
+    if options.dead_root || options.dead_branch {
+        // Whoever else would become the root must ask one of these as well.
+        let names: Vec<_> = set.members.keys().filter(|name| *name != old).cloned().collect();
+        for name in &names {
+            if set.is_alive(name) {
+                keep_others_away(set, name)?;
+            }
+        }
+    } else {
+        for name in [old, &new] {
+            keep_others_away(set, name)?;
+        }
+    }
+    // As it is now that nobody else changes it.
+    set.own = set.info(&new)?;
     match (options.dead_root, options.dead_branch) {
         (true, _) => from_dead_root(set, old)?,
         (_, true) => from_dead_branch(set, old)?,
@@ -53,6 +70,21 @@ pub(super) fn take_over(set: &mut Set, options: &Takeover) -> anyhow::Result<Exi
     }
     output::line(&format!("node \"{new}\" has taken the place of node \"{old}\""))?;
     Ok(Exit::Ok)
+}
+
+/// Keep other takeovers away from a node, whoever runs them, as long as the connection lives.
+fn keep_others_away(set: &mut Set, node: &str) -> anyhow::Result<()> {
+    const LOCK: &str = "
+        select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0::pg_catalog.int8))
+                   ::pg_catalog.text";
+    let key = format!("pgq londiste takeover {}", set.queue);
+    if set.site(node)?.value(LOCK, &[key.as_str().into()])?.as_deref() == Some("true") {
+        return Ok(());
+    }
+    let what = format!(
+        "another takeover runs at node \"{node}\"; hint: wait for its end, and look at \"status\""
+    );
+    Err(Error::Cascade(what).into())
 }
 
 /// Who reads from a node, of those that live.
@@ -80,24 +112,60 @@ fn move_readers(set: &mut Set, old: &str, new: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A demotion and its last tick.
-fn demote(set: &mut Set, old: &str, step: i32, new: &str) -> anyhow::Result<i64> {
+/// A step of the old root's demotion.
+fn demote(set: &mut Set, old: &str, step: i32, new: &str) -> anyhow::Result<Option<i64>> {
     let queue = set.queue.clone();
     let step = step.to_string();
     let values = [queue.as_str().into(), step.as_str().into(), new.into()];
     let function = "pgq_node.demote_root($1, $2::pg_catalog.int4, $3)";
-    let answer = set.site(old)?.call_for("last_tick", function, &values)?;
-    Ok(answer.more.map(|tick| tick.parse()).transpose()?.unwrap_or(0))
+    let answer = set.site(old)?.must("last_tick", function, &values)?;
+    Ok(answer.more.map(|tick| tick.parse()).transpose()?)
+}
+
+/// The tick that the old root ends with, after which it takes no events.
+fn last_tick(set: &mut Set, old: &str, new: &str) -> anyhow::Result<i64> {
+    let none = || Error::Answer(format!("node \"{old}\" does not say its last tick"));
+    Ok(demote(set, old, 2, new)?.ok_or_else(none)?)
+}
+
+const DISABLED: &str = "
+    select q.queue_disable_insert::pg_catalog.text
+      from pgq.queue q
+     where q.queue_name operator(pg_catalog.=) $1";
+
+fn takes_no_events(set: &mut Set, node: &str) -> anyhow::Result<bool> {
+    let queue = set.queue.clone();
+    let disabled = set.site(node)?.value(DISABLED, &[queue.as_str().into()])?;
+    Ok(disabled.as_deref() == Some("true"))
+}
+
+/// The old root is as our demotion has left it: nobody has cancelled it, or promoted another node.
+fn still_demoted(set: &mut Set, old: &str, tick: i64) -> anyhow::Result<()> {
+    if set.info(old)?.is_root() && takes_no_events(set, old)? && newest_tick(set, old)? == tick {
+        return Ok(());
+    }
+    let what = format!("somebody else has changed node \"{old}\" meanwhile");
+    Err(Error::Cascade(what).into())
+}
+
+/// Undo the demotion. Nobody else has come by [`keep_others_away`] to promote a node.
+fn cancel(set: &mut Set, old: &str) {
+    let queue = set.queue.clone();
+    let undone = set
+        .site(old)
+        .and_then(|site| site.must("null", "pgq_node.cancel_demote($1)", &[queue.as_str().into()]));
+    match undone {
+        Ok(_) => log::warn!("node \"{old}\" stays the root"),
+        Err(other) => log::warn!(
+            "node \"{old}\" takes no events; hint: run takeover again, or pgq_node.cancel_demote there: {other:#}"
+        ),
+    }
 }
 
 /// The root moves here. Each step can be done again; where to go on is seen by what is done.
 fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
     let (queue, new) = (set.queue.clone(), set.own.node_name.clone());
     let queue = queue.as_str();
-    const DISABLED: &str = "
-        select q.queue_disable_insert::pg_catalog.text
-          from pgq.queue q
-         where q.queue_name operator(pg_catalog.=) $1";
     let root = set.info(old)?;
     let merged = |info: &super::site::Info| info.target_for.iter().flatten().next().cloned();
     if let Some(other) = merged(&root).or_else(|| merged(&set.own)) {
@@ -114,15 +182,8 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
         if all {
             move_readers(set, old, &new)?;
         }
-        let reached = give_up_root(set, old, &new);
-        if let Err(error) = reached {
-            let undone = set
-                .site(old)
-                .and_then(|site| site.call("pgq_node.cancel_demote($1)", &[queue.into()]));
-            match undone {
-                Ok(_) => log::warn!("node \"{old}\" stays the root"),
-                Err(other) => log::warn!("node \"{old}\" takes no events: {other:#}"),
-            }
+        if let Err(error) = give_up_root(set, old, &new) {
+            cancel(set, old);
             for node in [old, &new] {
                 if let Err(other) = ask_to_go_on(set, node) {
                     log::warn!("the worker of node \"{node}\" pauses: {other:#}");
@@ -130,8 +191,8 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
             }
             return Err(error);
         }
-        set.here.call("pgq_node.promote_branch($1)", &[queue.into()])?;
-    } else if set.site(old)?.value(DISABLED, &[queue.into()])?.as_deref() != Some("true") {
+        promote(set)?;
+    } else if !takes_no_events(set, old)? {
         return Err(Error::Cascade(format!(
             "nodes \"{new}\" and \"{old}\" are both roots; hint: one of them was lost and has come back: see \"When the root is lost\" in docs/cascades.md"
         ))
@@ -156,9 +217,10 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
 fn give_up_root(set: &mut Set, old: &str, new: &str) -> anyhow::Result<()> {
     pause::worker(set, old, true)?;
     demote(set, old, 1, new)?;
-    let tick = demote(set, old, 2, new)?;
+    let tick = last_tick(set, old, new)?;
     wait_for(set, new, tick)?;
-    pause::worker(set, new, true)
+    pause::worker(set, new, true)?;
+    still_demoted(set, old, tick)
 }
 
 /// A worker need not be there to be told.
@@ -179,6 +241,46 @@ fn wait_for(set: &mut Set, node: &str, tick: i64) -> anyhow::Result<()> {
     set.patience.until(&what, || Ok((set.info(node)?.tick() >= tick).then_some(())))
 }
 
+fn promote(set: &mut Set) -> anyhow::Result<()> {
+    let queue = set.queue.clone();
+    set.here.must("null", "pgq_node.promote_branch($1)", &[queue.as_str().into()])?;
+    Ok(())
+}
+
+/// Refuse when the one that is said to be a root and gone is not, or not gone.
+fn root_is_gone(set: &mut Set, old: &str) -> anyhow::Result<()> {
+    let (queue, own) = (set.queue.clone(), set.own.node_name.clone());
+    let refuse = |what: String| Err(Error::Cascade(what).into());
+    let location = set.member(old)?.location.clone();
+    // Whether or not it is tagged dead.
+    if let Ok(mut there) = set.settings.there(old, &location)
+        && let Some(info) = there.info(&queue)?
+    {
+        return refuse(format!(
+            "node \"{old}\" lives and is a {}; hint: takeover without --dead-root, or stop its server",
+            info.node_type
+        ));
+    }
+    let names: Vec<_> = set.members.keys().filter(|name| *name != old).cloned().collect();
+    for name in names {
+        if set.is_alive(&name) && set.info(&name)?.is_root() {
+            return refuse(format!("node \"{name}\" lives and is the root, not node \"{old}\""));
+        }
+    }
+    let mut above = set.own.provider_node.clone();
+    let mut seen = BTreeSet::new();
+    while let Some(name) = above {
+        if name == old {
+            return Ok(());
+        }
+        if !seen.insert(name.clone()) || !set.is_alive(&name) {
+            break;
+        }
+        above = set.info(&name)?.provider_node;
+    }
+    refuse(format!("node \"{own}\" does not read from node \"{old}\", by way of others or not"))
+}
+
 /// The root is gone: the node here has what others have, and becomes the root.
 fn from_dead_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
     let (queue, new) = (set.queue.clone(), set.own.node_name.clone());
@@ -186,6 +288,7 @@ fn from_dead_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
         let what = format!("node \"{new}\" is the root already");
         return Err(Error::Cascade(what).into());
     }
+    root_is_gone(set, old)?;
     tag::everywhere(set, old, true)?;
     let mut best = (newest_tick(set, &new)?, None);
     let others = readers(set, old)?;
@@ -203,7 +306,7 @@ fn from_dead_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
     let last = newest_tick(set, &new)?;
     let queue = queue.as_str();
     let up = set.info(&new)?.provider_node;
-    set.here.call("pgq_node.promote_branch($1)", &[queue.into()])?;
+    promote(set)?;
     if let Some(provider) = up.filter(|provider| provider != old && *provider != new) {
         forget(set, &provider, &new);
     }
@@ -238,9 +341,8 @@ fn from_branch(set: &mut Set, old: &str) -> anyhow::Result<()> {
 /// The other one is gone: all who read from it read from here.
 fn from_dead_branch(set: &mut Set, old: &str) -> anyhow::Result<()> {
     let new = set.own.node_name.clone();
-    tag::everywhere(set, old, true)?;
     let mut above = None;
-    let names: Vec<_> = set.members.keys().cloned().collect();
+    let names: Vec<_> = set.members.keys().filter(|name| *name != old).cloned().collect();
     for name in names {
         if set.is_alive(&name) {
             let queue = set.queue.clone();
@@ -250,6 +352,7 @@ fn from_dead_branch(set: &mut Set, old: &str) -> anyhow::Result<()> {
     }
     let none = || Error::Cascade(format!("nobody knows from whom node \"{old}\" has read"));
     let above = above.ok_or_else(none)?;
+    tag::everywhere(set, old, true)?;
     if set.own.provider_node.as_deref() == Some(old) {
         change(set, &new, &above)?;
     }

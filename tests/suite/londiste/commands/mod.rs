@@ -5,9 +5,11 @@ mod nodes;
 mod roles;
 mod rows;
 mod tables;
+mod takeover;
 
 use pgq_tests::Cluster;
 use pgq_tests::programs::stderr;
+use pgq_tests::query::run;
 
 use super::python::{Node, Program, tick_fast};
 
@@ -43,4 +45,14 @@ fn refused(node: &Node<'_>, arguments: &[&str]) -> (Option<i32>, String) {
     let output = node.output(arguments);
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
     (output.status.code(), stderr(&output))
+}
+
+/// Nobody reaches the node's database any more.
+fn lose(node: &Node<'_>, from: &Node<'_>) {
+    let (name, mut other) = (node.name(), from.connect());
+    run(&mut other, &format!("alter database {name} allow_connections false"));
+    run(
+        &mut other,
+        &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
+    );
 }

@@ -2,7 +2,7 @@
 
 use pgq_tests::query::{row, run};
 
-use super::{Node, refused, server, set_of, tick_fast};
+use super::{Node, lose, refused, server, set_of, tick_fast};
 
 const TABLE: &str = "create table t (id serial primary key, v text)";
 const KIND: &str = "select node_type || ' ' || provider_node from pgq_node.get_node_info('rep')";
@@ -17,16 +17,6 @@ fn fill(nodes: &[Node<'_>]) {
     for node in &nodes[1..] {
         node.wait_until_in_sync();
     }
-}
-
-/// Nobody reaches the node's database any more.
-fn lose(node: &Node<'_>, from: &Node<'_>) {
-    let (name, mut other) = (node.name(), from.connect());
-    run(&mut other, &format!("alter database {name} allow_connections false"));
-    run(
-        &mut other,
-        &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
-    );
 }
 
 #[test]
