@@ -25,6 +25,8 @@ pub mod limit;
 pub mod load;
 pub mod lock;
 pub mod memory;
+pub mod parameter;
+pub mod piece;
 mod ports;
 pub mod procedure;
 pub mod process;

@@ -1,13 +1,13 @@
 //! Being a background worker, and starting others.
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use core::ffi::{c_char, c_int};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{constants, ports, report};
+use super::{constants, ports, report, string};
 
 unsafe extern "C-unwind" {
     // pg_sys has these two as Rust wrappers, whose addresses are of no use to the server.
@@ -64,13 +64,56 @@ impl Started {
         let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.0, &mut pid) };
         status == pg_sys::BgwHandleStatus::BGWH_STOPPED
     }
+
+    /// Tell it to end, also before it has begun. It is not started again.
+    pub fn terminate(&self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::TerminateBackgroundWorker(self.0) }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // While an error unwinds, PostgreSQL must not be called; these few bytes then stay.
+        if !std::thread::panicking() {
+            // SAFETY: allocated for this value, see `start`.
+            unsafe { pg_sys::pfree(self.0.cast()) }
+        }
+    }
 }
 
 /// Ask the postmaster for a worker now. None when all of `max_worker_processes` are in use.
 ///
 /// The postmaster wakes this process when the worker begins and ends.
 pub fn start(kind: Kind, argument: usize) -> Option<Started> {
+    start_described(describe(kind, argument))
+}
+
+/// The same under a title of its own, with data that it finds by [`my_extra`]: at most [`EXTRA`]
+/// bytes. The title is cut where it is too long.
+pub fn start_dynamic(kind: Kind, title: &str, argument: usize, extra: &[u8]) -> Option<Started> {
     let mut worker = describe(kind, argument);
+    let title = CString::new(string::clip(title, worker.bgw_name.len() - 1)).ok()?;
+    copy(&title, &mut worker.bgw_name);
+    assert!(extra.len() <= EXTRA, "a worker has room for {EXTRA} bytes");
+    for (to, &from) in worker.bgw_extra.iter_mut().zip(extra) {
+        *to = c_char::from_ne_bytes([from]);
+    }
+    start_described(worker)
+}
+
+/// Bytes that a worker can be given.
+pub const EXTRA: usize = 128;
+
+/// What this worker was given, with zeros up to [`EXTRA`] bytes.
+pub fn my_extra() -> Vec<u8> {
+    // SAFETY: set before a worker's main function runs, and null in other processes.
+    let entry = unsafe { pg_sys::MyBgworkerEntry.as_ref() };
+    let extra = entry.map(|entry| entry.bgw_extra.iter().flat_map(|byte| byte.to_ne_bytes()));
+    extra.into_iter().flatten().collect()
+}
+
+fn start_described(mut worker: pg_sys::BackgroundWorker) -> Option<Started> {
     let mut handle = std::ptr::null_mut();
     // SAFETY: the handle is allocated in the current context, which is made the longest-lived one
     // for the call.
@@ -130,6 +173,14 @@ pub fn connect(database: u32) {
             );
         }
     }
+}
+
+/// Connect to a database as a role, with its rights and no others: who may not log in there ends
+/// here.
+pub fn connect_as(database: u32, role: u32) {
+    let (database, role) = (pg_sys::Oid::from(database), pg_sys::Oid::from(role));
+    // SAFETY: called once per process, before anything else that needs a database.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, role, 0) }
 }
 
 /// Act upon signals: read the configuration again, or end. Call it between two pieces of work.

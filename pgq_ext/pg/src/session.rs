@@ -17,13 +17,25 @@ use super::sql::{self, Connection, Plan, Prepared, Record, Refused, Statement, U
 use super::text::Text;
 use super::{discard, limit, ports, rights, string, value};
 
-/// Why a transaction was rolled back.
+/// Why a transaction was rolled back, or a statement of one.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Five characters.
     pub sqlstate: String,
     /// The primary message.
     pub message: String,
+    /// What more is known.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// One of ours, with nothing but code and message.
+    pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
+        let sqlstate = sqlstate.to_owned();
+        Self { sqlstate, message: message.into(), detail: None, hint: None }
+    }
 }
 
 /// An argument of a query.
@@ -94,14 +106,19 @@ fn plain<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
 }
 
 fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
-    let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(|cause| Err(failure(&cause)))
-        .catch_rust_panic(|cause| Err(failure(&cause)))
-        .execute();
+    let result = caught(body);
     if result.is_err() {
         rollback();
     }
     result
+}
+
+/// Run `body` and catch what it raises. Whoever calls it rolls back what the error left half done.
+pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
+        .catch_others(|cause| Err(failure(&cause)))
+        .catch_rust_panic(|cause| Err(failure(&cause)))
+        .execute()
 }
 
 fn reported<T>(result: Result<T, Failure>) -> Result<T, Failure> {
@@ -134,12 +151,17 @@ fn failure(cause: &CaughtError) -> Failure {
     let (CaughtError::PostgresError(report)
     | CaughtError::ErrorReport(report)
     | CaughtError::RustPanic { ereport: report, .. }) = cause;
-    // What is not UTF-8 was lost when pgrx copied the message.
-    let message = match report.message() {
-        message if string::is_utf8() => message.to_owned(),
-        message => message.replace(char::REPLACEMENT_CHARACTER, "?"),
+    // What is not UTF-8 was lost when pgrx copied the texts.
+    let shown = |text: &str| match string::is_utf8() {
+        true => text.to_owned(),
+        false => text.replace(char::REPLACEMENT_CHARACTER, "?"),
     };
-    Failure { sqlstate: sqlstate(report.sql_error_code()), message }
+    Failure {
+        sqlstate: sqlstate(report.sql_error_code()),
+        message: shown(report.message()),
+        detail: report.detail().map(shown),
+        hint: report.hint().map(shown),
+    }
 }
 
 // Five characters of six bits each (MAKE_SQLSTATE).
@@ -179,7 +201,8 @@ pub fn query_once(sql: &str, arguments: &[Value<'_>]) -> Vec<Row> {
     connected(|connection| execute(connection, &prepare(connection, sql, arguments), arguments))
 }
 
-fn connected<T>(body: impl FnOnce(&Connection) -> T) -> T {
+/// Run `body` connected to SPI, with a snapshot as a client's statement has one.
+pub(crate) fn connected<T>(body: impl FnOnce(&Connection) -> T) -> T {
     sql::connected(|connection| {
         // For the portal's that a client's statement would have: functions may ask for one.
         // Statements take their own.
@@ -222,7 +245,8 @@ fn execute(connection: &Connection, statement: &Statement, arguments: &[Value<'_
     answer.records().map(row).collect()
 }
 
-fn raise(refused: &Refused, sql: &str) -> ! {
+/// Raise what SPI has refused.
+pub(crate) fn raise(refused: &Refused, sql: &str) -> ! {
     let code = PgSqlErrorCode::ERRCODE_INTERNAL_ERROR;
     SqlError { code, message: format!("SPI refuses {sql}: {refused}"), hint: None }.raise()
 }

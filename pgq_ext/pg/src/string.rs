@@ -22,6 +22,43 @@ pub(crate) fn to_server(text: &str) -> CString {
     CString::new(bytes).expect("cut before the first zero byte")
 }
 
+/// UTF-8 converted to the database's encoding, which the result is in. Raises an error for what that
+/// cannot say, and for a zero byte.
+pub(crate) fn converted_to_server(text: &str) -> Cow<'_, [u8]> {
+    let start = text.as_ptr().cast::<c_char>();
+    // SAFETY: pointer and length describe the text; the result is the text itself, or a C string in
+    // the current memory context.
+    let converted = unsafe { pg_sys::pg_any_to_server(start, length(text.as_bytes()), UTF8) };
+    if converted.cast_const() == start {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    // SAFETY: as above.
+    Cow::Owned(unsafe { CStr::from_ptr(converted) }.to_bytes().to_vec())
+}
+
+/// The same as a C string.
+pub(crate) fn converted_to_c(text: &str) -> CString {
+    CString::new(converted_to_server(text)).expect("a zero byte is no text of the server's")
+}
+
+/// The other way. Raises an error for what is no text.
+pub(crate) fn converted_from_server(bytes: Vec<u8>) -> String {
+    let start = bytes.as_ptr().cast::<c_char>();
+    // SAFETY: as above.
+    let converted = unsafe { pg_sys::pg_server_to_any(start, length(&bytes), UTF8) };
+    let bytes = if converted.cast_const() == start {
+        bytes
+    } else {
+        // SAFETY: as above.
+        unsafe { CStr::from_ptr(converted) }.to_bytes().to_vec()
+    };
+    // A database holds what its encoding allows, which is what Rust allows, or nearly.
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+const UTF8: c_int = pg_sys::pg_enc::PG_UTF8.cast_signed();
+
 /// The bytes of a text, no more than `limit` and not cut within a character of the database's
 /// encoding.
 pub fn clip(text: &str, limit: usize) -> Vec<u8> {

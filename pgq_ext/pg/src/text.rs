@@ -72,6 +72,46 @@ impl pgrx::IntoDatum for Text {
     }
 }
 
+/// A `text[]` datum, under the same rule.
+#[derive(Clone, Copy)]
+pub struct Texts(pg_sys::Datum);
+
+impl Texts {
+    /// Make one of one dimension in the current memory context.
+    pub fn new(elements: &[Option<Text>]) -> Self {
+        if elements.is_empty() {
+            // SAFETY: allocates.
+            return Self(unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID) }.into());
+        }
+        let value = |element: &Option<Text>| element.map_or(pg_sys::Datum::null(), Text::datum);
+        let mut values: Vec<_> = elements.iter().map(value).collect();
+        let mut nulls: Vec<_> = elements.iter().map(Option::is_none).collect();
+        let mut length = i32::try_from(values.len()).unwrap_or(i32::MAX);
+        let mut lower = 1;
+        // SAFETY: as many values and flags as the length says (of more than 2^27 the server refuses
+        // to make an array before it looks at any); text is a varlena, see `elements`.
+        let array = unsafe {
+            pg_sys::construct_md_array(
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                1,
+                &raw mut length,
+                &raw mut lower,
+                pg_sys::TEXTOID,
+                -1,
+                false,
+                std::ffi::c_char::from_ne_bytes(*b"i"),
+            )
+        };
+        Self(array.into())
+    }
+
+    /// The datum.
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+}
+
 /// The elements of an array of text, in storage order.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::text::Text;
+use super::text::{Text, Texts};
 
 /// One value of a row, or one argument of a statement.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub enum Value {
     Oid(pg_sys::Oid),
     /// `text`.
     Text(Text),
+    /// `text[]`.
+    Texts(Texts),
 }
 
 impl Value {
@@ -34,6 +36,7 @@ impl Value {
             Self::Float8(value) => i64::from_ne_bytes(value.to_ne_bytes()).into(),
             Self::Oid(value) => value.into(),
             Self::Text(text) => text.datum(),
+            Self::Texts(texts) => texts.datum(),
         }
     }
 
@@ -47,6 +50,7 @@ impl Value {
             Self::Float8(_) => type_oid == pg_sys::FLOAT8OID,
             Self::Oid(_) => type_oid == pg_sys::OIDOID,
             Self::Text(_) => type_oid == pg_sys::TEXTOID,
+            Self::Texts(_) => type_oid == pg_sys::TEXTARRAYOID,
         }
     }
 

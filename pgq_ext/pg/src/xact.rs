@@ -31,3 +31,21 @@ pub fn is_replica_role() -> bool {
     let role = unsafe { pg_sys::SessionReplicationRole };
     i64::from(role) == i64::from(pg_sys::SESSION_REPLICATION_ROLE_REPLICA)
 }
+
+/// True when a transaction is in progress in this process.
+pub(crate) fn is_open() -> bool {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::IsTransactionState() }
+}
+
+/// How deep the transaction is: 0 none, 1 no subtransaction.
+pub(crate) fn level() -> core::ffi::c_int {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// A statement begins now: `statement_timestamp()`.
+pub(crate) fn begin_statement() {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::SetCurrentStatementStartTimestamp() }
+}

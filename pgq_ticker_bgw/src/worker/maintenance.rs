@@ -95,12 +95,11 @@ impl Worker {
         let names: Vec<String> =
             found.unwrap_or_default().into_iter().flatten().flatten().collect();
         for name in &names {
-            let failure = Failure {
-                sqlstate: "42501".to_owned(),
-                message: "it is neither a superuser's nor that of schema pgq's owner, and PgQ 3 would run \
-                          what is in it: only rotation is done until \"alter extension pgq update\""
-                    .to_owned(),
-            };
+            let failure = Failure::new(
+                "42501",
+                "it is neither a superuser's nor that of schema pgq's owner, and PgQ 3 would run \
+                 what is in it: only rotation is done until \"alter extension pgq update\"",
+            );
             self.note_failure("maintenance", &format!("schema {name}"), &failure);
         }
         !names.is_empty()
@@ -227,7 +226,7 @@ pub(super) fn begin(task: &str, object: &str) {
 /// The process ends because something went on after it had been cancelled: say what, to the worker
 /// that comes next too.
 pub(super) fn note_overrun(shared: &Shared, slot: &Database) {
-    let failure = Failure { sqlstate: CANCELLED.to_owned(), message: WENT_ON.to_owned() };
+    let failure = Failure::new(CANCELLED, WENT_ON);
     let (task, object) = BEGUN.take();
     problems::record(shared, slot.oid(), &task, &object, &failure);
     slot.errors.fetch_add(1, Ordering::SeqCst);

@@ -230,10 +230,7 @@ impl Worker {
         body: impl FnOnce() -> T,
     ) -> Result<T, Failure> {
         if self.role.is_none() {
-            return Err(Failure {
-                sqlstate: "42704".to_owned(),
-                message: "role \"pgq_admin\" does not exist".to_owned(),
-            });
+            return Err(Failure::new("42704", "role \"pgq_admin\" does not exist"));
         }
         maintenance::limited(limit, || session::transaction_for_others(limit, body))
     }

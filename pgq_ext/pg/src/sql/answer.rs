@@ -13,6 +13,7 @@ pub struct Answer<'c> {
     code: c_int,
     table: *mut pg_sys::SPITupleTable,
     rows: usize,
+    processed: u64,
     connection: PhantomData<&'c Connection>,
 }
 
@@ -28,10 +29,10 @@ impl<'c> Answer<'c> {
     /// What the statement that has just run returned, with SPI's code for it.
     pub(super) fn take(_connection: &'c Connection, code: c_int) -> Self {
         // SAFETY: backend-local variables that the statement has just set.
-        let (table, rows) = unsafe { (pg_sys::SPI_tuptable, pg_sys::SPI_processed) };
+        let (table, processed) = unsafe { (pg_sys::SPI_tuptable, pg_sys::SPI_processed) };
         // A statement without result has processed rows, too.
-        let rows = if table.is_null() { 0 } else { rows };
-        Self { code, table, rows: ports::count(rows), connection: PhantomData }
+        let rows = if table.is_null() { 0 } else { processed };
+        Self { code, table, rows: ports::count(rows), processed, connection: PhantomData }
     }
 
     /// Refuse what is not the result of a SELECT, with SPI's name for what it is.
@@ -45,6 +46,11 @@ impl<'c> Answer<'c> {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// How many rows the statement has read or written.
+    pub fn processed(&self) -> u64 {
+        self.processed
     }
 
     /// Number of columns.

@@ -1,7 +1,7 @@
 //! Statements: prepared for one connection, or kept.
 
 use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -56,6 +56,16 @@ impl Connection {
             return Err(refusal(unsafe { pg_sys::SPI_result }));
         }
         Ok(Prepared { statement: Statement { plan, parameters }, connection: PhantomData })
+    }
+
+    /// Run statements without parameters, in the database's encoding, each of which sees what those
+    /// before it have done.
+    pub fn run(&self, sql: &CStr) -> Result<(), Refused> {
+        // SAFETY: connected; a C string.
+        match unsafe { pg_sys::SPI_execute(sql.as_ptr(), false, 0) } {
+            code if code < 0 => Err(refusal(code)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,8 +7,10 @@
 mod call;
 mod heap;
 mod memory;
+mod piece;
 mod remote;
 mod scan;
+mod scenario;
 mod server;
 mod sql;
 mod table;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use pgq_pg::latch::{self, WaitEvent};
-use pgq_pg::process::{self, Kind};
+use pgq_pg::process::{self, Kind, Started};
 use pgq_pg::{lock, segment, session, shareable, shmem};
 use pgrx::pg_test;
 
@@ -17,6 +17,7 @@ shareable! {
         worker_pid: AtomicI32,
         failures: AtomicU32,
         rows: AtomicU32,
+        passed: AtomicU32,
     }
 }
 
@@ -33,6 +34,19 @@ const SLOTS: usize = 3;
 pub(crate) fn init() {
     if shmem::is_preloading() {
         shmem::request(c"fence tests", || segment::size::<Header, Slot, AtomicU32>(SLOTS));
+    }
+}
+
+/// Where a worker says that it has passed.
+pub(crate) fn passed() -> &'static AtomicU32 {
+    &map().0.passed
+}
+
+/// Wait until a worker has ended.
+pub(crate) fn await_end(worker: &Started) {
+    while !worker.has_ended() {
+        latch::sleep(Duration::from_secs(1), WaitEvent::named(c"FenceTest"));
+        process::check_interrupts_in_query();
     }
 }
 
@@ -102,10 +116,7 @@ fn worker(database: usize) {
 fn a_worker_connects_runs_queries_and_outlives_errors_in_its_transactions() {
     let database = usize::try_from(process::my_database()).expect("an oid");
     let worker = process::start(WORKER, database).expect("a free slot");
-    while !worker.has_ended() {
-        latch::sleep(Duration::from_secs(1), WaitEvent::named(c"FenceTest"));
-        process::check_interrupts_in_query();
-    }
+    await_end(&worker);
     let (header, ..) = map();
     assert_ne!(header.worker_pid.load(Ordering::SeqCst), 0);
     assert_eq!(header.rows.load(Ordering::SeqCst), 1);

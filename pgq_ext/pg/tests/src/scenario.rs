@@ -1,0 +1,61 @@
+//! Tests that want a process of their own, as they begin and end transactions: they run in a
+//! background worker, as a role.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use pgq_pg::process::{self, Kind};
+use pgq_pg::report;
+
+use crate::server;
+
+const WORKER: Kind = Kind {
+    library: c"pgq_pg_tests",
+    name: c"fence scenario",
+    entry: c"fence_scenario_main",
+    restart: None,
+};
+
+pgq_pg::worker_mains! {
+    /// Main function of a worker that runs a test.
+    fence_scenario_main => main;
+}
+
+/// All of them, by number.
+const SCENARIOS: &[fn()] = crate::piece::SCENARIOS;
+
+/// Run a scenario as this role and wait for its end. What went wrong stands in the server's log.
+pub(crate) fn run_as(role: u32, scenario: fn()) {
+    let number = SCENARIOS.iter().position(|&other| std::ptr::fn_addr_eq(other, scenario));
+    let number = number.expect("it is in the list");
+    let extra = [process::my_database().to_ne_bytes(), role.to_ne_bytes()].concat();
+    server::passed().store(0, Ordering::SeqCst);
+    let worker = process::start_dynamic(WORKER, "fence scenario: löwe", number, &extra);
+    server::await_end(&worker.expect("a free slot"));
+    assert_eq!(server::passed().load(Ordering::SeqCst), 1, "see the server's log");
+}
+
+/// The same as the bootstrap superuser.
+pub(crate) fn run(scenario: fn()) {
+    run_as(10, scenario);
+}
+
+fn main(number: usize) {
+    process::accept_signals();
+    let extra = process::my_extra();
+    let word = |from: usize| {
+        let bytes = extra.get(from..from + 4).and_then(|bytes| bytes.try_into().ok());
+        u32::from_ne_bytes(bytes.expect("a worker has 128 bytes"))
+    };
+    process::connect_as(word(0), word(4));
+    let scenario = SCENARIOS.get(number).expect("a scenario of that number");
+    match catch_unwind(AssertUnwindSafe(scenario)) {
+        Ok(()) => server::passed().store(1, Ordering::SeqCst),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            report::log(&format!("scenario {number}: {}", text.unwrap_or_default()));
+        }
+    }
+    process::exit(0);
+}
