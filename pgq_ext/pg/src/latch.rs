@@ -1,9 +1,9 @@
 //! Sleeping and waking: process latches.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use core::ffi::{CStr, c_long};
+use core::ffi::{CStr, c_int, c_long};
 use pgrx::pg_sys;
 
 use super::constants::flag;
@@ -72,23 +72,66 @@ pub(crate) enum Interest {
     Both,
 }
 
+impl Interest {
+    fn events(self) -> c_int {
+        match self {
+            Self::Read => flag::SOCKET_READABLE,
+            Self::Write => flag::SOCKET_WRITEABLE,
+            Self::Both => flag::SOCKET_READABLE | flag::SOCKET_WRITEABLE,
+        }
+    }
+}
+
 /// Sleep until the socket is ready, and act upon interrupts: raises an error, or ends the process,
 /// when it is told to.
 pub(crate) fn wait_for_socket(socket: pg_sys::pgsocket, interest: Interest, event: WaitEvent) {
-    let events = match interest {
-        Interest::Read => flag::SOCKET_READABLE,
-        Interest::Write => flag::SOCKET_WRITEABLE,
-        Interest::Both => flag::SOCKET_READABLE | flag::SOCKET_WRITEABLE,
-    };
     // SAFETY: as in `sleep_beside`.
     unsafe {
-        let events = flag::WAIT_FOREVER | events;
+        let events = flag::WAIT_FOREVER | interest.events();
         let happened = pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, socket, -1, event.0);
         if happened & flag::LATCH_SET != 0 {
             pg_sys::ResetLatch(pg_sys::MyLatch);
         }
     }
     pgrx::check_for_interrupts!();
+}
+
+/// As [`wait_for_socket`] for no longer than the limit; true when the socket is ready. Who woke this
+/// process meanwhile wakes it from its next sleep, too.
+pub(crate) fn wait_for_socket_within(
+    socket: pg_sys::pgsocket,
+    interest: Interest,
+    limit: Duration,
+    event: WaitEvent,
+) -> bool {
+    let wanted = interest.events();
+    let deadline = Instant::now().checked_add(limit);
+    let mut is_woken = false;
+    let is_ready = loop {
+        pgrx::check_for_interrupts!();
+        let left = deadline.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
+        // SAFETY: as in `sleep_beside`.
+        let happened = unsafe {
+            let events = flag::WAIT | wanted;
+            pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events, socket, milliseconds(left), event.0)
+        };
+        if happened & flag::LATCH_SET != 0 {
+            is_woken = true;
+            // SAFETY: as above.
+            unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+        }
+        if happened & wanted != 0 {
+            break true;
+        }
+        if left.is_zero() {
+            break false;
+        }
+    };
+    if is_woken {
+        wake_self();
+    }
+    pgrx::check_for_interrupts!();
+    is_ready
 }
 
 /// Wake this process at its next sleep.

@@ -24,6 +24,23 @@ impl Parameter<'_> {
         }
     }
 
+    /// Its text form; none for NULL.
+    pub(crate) fn literal(&self) -> Option<String> {
+        match self {
+            Self::Text(value) => value.map(str::to_owned),
+            Self::Texts(elements) => {
+                let element = |element: &Option<&str>| match element {
+                    None => "NULL".to_owned(),
+                    Some(text) => {
+                        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+                    }
+                };
+                let elements: Vec<_> = elements.iter().map(element).collect();
+                Some(format!("{{{}}}", elements.join(",")))
+            }
+        }
+    }
+
     /// The value, made in the current memory context. Raises an error for what the database's
     /// encoding cannot say.
     pub(crate) fn value(&self) -> Value {

@@ -166,7 +166,7 @@ fn failure(cause: &CaughtError) -> Failure {
 
 // Five characters of six bits each (MAKE_SQLSTATE).
 #[expect(clippy::as_conversions, reason = "the number behind a C-like enum")]
-fn sqlstate(code: PgSqlErrorCode) -> String {
+pub(crate) fn sqlstate(code: PgSqlErrorCode) -> String {
     let code = code as isize;
     (0..5)
         .map(|position| {

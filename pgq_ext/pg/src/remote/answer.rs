@@ -2,15 +2,29 @@
 
 use std::ffi::{CStr, c_int};
 
-use pgrx::PgSqlErrorCode;
-
-use super::failure::Failure;
+use super::failure::{Failure, error_code};
 use super::libpq::{Libpq, Outcome};
+use crate::session::Row;
 use crate::text::Text;
-use crate::{setting, string};
+use crate::{ports, setting, string};
 
+const EMPTY_QUERY: c_int = 0;
+const COMMAND_OK: c_int = 1;
 const TUPLES_OK: c_int = 2;
+const COPY_OUT: c_int = 3;
 const FATAL_ERROR: c_int = 7;
+const SINGLE_TUPLE: c_int = 9;
+
+/// What a result is, of those that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The end of a statement, with or without rows in it.
+    Done,
+    /// One row of those that come one by one.
+    Row,
+    /// Data will follow.
+    CopyOut,
+}
 
 /// One result of a statement.
 pub(super) struct Answer {
@@ -56,6 +70,46 @@ impl Answer {
         if string::is_valid(value) { Ok(Some(Text::new(value))) } else { Err(Failure::Encoding) }
     }
 
+    /// What it is. An error of the other side's is one here.
+    pub(super) fn kind(&self) -> Result<Kind, Failure> {
+        // SAFETY: a result, here and below.
+        match unsafe { (self.library.PQresultStatus)(self.raw) } {
+            EMPTY_QUERY | COMMAND_OK | TUPLES_OK => Ok(Kind::Done),
+            SINGLE_TUPLE => Ok(Kind::Row),
+            COPY_OUT => Ok(Kind::CopyOut),
+            FATAL_ERROR => Err(self.refused()),
+            // COPY from here, or both ways; and what is not of this protocol.
+            _ => Err(Failure::Protocol),
+        }
+    }
+
+    /// Its rows, and how many bytes they have.
+    pub(super) fn rows(&self) -> Result<(Vec<Row>, usize), Failure> {
+        let library = self.library;
+        // SAFETY: as above.
+        let (rows, columns) =
+            unsafe { ((library.PQntuples)(self.raw), (library.PQnfields)(self.raw)) };
+        let mut size = 0;
+        let mut field = |row, column| {
+            // SAFETY: a field that the result has, here and below.
+            if unsafe { (library.PQgetisnull)(self.raw, row, column) } != 0 {
+                return Ok(None);
+            }
+            // SAFETY: a value of that length, which lives as long as the result.
+            let value = unsafe {
+                let length = (library.PQgetlength)(self.raw, row, column);
+                let start = (library.PQgetvalue)(self.raw, row, column).cast::<u8>();
+                std::slice::from_raw_parts(start, ports::count(length))
+            };
+            size += value.len();
+            let value = std::str::from_utf8(value).map_err(|_| Failure::Encoding)?;
+            Ok(Some(value.to_owned()))
+        };
+        let row = |row| (0..columns).map(|column| field(row, column)).collect();
+        let rows = (0..rows).map(row).collect::<Result<_, _>>()?;
+        Ok((rows, size))
+    }
+
     fn refused(&self) -> Failure {
         let field = |code: u8| {
             // SAFETY: as above; a field that is missing is null.
@@ -72,6 +126,7 @@ impl Answer {
             code: error_code(*state),
             sqlstate: String::from_utf8_lossy(state).into_owned(),
             message: setting::for_message(field(b'M').unwrap_or_default()),
+            detail: field(b'D').map(setting::for_message),
             hint: field(b'H').map(setting::for_message),
         }
     }
@@ -82,11 +137,4 @@ impl Drop for Answer {
         // SAFETY: a result that nothing uses any more.
         unsafe { (self.library.PQclear)(self.raw) }
     }
-}
-
-// MAKE_SQLSTATE: six bits a character.
-fn error_code(state: [u8; 5]) -> PgSqlErrorCode {
-    let bits = |character: u8| i32::from(character.wrapping_sub(b'0') & 0x3f);
-    let code = state.into_iter().rev().fold(0, |code, character| code << 6 | bits(character));
-    PgSqlErrorCode::from(code)
 }

@@ -1,17 +1,19 @@
 //! A connection, from its beginning to its end.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
 use super::answer::Answer;
 use super::failure::Failure;
 use super::libpq::{Conn, Libpq, libpq};
-use super::options::{Options, c_string};
+use super::options::{Options, c_string, own_encoding};
 use crate::latch::{self, Interest, WaitEvent};
-use crate::setting;
 use crate::text::Text;
+use crate::{piece, process, setting};
 
 const CONNECTION_OK: c_int = 0;
 const CONNECTION_BAD: c_int = 1;
@@ -21,16 +23,46 @@ const POLLING_OK: c_int = 3;
 
 /// A connection to another server.
 pub struct Connection {
-    library: &'static Libpq,
-    raw: *mut Conn,
+    pub(super) library: &'static Libpq,
+    pub(super) raw: *mut Conn,
     event: WaitEvent,
+    /// Nothing more can be asked.
+    pub(super) is_done: Cell<bool>,
+}
+
+/// How long to wait for the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// As long as this session may live: errors of its own are raised.
+    Endless,
+    /// So long for each sign of life. Errors of this session's own are returned.
+    Silence(Duration),
 }
 
 impl Connection {
-    /// Connect.
+    /// Connect, in the database's encoding.
     pub fn open(options: &Options) -> Result<Self, Failure> {
+        let pairs = options.with_ours(c"pgq", own_encoding());
+        let connection = Self::start(&pairs)?;
+        connection.get_ready(None)?;
+        Ok(connection)
+    }
+
+    /// Connect in UTF-8, for [`Connection::rows`] and what is beside it; within this time, but for
+    /// looking up names.
+    pub fn open_within(
+        options: &Options,
+        application: &str,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        let application = CString::new(application).map_err(|_| Failure::BadLocation)?;
+        let connection = Self::start(&options.with_ours(&application, c"UTF8"))?;
+        connection.get_ready(Some(Instant::now() + limit))?;
+        Ok(connection)
+    }
+
+    fn start(pairs: &[(&CStr, &CStr)]) -> Result<Self, Failure> {
         let library = libpq().ok_or(Failure::NoLibrary)?;
-        let pairs = options.with_ours();
         let pointers = |part: fn(&(&CStr, &CStr)) -> *const c_char| -> Vec<*const c_char> {
             pairs.iter().map(part).chain([ptr::null()]).collect()
         };
@@ -43,12 +75,11 @@ impl Connection {
         // SAFETY: two arrays of C strings that a null pointer ends; the library copies them.
         let raw = unsafe { (library.PQconnectStartParams)(keys.as_ptr(), values.as_ptr(), 0) };
         // It has taken the file; from here on the value gives it back.
-        let connection = Self { library, raw, event: WaitEvent::named(c"PgqRemote") };
-        connection.get_ready()?;
-        Ok(connection)
+        let event = WaitEvent::named(c"PgqRemote");
+        Ok(Self { library, raw, event, is_done: Cell::new(false) })
     }
 
-    fn get_ready(&self) -> Result<(), Failure> {
+    fn get_ready(&self, deadline: Option<Instant>) -> Result<(), Failure> {
         let Libpq { PQstatus: status, PQconnectPoll: poll, .. } = self.library;
         if self.raw.is_null() {
             return Err(Failure::Unreachable("out of memory".to_owned()));
@@ -61,12 +92,18 @@ impl Connection {
         }
         let mut wanted = POLLING_WRITING;
         loop {
-            match wanted {
+            let interest = match wanted {
                 POLLING_OK => break,
-                POLLING_READING => self.wait(Interest::Read),
-                POLLING_WRITING => self.wait(Interest::Write),
+                POLLING_READING => Interest::Read,
+                POLLING_WRITING => Interest::Write,
                 _ => return Err(self.unreachable()),
-            }
+            };
+            let left = |end: Instant| end.saturating_duration_since(Instant::now());
+            let patience = deadline.map_or(Patience::Endless, |end| Patience::Silence(left(end)));
+            self.wait(interest, patience).map_err(|failure| match failure {
+                Failure::Silent => Failure::Timeout,
+                other => other,
+            })?;
             // SAFETY: as above.
             wanted = unsafe { poll(self.raw) };
         }
@@ -78,6 +115,21 @@ impl Connection {
         } else {
             Err(self.unreachable())
         }
+    }
+
+    /// True when nothing more can be asked: the connection is lost, or an answer was not read to
+    /// its end.
+    pub fn is_broken(&self) -> bool {
+        // SAFETY: a connection.
+        self.is_done.get() || unsafe { (self.library.PQstatus)(self.raw) } != CONNECTION_OK
+    }
+
+    /// What the other server has said of itself: `server_version`, `is_superuser` and others.
+    pub fn parameter(&self, name: &CStr) -> Option<String> {
+        // SAFETY: a connection and a C string; null or a C string that lives until the next call.
+        let value = unsafe { (self.library.PQparameterStatus)(self.raw, name.as_ptr()) };
+        // SAFETY: as above.
+        (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
     }
 
     /// True when the other server wanted a password and got one.
@@ -96,7 +148,7 @@ impl Connection {
     ) -> Result<Option<Text>, Failure> {
         self.send(statement, arguments)?;
         let mut answer = None;
-        while let Some(outcome) = self.next()? {
+        while let Some(outcome) = self.next(Patience::Endless)? {
             answer = Some(outcome.value()?);
         }
         answer.ok_or(Failure::Shape)
@@ -106,19 +158,32 @@ impl Connection {
         let statement = c_string(statement);
         let arguments: Vec<Option<CString>> =
             arguments.iter().map(|argument| argument.map(c_string)).collect();
-        let values: Vec<*const c_char> = arguments
-            .iter()
-            .map(|argument| argument.as_ref().map_or(ptr::null(), |value| value.as_ptr()))
-            .collect();
+        self.send_parameters(&statement, &arguments, &[], Patience::Endless)
+    }
+
+    /// Send a statement with parameters of these types; where none are given, of those that the
+    /// other side finds.
+    pub(super) fn send_parameters(
+        &self,
+        statement: &CStr,
+        values: &[Option<CString>],
+        types: &[u32],
+        patience: Patience,
+    ) -> Result<(), Failure> {
+        assert!(types.is_empty() || types.len() == values.len(), "a type for each");
         let count = c_int::try_from(values.len()).map_err(|_| Failure::Shape)?;
-        // SAFETY: a connection, and so many C strings or nulls; types, lengths and formats are the
-        // library's own choice. It copies them.
+        let values: Vec<*const c_char> = values
+            .iter()
+            .map(|value| value.as_ref().map_or(ptr::null(), |value| value.as_ptr()))
+            .collect();
+        // SAFETY: a connection, and so many C strings or nulls, and types if any; lengths and
+        // formats are the library's own choice. It copies them.
         let is_sent = unsafe {
             (self.library.PQsendQueryParams)(
                 self.raw,
                 statement.as_ptr(),
                 count,
-                ptr::null(),
+                if types.is_empty() { ptr::null() } else { types.as_ptr() },
                 values.as_ptr(),
                 ptr::null(),
                 ptr::null(),
@@ -128,21 +193,27 @@ impl Connection {
         if is_sent == 0 {
             return Err(self.unreachable());
         }
+        self.flush(patience)
+    }
+
+    /// Send what the library has not sent yet.
+    pub(super) fn flush(&self, patience: Patience) -> Result<(), Failure> {
         loop {
             // SAFETY: a connection.
             match unsafe { (self.library.PQflush)(self.raw) } {
                 0 => return Ok(()),
-                1 => self.wait(Interest::Both),
+                1 => self.wait(Interest::Both, patience)?,
                 _ => return Err(self.unreachable()),
             }
             self.read()?;
         }
     }
 
-    fn next(&self) -> Result<Option<Answer>, Failure> {
+    /// The next result; none when the statement has no more.
+    pub(super) fn next(&self, patience: Patience) -> Result<Option<Answer>, Failure> {
         // SAFETY: a connection.
         while unsafe { (self.library.PQisBusy)(self.raw) } != 0 {
-            self.wait(Interest::Read);
+            self.wait(Interest::Read, patience)?;
             self.read()?;
         }
         // SAFETY: as above; it is not busy, so this does not wait.
@@ -151,20 +222,52 @@ impl Connection {
         Ok((!raw.is_null()).then(|| unsafe { Answer::new(self.library, raw) }))
     }
 
-    fn read(&self) -> Result<(), Failure> {
+    /// Read what has come. Notifications are nobody's here.
+    pub(super) fn read(&self) -> Result<(), Failure> {
         // SAFETY: a connection, whose socket is not waited for.
-        let is_alive = unsafe { (self.library.PQconsumeInput)(self.raw) } != 0;
-        if is_alive { Ok(()) } else { Err(self.unreachable()) }
+        if unsafe { (self.library.PQconsumeInput)(self.raw) } == 0 {
+            return Err(self.unreachable());
+        }
+        loop {
+            // SAFETY: a connection; null or something that is the caller's.
+            let notification = unsafe { (self.library.PQnotifies)(self.raw) };
+            if notification.is_null() {
+                return Ok(());
+            }
+            // SAFETY: as above.
+            unsafe { (self.library.PQfreemem)(notification) };
+        }
     }
 
-    // Raises an error when this session is to stop.
-    fn wait(&self, interest: Interest) {
+    /// Wait for the socket.
+    pub(super) fn wait(&self, interest: Interest, patience: Patience) -> Result<(), Failure> {
         // SAFETY: a connection; it may have another socket each time.
         let socket = unsafe { (self.library.PQsocket)(self.raw) };
-        latch::wait_for_socket(socket, interest, self.event);
+        match patience {
+            Patience::Endless => {
+                latch::wait_for_socket(socket, interest, self.event);
+                Ok(())
+            }
+            Patience::Silence(limit) => {
+                let wait = || latch::wait_for_socket_within(socket, interest, limit, self.event);
+                match piece::beside(wait) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(Failure::Silent),
+                    Err(failure) => Err(Failure::Here(failure)),
+                }
+            }
+        }
     }
 
-    fn unreachable(&self) -> Failure {
+    /// Act upon interrupts where there was nothing to wait for.
+    pub(super) fn look_at_interrupts(&self) -> Result<(), Failure> {
+        if process::interrupt_is_pending() {
+            piece::beside(process::check_interrupts_in_query).map_err(Failure::Here)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unreachable(&self) -> Failure {
         // SAFETY: a connection; its message is a C string that lives until the next call.
         let message = unsafe { CStr::from_ptr((self.library.PQerrorMessage)(self.raw)) };
         Failure::Unreachable(setting::for_message(message.to_bytes().trim_ascii_end()))

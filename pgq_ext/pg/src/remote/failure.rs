@@ -3,6 +3,7 @@
 use pgrx::PgSqlErrorCode;
 
 use crate::call::SqlError;
+use crate::session;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -23,13 +24,40 @@ pub enum Failure {
         sqlstate: String,
         /// What it says.
         message: String,
+        /// What more it says.
+        detail: Option<String>,
         /// What it advises.
         hint: Option<String>,
     },
     /// The answer is not one row of one column.
     Shape,
-    /// The answer is not in this database's encoding.
+    /// The answer is not in the encoding that was asked for.
     Encoding,
+    /// There was no connection within the time for it.
+    Timeout,
+    /// Nothing has come for too long.
+    Silent,
+    /// The other side does not keep to the protocol, or not to what the statement asks for.
+    Protocol,
+    /// The answer is longer than anything that is asked for.
+    TooLarge,
+    /// An error of this session while it waited: it was told to stop.
+    Here(session::Failure),
+}
+
+impl From<Failure> for session::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Here(failure) => failure,
+            Failure::Refused { code: _, sqlstate, message, detail, hint } => {
+                Self { sqlstate, message: format!("the other server: {message}"), detail, hint }
+            }
+            other => {
+                let SqlError { code, message, hint } = other.into();
+                Self { sqlstate: session::sqlstate(code), message, detail: None, hint }
+            }
+        }
+    }
 }
 
 impl From<Failure> for SqlError {
@@ -60,7 +88,7 @@ impl From<Failure> for SqlError {
                 message,
                 hint: None,
             },
-            Failure::Refused { code, sqlstate, message, hint } => Self {
+            Failure::Refused { code, sqlstate, message, detail: _, hint } => Self {
                 code,
                 message: format!("the other server: {message} (SQLSTATE {sqlstate})"),
                 hint,
@@ -72,9 +100,44 @@ impl From<Failure> for SqlError {
             ),
             Failure::Encoding => plain(
                 PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-                "the other server's answer is not in the encoding of this database",
+                "the other server's answer is not in the encoding that was asked for",
                 "",
             ),
+            Failure::Timeout => plain(
+                PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "the other server does not answer",
+                "",
+            ),
+            Failure::Silent => plain(
+                PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
+                "the other server has fallen silent",
+                "",
+            ),
+            Failure::Protocol => plain(
+                PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                "the other server's answer is none to what was asked",
+                "",
+            ),
+            Failure::TooLarge => plain(
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "the other server's answer is too large",
+                "",
+            ),
+            Failure::Here(failure) => {
+                let state = <[u8; 5]>::try_from(failure.sqlstate.as_bytes());
+                Self {
+                    code: error_code(state.expect("an SQLSTATE has five characters")),
+                    message: failure.message,
+                    hint: failure.hint,
+                }
+            }
         }
     }
+}
+
+/// The code of an SQLSTATE (MAKE_SQLSTATE: six bits a character).
+pub(super) fn error_code(state: [u8; 5]) -> PgSqlErrorCode {
+    let bits = |character: u8| i32::from(character.wrapping_sub(b'0') & 0x3f);
+    let code = state.into_iter().rev().fold(0, |code, character| code << 6 | bits(character));
+    PgSqlErrorCode::from(code)
 }

@@ -73,6 +73,7 @@ macro_rules! functions {
 functions! {
     PQconninfoParse(*const c_char, *mut *mut c_char) -> *mut ConnOption;
     PQconninfoFree(*mut ConnOption);
+    PQconndefaults() -> *mut ConnOption;
     PQfreemem(*mut c_void);
     PQconnectStartParams(*const *const c_char, *const *const c_char, c_int) -> *mut Conn;
     PQconnectPoll(*mut Conn) -> c_int;
@@ -86,6 +87,9 @@ functions! {
         *mut Conn, *const c_char, c_int, *const u32, *const *const c_char, *const c_int,
         *const c_int, c_int
     ) -> c_int;
+    PQsendQuery(*mut Conn, *const c_char) -> c_int;
+    PQsetSingleRowMode(*mut Conn) -> c_int;
+    PQparameterStatus(*const Conn, *const c_char) -> *const c_char;
     PQflush(*mut Conn) -> c_int;
     PQconsumeInput(*mut Conn) -> c_int;
     PQisBusy(*mut Conn) -> c_int;
@@ -96,6 +100,9 @@ functions! {
     PQnfields(*const Outcome) -> c_int;
     PQgetisnull(*const Outcome, c_int, c_int) -> c_int;
     PQgetvalue(*const Outcome, c_int, c_int) -> *const c_char;
+    PQgetlength(*const Outcome, c_int, c_int) -> c_int;
+    PQgetCopyData(*mut Conn, *mut *mut c_char, c_int) -> c_int;
+    PQnotifies(*mut Conn) -> *mut c_void;
     PQclear(*mut Outcome);
     PQfinish(*mut Conn);
 }

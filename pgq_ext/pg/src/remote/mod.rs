@@ -7,10 +7,13 @@
 
 mod answer;
 mod connection;
+mod copy;
 mod failure;
 mod libpq;
 mod options;
+mod statement;
 
 pub use self::connection::Connection;
+pub use self::copy::CopyOut;
 pub use self::failure::Failure;
-pub use self::options::Options;
+pub use self::options::{Key, Options};

@@ -41,6 +41,32 @@ impl Options {
         Ok(Self(options))
     }
 
+    /// Those of these keys and values; a later one wins. None of them may have a zero byte.
+    pub fn of_pairs(pairs: &[(String, String)]) -> Result<Self, Failure> {
+        let text = |text: &String| CString::new(text.as_bytes()).map_err(|_| Failure::BadLocation);
+        let pair = |(key, value): &(String, String)| Ok((text(key)?, text(value)?));
+        pairs.iter().map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(key, _)| key.to_string_lossy().into_owned())
+    }
+
+    /// The value of a key. It may be a secret.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let of_key = |(name, _): &&(CString, CString)| name.to_bytes() == key.as_bytes();
+        self.0.iter().rev().find(of_key).map(|(_, value)| value.to_string_lossy().into_owned())
+    }
+
+    /// Say this of a key, and nothing else.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
+        let Self(new) = Self::of_pairs(&[(key.to_owned(), value.to_owned())])?;
+        self.0.retain(|(name, _)| name.to_bytes() != key.as_bytes());
+        self.0.extend(new);
+        Ok(())
+    }
+
     /// True when it says this key, and not nothing.
     pub fn says(&self, key: &str) -> bool {
         self.0.iter().any(|(name, value)| name.to_bytes() == key.as_bytes() && !value.is_empty())
@@ -53,12 +79,60 @@ impl Options {
     }
 
     /// Keys and values for the library, and ours after them.
-    pub(super) fn with_ours(&self) -> Vec<(&CStr, &CStr)> {
-        // SAFETY: a static string of the server's.
-        let encoding = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
-        let own = [(c"fallback_application_name", c"pgq"), (c"client_encoding", encoding)];
+    pub(super) fn with_ours<'o>(
+        &'o self,
+        application: &'o CStr,
+        encoding: &'o CStr,
+    ) -> Vec<(&'o CStr, &'o CStr)> {
+        let own = [(c"fallback_application_name", application), (c"client_encoding", encoding)];
         self.0.iter().map(|(key, value)| (&**key, &**value)).chain(own).collect()
     }
+}
+
+/// What a key of connection strings is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It may be seen.
+    Plain,
+    /// Its value is a secret.
+    Secret,
+    /// It is for who works on the server.
+    Debug,
+}
+
+impl Key {
+    /// The kind of this key; none when the library does not know it.
+    pub fn of(name: &str) -> Result<Option<Self>, Failure> {
+        let library = libpq().ok_or(Failure::NoLibrary)?;
+        // SAFETY: a list of the library's or null, given back below.
+        let list = unsafe { (library.PQconndefaults)() };
+        if list.is_null() {
+            return Err(Failure::BadLocation);
+        }
+        let mut found = None;
+        // SAFETY: as in `Options::parse`.
+        unsafe {
+            let mut entry = list;
+            while !(*entry).keyword.is_null() {
+                if CStr::from_ptr((*entry).keyword).to_bytes() == name.as_bytes() {
+                    found = Some(match CStr::from_ptr((*entry).dispchar).to_bytes() {
+                        b"*" => Self::Secret,
+                        b"D" => Self::Debug,
+                        _ => Self::Plain,
+                    });
+                }
+                entry = entry.add(1);
+            }
+            (library.PQconninfoFree)(list);
+        }
+        Ok(found)
+    }
+}
+
+/// The name of the database's encoding.
+pub(super) fn own_encoding() -> &'static CStr {
+    // SAFETY: a static string of the server's.
+    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }
 }
 
 /// A text as a C string: no text has zero bytes.

@@ -6,6 +6,7 @@
 
 mod call;
 mod heap;
+mod hostile;
 mod memory;
 mod piece;
 mod remote;

@@ -15,7 +15,7 @@ const TABLE: &str =
     "drop table if exists public.piece; create table public.piece (i integer primary key, t text)";
 
 fn done<T>(result: Result<T, Failure>) -> T {
-    result.unwrap_or_else(|failure| panic!("{failure:?}"))
+    result.expect("it works")
 }
 
 fn code<T>(result: Result<T, Failure>) -> String {
@@ -145,6 +145,11 @@ fn no_savepoint() {
     done(piece::begin());
     let panicked = piece::attempt(|| assert_eq!(1 + 1, 3, "a sum"));
     assert!(panicked.is_err_and(|failure| failure.message.contains("a sum")));
+    piece::abort();
+    done(piece::begin());
+    let told =
+        "do $$ begin perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(60); end $$";
+    assert_eq!(code(piece::run(told)), "57014");
     piece::abort();
     for refused in ["begin", "commit", "savepoint a", "copy public.piece from stdin"] {
         done(piece::begin());

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
-use pgq_pg::process::{self, Kind};
+use pgq_pg::process::{self, Kind, Started};
 use pgq_pg::report;
 
 use crate::server;
@@ -21,17 +21,31 @@ pgq_pg::worker_mains! {
     fence_scenario_main => main;
 }
 
-/// All of them, by number.
-const SCENARIOS: &[fn()] = crate::piece::SCENARIOS;
+/// All of them. A worker is told its number.
+fn all() -> impl Iterator<Item = fn()> {
+    [crate::piece::SCENARIOS, crate::hostile::SCENARIOS].into_iter().flatten().copied()
+}
 
 /// Run a scenario as this role and wait for its end. What went wrong stands in the server's log.
 pub(crate) fn run_as(role: u32, scenario: fn()) {
-    let number = SCENARIOS.iter().position(|&other| std::ptr::fn_addr_eq(other, scenario));
+    let worker = start_as(role, scenario);
+    await_pass(&worker);
+}
+
+/// Start one.
+pub(crate) fn start_as(role: u32, scenario: fn()) -> Started {
+    let number = all().position(|other| std::ptr::fn_addr_eq(other, scenario));
     let number = number.expect("it is in the list");
     let extra = [process::my_database().to_ne_bytes(), role.to_ne_bytes()].concat();
     server::passed().store(0, Ordering::SeqCst);
+    server::port().store(0, Ordering::SeqCst);
     let worker = process::start_dynamic(WORKER, "fence scenario: löwe", number, &extra);
-    server::await_end(&worker.expect("a free slot"));
+    worker.expect("a free slot")
+}
+
+/// Wait until it has ended, and well.
+pub(crate) fn await_pass(worker: &Started) {
+    server::await_end(worker);
     assert_eq!(server::passed().load(Ordering::SeqCst), 1, "see the server's log");
 }
 
@@ -48,7 +62,7 @@ fn main(number: usize) {
         u32::from_ne_bytes(bytes.expect("a worker has 128 bytes"))
     };
     process::connect_as(word(0), word(4));
-    let scenario = SCENARIOS.get(number).expect("a scenario of that number");
+    let scenario = all().nth(number).expect("a scenario of that number");
     match catch_unwind(AssertUnwindSafe(scenario)) {
         Ok(()) => server::passed().store(1, Ordering::SeqCst),
         Err(panic) => {

@@ -18,6 +18,7 @@ shareable! {
         failures: AtomicU32,
         rows: AtomicU32,
         passed: AtomicU32,
+        port: AtomicU32,
     }
 }
 
@@ -40,6 +41,11 @@ pub(crate) fn init() {
 /// Where a worker says that it has passed.
 pub(crate) fn passed() -> &'static AtomicU32 {
     &map().0.passed
+}
+
+/// Where a worker says at which port it listens.
+pub(crate) fn port() -> &'static AtomicU32 {
+    &map().0.port
 }
 
 /// Wait until a worker has ended.
