@@ -56,6 +56,7 @@ pub(crate) mod cache {
     pub(crate) const RELATION: c_int = super::int(Cache::RELOID as i64);
     pub(crate) const ROLE: c_int = super::int(Cache::AUTHOID as i64);
     pub(crate) const SCHEMA: c_int = super::int(Cache::NAMESPACEOID as i64);
+    pub(crate) const USER_MAPPING: c_int = super::int(Cache::USERMAPPINGUSERSERVER as i64);
 }
 
 /// Columns of pg_proc.

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 #[cfg(not(any(feature = "pg13", feature = "pg14")))]
 use super::constants;
 
+pub(crate) mod copy;
 pub(crate) mod raw;
 pub(crate) mod utility;
 
@@ -169,6 +170,23 @@ pub(crate) fn check_schema_usage(schema: pg_sys::Oid, user: pg_sys::Oid, name: &
     }
 }
 
+/// Raise 42501 unless `user` may use the foreign server.
+pub(crate) fn check_server_usage(server: pg_sys::Oid, user: pg_sys::Oid, name: &CStr) {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+    // SAFETY: looks a row of pg_foreign_server up; an error if there is none.
+    let result = unsafe { pg_sys::pg_foreign_server_aclcheck(server, user, mode) };
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+    // SAFETY: as above.
+    let result =
+        unsafe { pg_sys::object_aclcheck(pg_sys::ForeignServerRelationId, server, user, mode) };
+    if result != pg_sys::AclResult::ACLCHECK_OK {
+        let kind = pg_sys::ObjectType::OBJECT_FOREIGN_SERVER;
+        // SAFETY: raises the error; the name is a C string.
+        unsafe { pg_sys::aclcheck_error(result, kind, name.as_ptr()) };
+    }
+}
+
 /// Raise 42501 unless `user` may call the function.
 pub(crate) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CStr) {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
@@ -184,6 +202,20 @@ pub(crate) fn check_execute(function: pg_sys::Oid, user: pg_sys::Oid, name: &CSt
         unsafe {
             pg_sys::aclcheck_error(result, pg_sys::ObjectType::OBJECT_FUNCTION, name.as_ptr())
         };
+    }
+}
+
+/// True when this process holds the lock in this mode, by its transaction or its session.
+pub(crate) fn holds_lock(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
+    #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16"))]
+    // SAFETY: a complete tag; looks it up in this process's own table.
+    unsafe {
+        pg_sys::LockHeldByMe(tag, mode)
+    }
+    #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16")))]
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::LockHeldByMe(tag, mode, false)
     }
 }
 

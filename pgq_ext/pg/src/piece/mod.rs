@@ -32,6 +32,8 @@ const NONE: Progress = Progress { is_open: false, savepoints: 0, has_failed: fal
 
 thread_local! {
     static PROGRESS: Cell<Progress> = const { Cell::new(NONE) };
+    /// A piece is running, which nothing within it may end.
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Begin a transaction.
@@ -50,6 +52,7 @@ pub fn begin() -> Result<(), Failure> {
 /// Commit it. Refused where a statement has failed or a savepoint is open. After an error nothing
 /// is open, either.
 pub fn commit() -> Result<(), Failure> {
+    assert_none_runs();
     let outermost = || match xact::level() {
         1 => Ok(()),
         level => Err(Failure::new("25000", format!("a commit at level {level} of savepoints"))),
@@ -66,6 +69,7 @@ pub fn commit() -> Result<(), Failure> {
 
 /// Undo all of it, at whatever level it is; also when nothing is open.
 pub fn abort() {
+    assert_none_runs();
     // SAFETY: made for any state of the transaction; errors have been taken out of the server's
     // error stack by the guards that turned them into results.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
@@ -112,18 +116,28 @@ pub fn roll_back() -> Result<(), Failure> {
 /// Run something else in the transaction that may raise errors, as one piece.
 pub fn attempt<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
     usable()?;
+    assert_none_runs();
     beside(body)
 }
 
 /// Run something that may raise errors, whether a transaction is open or not. If one is, an error
-/// is one of it.
+/// is one of it; but within a piece that is for the piece to say.
 pub(crate) fn beside<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
+    if IS_RUNNING.get() {
+        return session::caught(body);
+    }
+    IS_RUNNING.set(true);
     let result = session::caught(body);
+    IS_RUNNING.set(false);
     if result.is_err() && usable().is_ok() {
         undo();
         change(|progress| progress.has_failed = true);
     }
     result
+}
+
+fn assert_none_runs() {
+    assert!(!IS_RUNNING.get(), "one piece at a time");
 }
 
 /// An error unless statements can be run.
@@ -138,6 +152,7 @@ fn usable() -> Result<(), Failure> {
 }
 
 fn has_savepoint() -> Result<(), Failure> {
+    assert_none_runs();
     match PROGRESS.get().savepoints {
         0 => Err(Failure::new("3B001", "there is no savepoint")),
         _ => Ok(()),

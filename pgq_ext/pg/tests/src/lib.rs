@@ -5,6 +5,8 @@
 //! preloads the library, for shared memory and background workers.
 
 mod call;
+mod copy;
+mod fdw;
 mod heap;
 mod hostile;
 mod memory;

@@ -1,24 +1,26 @@
 //! Transactions in pieces.
 
 use pgq_pg::parameter::Parameter;
-use pgq_pg::piece;
 use pgq_pg::session::Failure;
+use pgq_pg::{lock, piece};
 use pgrx::pg_test;
 
-use crate::scenario;
+use crate::{scenario, table};
 
 /// What the tests below run in workers.
 pub(crate) const SCENARIOS: &[fn()] =
-    &[commits, savepoints, many_levels, no_savepoint, values, kept_plans];
+    &[commits, savepoints, many_levels, no_savepoint, values, kept_plans, make_nobody, nobody];
 
 const TABLE: &str =
     "drop table if exists public.piece; create table public.piece (i integer primary key, t text)";
 
-fn done<T>(result: Result<T, Failure>) -> T {
+/// What works.
+pub(crate) fn done<T>(result: Result<T, Failure>) -> T {
     result.expect("it works")
 }
 
-fn code<T>(result: Result<T, Failure>) -> String {
+/// The code of an error.
+pub(crate) fn code<T>(result: Result<T, Failure>) -> String {
     result.err().map_or_else(|| "no error".to_owned(), |failure| failure.sqlstate)
 }
 
@@ -31,8 +33,38 @@ fn numbers() -> Vec<String> {
 }
 
 fn make_table() {
+    transaction(TABLE);
+}
+
+/// Statements in a transaction of their own.
+pub(crate) fn transaction(sql: &str) {
     done(piece::begin());
-    done(piece::run(TABLE));
+    done(piece::run(sql));
+    done(piece::commit());
+}
+
+/// A role without rights.
+pub(crate) fn make_nobody() {
+    transaction(
+        "do $$ begin create role fence_nobody login;
+         exception when duplicate_object then null; end $$",
+    );
+}
+
+fn nobody() {
+    done(piece::begin());
+    let rows = done(piece::rows("select session_user::text, current_user::text", &[]));
+    assert_eq!(rows, [[Some("fence_nobody".to_owned()), Some("fence_nobody".to_owned())]]);
+    for refused in [
+        "set session authorization default; create role fence_more",
+        "reset role; create role fence_more",
+        "set session_replication_role = replica",
+        "select * from pg_authid",
+    ] {
+        done(piece::savepoint());
+        assert_eq!(code(piece::run(refused)), "42501", "{refused}");
+        done(piece::roll_back());
+    }
     done(piece::commit());
 }
 
@@ -252,4 +284,22 @@ fn parameters_and_rows_are_texts_as_they_are() {
 #[cfg(not(feature = "pg13"))]
 fn plans_are_kept_by_their_text_but_not_without_bound() {
     scenario::run(kept_plans);
+}
+
+#[pg_test]
+fn a_worker_is_the_role_that_it_connects_as_and_nobody_else() {
+    scenario::run_as_nobody(nobody);
+}
+
+#[pg_test]
+fn a_session_lock_is_known_until_somebody_gives_it_up() {
+    let key = -0x1234_5678_9abc;
+    assert!(!lock::holds_session_lock(key));
+    table::run(&format!("select pg_advisory_lock({key})"));
+    assert!(lock::holds_session_lock(key) && !lock::holds_session_lock(key + 1));
+    table::run("select pg_advisory_unlock_all()");
+    assert!(!lock::holds_session_lock(key));
+    table::run(&format!("select pg_advisory_lock_shared({key})"));
+    assert!(!lock::holds_session_lock(key), "a shared one is not ours alone");
+    table::run("select pg_advisory_unlock_all()");
 }

@@ -5,9 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use pgq_pg::process::{self, Kind, Started};
-use pgq_pg::report;
 
-use crate::server;
+use crate::{copy, fdw, hostile, piece, server, table};
 
 const WORKER: Kind = Kind {
     library: c"pgq_pg_tests",
@@ -21,15 +20,28 @@ pgq_pg::worker_mains! {
     fence_scenario_main => main;
 }
 
+/// Where a worker says what went wrong.
+const REASON: &str = "fence_scenario";
+
 /// All of them. A worker is told its number.
 fn all() -> impl Iterator<Item = fn()> {
-    [crate::piece::SCENARIOS, crate::hostile::SCENARIOS].into_iter().flatten().copied()
+    [piece::SCENARIOS, hostile::SCENARIOS, copy::SCENARIOS, fdw::SCENARIOS]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
-/// Run a scenario as this role and wait for its end. What went wrong stands in the server's log.
+/// Run a scenario as this role and wait for its end.
 pub(crate) fn run_as(role: u32, scenario: fn()) {
     let worker = start_as(role, scenario);
     await_pass(&worker);
+}
+
+/// The same as a role without any rights, which is made where it is missing.
+pub(crate) fn run_as_nobody(scenario: fn()) {
+    run(piece::make_nobody);
+    let role = table::number("select oid::bigint from pg_roles where rolname = 'fence_nobody'");
+    run_as(u32::try_from(role).expect("an oid"), scenario);
 }
 
 /// Start one.
@@ -46,7 +58,8 @@ pub(crate) fn start_as(role: u32, scenario: fn()) -> Started {
 /// Wait until it has ended, and well.
 pub(crate) fn await_pass(worker: &Started) {
     server::await_end(worker);
-    assert_eq!(server::passed().load(Ordering::SeqCst), 1, "see the server's log");
+    let has_passed = server::passed().load(Ordering::SeqCst) == 1;
+    assert!(has_passed, "{}", std::fs::read_to_string(REASON).unwrap_or_default());
 }
 
 /// The same as the bootstrap superuser.
@@ -68,7 +81,8 @@ fn main(number: usize) {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            report::log(&format!("scenario {number}: {}", text.unwrap_or_default()));
+            // In the server's own directory, where the test finds it.
+            std::fs::write(REASON, text.unwrap_or_default()).expect("the server may write");
         }
     }
     process::exit(0);
