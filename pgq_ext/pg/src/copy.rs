@@ -70,7 +70,7 @@ impl Feed<'_> {
                 None => self.has_ended = true,
             }
         }
-        let left = self.chunk.get(self.used..).unwrap_or_default();
+        let left = &self.chunk[self.used..];
         let length = left.len().min(buffer.len());
         buffer[..length].copy_from_slice(&left[..length]);
         self.used += length;

@@ -8,6 +8,7 @@ use super::constants;
 use super::piece;
 use super::ports;
 use super::session::Failure;
+use super::snapshot::StatementSnapshot;
 use super::string::{converted_from_server, converted_to_c};
 
 /// Options by name, in UTF-8.
@@ -25,7 +26,10 @@ pub struct FdwOptions {
 
 /// [`look_up`] as a statement of the open transaction in pieces.
 pub fn options_of(server: &str, role: u32) -> Result<Option<FdwOptions>, Failure> {
-    piece::attempt(|| look_up(server, role))
+    piece::attempt(|| {
+        let _snapshot = StatementSnapshot::take();
+        look_up(server, role)
+    })
 }
 
 /// The options of a foreign server for a role; none when there is no such server. Raises 42501

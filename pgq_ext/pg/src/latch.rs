@@ -96,20 +96,22 @@ pub(crate) fn wait_for_socket(socket: pg_sys::pgsocket, interest: Interest, even
     pgrx::check_for_interrupts!();
 }
 
-/// As [`wait_for_socket`] for no longer than the limit; true when the socket is ready. Who woke this
-/// process meanwhile wakes it from its next sleep, too.
-pub(crate) fn wait_for_socket_within(
+/// As [`wait_for_socket`] until the deadline, from which on nothing is ready; true when the socket
+/// is. Who woke this process meanwhile wakes it from its next sleep, too.
+pub(crate) fn wait_for_socket_until(
     socket: pg_sys::pgsocket,
     interest: Interest,
-    limit: Duration,
+    deadline: Instant,
     event: WaitEvent,
 ) -> bool {
     let wanted = interest.events();
-    let deadline = Instant::now().checked_add(limit);
     let mut is_woken = false;
     let is_ready = loop {
         pgrx::check_for_interrupts!();
-        let left = deadline.map_or(limit, |end| end.saturating_duration_since(Instant::now()));
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break false;
+        }
         // SAFETY: as in `sleep_beside`.
         let happened = unsafe {
             let events = flag::WAIT | wanted;
@@ -122,9 +124,6 @@ pub(crate) fn wait_for_socket_within(
         }
         if happened & wanted != 0 {
             break true;
-        }
-        if left.is_zero() {
-            break false;
         }
     };
     if is_woken {

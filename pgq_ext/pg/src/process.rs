@@ -7,7 +7,7 @@ use core::ffi::{c_char, c_int};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use super::{constants, ports, report, string};
+use super::{constants, ports, report, session, string};
 
 unsafe extern "C-unwind" {
     // pg_sys has these two as Rust wrappers, whose addresses are of no use to the server.
@@ -117,15 +117,28 @@ fn start_described(mut worker: pg_sys::BackgroundWorker) -> Option<Started> {
     let mut handle = std::ptr::null_mut();
     // SAFETY: the handle is allocated in the current context, which is made the longest-lived one
     // for the call.
-    let started = unsafe {
+    let started = in_longest_context(|| unsafe {
         worker.bgw_notify_pid = pg_sys::MyProcPid;
-        let context = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
-        pg_sys::CurrentMemoryContext = context;
-        started
-    };
+        pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
+    });
     started.then_some(Started(handle))
+}
+
+/// Run `body` with the longest-lived memory context as the current one, which comes back also when
+/// an error unwinds.
+fn in_longest_context<R>(body: impl FnOnce() -> R) -> R {
+    struct Restore(pg_sys::MemoryContext);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: a variable of this process; the context was current, and lives on.
+            unsafe { pg_sys::CurrentMemoryContext = self.0 }
+        }
+    }
+    // SAFETY: as above.
+    let _restore = Restore(unsafe { pg_sys::CurrentMemoryContext });
+    // SAFETY: it lives as long as the process.
+    unsafe { pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext }
+    body()
 }
 
 fn describe(kind: Kind, argument: usize) -> pg_sys::BackgroundWorker {
@@ -176,14 +189,17 @@ pub fn connect(database: u32) {
 }
 
 /// Connect to a database as a role, with its rights and no others: who may not log in there ends
-/// here.
+/// here. So does a worker without role or database, which the server would take for the bootstrap
+/// superuser's, or one of no database.
 pub fn connect_as(database: u32, role: u32) {
+    assert!(database != 0 && role != 0, "a worker needs a database and a role");
     let (database, role) = (pg_sys::Oid::from(database), pg_sys::Oid::from(role));
     // SAFETY: called once per process, before anything else that needs a database.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, role, 0) }
 }
 
-/// Act upon signals: read the configuration again, or end. Call it between two pieces of work.
+/// Act upon signals: read the configuration again, or end. Call it between two pieces of work,
+/// where there is nothing to cancel: who tries has no effect.
 pub fn check_interrupts() {
     // SAFETY: flags of this process that signal handlers set.
     if unsafe { pg_sys::ConfigReloadPending } != 0 {
@@ -194,7 +210,10 @@ pub fn check_interrupts() {
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
         }
     }
-    pgrx::check_for_interrupts!();
+    if interrupt_is_pending() {
+        // What is raised is that somebody cancels; whoever ends this process does so here.
+        let _ = session::caught(check_interrupts_in_query);
+    }
 }
 
 /// Act upon signals in a session that runs a client's statement: raise an error, end, or do

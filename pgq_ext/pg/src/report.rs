@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::ptr;
 
 use core::ffi::{c_char, c_int};
+use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
@@ -52,7 +53,11 @@ fn report(level: PgLogLevel, message: &str, hint: Option<&str>) {
                 if !hint.is_null() {
                     errhint(VERBATIM.as_ptr(), hint);
                 }
+                // It looks at interrupts, which is for who has something to interrupt. An error
+                // sets the counter to zero.
+                pg_sys::InterruptHoldoffCount += 1;
                 errfinish(c"pgq_ticker_bgw".as_ptr(), 0, c"report".as_ptr());
+                pg_sys::InterruptHoldoffCount -= 1;
             }
         });
     }

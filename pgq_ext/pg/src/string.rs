@@ -22,8 +22,8 @@ pub(crate) fn to_server(text: &str) -> CString {
     CString::new(bytes).expect("cut before the first zero byte")
 }
 
-/// UTF-8 converted to the database's encoding, which the result is in. Raises an error for what that
-/// cannot say, and for a zero byte.
+/// UTF-8 converted to the database's encoding, which the result is in. Raises an error for what
+/// that cannot say, and for a zero byte.
 pub(crate) fn converted_to_server(text: &str) -> Cow<'_, [u8]> {
     let start = text.as_ptr().cast::<c_char>();
     // SAFETY: pointer and length describe the text; the result is the text itself, or a C string in

@@ -10,11 +10,13 @@ use pgrx::pg_sys;
 use super::answer::Answer;
 use super::failure::Failure;
 use super::libpq::{Conn, Libpq, libpq};
+use super::memory::Ceiling;
 use super::options::{Options, c_string, own_encoding};
 use crate::latch::{self, Interest, WaitEvent};
 use crate::text::Text;
 use crate::{piece, process, setting};
 
+const EVENT: &CStr = c"PgqRemote";
 const CONNECTION_OK: c_int = 0;
 const CONNECTION_BAD: c_int = 1;
 const POLLING_READING: c_int = 1;
@@ -28,6 +30,9 @@ pub struct Connection {
     event: WaitEvent,
     /// Nothing more can be asked.
     pub(super) is_done: Cell<bool>,
+    /// What the library may take, and up to where that is, as of the last read.
+    room: Cell<u64>,
+    ceiling: Cell<Ceiling>,
 }
 
 /// How long to wait for the other side.
@@ -35,15 +40,34 @@ pub struct Connection {
 pub(super) enum Patience {
     /// As long as this session may live: errors of its own are raised.
     Endless,
-    /// So long for each sign of life. Errors of this session's own are returned.
+    /// So long for each row, result or end of sending; whatever else comes meanwhile. Errors of
+    /// this session's own are returned.
     Silence(Duration),
 }
+
+impl Patience {
+    /// From now on.
+    pub(super) fn begin(self) -> Deadline {
+        match self {
+            Self::Endless => None,
+            Self::Silence(limit) => Some(Instant::now() + limit),
+        }
+    }
+}
+
+/// When to stop waiting; none: never.
+pub(super) type Deadline = Option<Instant>;
+
+/// What the library may take for a row at most. PostgreSQL itself sends none longer than 1 GB.
+pub(super) const OF_LONG_ROW: u64 = 1200 << 20;
+/// What it may take for anything else.
+pub(super) const OF_ANSWER: u64 = 256 << 20;
 
 impl Connection {
     /// Connect, in the database's encoding.
     pub fn open(options: &Options) -> Result<Self, Failure> {
         let pairs = options.with_ours(c"pgq", own_encoding());
-        let connection = Self::start(&pairs)?;
+        let connection = Self::start(&pairs, WaitEvent::named(EVENT))?;
         connection.get_ready(None)?;
         Ok(connection)
     }
@@ -56,12 +80,13 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, Failure> {
         let application = CString::new(application).map_err(|_| Failure::BadLocation)?;
-        let connection = Self::start(&options.with_ours(&application, c"UTF8"))?;
+        let event = piece::beside(|| WaitEvent::named(EVENT)).map_err(Failure::Here)?;
+        let connection = Self::start(&options.with_ours(&application, c"UTF8"), event)?;
         connection.get_ready(Some(Instant::now() + limit))?;
         Ok(connection)
     }
 
-    fn start(pairs: &[(&CStr, &CStr)]) -> Result<Self, Failure> {
+    fn start(pairs: &[(&CStr, &CStr)], event: WaitEvent) -> Result<Self, Failure> {
         let library = libpq().ok_or(Failure::NoLibrary)?;
         let pointers = |part: fn(&(&CStr, &CStr)) -> *const c_char| -> Vec<*const c_char> {
             pairs.iter().map(part).chain([ptr::null()]).collect()
@@ -75,11 +100,18 @@ impl Connection {
         // SAFETY: two arrays of C strings that a null pointer ends; the library copies them.
         let raw = unsafe { (library.PQconnectStartParams)(keys.as_ptr(), values.as_ptr(), 0) };
         // It has taken the file; from here on the value gives it back.
-        let event = WaitEvent::named(c"PgqRemote");
-        Ok(Self { library, raw, event, is_done: Cell::new(false) })
+        let ceiling = Cell::new(Ceiling::above_now(OF_ANSWER));
+        Ok(Self {
+            library,
+            raw,
+            event,
+            is_done: Cell::new(false),
+            room: Cell::new(OF_ANSWER),
+            ceiling,
+        })
     }
 
-    fn get_ready(&self, deadline: Option<Instant>) -> Result<(), Failure> {
+    fn get_ready(&self, deadline: Deadline) -> Result<(), Failure> {
         let Libpq { PQstatus: status, PQconnectPoll: poll, .. } = self.library;
         if self.raw.is_null() {
             return Err(Failure::Unreachable("out of memory".to_owned()));
@@ -98,14 +130,12 @@ impl Connection {
                 POLLING_WRITING => Interest::Write,
                 _ => return Err(self.unreachable()),
             };
-            let left = |end: Instant| end.saturating_duration_since(Instant::now());
-            let patience = deadline.map_or(Patience::Endless, |end| Patience::Silence(left(end)));
-            self.wait(interest, patience).map_err(|failure| match failure {
+            self.wait(interest, deadline).map_err(|failure| match failure {
                 Failure::Silent => Failure::Timeout,
                 other => other,
             })?;
             // SAFETY: as above.
-            wanted = unsafe { poll(self.raw) };
+            wanted = self.held(|| unsafe { poll(self.raw) });
         }
         // SAFETY: as above. Afterwards nothing waits, the goodbye of `drop` included.
         let is_set = unsafe { (self.library.PQsetnonblocking)(self.raw, 1) } == 0;
@@ -146,6 +176,7 @@ impl Connection {
         statement: Text,
         arguments: &[Option<Text>],
     ) -> Result<Option<Text>, Failure> {
+        self.give_room(OF_LONG_ROW);
         self.send(statement, arguments)?;
         let mut answer = None;
         while let Some(outcome) = self.next(Patience::Endless)? {
@@ -198,41 +229,56 @@ impl Connection {
 
     /// Send what the library has not sent yet.
     pub(super) fn flush(&self, patience: Patience) -> Result<(), Failure> {
+        let deadline = patience.begin();
         loop {
             // SAFETY: a connection.
             match unsafe { (self.library.PQflush)(self.raw) } {
                 0 => return Ok(()),
-                1 => self.wait(Interest::Both, patience)?,
+                1 => self.wait(Interest::Both, deadline)?,
                 _ => return Err(self.unreachable()),
             }
-            self.read()?;
+            self.consume()?;
         }
     }
 
     /// The next result; none when the statement has no more.
     pub(super) fn next(&self, patience: Patience) -> Result<Option<Answer>, Failure> {
-        // SAFETY: a connection.
-        while unsafe { (self.library.PQisBusy)(self.raw) } != 0 {
-            self.wait(Interest::Read, patience)?;
-            self.read()?;
+        let mut input = Input::new(self, patience);
+        while input.is_incomplete() {
+            input.more()?;
         }
         // SAFETY: as above; it is not busy, so this does not wait.
-        let raw = unsafe { (self.library.PQgetResult)(self.raw) };
+        let raw = self.held(|| unsafe { (self.library.PQgetResult)(self.raw) });
         // SAFETY: as above, and nobody else's.
         Ok((!raw.is_null()).then(|| unsafe { Answer::new(self.library, raw) }))
     }
 
-    /// Read what has come. Notifications are nobody's here.
-    pub(super) fn read(&self) -> Result<(), Failure> {
+    /// Read what has come.
+    fn consume(&self) -> Result<(), Failure> {
+        self.ceiling.set(Ceiling::above_now(self.room.get()));
         // SAFETY: a connection, whose socket is not waited for.
-        if unsafe { (self.library.PQconsumeInput)(self.raw) } == 0 {
-            return Err(self.unreachable());
-        }
+        let is_alive = self.held(|| unsafe { (self.library.PQconsumeInput)(self.raw) }) != 0;
+        if is_alive { Ok(()) } else { Err(self.unreachable()) }
+    }
+
+    /// From now on the library may take so much more memory than this process has, at each read.
+    pub(super) fn give_room(&self, room: u64) {
+        self.room.set(room);
+        self.ceiling.set(Ceiling::above_now(room));
+    }
+
+    /// Run a function of the library's with no more memory than that.
+    pub(super) fn held<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.ceiling.get().hold(body)
+    }
+
+    /// Notifications are nobody's here.
+    fn forget_notifications(&self) {
         loop {
             // SAFETY: a connection; null or something that is the caller's.
             let notification = unsafe { (self.library.PQnotifies)(self.raw) };
             if notification.is_null() {
-                return Ok(());
+                return;
             }
             // SAFETY: as above.
             unsafe { (self.library.PQfreemem)(notification) };
@@ -240,16 +286,15 @@ impl Connection {
     }
 
     /// Wait for the socket.
-    pub(super) fn wait(&self, interest: Interest, patience: Patience) -> Result<(), Failure> {
-        // SAFETY: a connection; it may have another socket each time.
-        let socket = unsafe { (self.library.PQsocket)(self.raw) };
-        match patience {
-            Patience::Endless => {
+    fn wait(&self, interest: Interest, deadline: Deadline) -> Result<(), Failure> {
+        let socket = self.socket();
+        match deadline {
+            None => {
                 latch::wait_for_socket(socket, interest, self.event);
                 Ok(())
             }
-            Patience::Silence(limit) => {
-                let wait = || latch::wait_for_socket_within(socket, interest, limit, self.event);
+            Some(deadline) => {
+                let wait = || latch::wait_for_socket_until(socket, interest, deadline, self.event);
                 match piece::beside(wait) {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(Failure::Silent),
@@ -257,6 +302,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// It may be another one each time.
+    fn socket(&self) -> c_int {
+        // SAFETY: a connection.
+        unsafe { (self.library.PQsocket)(self.raw) }
     }
 
     /// Act upon interrupts where there was nothing to wait for.
@@ -271,6 +322,40 @@ impl Connection {
         // SAFETY: a connection; its message is a C string that lives until the next call.
         let message = unsafe { CStr::from_ptr((self.library.PQerrorMessage)(self.raw)) };
         Failure::Unreachable(setting::for_message(message.to_bytes().trim_ascii_end()))
+    }
+}
+
+/// What comes until a row or a result is complete.
+pub(super) struct Input<'c> {
+    connection: &'c Connection,
+    deadline: Deadline,
+    /// Reads since the last wait.
+    reads: u32,
+}
+
+impl<'c> Input<'c> {
+    pub(super) fn new(connection: &'c Connection, patience: Patience) -> Self {
+        Self { connection, deadline: patience.begin(), reads: 0 }
+    }
+
+    /// True while the library waits for the other side.
+    fn is_incomplete(&self) -> bool {
+        let Connection { library, raw, .. } = *self.connection;
+        // SAFETY: a connection.
+        self.connection.held(|| unsafe { (library.PQisBusy)(raw) } != 0)
+    }
+
+    /// Read more of it. Two reads go before each wait: with TLS the library may hold a record of
+    /// which a read takes half, and nothing is left in the socket to wait for.
+    pub(super) fn more(&mut self) -> Result<(), Failure> {
+        if self.reads == 2 {
+            self.connection.wait(Interest::Read, self.deadline)?;
+            self.reads = 0;
+        }
+        self.reads += 1;
+        self.connection.consume()?;
+        self.connection.forget_notifications();
+        Ok(())
     }
 }
 

@@ -5,10 +5,9 @@ use std::ptr;
 use std::time::Duration;
 
 use super::answer::Kind;
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, Input, OF_LONG_ROW, Patience};
 use super::failure::Failure;
 use super::statement::c_text;
-use crate::latch::Interest;
 use crate::ports;
 
 const NOTHING_YET: c_int = 0;
@@ -27,6 +26,7 @@ impl Connection {
     pub fn copy_out(&self, sql: &str, silence: Duration) -> Result<CopyOut<'_>, Failure> {
         let patience = Patience::Silence(silence);
         let is_copy = self.asking(|| {
+            self.give_room(OF_LONG_ROW);
             self.send_statements(&c_text(sql)?, patience)?;
             let answer = self.next(patience)?.ok_or(Failure::Protocol)?;
             let kind = match answer.kind() {
@@ -74,13 +74,12 @@ impl CopyOut<'_> {
         let Connection { library, raw, .. } = *self.connection;
         self.connection.look_at_interrupts()?;
         self.forget_chunk();
+        let mut input = Input::new(self.connection, self.patience);
         loop {
             // SAFETY: a connection; the library does not wait, and what it gives is ours to free.
-            match unsafe { (library.PQgetCopyData)(raw, &raw mut self.chunk, 1) } {
-                NOTHING_YET => {
-                    self.connection.wait(Interest::Read, self.patience)?;
-                    self.connection.read()?;
-                }
+            let get = || unsafe { (library.PQgetCopyData)(raw, &raw mut self.chunk, 1) };
+            match self.connection.held(get) {
+                NOTHING_YET => input.more()?,
                 END => break,
                 length if length > 0 => {
                     // SAFETY: so many bytes, until the next call or the end of the value.

@@ -10,6 +10,7 @@ mod connection;
 mod copy;
 mod failure;
 mod libpq;
+mod memory;
 mod options;
 mod statement;
 

@@ -14,8 +14,11 @@ pub struct Options(pub(super) Vec<(CString, CString)>);
 impl Options {
     /// Understand a connection string or URI, as the library does.
     pub fn parse(location: Text) -> Result<Self, Failure> {
+        Self::of_c(&c_string(location))
+    }
+
+    fn of_c(location: &CStr) -> Result<Self, Failure> {
         let library = libpq().ok_or(Failure::NoLibrary)?;
-        let location = c_string(location);
         let mut message = std::ptr::null_mut();
         // SAFETY: a C string; the library allocates message and list, which are given back below.
         let list = unsafe { (library.PQconninfoParse)(location.as_ptr(), &raw mut message) };
@@ -41,6 +44,11 @@ impl Options {
         Ok(Self(options))
     }
 
+    /// The same of a Rust string.
+    pub fn of_str(location: &str) -> Result<Self, Failure> {
+        Self::of_c(&CString::new(location).map_err(|_| Failure::BadLocation)?)
+    }
+
     /// Those of these keys and values; a later one wins. None of them may have a zero byte.
     pub fn of_pairs(pairs: &[(String, String)]) -> Result<Self, Failure> {
         let text = |text: &String| CString::new(text.as_bytes()).map_err(|_| Failure::BadLocation);
@@ -53,9 +61,12 @@ impl Options {
         self.0.iter().map(|(key, _)| key.to_string_lossy().into_owned())
     }
 
-    /// The value of a key. It may be a secret.
+    /// The value of a key, which may be a secret: the last that is not empty, as the library takes
+    /// it.
     pub fn get(&self, key: &str) -> Option<String> {
-        let of_key = |(name, _): &&(CString, CString)| name.to_bytes() == key.as_bytes();
+        let of_key = |(name, value): &&(CString, CString)| {
+            name.to_bytes() == key.as_bytes() && !value.is_empty()
+        };
         self.0.iter().rev().find(of_key).map(|(_, value)| value.to_string_lossy().into_owned())
     }
 
@@ -117,6 +128,8 @@ impl Key {
                 if CStr::from_ptr((*entry).keyword).to_bytes() == name.as_bytes() {
                     found = Some(match CStr::from_ptr((*entry).dispchar).to_bytes() {
                         b"*" => Self::Secret,
+                        // What stands for a password, for programs that show no form.
+                        b"D" if name.starts_with("scram_") => Self::Secret,
                         b"D" => Self::Debug,
                         _ => Self::Plain,
                     });

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use super::answer::{Answer, Kind};
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, OF_ANSWER, Patience};
 use super::failure::Failure;
 use crate::parameter::Parameter;
 use crate::session::Row;
@@ -24,6 +24,7 @@ impl Connection {
         let patience = Patience::Silence(silence);
         let mut rows = Vec::new();
         self.asking(|| {
+            self.give_room(OF_ANSWER);
             self.send_statement(sql, parameters, patience)?;
             self.read_answer(patience, |answer| {
                 let (new, size) = answer.rows()?;
@@ -39,6 +40,7 @@ impl Connection {
     pub fn run(&self, sql: &str, silence: Duration) -> Result<(), Failure> {
         let patience = Patience::Silence(silence);
         self.asking(|| {
+            self.give_room(OF_ANSWER);
             self.send_statements(&c_text(sql)?, patience)?;
             self.read_answer(patience, |_| Ok(0))
         })

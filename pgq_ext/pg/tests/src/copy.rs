@@ -225,7 +225,7 @@ fn a_copy_that_fails_says_whose_fault_it_is_and_undoes_its_savepoint() {
 fn a_copy_needs_the_rights_of_one() {
     scenario::run(crate::piece::make_nobody);
     scenario::run(make_tables);
-    scenario::run_as_nobody(rights);
+    scenario::run_as_nobody(crate::piece::make_nobody, rights);
 }
 
 #[pg_test]

@@ -34,9 +34,14 @@ fn options_of_a_server_and_of_the_roles_mapping_are_found() {
         let sql = format!("select oid::bigint from pg_roles where rolname = '{name}'");
         u32::try_from(table::number(&sql)).expect("an oid")
     };
+    let long = "x".repeat(10_000);
+    table::run(&format!("alter server fence options (application_name '{long}')"));
     let found = fdw::look_up("fence", role("fence_mapped")).expect("it is there");
     assert_eq!(found.wrapper, "fence_fdw");
-    assert_eq!(found.server, [pair("host", "löwe"), pair("port", "1")]);
+    assert_eq!(
+        found.server,
+        [pair("host", "löwe"), pair("port", "1"), pair("application_name", &long)]
+    );
     assert_eq!(found.mapping, Some(vec![pair("password", "a")]));
     assert!(fdw::look_up("fence", 10).expect("it is there").mapping.is_none());
     table::run("create user mapping for public server fence");
@@ -47,7 +52,7 @@ fn options_of_a_server_and_of_the_roles_mapping_are_found() {
 #[pg_test]
 fn a_server_is_for_those_who_may_use_it() {
     scenario::run(make_denied);
-    scenario::run_as_nobody(denied);
+    scenario::run_as_nobody(crate::piece::make_nobody, denied);
 }
 
 fn make_denied() {

@@ -20,13 +20,40 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_millis(50);
 
 /// What the tests below run in workers.
-pub(crate) const SCENARIOS: &[fn()] =
-    &[mute, copy_in, copy_both, copy_out, silent, flood, breaks_copy, stops_in_copy, no_end];
+pub(crate) const SCENARIOS: &[fn()] = &[
+    mute,
+    chatty,
+    settings,
+    notices,
+    notices_in_copy,
+    dribble,
+    copy_in,
+    copy_both,
+    copy_out,
+    silent,
+    flood,
+    breaks_copy,
+    stops_in_copy,
+    no_end,
+];
 
 type Answer = fn(&mut TcpStream) -> std::io::Result<()>;
 
+/// What a start is answered with.
+const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
 /// Take one connection, let it in, and give this answer to its first statement.
-fn serve(lets_in: bool, answer: Answer) {
+fn serve(answer: Answer) {
+    meet(|stream| {
+        stream.write_all(WELCOME)?;
+        // A statement has come.
+        stream.read_exact(&mut [0])?;
+        answer(stream)
+    });
+}
+
+/// Take one connection, and give this answer to its start.
+fn meet(answer: impl FnOnce(&mut TcpStream) -> std::io::Result<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a listener");
     let port = listener.local_addr().expect("it is bound").port();
@@ -42,17 +69,12 @@ fn serve(lets_in: bool, answer: Answer) {
     stream.set_nonblocking(false).expect("a stream");
     stream.set_read_timeout(Some(PATIENCE)).expect("a stream");
     stream.set_write_timeout(Some(PATIENCE)).expect("a stream");
-    if lets_in {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).expect("a start");
-        let length = usize::try_from(u32::from_be_bytes(length)).expect("a length");
-        stream.read_exact(&mut vec![0; length - 4]).expect("a start");
-        stream.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").expect("it reads");
-        // A statement has come.
-        stream.read_exact(&mut [0]).expect("a statement");
-        // The other side may end the connection before all is said.
-        let _ = answer(&mut stream);
-    }
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("a start");
+    let length = usize::try_from(u32::from_be_bytes(length)).expect("a length");
+    stream.read_exact(&mut vec![0; length - 4]).expect("a start");
+    // The other side may end the connection before all is said.
+    let _ = answer(&mut stream);
     // Until it does.
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
@@ -94,21 +116,97 @@ fn each_way(server: fn(), silence: Duration) -> [Result<(), Failure>; 3] {
 }
 
 fn mute() {
-    serve(false, |_| Ok(()));
+    meet(|_| Ok(()));
+}
+
+/// Lets nobody in, and does not stop talking.
+fn chatty() {
+    meet(|stream| {
+        stream.write_all(b"R\0\0\0\x08\0\0\0\0")?;
+        loop {
+            stream.write_all(NOTICE)?;
+        }
+    });
+}
+
+/// Gives its settings new values and names without end.
+fn settings() {
+    meet(|stream| {
+        stream.write_all(b"R\0\0\0\x08\0\0\0\0")?;
+        for number in 0_u64.. {
+            stream.write_all(&setting(number))?;
+        }
+        Ok(())
+    });
 }
 
 #[pg_test]
 fn a_server_that_lets_nobody_in_is_given_up() {
-    let answer = ask(mute, |options| Connection::open_within(options, "fence", SILENCE).err());
-    assert!(matches!(answer, Some(Failure::Timeout)), "{answer:?}");
+    for server in [mute, chatty, settings] {
+        let answer =
+            ask(server, |options| Connection::open_within(options, "fence", SILENCE).err());
+        assert!(matches!(answer, Some(Failure::Timeout)), "{answer:?}");
+    }
+}
+
+const NOTICE: &[u8] = b"N\0\0\0\x10SNOTICE\0Ma\0\0";
+
+/// A setting's value.
+fn setting(number: u64) -> Vec<u8> {
+    let text = format!("setting{number:010}\0value\0");
+    let length = u32::try_from(text.len() + 4).expect("a length").to_be_bytes();
+    [b"S", &length[..], text.as_bytes()].concat()
+}
+
+/// Notices in place of an answer.
+fn notices() {
+    serve(|stream| {
+        loop {
+            stream.write_all(&NOTICE.repeat(1000))?;
+        }
+    });
+}
+
+/// The same in a copy.
+fn notices_in_copy() {
+    serve(|stream| {
+        stream.write_all(b"H\0\0\0\x07\0\0\0")?;
+        loop {
+            stream.write_all(&NOTICE.repeat(1000))?;
+        }
+    });
+}
+
+/// One byte of a row now and then.
+fn dribble() {
+    serve(|stream| {
+        stream
+            .write_all(b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0")?;
+        stream.write_all(b"D\0\x10\0\x0a\0\x01\0\x10\0\0")?;
+        loop {
+            stream.write_all(b"x")?;
+            latch::sleep(SILENCE / 5, WaitEvent::shared());
+        }
+    });
+}
+
+#[pg_test]
+fn what_is_no_part_of_the_answer_is_silence() {
+    for answer in each_way(notices, SILENCE) {
+        assert!(matches!(answer, Err(Failure::Silent)), "{answer:?}");
+    }
+    let [.., copy] = each_way(notices_in_copy, SILENCE);
+    assert!(matches!(copy, Err(Failure::Silent)), "{copy:?}");
+    let [rows, ..] = each_way(dribble, SILENCE);
+    assert!(matches!(rows, Err(Failure::Silent)), "{rows:?}");
 }
 
 fn copy_in() {
-    serve(true, |stream| stream.write_all(b"G\0\0\0\x07\0\0\0"));
+    serve(|stream| stream.write_all(b"G\0\0\0\x07\0\0\0"));
 }
 
 fn copy_both() {
-    serve(true, |stream| stream.write_all(b"W\0\0\0\x07\0\0\0"));
+    serve(|stream| stream.write_all(b"W\0\0\0\x07\0\0\0"));
 }
 
 #[pg_test]
@@ -121,11 +219,11 @@ fn a_server_that_wants_data_gets_none_and_no_endless_loop() {
 }
 
 fn copy_out() {
-    serve(true, |stream| stream.write_all(b"H\0\0\0\x07\0\0\0"));
+    serve(|stream| stream.write_all(b"H\0\0\0\x07\0\0\0"));
 }
 
 fn silent() {
-    serve(true, |_| Ok(()));
+    serve(|_| Ok(()));
 }
 
 #[pg_test]
@@ -141,7 +239,7 @@ fn a_silent_server_is_given_up_also_in_a_copy() {
 
 /// Rows of one column without end.
 fn flood() {
-    serve(true, |stream| {
+    serve(|stream| {
         stream.write_all(b"1\0\0\0\x042\0\0\0\x04")?;
         stream
             .write_all(b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0")?;
@@ -164,7 +262,7 @@ fn rows_without_end_are_too_many() {
 
 /// Results without end.
 fn no_end() {
-    serve(true, |stream| {
+    serve(|stream| {
         let results = b"C\0\0\0\x0bSELECT\0".repeat(10_000);
         loop {
             stream.write_all(&results)?;
@@ -183,7 +281,7 @@ fn results_without_end_are_too_many() {
 
 /// A row, then something else.
 fn breaks_copy() {
-    serve(true, |stream| {
+    serve(|stream| {
         stream.write_all(b"H\0\0\0\x07\0\0\0d\0\0\0\x061\nC\0\0\0\x0aCOPY1\0")?;
         stream.write_all(b"G\0\0\0\x07\0\0\0")
     });
@@ -191,7 +289,7 @@ fn breaks_copy() {
 
 /// A row, then the end of the connection.
 fn stops_in_copy() {
-    serve(true, |stream| {
+    serve(|stream| {
         stream.write_all(b"H\0\0\0\x07\0\0\0d\0\0\0\x061\n")?;
         stream.shutdown(std::net::Shutdown::Both)
     });

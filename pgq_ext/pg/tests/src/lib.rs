@@ -19,7 +19,12 @@ mod sql;
 mod table;
 mod watch;
 
-pgq_pg::library!(server::init);
+pgq_pg::library!(init);
+
+fn init() {
+    server::init();
+    scenario::register(vec![piece::SCENARIOS, hostile::SCENARIOS, copy::SCENARIOS, fdw::SCENARIOS]);
+}
 
 /// What pgrx's framework asks of a crate with tests.
 #[cfg(test)]

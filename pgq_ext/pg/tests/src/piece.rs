@@ -1,15 +1,26 @@
 //! Transactions in pieces.
 
+use std::process::Command;
+
 use pgq_pg::parameter::Parameter;
 use pgq_pg::session::Failure;
-use pgq_pg::{lock, piece};
+use pgq_pg::{lock, piece, process, report};
 use pgrx::pg_test;
 
 use crate::{scenario, table};
 
 /// What the tests below run in workers.
-pub(crate) const SCENARIOS: &[fn()] =
-    &[commits, savepoints, many_levels, no_savepoint, values, kept_plans, make_nobody, nobody];
+pub(crate) const SCENARIOS: &[fn()] = &[
+    commits,
+    savepoints,
+    many_levels,
+    no_savepoint,
+    values,
+    kept_plans,
+    make_nobody,
+    nobody,
+    idle,
+];
 
 const TABLE: &str =
     "drop table if exists public.piece; create table public.piece (i integer primary key, t text)";
@@ -220,6 +231,17 @@ fn values() {
     done(piece::commit());
 }
 
+/// Between two pieces of work there is nothing to cancel.
+fn idle() {
+    let kill = format!("kill -INT {}", process::my_pid());
+    let killed = Command::new("sh").args(["-c", &kill]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    report::log("a line, which looks at interrupts");
+    assert!(process::interrupt_is_pending());
+    process::check_interrupts();
+    assert!(!process::interrupt_is_pending());
+}
+
 fn kept_plans() {
     let plans = || {
         let sql = "select count(*)::text from pg_backend_memory_contexts
@@ -288,7 +310,7 @@ fn plans_are_kept_by_their_text_but_not_without_bound() {
 
 #[pg_test]
 fn a_worker_is_the_role_that_it_connects_as_and_nobody_else() {
-    scenario::run_as_nobody(nobody);
+    scenario::run_as_nobody(make_nobody, nobody);
 }
 
 #[pg_test]
@@ -302,4 +324,9 @@ fn a_session_lock_is_known_until_somebody_gives_it_up() {
     table::run(&format!("select pg_advisory_lock_shared({key})"));
     assert!(!lock::holds_session_lock(key), "a shared one is not ours alone");
     table::run("select pg_advisory_unlock_all()");
+}
+
+#[pg_test]
+fn a_cancel_where_nothing_runs_is_for_nothing() {
+    scenario::run(idle);
 }

@@ -227,6 +227,10 @@ fn options_are_put_together_and_keys_are_known() {
     options.set("port", "1").expect("no zero byte");
     assert_eq!(options.get("host").as_deref(), Some("c"));
     assert_eq!(options.get("user"), None);
+    let empty = Options::of_pairs(&[pair("host", "a"), pair("host", "")]).expect("two");
+    assert_eq!(empty.get("host").as_deref(), Some("a"), "as the library takes it");
+    assert!(Options::of_str("host=a port=1").is_ok_and(|it| it.says("host")));
+    assert!(Options::of_str("host").is_err() && Options::of_str("host=a\0").is_err());
     assert_eq!(options.keys().collect::<Vec<_>>(), ["password", "host", "port"]);
     assert!(Options::of_pairs(&[pair("host", "a\0b")]).is_err());
     assert_eq!(Key::of("host").expect("a list"), Some(Key::Plain));

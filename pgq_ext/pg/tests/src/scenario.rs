@@ -2,11 +2,12 @@
 //! background worker, as a role.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use pgq_pg::process::{self, Kind, Started};
 
-use crate::{copy, fdw, hostile, piece, server, table};
+use crate::{server, table};
 
 const WORKER: Kind = Kind {
     library: c"pgq_pg_tests",
@@ -23,12 +24,19 @@ pgq_pg::worker_mains! {
 /// Where a worker says what went wrong.
 const REASON: &str = "fence_scenario";
 
-/// All of them. A worker is told its number.
+/// All of them, as modules have them. A worker is told the number of one.
+static ALL: OnceLock<Vec<Scenarios>> = OnceLock::new();
+
+/// Those of a module.
+type Scenarios = &'static [fn()];
+
+/// To be called once, when the library is loaded.
+pub(crate) fn register(modules: Vec<Scenarios>) {
+    assert!(ALL.set(modules).is_ok(), "called once");
+}
+
 fn all() -> impl Iterator<Item = fn()> {
-    [piece::SCENARIOS, hostile::SCENARIOS, copy::SCENARIOS, fdw::SCENARIOS]
-        .into_iter()
-        .flatten()
-        .copied()
+    ALL.get().into_iter().flatten().copied().flatten().copied()
 }
 
 /// Run a scenario as this role and wait for its end.
@@ -37,9 +45,9 @@ pub(crate) fn run_as(role: u32, scenario: fn()) {
     await_pass(&worker);
 }
 
-/// The same as a role without any rights, which is made where it is missing.
-pub(crate) fn run_as_nobody(scenario: fn()) {
-    run(piece::make_nobody);
+/// The same as a role without any rights, which this scenario makes where it is missing.
+pub(crate) fn run_as_nobody(make: fn(), scenario: fn()) {
+    run(make);
     let role = table::number("select oid::bigint from pg_roles where rolname = 'fence_nobody'");
     run_as(u32::try_from(role).expect("an oid"), scenario);
 }
