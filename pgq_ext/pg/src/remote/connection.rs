@@ -30,7 +30,7 @@ pub struct Connection {
     event: WaitEvent,
     /// Nothing more can be asked.
     pub(super) is_done: Cell<bool>,
-    /// What the library may take, and up to where that is, as of the last read.
+    /// What the library may take for a row or result, and up to where that is.
     room: Cell<u64>,
     ceiling: Cell<Ceiling>,
 }
@@ -58,8 +58,9 @@ impl Patience {
 /// When to stop waiting; none: never.
 pub(super) type Deadline = Option<Instant>;
 
-/// What the library may take for a row at most. PostgreSQL itself sends none longer than 1 GB.
-pub(super) const OF_LONG_ROW: u64 = 1200 << 20;
+/// What the library may take for a row at most: PostgreSQL itself sends none longer than 1 GB, which
+/// is read and handed over.
+pub(super) const OF_LONG_ROW: u64 = 2200 << 20;
 /// What it may take for anything else.
 pub(super) const OF_ANSWER: u64 = 256 << 20;
 
@@ -255,13 +256,13 @@ impl Connection {
 
     /// Read what has come.
     fn consume(&self) -> Result<(), Failure> {
-        self.ceiling.set(Ceiling::above_now(self.room.get()));
         // SAFETY: a connection, whose socket is not waited for.
         let is_alive = self.held(|| unsafe { (self.library.PQconsumeInput)(self.raw) }) != 0;
         if is_alive { Ok(()) } else { Err(self.unreachable()) }
     }
 
-    /// From now on the library may take so much more memory than this process has, at each read.
+    /// From now on the library may take so much more memory for each row or result than this
+    /// process has when the first of it is read.
     pub(super) fn give_room(&self, room: u64) {
         self.room.set(room);
         self.ceiling.set(Ceiling::above_now(room));
@@ -276,7 +277,7 @@ impl Connection {
     fn forget_notifications(&self) {
         loop {
             // SAFETY: a connection; null or something that is the caller's.
-            let notification = unsafe { (self.library.PQnotifies)(self.raw) };
+            let notification = self.held(|| unsafe { (self.library.PQnotifies)(self.raw) });
             if notification.is_null() {
                 return;
             }
@@ -329,13 +330,13 @@ impl Connection {
 pub(super) struct Input<'c> {
     connection: &'c Connection,
     deadline: Deadline,
-    /// Reads since the last wait.
-    reads: u32,
+    /// Reads since the last wait; none before the first.
+    reads: Option<u32>,
 }
 
 impl<'c> Input<'c> {
     pub(super) fn new(connection: &'c Connection, patience: Patience) -> Self {
-        Self { connection, deadline: patience.begin(), reads: 0 }
+        Self { connection, deadline: patience.begin(), reads: None }
     }
 
     /// True while the library waits for the other side.
@@ -348,11 +349,18 @@ impl<'c> Input<'c> {
     /// Read more of it. Two reads go before each wait: with TLS the library may hold a record of
     /// which a read takes half, and nothing is left in the socket to wait for.
     pub(super) fn more(&mut self) -> Result<(), Failure> {
-        if self.reads == 2 {
-            self.connection.wait(Interest::Read, self.deadline)?;
-            self.reads = 0;
-        }
-        self.reads += 1;
+        let reads = match self.reads {
+            None => {
+                self.connection.give_room(self.connection.room.get());
+                0
+            }
+            Some(2) => {
+                self.connection.wait(Interest::Read, self.deadline)?;
+                0
+            }
+            Some(reads) => reads,
+        };
+        self.reads = Some(reads + 1);
         self.connection.consume()?;
         self.connection.forget_notifications();
         Ok(())

@@ -27,6 +27,7 @@ pub(crate) const SCENARIOS: &[fn()] = &[
     notices,
     notices_in_copy,
     dribble,
+    long_row,
     copy_in,
     copy_both,
     copy_out,
@@ -199,6 +200,40 @@ fn what_is_no_part_of_the_answer_is_silence() {
     assert!(matches!(copy, Err(Failure::Silent)), "{copy:?}");
     let [rows, ..] = each_way(dribble, SILENCE);
     assert!(matches!(rows, Err(Failure::Silent)), "{rows:?}");
+}
+
+/// A row that is longer than all that is asked for.
+fn long_row() {
+    serve(|stream| {
+        stream.write_all(b"1\0\0\0\x042\0\0\0\x04")?;
+        stream
+            .write_all(b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0")?;
+        stream.write_all(b"D\x30\0\0\x0a\0\x01\x30\0\0\0")?;
+        let part = vec![b'x'; 1 << 20];
+        loop {
+            stream.write_all(&part)?;
+        }
+    });
+}
+
+#[pg_test]
+fn a_row_of_gigabytes_is_not_read_to_its_end() {
+    let before = peak();
+    let answer = ask(long_row, |options| {
+        let connection = Connection::open_within(options, "fence", PATIENCE).expect("let in");
+        connection.rows("select 1", &[], PATIENCE).map(|_| ())
+    });
+    assert!(matches!(answer, Err(Failure::Unreachable(_))), "{answer:?}");
+    // The row would have 800 MB.
+    let (limit, now) = (before + (400 << 10), peak());
+    assert!(now < limit, "{before} kB, then {now} kB");
+}
+
+/// The most address space that this process has had, in kB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")?.strip_suffix(" kB"));
+    line.and_then(|number| number.trim().parse().ok()).expect("a number")
 }
 
 fn copy_in() {
