@@ -58,8 +58,8 @@ impl Patience {
 /// When to stop waiting; none: never.
 pub(super) type Deadline = Option<Instant>;
 
-/// What the library may take for a row at most: PostgreSQL itself sends none longer than 1 GB, which
-/// is read and handed over.
+/// What the library may take for a row at most: PostgreSQL itself sends none longer than 1 GB,
+/// which is read and handed over.
 pub(super) const OF_LONG_ROW: u64 = 2200 << 20;
 /// What it may take for anything else.
 pub(super) const OF_ANSWER: u64 = 256 << 20;

@@ -1,13 +1,14 @@
 //! Transactions in pieces.
 
 use std::process::Command;
+use std::sync::atomic::Ordering;
 
 use pgq_pg::parameter::Parameter;
 use pgq_pg::session::Failure;
 use pgq_pg::{lock, piece, process, report};
 use pgrx::pg_test;
 
-use crate::{scenario, table};
+use crate::{scenario, server, table};
 
 /// What the tests below run in workers.
 pub(crate) const SCENARIOS: &[fn()] = &[
@@ -311,6 +312,13 @@ fn plans_are_kept_by_their_text_but_not_without_bound() {
 #[pg_test]
 fn a_worker_is_the_role_that_it_connects_as_and_nobody_else() {
     scenario::run_as_nobody(make_nobody, nobody);
+}
+
+#[pg_test]
+fn a_worker_without_a_role_ends_and_is_nobodys() {
+    let worker = scenario::start_as(0, make_nobody);
+    server::await_end(&worker);
+    assert_eq!(server::passed().load(Ordering::SeqCst), 0);
 }
 
 #[pg_test]
