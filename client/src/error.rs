@@ -201,6 +201,10 @@ impl pgq_replica::Failure for Error {
         self.sqlstate()
     }
 
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+
     fn is_of_event(&self) -> bool {
         self.is_of_event()
     }

@@ -25,16 +25,26 @@ pub(super) fn copy_events(
     table: &str,
     batch: i64,
 ) -> Result<(), Error> {
-    const COLUMNS: &str =
-        "ev_id, ev_time, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4";
+    const COLUMNS: [&str; 8] = [
+        "ev_id",
+        "ev_time",
+        "ev_type",
+        "ev_data",
+        "ev_extra1",
+        "ev_extra2",
+        "ev_extra3",
+        "ev_extra4",
+    ];
+    let columns = COLUMNS.join(", ");
     // Any server reads a time of this form alike.
     there.batch_execute("set local datestyle = iso")?;
     pipe(
         there,
         here,
         &CopyPlan {
-            out: format!("copy (select {COLUMNS} from pgq.get_batch_events({batch})) to stdout"),
-            into: format!("copy {table} ({COLUMNS}) from stdin"),
+            out: format!("copy (select {columns} from pgq.get_batch_events({batch})) to stdout"),
+            into: format!("copy {table} ({columns}) from stdin"),
+            columns: COLUMNS.map(str::to_owned).to_vec(),
             left_out: Vec::new(),
         },
     )?;

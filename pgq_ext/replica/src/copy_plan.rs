@@ -12,6 +12,8 @@ pub struct CopyPlan {
     pub out: String,
     /// `copy … from stdin`, for the target.
     pub into: String,
+    /// The columns that are copied.
+    pub columns: Vec<String>,
     /// Columns of the source that the target does not have.
     pub left_out: Vec<String>,
 }
@@ -65,7 +67,7 @@ impl CopyPlan {
         if common.is_empty() {
             return Ok(None);
         }
-        let quoted: Vec<_> = common.into_iter().map(name::quote).collect();
+        let quoted: Vec<_> = common.iter().copied().map(name::quote).collect();
         let columns = quoted.join(", ");
         let from = name::quoted(table);
         let out = match is_table {
@@ -75,6 +77,7 @@ impl CopyPlan {
         Ok(Some(Self {
             out,
             into: format!("copy {} ({columns}) from stdin", there.name()),
+            columns: common.into_iter().map(str::to_owned).collect(),
             left_out: missing.into_iter().map(str::to_owned).collect(),
         }))
     }

@@ -22,6 +22,8 @@ pub enum Error {
         table: String,
         /// Why not.
         reason: String,
+        /// The server's code, when it was the server.
+        sqlstate: Option<String>,
     },
     /// A function of pgq_node or londiste has refused.
     #[error("{note} (code {code})")]
@@ -46,4 +48,19 @@ pub enum Error {
     /// The server's answer was not what the statement promises.
     #[error("unexpected answer: {0}")]
     Answer(String),
+}
+
+impl Error {
+    /// The server's code, when it was the server's fault first.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Event { sqlstate, .. } => sqlstate.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Is a single event at fault?
+    pub fn is_of_event(&self) -> bool {
+        matches!(self, Self::Payload(_) | Self::Refused(_) | Self::Absent(_) | Self::Event { .. })
+    }
 }

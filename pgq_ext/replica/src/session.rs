@@ -55,6 +55,9 @@ pub trait Failure: From<Error> + Debug + Display {
     /// The server's code, when it was the server.
     fn sqlstate(&self) -> Option<&str>;
 
+    /// Has the server answered so, and is the session as it was?
+    fn is_answer(&self) -> bool;
+
     /// Is a single event at fault, and not the server, the connection or the settings?
     fn is_of_event(&self) -> bool;
 }

@@ -1,5 +1,6 @@
 //! What PgQ's background worker decides, without the server: when to do what ([`schedule`]), which
-//! database gets a worker and when it is started again ([`keeper`], [`backoff`]), where a worker
+//! database gets a worker and when it is started again ([`keeper`], [`backoff`]), which processes
+//! of replication a database has ([`crew`]), where a worker
 //! stands ([`state`]), and how processes that share memory and no lock leave marks ([`dirty`]) and
 //! texts ([`text`]) for each other.
 //!
@@ -7,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod crew;
 pub mod dirty;
 pub mod keeper;
 pub mod schedule;

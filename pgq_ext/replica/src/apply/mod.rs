@@ -196,7 +196,7 @@ impl Applier {
                     .remark(&format_args!("looking for the event that cannot be applied: {error}"));
                 self.write_possible(target, &mut changes, &mut left_out)?
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(write::undo(target, error)),
         };
         left_out.sort_by_key(|(at, _)| *at);
         let mut applied = Applied::of(&changes, events, missed);

@@ -56,7 +56,7 @@ impl Applier {
                 target.remark(&format_args!("applying row by row: {error}"));
                 self.one_by_one(target, changes.iter().map(|(_, change)| change))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(undo(target, error)),
         }
     }
 
@@ -81,7 +81,7 @@ impl Applier {
                     target.roll_back()?;
                     left_out.push((change.0, error));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(undo(target, error)),
             }
         }
         *changes = written;
@@ -212,6 +212,104 @@ impl Applier {
     }
 }
 
+/// Leave no savepoint behind an error: whoever ends the transaction would end that alone. Where
+/// even this fails the connection is gone, and the first error says more.
+pub(super) fn undo<S: Session>(target: &mut S, error: S::Error) -> S::Error {
+    if let Err(second) = target.roll_back() {
+        target.remark(&format_args!("no return to the savepoint: {second}"));
+    }
+    error
+}
+
 fn unknown(table: &str) -> Error {
     Error::Payload(format!("the target has no table \"{table}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Applier, Error, Failure, Operation, RowChange, Session};
+    use crate::session::{Argument, Row};
+
+    /// A session that counts its savepoints, and fails in whatever is asked of it.
+    #[derive(Default)]
+    struct Failing {
+        savepoints: u32,
+    }
+
+    #[derive(Debug)]
+    struct Lost;
+
+    impl std::fmt::Display for Lost {
+        fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("lost")
+        }
+    }
+
+    impl From<Error> for Lost {
+        fn from(_: Error) -> Self {
+            Self
+        }
+    }
+
+    impl Failure for Lost {
+        fn sqlstate(&self) -> Option<&str> {
+            None
+        }
+
+        fn is_answer(&self) -> bool {
+            false
+        }
+
+        fn is_of_event(&self) -> bool {
+            false
+        }
+    }
+
+    impl Session for Failing {
+        type Error = Lost;
+
+        fn rows(&mut self, _: &str, _: &[Argument<'_>]) -> Result<Vec<Row>, Lost> {
+            Err(Lost)
+        }
+
+        fn execute(&mut self, _: &str, _: &[Argument<'_>]) -> Result<u64, Lost> {
+            Err(Lost)
+        }
+
+        fn run(&mut self, _: &str) -> Result<(), Lost> {
+            Err(Lost)
+        }
+
+        fn savepoint(&mut self) -> Result<(), Lost> {
+            self.savepoints += 1;
+            Ok(())
+        }
+
+        fn release(&mut self) -> Result<(), Lost> {
+            self.savepoints -= 1;
+            Ok(())
+        }
+
+        fn roll_back(&mut self) -> Result<(), Lost> {
+            self.release()
+        }
+    }
+
+    #[test]
+    fn an_error_of_any_kind_leaves_no_savepoint() {
+        let change = RowChange {
+            operation: Operation::Insert,
+            table: "t".to_owned(),
+            key: Vec::new(),
+            columns: Vec::new(),
+        };
+        let mut session = Failing::default();
+        let mut changes = vec![(0, change)];
+        let applier = Applier::new();
+        assert!(applier.write(&mut session, &changes).is_err());
+        assert_eq!(session.savepoints, 0);
+        let mut left_out = Vec::new();
+        assert!(applier.write_possible(&mut session, &mut changes, &mut left_out).is_err());
+        assert_eq!((session.savepoints, left_out.len()), (0, 0));
+    }
 }

@@ -10,6 +10,9 @@ use crate::session::Session;
 const TAKE: &str = "
 select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 7371))::pg_catalog.text";
 
+/// The key of that lock.
+pub const KEY: &str = "select pg_catalog.hashtextextended($1, 7371)::pg_catalog.text";
+
 /// Who holds it. Whoever may merely connect could take it, and behind a pooler it may be left to
 /// nobody: then its session has no right to work here, or has done nothing for long.
 const HOLDER: &str = "

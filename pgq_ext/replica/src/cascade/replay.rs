@@ -11,7 +11,7 @@ use crate::change::{Captured, Operation, RowChange};
 use crate::copy_plan::not_copied;
 use crate::error::Error;
 use crate::name;
-use crate::session::{Argument, Session};
+use crate::session::{Argument, Failure, Session};
 
 /// Names of tables or sequences that a node is told about, or is not.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +196,11 @@ impl Replay {
                 let text = error.to_string();
                 return Err(match text.contains(&format!("event {id}")) {
                     true => error,
-                    false => Error::Event { id, table: table.to_owned(), reason: text }.into(),
+                    false => {
+                        let sqlstate = error.sqlstate().map(str::to_owned);
+                        let table = table.to_owned();
+                        Error::Event { id, table, reason: text, sqlstate }.into()
+                    }
                 });
             }
             applied
