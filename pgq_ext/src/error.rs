@@ -83,6 +83,12 @@ pub(crate) enum PgqError {
     /// A key of a connect string that reads files or settings of the server's host.
     #[error("only superusers may use \"{0}\" in a connection string")]
     SuperuserKey(String),
+    /// An option of a foreign server or user mapping that libpq does not have.
+    #[error("invalid option \"{0}\"")]
+    ServerOption(String),
+    /// An option that has its place elsewhere.
+    #[error("option \"{key}\" belongs to the {place}")]
+    OptionPlace { key: String, place: &'static str },
     // What a change-capture trigger refuses.
     #[error("pgq.{0} not called as trigger")]
     NotATrigger(&'static str),
@@ -185,6 +191,9 @@ impl PgqError {
             | Self::ConditionType(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::ConditionNull => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::PasswordInLocation => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::ServerOption(_) | Self::OptionPlace { .. } => {
+                PgSqlErrorCode::ERRCODE_FDW_INVALID_OPTION_NAME
+            }
             Self::NoPassword | Self::PasswordUnused | Self::SuperuserKey(_) => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
@@ -249,6 +258,12 @@ impl PgqError {
             ),
             Self::NoPassword | Self::PasswordUnused => plain(
                 "Who is not superuser connects as who the password says, not as who the server is. The connection string must have a password, and the other server ask for it.",
+            ),
+            Self::ServerOption(_) => {
+                plain("Options are those of libpq: host, port, dbname, user, password, sslmode, ….")
+            }
+            Self::OptionPlace { .. } => plain(
+                "The foreign server says where the node is, and the user mapping who connects there.",
             ),
             Self::SuperuserKey(_)
             | Self::NullArgument(_)

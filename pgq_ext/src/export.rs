@@ -61,6 +61,9 @@ pgq_pg::sql_functions! {
     londiste_ask, pg_finfo_londiste_ask => remote::ask;
     /// `londiste._check_location(text)`
     londiste_check_location, pg_finfo_londiste_check_location => remote::check_location;
+    /// `londiste._check_server_options(text[], oid)`
+    londiste_check_server_options, pg_finfo_londiste_check_server_options =>
+        remote::check_server_options;
     /// `pgq.logutriga()`
     pgq_logutriga, pg_finfo_pgq_logutriga => trigger::logutriga;
     /// `pgq.jsontriga()`

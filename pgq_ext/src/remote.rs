@@ -8,24 +8,9 @@ use crate::error::PgqError;
 use pgq_pg::call::{Call, Returned, SqlError};
 use pgq_pg::catalog;
 use pgq_pg::function::OwnFunction;
-use pgq_pg::remote::{Connection, Options};
+use pgq_pg::remote::{Connection, Key, Options};
 use pgq_pg::text::Text;
-
-/// Keys of a connection string that read nothing of the server's host.
-const HARMLESS: [&str; 12] = [
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "sslmode",
-    "channel_binding",
-    "connect_timeout",
-    "target_session_attrs",
-    "keepalives",
-    "application_name",
-];
+use pgq_ticker_bgw::{HARMLESS, is_of_place};
 
 /// `londiste._ask(i_location, i_statement, variadic i_arguments)`: the one value that a statement
 /// gives elsewhere.
@@ -48,6 +33,40 @@ pub(crate) fn check_location(call: &Call) -> Result<Returned, SqlError> {
         return Err(PgqError::PasswordInLocation.into());
     }
     Ok(Returned::Done)
+}
+
+/// `londiste._check_server_options(i_options, i_catalog)`: the validator of `londiste_fdw`.
+pub(crate) fn check_server_options(call: &Call) -> Result<Returned, SqlError> {
+    let catalog = call.oid(1).ok_or(PgqError::NullArgument("catalog"))?;
+    let options = match call.text_array(0) {
+        None => Vec::new(),
+        Some(elements) => elements.map_err(|_| PgqError::ArrayDimensions("i_options"))?,
+    };
+    for option in options.into_iter().flatten() {
+        let option = option.to_display();
+        let (key, _) = option.split_once('=').unwrap_or((&option, ""));
+        check_option(key, catalog.to_u32())?;
+    }
+    Ok(Returned::Done)
+}
+
+/// `pg_foreign_server` and `pg_user_mapping`.
+const SERVER: u32 = 1417;
+const MAPPING: u32 = 1418;
+
+fn check_option(key: &str, catalog: u32) -> Result<(), SqlError> {
+    let kind = Key::of(key)?.ok_or_else(|| PgqError::ServerOption(key.to_owned()))?;
+    // Keys of SCRAM prove who somebody is, and the library takes them for no secret.
+    let is_personal = kind == Key::Secret || key == "user" || key.starts_with("scram_");
+    // What we say ourselves, or what would make it a session of another kind.
+    let is_ours = ["client_encoding", "replication", "fallback_application_name"].contains(&key);
+    let elsewhere = |place| Err(PgqError::OptionPlace { key: key.to_owned(), place }.into());
+    match catalog {
+        SERVER if is_personal => elsewhere("user mapping"),
+        MAPPING if is_of_place(key) => elsewhere("foreign server"),
+        SERVER | MAPPING if !is_ours => Ok(()),
+        _ => Err(PgqError::ServerOption(key.to_owned()).into()),
+    }
 }
 
 fn connect(location: Text) -> Result<Connection, SqlError> {

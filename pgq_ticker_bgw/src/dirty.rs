@@ -16,6 +16,7 @@ thread_local! {
     static MARKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     static TICKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
+    static WORKERS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Note that the current transaction has put an event into a queue; the worker hears of it when the
@@ -65,6 +66,14 @@ pub(crate) fn announce(_call: &Call) -> Result<Returned, SqlError> {
     Ok(Returned::Done)
 }
 
+/// `londiste._workers_changed()`, a trigger: note that the current transaction has changed which
+/// workers of replication this database has.
+pub(crate) fn workers_changed(_call: &Call) -> Result<Returned, SqlError> {
+    commit::register(&Marks);
+    WORKERS.set(true);
+    Ok(Returned::Done)
+}
+
 /// A prepared transaction was committed by this session. What it had put where is not known here:
 /// any queue may have events, or a tick.
 pub(crate) fn after_commit_prepared() {
@@ -72,6 +81,7 @@ pub(crate) fn after_commit_prepared() {
     let Some(shared) = Shared::get() else { return };
     if let Some(database) = shared.database(own) {
         database.mark_all_dirty();
+        database.mark_wishes_changed();
         database.wake_worker();
     }
     shared.wake_waiters(own, None);
@@ -84,7 +94,8 @@ impl AtEnd for Marks {
         let marked = MARKED.with_borrow(|marked| !marked.is_empty());
         let ticked = TICKED.with_borrow(|ticked| !ticked.is_empty());
         let announced = ANNOUNCED.take();
-        if !marked && !ticked && !announced {
+        let workers = WORKERS.take();
+        if !marked && !ticked && !announced && !workers {
             return;
         }
         if let Some(shared) = Shared::get() {
@@ -94,6 +105,10 @@ impl AtEnd for Marks {
             }
             if let Some(database) = shared.database(own) {
                 publish(database);
+                if workers {
+                    database.mark_wishes_changed();
+                    database.wake_worker();
+                }
             }
             TICKED.with_borrow(|ticked| {
                 for &queue in ticked {
@@ -131,4 +146,5 @@ fn forget() {
     MARKED.with_borrow_mut(Vec::clear);
     TICKED.with_borrow_mut(Vec::clear);
     ANNOUNCED.set(false);
+    WORKERS.set(false);
 }

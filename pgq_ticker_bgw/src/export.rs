@@ -1,13 +1,17 @@
 //! The symbols of this crate that the server looks up by name. SQL declares the functions in
 //! `sql/pgq/functions/worker.sql`.
 
-use crate::{control, dirty, launcher, state, wait, worker};
+use crate::{cascade, control, dirty, launcher, state, wait, worker};
 
 pgq_pg::worker_mains! {
     /// Main function of the launcher.
     pgq_launcher_main => launcher::main;
     /// Main function of a database's worker; the argument is the number of its slot.
     pgq_worker_main => worker::main;
+    /// Main function of a node's worker; what it is told is in the process's extra bytes.
+    pgq_londiste_worker_main => cascade::worker_main;
+    /// Main function of a table's copy; the argument is the table's number.
+    pgq_londiste_copy_main => cascade::copier_main;
 }
 
 pgq_pg::sql_functions! {
@@ -31,6 +35,9 @@ pgq_pg::sql_functions! {
     /// `pgq._wake_waiters(queue_id integer) returns void`: have those who wait for the queue look
     /// when the transaction has committed.
     pgq_wake_waiters, pg_finfo_pgq_wake_waiters => dirty::wake_waiters_function;
+    /// `londiste._workers_changed()`: have the worker look at londiste.worker when the transaction
+    /// has committed.
+    londiste_workers_changed, pg_finfo_londiste_workers_changed => dirty::workers_changed;
     /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id
     /// bigint, i_skip_empty boolean)`
     pgq_wait_batch, pg_finfo_pgq_wait_batch => wait::wait_batch;

@@ -7,6 +7,7 @@
 //!   wakes the worker.
 //! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and
 //!   waited for is ticked at once; every other queue by PgQ's classic rules.
+//! * Nodes of a cascade that asked for it have workers of replication beside it ([`cascade`]).
 //! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through
 //!   [`state`], and commands the worker through [`control`].
 //!
@@ -14,6 +15,7 @@
 //! server makes unsafe is in `pgq_pg`; [`export`] names what the server and SQL call.
 #![forbid(unsafe_code)]
 
+mod cascade;
 mod control;
 mod dirty;
 mod export;
@@ -25,6 +27,7 @@ mod state;
 mod wait;
 mod worker;
 
+pub use cascade::{HARMLESS, is_of_place};
 pub use dirty::mark_dirty;
 
 /// Set up the library in this process. To be called from `_PG_init`.

@@ -13,6 +13,8 @@ static MAINT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static DISCOVERY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static WORKER_LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static VACUUM_THRESHOLD: GucSetting<i32> = GucSetting::<i32>::new(1000);
+static MAX_CASCADE_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(8);
+static PROVIDER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300_000);
 static HEALTH_CONSUMER_LAG: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static HEALTH_TABLE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(10_240);
 static HEALTH_RETRY_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
@@ -37,6 +39,26 @@ pub(crate) fn define() {
         1024,
         at_start,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.max_cascade_workers",
+        c"Sets how many workers of londiste can run in this server.",
+        c"Each takes one of max_worker_processes, and so does each table that is copied.",
+        &MAX_CASCADE_WORKERS,
+        0,
+        1024,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgq.provider_timeout",
+        c"Sets how long a worker of londiste waits for a provider that says nothing.",
+        c"Then it closes the connection and tries again.",
+        &PROVIDER_TIMEOUT,
+        1000,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"pgq.min_tick_interval",
@@ -154,6 +176,16 @@ pub(crate) fn define() {
 /// `pgq.max_workers`.
 pub(crate) fn max_workers() -> usize {
     usize::try_from(MAX_WORKERS.get()).expect("0 is its least value")
+}
+
+/// `pgq.max_cascade_workers`.
+pub(crate) fn max_cascade_workers() -> i32 {
+    MAX_CASCADE_WORKERS.get()
+}
+
+/// `pgq.provider_timeout`.
+pub(crate) fn provider_timeout() -> Duration {
+    milliseconds(&PROVIDER_TIMEOUT)
 }
 
 /// `pgq.min_tick_interval`.

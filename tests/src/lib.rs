@@ -29,6 +29,9 @@ mod wait;
 pub use cluster::{Cluster, ClusterBuilder, Stop};
 pub use port::Port;
 pub use random::Random;
-pub use shared::{Scratch, scratch_database, scratch_database_on, scratch_database_with_worker};
+pub use shared::{
+    Scratch, scratch_database, scratch_database_for_nodes, scratch_database_on,
+    scratch_database_with_worker,
+};
 pub use tree::{Tree, major_version};
 pub use wait::{PATIENCE, sqlstate_of, wait_until};

@@ -81,6 +81,25 @@ pub fn scratch_database_with_worker() -> Scratch {
     scratch
 }
 
+/// An empty database in a shared server that has `pgq` in `shared_preload_libraries`, and room for
+/// workers of replication.
+pub fn scratch_database_for_nodes() -> Scratch {
+    static NODES: OnceLock<Cluster> = OnceLock::new();
+    scratch_in(NODES.get_or_init(|| {
+        Cluster::builder()
+            .set("shared_preload_libraries", "pgq")
+            .set("pgq.ticker_period", "1h")
+            .set("pgq.maint_period", "1h")
+            .set("pgq.max_workers", 40)
+            .set("pgq.max_cascade_workers", 60)
+            .set("max_worker_processes", 200)
+            .set("max_connections", 300)
+            .set("max_prepared_transactions", 10)
+            .set("fsync", "off")
+            .start()
+    }))
+}
+
 /// An empty database in the shared server of the given tree, without any extension.
 pub fn scratch_database_on(tree: Tree) -> Scratch {
     static OURS: OnceLock<Cluster> = OnceLock::new();

@@ -11,14 +11,22 @@ use super::order::Order;
 use super::outage::Outage;
 use super::problem::Problem;
 use super::right;
-use super::wish::{begin, wish};
+use super::session;
+use super::wish::{begin, wish_or_end};
+use crate::settings;
+use crate::shared::Shared;
 
 /// Run until the table is handed over, or told to end. `argument` is the table's number.
 pub(crate) fn main(argument: usize) {
     process::accept_signals();
     let Some(order) = Order::of_bytes(&process::my_extra()) else { process::exit(1) };
+    let Some(shared) = Shared::get() else { process::exit(1) };
+    if !shared.header.copies.take(settings::max_cascade_workers()) {
+        process::exit(0);
+    }
+    process::at_exit(leave);
     let mut here = begin(order);
-    let Some((queue, _)) = wish(&mut here, order) else { process::exit(0) };
+    let (queue, _) = wish_or_end(&mut here, order);
     let (table, worker) = match names(&mut here, &queue, argument) {
         Ok(Some(names)) => names,
         Ok(None) => process::exit(0),
@@ -29,7 +37,7 @@ pub(crate) fn main(argument: usize) {
     };
     let mut copier = drive::Copier::new(&queue, &worker, &table);
     // The pgq worker finds the copies of a worker by this name.
-    activity::name(&format!("londiste copy {}: {}", order.number, copier.name()));
+    session::name(&format!("londiste copy {}: {}", order.number, copier.name()));
     match right::take_copy(&mut here, copier.name()) {
         Ok(true) => {}
         Ok(false) => process::exit(0),
@@ -60,6 +68,12 @@ pub(crate) fn main(argument: usize) {
     }
 }
 
+fn leave() {
+    if let Some(shared) = Shared::get() {
+        shared.header.copies.leave();
+    }
+}
+
 /// The names of the table and of the node's worker; none when the table is gone.
 fn names(here: &mut Here, queue: &str, number: usize) -> Result<Option<(String, String)>, Problem> {
     let number = number.to_string();
@@ -67,7 +81,7 @@ fn names(here: &mut Here, queue: &str, number: usize) -> Result<Option<(String, 
         "select table_name
            from londiste.table_info
           where queue_name operator(pg_catalog.=) $1
-            and nr operator(pg_catalog.=) $2::int4",
+            and nr operator(pg_catalog.=) $2::int",
         &[queue.into(), number.as_str().into()],
     )?;
     let Some(row) = rows.first() else { return Ok(None) };

@@ -1,6 +1,5 @@
 //! The workers of a database's nodes: its pgq worker keeps them running.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pgq_pg::process::{self, Kind};
@@ -62,6 +61,9 @@ const PROCESSES: &str = "\
                      and pg_catalog.starts_with(a.application_name, \
                              pg_catalog.format('londiste copy %s: ', $1)) end";
 
+/// After the table of wishes could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(5);
+
 /// The task, where what fails is told.
 const TASK: &str = "replicate";
 
@@ -79,13 +81,14 @@ pub(crate) struct Keeper {
     /// The table of wishes that was read.
     table: Option<u32>,
     crew: Crew<Wish>,
-    read_again: bool,
+    /// It could not be read: when to try again.
+    read_again: Option<Duration>,
 }
 
 impl Keeper {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self { table: None, crew: Crew::default(), read_again: false }
+        Self { table: None, crew: Crew::default(), read_again: None }
     }
 
     /// Start and end workers. `table` is the table of wishes, if there is one; `read` runs a
@@ -98,18 +101,20 @@ impl Keeper {
         read: impl FnOnce(fn() -> Vec<Row>) -> Result<Vec<Row>, Failure>,
     ) {
         let is_changed = slot.take_wishes_changed();
-        if is_changed || self.read_again || table != self.table {
+        let is_due = self.read_again.is_some_and(|due| now >= due);
+        if is_changed || is_due || table != self.table {
             let wishes = if table.is_some() { read(wishes) } else { Ok(Vec::new()) };
             self.table = table;
-            self.read_again = wishes.is_err();
+            self.read_again = wishes.is_err().then_some(now + READ_AGAIN);
             match wishes {
-                Ok(rows) => self.crew.wish(rows.iter().filter_map(wish).collect()),
+                Ok(rows) => {
+                    self.crew.wish(rows.iter().filter_map(wish).collect());
+                    problems::resolve(shared, slot.oid(), TASK, "all queues");
+                }
                 Err(failure) => {
                     problems::record(shared, slot.oid(), TASK, "all queues", &failure);
-                    return;
                 }
             }
-            problems::resolve(shared, slot.oid(), TASK, "all queues");
         }
         for deed in self.crew.review(now, children::is_running) {
             match deed {
@@ -168,7 +173,7 @@ fn start(shared: &Shared, database: u32, number: i32, wish: &Wish) -> Result<(),
     if shared.is_alone() {
         return Err(Failure::new("55000", "pgq is not in shared_preload_libraries"));
     }
-    if shared.header.cascades.load(Ordering::SeqCst) >= settings::max_cascade_workers() {
+    if shared.header.cascades.is_full(settings::max_cascade_workers()) {
         return Err(Failure::new(FULL, "all pgq.max_cascade_workers are in use"));
     }
     let order = Order { database, role: wish.role, parent: process::my_pid(), number };

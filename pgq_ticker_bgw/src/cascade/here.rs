@@ -1,7 +1,9 @@
 //! This process's own session, in the node's database.
 
+use std::fmt::Display;
+
 use pgq_pg::parameter::Parameter;
-use pgq_pg::{copy, piece};
+use pgq_pg::{copy, guc, piece, report};
 use pgq_replica::cascade::drive::{Local, Rows};
 use pgq_replica::{Argument, Row, Session};
 
@@ -69,6 +71,10 @@ impl Session for Here {
     fn roll_back(&mut self) -> Result<(), Problem> {
         Ok(piece::roll_back()?)
     }
+
+    fn remark(&mut self, what: &dyn Display) {
+        report::log(&format!("londiste: {what}"));
+    }
 }
 
 impl Local for Here {
@@ -77,6 +83,10 @@ impl Local for Here {
     }
 
     fn commit(&mut self) -> Result<(), Problem> {
+        // A trigger may have said otherwise, or the configuration. The provider is told at once.
+        if guc::commits_are_asynchronous() {
+            piece::run("set local synchronous_commit = local")?;
+        }
         Ok(piece::commit()?)
     }
 

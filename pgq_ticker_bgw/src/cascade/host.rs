@@ -1,5 +1,6 @@
 //! This process, as the steps of replication see it.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,21 @@ const COPY: Kind = Kind {
 
 /// How often a process looks whether it is to be there at all.
 const LOOK_ASIDE: Duration = Duration::from_millis(400);
-/// So long after the start of a copy's process another one is started, if it has ended.
+/// So long after the start of a copy's process another one is started, if it has ended; twice as
+/// long each further time, up to the latest.
 const COPY_AGAIN: Duration = Duration::from_secs(2);
+const LATEST: Duration = Duration::from_secs(60);
+/// A table that was not asked for in so long is in order.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+/// Errors that are over by themselves: a cancel, a lock, a deadlock.
+const PASSING: [&str; 4] = ["57014", "55P03", "40001", "40P01"];
+
+/// A table's copy.
+struct Seat {
+    asked: Instant,
+    not_before: Instant,
+    pause: Duration,
+}
 
 /// The process.
 pub(super) struct Host {
@@ -43,17 +57,33 @@ pub(super) struct Host {
     event: WaitEvent,
     looked_aside: Option<Instant>,
     looked_for_wish: Instant,
-    /// Copies that were started, and when.
-    copies: Vec<(i32, Instant)>,
+    /// Copies that were started.
+    copies: BTreeMap<i32, Seat>,
+    /// That no process is free was said.
+    told_full: bool,
+    /// The role was a superuser when it was looked at first.
+    is_superuser: Option<bool>,
 }
 
 impl Host {
     pub(super) fn new(order: Order, queue: &str, title: String, right: Option<Right>) -> Self {
         let event = WaitEvent::named(c"PgqLondiste");
         let queue = queue.to_owned();
-        let (looked_aside, copies, began) = (None, Vec::new(), Instant::now());
+        let (looked_aside, copies, began) = (None, BTreeMap::new(), Instant::now());
         let looked_for_wish = began;
-        Self { order, right, title, queue, began, event, looked_aside, looked_for_wish, copies }
+        Self {
+            order,
+            right,
+            title,
+            queue,
+            began,
+            event,
+            looked_aside,
+            looked_for_wish,
+            copies,
+            told_full: false,
+            is_superuser: None,
+        }
     }
 
     /// End if that was asked for, if somebody needs the database without sessions, or if there is
@@ -66,12 +96,13 @@ impl Host {
             return;
         }
         self.looked_aside = Some(Instant::now());
-        let database = self.order.database;
+        let Order { database, role, .. } = self.order;
         let looked = piece::begin().and_then(|()| {
             piece::attempt(|| {
                 (
                     catalog::database_is_claimed(database),
                     catalog::relation_oid(c"londiste", c"worker").is_some(),
+                    catalog::is_superuser(role.into()),
                 )
             })
         });
@@ -83,8 +114,12 @@ impl Host {
                 .and_then(|shared| shared.database(database))
                 .is_none_or(|slot| slot.process() != self.order.parent);
         match looked {
-            Ok((false, true)) if !is_orphan => {}
+            // Where it may connect depends on what the role is.
+            Ok((false, true, is_superuser))
+                if !is_orphan && *self.is_superuser.get_or_insert(is_superuser) == is_superuser => {
+            }
             Ok(_) => process::exit(0),
+            Err(failure) if PASSING.contains(&failure.sqlstate.as_str()) => {}
             Err(failure) => {
                 report::warning(&format!("{} cannot look around: {}", self.title, failure.message));
                 process::exit(1)
@@ -98,7 +133,8 @@ impl Host {
     pub(super) fn look_for_wish(&mut self, here: &mut Here) {
         if self.looked_for_wish.elapsed() >= LOOK_ASIDE {
             self.looked_for_wish = Instant::now();
-            if wish(here, self.order).is_none() {
+            // What stands in the way of a look is gone at the next, or everything is.
+            if matches!(wish(here, self.order), Ok(None)) {
                 process::exit(0);
             }
         }
@@ -123,7 +159,7 @@ impl drive::Host for Host {
         provider::connect(self.order.role, node, consumer)
     }
 
-    fn copy(&mut self, here: &mut Here, worker: &str, table: &str) -> Result<(), Problem> {
+    fn copy(&mut self, here: &mut Here, worker: &str, table: &str) -> Result<bool, Problem> {
         let rows = here.rows(
             "select nr::pg_catalog.text
                from londiste.table_info
@@ -132,28 +168,38 @@ impl drive::Host for Host {
             &[self.queue.as_str().into(), table.into()],
         )?;
         // It may be removed while its copier has not unregistered.
-        let Some(row) = rows.first() else { return Ok(()) };
+        let Some(row) = rows.first() else { return Ok(false) };
         let number = row.number(0)?;
         let number = i32::try_from(number)
             .map_err(|_| pgq_replica::Error::Answer(format!("table {number}")))?;
-        self.copies.retain(|(_, then)| then.elapsed() < COPY_AGAIN);
-        let is_recent = self.copies.iter().any(|(copied, _)| *copied == number);
-        if is_recent || children::is_running(number) {
-            return Ok(());
+        let now = Instant::now();
+        // Of tables that are asked for no more nothing is known.
+        self.copies.retain(|_, seat| now.duration_since(seat.asked) < FORGOTTEN);
+        if let Some(seat) = self.copies.get_mut(&number) {
+            seat.asked = now;
+            if now < seat.not_before {
+                return Ok(true);
+            }
         }
         // One that an earlier worker has started goes on.
-        if right::is_copied(here, &drive::consumer_of_copy(worker, table))? {
-            return Ok(());
+        if children::is_running(number)
+            || right::is_copied(here, &drive::consumer_of_copy(worker, table))?
+        {
+            return Ok(true);
         }
-        self.copies.push((number, Instant::now()));
+        let pause =
+            self.copies.get(&number).map_or(COPY_AGAIN, |seat| (seat.pause * 2).min(LATEST));
+        self.copies.insert(number, Seat { asked: now, not_before: now + pause, pause });
         let order = Order { parent: process::my_pid(), ..self.order };
-        if !children::start(COPY, &format!("londiste copy: {table}"), number, order) {
+        let is_started = children::start(COPY, &format!("londiste copy: {table}"), number, order);
+        if !is_started && !self.told_full {
             self.warn(&format_args!(
                 "no background worker slot is free to copy table \"{table}\": raise \
                  max_worker_processes"
             ));
         }
-        Ok(())
+        self.told_full = !is_started;
+        Ok(true)
     }
 
     fn stop_copies(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use pgq_replica::Failure;
 use pgq_replica::cascade::drive::{Host as _, Local};
 use pgq_ticker_core::backoff::Backoff;
 
@@ -13,6 +12,9 @@ use super::problem::Problem;
 
 /// Longest pause: a hand that has put things right is not kept waiting.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// So many of a series may be somebody else's lock.
+const COLLISIONS: u32 = 10;
 
 /// Failures of one worker or copy.
 pub(super) struct Outage {
@@ -61,8 +63,8 @@ impl Outage {
         // What cannot be put right now fails the next step as well.
         let _ = here.tidy();
         // Somebody else's lock is gone in a moment, and so is what was in the way of ours.
-        let is_collision =
-            problem.sqlstate().is_some_and(|code| ["40001", "40P01"].contains(&code));
+        let is_collision = self.attempts <= COLLISIONS
+            && matches!(problem, Problem::Here(here) if ["40001", "40P01"].contains(&here.sqlstate.as_str()));
         let pause = if is_collision {
             Duration::from_millis(50)
         } else {

@@ -47,7 +47,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 
 /// Who owns the foreign server of a node.
 const OWNER: &str = "
-select r.rolsuper::pg_catalog.text
+select r.rolsuper::pg_catalog.text,
+       (r.rolsuper or pg_catalog.pg_has_role($2::pg_catalog.oid, r.oid, 'usage'))::pg_catalog.text
   from pg_catalog.pg_foreign_server s
        join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) s.srvowner
  where s.srvname operator(pg_catalog.=) $1";
@@ -60,15 +61,21 @@ pub(super) fn connect(role: u32, node: &str, application: &str) -> Result<There,
         Ok(_) => piece::commit()?,
         Err(_) => piece::abort(),
     }
-    let Looked { is_superuser, server, is_superusers } = looked?;
+    let Looked { is_superuser, server, is_superusers, is_own } = looked?;
     let Some(server) = server else {
         return Err(refused(format!("there is no foreign server for node \"{node}\"")));
     };
     let options = by_server(node, server)?;
     if !is_superuser {
         check(node, &options)?;
-    } else if !is_superusers {
-        // What the provider sends is run as superuser.
+    }
+    // What the provider sends is run with the worker's rights.
+    if !is_own {
+        return Err(refused(format!(
+            "foreign server \"{node}\" belongs to a role that has not the worker's rights"
+        )));
+    }
+    if is_superuser && !is_superusers {
         return Err(refused(format!(
             "the worker is a superuser, and foreign server \"{node}\" is no superuser's"
         )));
@@ -88,14 +95,19 @@ struct Looked {
     server: Option<FdwOptions>,
     /// The server's owner is a superuser.
     is_superusers: bool,
+    /// The server's owner is a superuser, or a role that this one is or is a member of.
+    is_own: bool,
 }
 
 fn look_up(role: u32, node: &str) -> Result<Looked, Problem> {
     let is_superuser = piece::attempt(|| catalog::is_superuser(role.into()))?;
     let server = fdw::options_of(node, role)?.filter(|found| found.wrapper == WRAPPER);
-    let rows = piece::rows(OWNER, &[Parameter::Text(Some(node))])?;
-    let owner = rows.first().and_then(|row| row.first().cloned().flatten());
-    Ok(Looked { is_superuser, server, is_superusers: owner.as_deref() == Some("true") })
+    let number = role.to_string();
+    let parameters = [Parameter::Text(Some(node)), Parameter::Text(Some(&number))];
+    let rows = piece::rows(OWNER, &parameters)?;
+    let is =
+        |column: usize| rows.first().and_then(|row| row.get(column)?.as_deref()) == Some("true");
+    Ok(Looked { is_superuser, server, is_superusers: is(0), is_own: is(1) })
 }
 
 /// All keys come from the server and the role's mapping; none from the location.

@@ -97,22 +97,36 @@ impl Right {
     }
 }
 
-/// The lock of a copy is the session's of its process.
-const COPY: &str = "pg_catalog.hashtextextended($1, 7372)";
+/// Whoever copies a table holds this lock of its session.
+const TAKE_COPY: &str = "
+select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 7372))::pg_catalog.text";
 
-/// Be the one process that copies a table, as this consumer; false when there is one.
+/// Who holds it. Whoever may merely connect could take it, but be no process of this kind.
+const COPIES: &str = "
+select a.pid::pg_catalog.text
+  from pg_catalog.pg_locks l
+       join pg_catalog.pg_stat_activity a on a.pid operator(pg_catalog.=) l.pid,
+       pg_catalog.hashtextextended($1, 7372) k (id)
+ where l.locktype operator(pg_catalog.=) 'advisory'
+   and l.database operator(pg_catalog.=) a.datid
+   and a.datname operator(pg_catalog.=) pg_catalog.current_database()
+   and l.classid::bigint operator(pg_catalog.=)
+           ((k.id operator(pg_catalog.>>) 32) operator(pg_catalog.&) 4294967295)
+   and l.objid::bigint operator(pg_catalog.=) (k.id operator(pg_catalog.&) 4294967295)
+   and l.objsubid operator(pg_catalog.=) 1
+   and l.granted
+   and a.backend_type operator(pg_catalog.=) 'londiste copy'";
+
+/// Be the one process that copies a table, as this consumer; false when there is one. What others
+/// hold the lock for is theirs: two processes by mistake cost time, and locks of rows keep them
+/// apart.
 pub(super) fn take_copy(here: &mut Here, consumer: &str) -> Result<bool, Problem> {
-    ask(here, &format!("select pg_catalog.pg_try_advisory_lock({COPY})::pg_catalog.text"), consumer)
+    let rows = here.rows(TAKE_COPY, &[consumer.into()])?;
+    let nothing = || pgq_replica::Error::Answer("nothing of a lock".to_owned());
+    Ok(rows.first().ok_or_else(nothing)?.flag(0)? || !is_copied(here, consumer)?)
 }
 
 /// Is there a process that copies a table, as this consumer?
 pub(super) fn is_copied(here: &mut Here, consumer: &str) -> Result<bool, Problem> {
-    let sql = format!("select pg_catalog.pg_try_advisory_xact_lock({COPY})::pg_catalog.text");
-    Ok(!ask(here, &sql, consumer)?)
-}
-
-fn ask(here: &mut Here, sql: &str, consumer: &str) -> Result<bool, Problem> {
-    let rows = here.rows(sql, &[consumer.into()])?;
-    let nothing = || pgq_replica::Error::Answer("nothing of a lock".to_owned());
-    Ok(rows.first().ok_or_else(nothing)?.flag(0)?)
+    Ok(!here.rows(COPIES, &[consumer.into()])?.is_empty())
 }

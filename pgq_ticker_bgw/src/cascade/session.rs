@@ -2,13 +2,25 @@
 //! database can change under it. Where names are looked for is theirs: triggers may rely on it.
 
 use pgq_pg::session::Failure;
-use pgq_pg::{guc, piece};
+use pgq_pg::{activity, guc, piece, report};
 
 /// Set up the session, inside its first transaction.
 pub(super) fn prepare() -> Result<(), Failure> {
     piece::begin()?;
     piece::attempt(set)?;
     piece::commit()
+}
+
+/// Be known by this name. A `reset all` comes back to it.
+pub(super) fn name(title: &str) {
+    activity::name(title);
+    let named = piece::begin()
+        .and_then(|()| piece::attempt(|| guc::set(c"application_name", title)))
+        .and_then(|()| piece::commit());
+    if let Err(failure) = named {
+        piece::abort();
+        report::warning(&format!("{title} has no name: {}", failure.message));
+    }
 }
 
 fn set() {

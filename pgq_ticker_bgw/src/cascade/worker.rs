@@ -9,7 +9,8 @@ use super::host::Host;
 use super::order::Order;
 use super::outage::Outage;
 use super::right::Right;
-use super::wish::{begin, wish};
+use super::session;
+use super::wish::{begin, wish_or_end};
 use crate::settings;
 use crate::shared::Shared;
 
@@ -21,15 +22,14 @@ pub(crate) fn main(_argument: usize) {
     process::accept_signals();
     let Some(order) = Order::of_bytes(&process::my_extra()) else { process::exit(1) };
     let Some(shared) = Shared::get() else { process::exit(1) };
-    if !shared.take_cascade(settings::max_cascade_workers()) {
+    if !shared.header.cascades.take(settings::max_cascade_workers()) {
         process::exit(0);
     }
     process::at_exit(leave);
     let mut here = begin(order);
-    let Some(wish) = wish(&mut here, order) else { process::exit(0) };
-    let (queue, parallel_copies) = wish;
+    let (queue, parallel_copies) = wish_or_end(&mut here, order);
     let title = format!("londiste worker: {queue}");
-    activity::name(&title);
+    session::name(&title);
     report::log(&format!("{title} starts"));
     let pace = Pace { parallel_copies, loop_delay: LOOP_DELAY };
     let mut host = Host::new(order, &queue, title, Some(Right::new(&queue)));
@@ -53,6 +53,6 @@ pub(crate) fn main(_argument: usize) {
 // Copies go on: whoever ends all of them does so by himself.
 fn leave() {
     if let Some(shared) = Shared::get() {
-        shared.leave_cascade();
+        shared.header.cascades.leave();
     }
 }

@@ -26,6 +26,8 @@ shareable! {
         /// Process number of the worker plus one; 0: none.
         worker: AtomicI32,
         stop: AtomicBool,
+        /// londiste.worker was changed since the worker asked last.
+        wishes_changed: AtomicBool,
         pub(crate) restarts: AtomicI64,
         pub(crate) last_tick: AtomicI64,
         pub(crate) ticks: AtomicI64,
@@ -51,6 +53,7 @@ impl Database {
             pid: AtomicI32::new(0),
             worker: AtomicI32::new(0),
             stop: AtomicBool::new(false),
+            wishes_changed: AtomicBool::new(false),
             restarts: AtomicI64::new(0),
             last_tick: AtomicI64::new(0),
             ticks: AtomicI64::new(0),
@@ -121,6 +124,21 @@ impl Database {
     /// True while a worker's process has the slot.
     pub(crate) fn has_worker(&self) -> bool {
         self.worker.load(Ordering::SeqCst) != 0
+    }
+
+    /// The worker's process; 0: none.
+    pub(crate) fn process(&self) -> i32 {
+        self.pid.load(Ordering::SeqCst)
+    }
+
+    /// Note that londiste.worker was changed.
+    pub(crate) fn mark_wishes_changed(&self) {
+        self.wishes_changed.store(true, Ordering::SeqCst);
+    }
+
+    /// True when it was since the last call.
+    pub(crate) fn take_wishes_changed(&self) -> bool {
+        self.wishes_changed.swap(false, Ordering::SeqCst)
     }
 
     /// Make the worker look around.

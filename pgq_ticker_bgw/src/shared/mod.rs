@@ -8,6 +8,7 @@
 //! * a waiting backend owns the waiter with its own process number (`waiters`);
 //! * a [`Problem`] belongs to the worker of its database.
 
+mod count;
 mod database;
 mod problem;
 mod text;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use pgq_pg::{segment, shareable};
 
+use self::count::Count;
 pub(crate) use self::database::Database;
 pub(crate) use self::problem::Problem;
 use self::waiters::Waiter;
@@ -40,6 +42,10 @@ shareable! {
         announced_more: AtomicBool,
         /// Backends now in `wait_batch`, for the fast "nobody waits".
         waiting: AtomicI32,
+        /// Workers of replication that run, in all databases.
+        pub(crate) cascades: Count,
+        /// Copies that run, in all databases.
+        pub(crate) copies: Count,
         /// What is wrong, see [`crate::problems`].
         pub(crate) problems: [Problem; PROBLEMS],
     }
@@ -139,6 +145,8 @@ impl Header {
             announced: [const { AtomicU32::new(0) }; ANNOUNCED],
             announced_more: AtomicBool::new(false),
             waiting: AtomicI32::new(0),
+            cascades: Count::new(),
+            copies: Count::new(),
             problems: [const { Problem::new() }; PROBLEMS],
         }
     }

@@ -4,6 +4,7 @@
 //! piece of everything else, so that no long list of maintenance stands between an event and its
 //! consumer. When nothing is due it sleeps until its latch is set.
 
+mod cascades;
 mod database;
 mod maintenance;
 mod slot;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use pgq_ticker_core::schedule::{Gates, Timer};
 use pgq_ticker_core::state::State;
 
+use crate::cascade::crew::{self, Keeper};
 use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 use pgq_pg::process::{self, Kind};
@@ -63,6 +65,8 @@ struct Worker {
     newest: HashMap<i32, i64>,
     /// Names of these queues, for messages.
     names: HashMap<i32, String>,
+    /// Workers of replication.
+    cascades: Keeper,
 }
 
 /// Run until told to end. `argument` is the number of the slot, or [`ALONE`] plus the database's
@@ -106,6 +110,7 @@ pub(crate) fn main(argument: usize) {
         futile_retries: 0,
         newest: HashMap::new(),
         names: HashMap::new(),
+        cascades: Keeper::new(),
     };
     worker.run();
 }
@@ -121,6 +126,7 @@ impl Worker {
             }
             process::check_interrupts();
             if self.slot.stop_is_asked() {
+                crew::end_all();
                 report::log(&format!("pgq worker for database \"{}\" stopped", self.name));
                 slot::end(self.slot, State::Stopped);
             }
@@ -206,10 +212,13 @@ impl Worker {
             if let Some(role) = role.filter(|_| role != own) {
                 rights::become_role(role);
             }
-            (catalog::has_extension("pgq"), catalog::database_is_claimed(database), role)
+            let wishes = catalog::relation_oid(c"londiste", c"worker");
+            let is_claimed = catalog::database_is_claimed(database);
+            (catalog::has_extension("pgq"), is_claimed, role, wishes)
         });
         match seen {
-            Ok((false, _, _)) => {
+            Ok((false, _, _, _)) => {
+                crew::end_all();
                 problems::forget(&self.shared, self.database, None);
                 report::log(&format!(
                     "pgq worker for database \"{}\" ends: no extension",
@@ -217,8 +226,14 @@ impl Worker {
                 ));
                 slot::end(self.slot, State::Absent)
             }
-            Ok((_, true, _)) => slot::end(self.slot, State::Yielded),
-            Ok((_, _, role)) => self.role = role,
+            Ok((_, true, _, _)) => {
+                crew::end_all();
+                slot::end(self.slot, State::Yielded)
+            }
+            Ok((_, _, role, wishes)) => {
+                self.role = role;
+                self.keep_cascades(wishes.map(|oid| oid.to_u32()));
+            }
             Err(failure) => slot::fail(self.slot, &failure),
         }
     }

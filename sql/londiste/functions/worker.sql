@@ -20,9 +20,9 @@ as $$
 -- Returns:
 --      200     Worker started for queue: QUEUE
 --      200     Worker runs already for queue: QUEUE
---      301     Worker starts with shared_preload_libraries = 'pgq': QUEUE
 --      404     No such node: QUEUE
---      A superuser's worker connects by foreign servers alone that a superuser owns.
+--      A superuser's worker connects by foreign servers alone that a superuser owns. Without
+--      shared_preload_libraries = 'pgq' nothing starts.
 -- Errors: 22004 NULL argument; 23514 i_parallel_copies is not from 1 to 64; 55000 the role may not
 --      log in, or is no member of pgq_admin
 -- Locks: the row in londiste.worker
@@ -63,10 +63,6 @@ begin
     ret_note := case when found then 'Worker started for queue: '
                      else 'Worker runs already for queue: ' end || i_queue_name;
     ret_code := 200;
-    if not (select s.preloaded from pgq._worker_server() s) then
-        ret_code := 301;
-        ret_note := 'Worker starts with shared_preload_libraries = ''pgq'': ' || i_queue_name;
-    end if;
 end;
 $$;
 comment on function londiste.start_worker(text, int4) is

@@ -6,6 +6,11 @@ comment on table londiste.table_info is
 comment on table londiste.seq_info is
     'sequences that are known on a queue, and the last value that was published';
 comment on table londiste.applied_execute is 'scripts that EXECUTE has run here';
+comment on table londiste.worker is
+    'nodes of this database that are worked for inside the server, and as whom';
+comment on table londiste.worker_error is 'with what workers inside the server fail';
+comment on foreign data wrapper londiste_fdw is
+    'nodes by name: how workers inside the server connect to them';
 comment on table londiste.pending_fkeys is
     'foreign keys that were dropped for initial copies, until they can be restored';
 
@@ -41,3 +46,20 @@ comment on column londiste.pending_fkeys.from_table is 'table that the key belon
 comment on column londiste.pending_fkeys.to_table is 'table that it refers to';
 comment on column londiste.pending_fkeys.fkey_name is 'name of the key';
 comment on column londiste.pending_fkeys.fkey_def is 'statement that makes it again';
+comment on column londiste.worker.nr is 'number of the row; its processes are told by it';
+comment on column londiste.worker.queue_name is 'queue whose node is worked for';
+comment on column londiste.worker.worker_role is
+    'oid of the role whose session the worker is: of whoever wrote the row';
+comment on column londiste.worker.parallel_copies is 'tables that are copied at once';
+comment on column londiste.worker.database_oid is
+    'database in which it was asked for; in a copy of it the row asks for nothing';
+comment on column londiste.worker.system_id is 'server in which it was asked for, likewise';
+comment on column londiste.worker_error.queue_name is 'queue';
+comment on column londiste.worker_error.consumer_name is
+    'who fails: the node''s worker, or a table''s copy';
+comment on column londiste.worker_error.sqlstate is 'code of the error, where a server gave one';
+comment on column londiste.worker_error.event_id is 'event that is at fault, where that is known';
+comment on column londiste.worker_error.message is 'what is wrong';
+comment on column londiste.worker_error.first_time is 'since when';
+comment on column londiste.worker_error.last_time is 'when it was tried last';
+comment on column londiste.worker_error.attempts is 'how often it was tried';

@@ -36,8 +36,11 @@ grant select on
 to public;
 
 grant select, insert, update, delete on
-    londiste.table_info, londiste.seq_info, londiste.applied_execute, londiste.pending_fkeys
+    londiste.table_info, londiste.seq_info, londiste.applied_execute, londiste.pending_fkeys,
+    londiste.worker, londiste.worker_error
 to pgq_admin;
+
+grant usage on sequence londiste.worker_nr_seq to pgq_admin;
 
 do $$
 begin

@@ -3,7 +3,15 @@
 use pgq_tests::query::{outcome, row, run};
 use pgq_tests::{PATIENCE, Tree, wait_until};
 
-use super::set::Set;
+use super::set::{Driver, Set};
+
+by_both! {
+    tables_with_foreign_keys_and_odd_names_are_copied_and_followed,
+    keys_are_dropped_for_a_copy_without_the_workers_row,
+    keys_of_a_table_that_another_has_copied_meanwhile_stay,
+    an_event_that_cannot_be_applied_is_named_and_waits_for_a_hand,
+    a_table_is_copied_from_what_it_is_called_at_the_provider,
+}
 
 const TABLES: &str = r#"
 create table customer (id int primary key, name text, note bytea);
@@ -17,9 +25,8 @@ const ALL: [&str; 3] = [
     r#"select * from "Odd"."Na me" order by a, b"#,
 ];
 
-#[test]
-fn tables_with_foreign_keys_and_odd_names_are_copied_and_followed() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn tables_with_foreign_keys_and_odd_names_are_copied_and_followed(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     let mut root = set.connect("root");
@@ -92,9 +99,8 @@ fn tables_with_foreign_keys_and_odd_names_are_copied_and_followed() {
 }
 
 /// Whoever pauses the worker, or moves it, waits for nobody who uses a table.
-#[test]
-fn keys_are_dropped_for_a_copy_without_the_workers_row() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn keys_are_dropped_for_a_copy_without_the_workers_row(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -127,9 +133,8 @@ fn keys_are_dropped_for_a_copy_without_the_workers_row() {
 }
 
 /// A worker that has waited for the table finds that another has copied it, and leaves its keys.
-#[test]
-fn keys_of_a_table_that_another_has_copied_meanwhile_stay() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn keys_of_a_table_that_another_has_copied_meanwhile_stay(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -159,9 +164,8 @@ fn keys_of_a_table_that_another_has_copied_meanwhile_stay() {
     assert_eq!(row(&mut leaf, KEY), key);
 }
 
-#[test]
-fn an_event_that_cannot_be_applied_is_named_and_waits_for_a_hand() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn an_event_that_cannot_be_applied_is_named_and_waits_for_a_hand(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -193,9 +197,8 @@ fn an_event_that_cannot_be_applied_is_named_and_waits_for_a_hand() {
     assert_eq!(said, "ERROR 55000: primary key update not allowed");
 }
 
-#[test]
-fn a_table_is_copied_from_what_it_is_called_at_the_provider() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn a_table_is_copied_from_what_it_is_called_at_the_provider(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     let (mut root, mut leaf) = (set.connect("root"), set.connect("leaf"));

@@ -4,11 +4,15 @@
 use pgq_tests::Tree;
 use pgq_tests::query::{row, run};
 
-use super::set::Set;
+use super::set::{Driver, Set};
 
-#[test]
-fn scripts_sequences_and_the_list_of_tables_follow_the_root() {
-    let set = Set::new(&[("root", Tree::Peer), ("leaf", Tree::Ours)]);
+by_both! {
+    scripts_sequences_and_the_list_of_tables_follow_the_root,
+    a_worker_pauses_and_changes_its_provider_and_a_branch_becomes_the_root,
+}
+
+fn scripts_sequences_and_the_list_of_tables_follow_the_root(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Peer), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -48,9 +52,9 @@ fn scripts_sequences_and_the_list_of_tables_follow_the_root() {
     set.await_answer("root", "leaf", known, "public.u|f");
 }
 
-#[test]
-fn a_worker_pauses_and_changes_its_provider_and_a_branch_becomes_the_root() {
-    let set = Set::new(&[("root", Tree::Ours), ("branch", Tree::Ours), ("leaf", Tree::Ours)]);
+fn a_worker_pauses_and_changes_its_provider_and_a_branch_becomes_the_root(driver: Driver) {
+    let set =
+        Set::driven(driver, &[("root", Tree::Ours), ("branch", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("branch", "branch", Some("root"));
     set.create("leaf", "leaf", Some("root"));

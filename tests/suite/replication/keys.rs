@@ -3,11 +3,16 @@
 use pgq_tests::Tree;
 use pgq_tests::query::run;
 
-use super::set::Set;
+use super::set::{Driver, Set};
 
-#[test]
-fn a_row_is_the_same_row_however_sessions_write_its_key() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+by_both! {
+    a_row_is_the_same_row_however_sessions_write_its_key,
+    a_row_that_comes_again_has_its_key_as_it_was_written_last,
+    a_key_that_computes_itself_names_its_row_alone,
+}
+
+fn a_row_is_the_same_row_however_sessions_write_its_key(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     let tables = [
@@ -89,9 +94,8 @@ fn a_row_is_the_same_row_however_sessions_write_its_key() {
 }
 
 /// A row goes, and comes again under a key that is the same and is written otherwise.
-#[test]
-fn a_row_that_comes_again_has_its_key_as_it_was_written_last() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn a_row_that_comes_again_has_its_key_as_it_was_written_last(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     // Keys of one text alone, too.
@@ -155,9 +159,8 @@ fn a_row_that_comes_again_has_its_key_as_it_was_written_last() {
     assert!(!said.contains("met no row") && !said.contains("applying row by row"), "{said}");
 }
 
-#[test]
-fn a_key_that_computes_itself_names_its_row_alone() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn a_key_that_computes_itself_names_its_row_alone(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {

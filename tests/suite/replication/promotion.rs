@@ -3,11 +3,15 @@
 use pgq_tests::query::{outcome, row, run};
 use pgq_tests::{PATIENCE, Tree, wait_until};
 
-use super::set::Set;
+use super::set::{Driver, Set};
 
-#[test]
-fn a_branch_locks_its_queue_before_its_place_as_a_promotion_does() {
-    let set = Set::new(&[("root", Tree::Ours), ("branch", Tree::Ours)]);
+by_both! {
+    a_branch_locks_its_queue_before_its_place_as_a_promotion_does,
+    times_of_events_are_the_same_however_databases_show_dates,
+}
+
+fn a_branch_locks_its_queue_before_its_place_as_a_promotion_does(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("branch", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("branch", "branch", Some("root"));
     let _worker = set.start("branch", None);
@@ -30,9 +34,8 @@ fn a_branch_locks_its_queue_before_its_place_as_a_promotion_does() {
     assert!(!set.said("branch").contains("deadlock"), "{}", set.said("branch"));
 }
 
-#[test]
-fn times_of_events_are_the_same_however_databases_show_dates() {
-    let set = Set::new(&[("root", Tree::Ours), ("branch", Tree::Ours)]);
+fn times_of_events_are_the_same_however_databases_show_dates(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("branch", Tree::Ours)]);
     for (name, style) in [("root", "SQL, DMY"), ("branch", "SQL, MDY")] {
         let mut here = set.connect(name);
         let database = row(&mut here, "select current_database()");

@@ -3,11 +3,17 @@
 use pgq_tests::Tree;
 use pgq_tests::query::{row, run};
 
-use super::set::Set;
+use super::set::{Driver, Set};
 
-#[test]
-fn a_script_cannot_end_the_transaction_that_runs_it() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+by_both! {
+    a_script_cannot_end_the_transaction_that_runs_it,
+    what_a_script_defers_is_done_where_it_ends,
+    what_a_script_sets_is_not_for_what_follows,
+    what_is_removed_on_the_root_may_be_gone_on_a_node,
+}
+
+fn a_script_cannot_end_the_transaction_that_runs_it(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -47,9 +53,8 @@ fn a_script_cannot_end_the_transaction_that_runs_it() {
 
 /// What is deferred belongs to the script, with the role in which it runs, and not to the rest of
 /// the batch.
-#[test]
-fn what_a_script_defers_is_done_where_it_ends() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn what_a_script_defers_is_done_where_it_ends(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -93,9 +98,8 @@ fn what_a_script_defers_is_done_where_it_ends() {
     assert!(!set.said("leaf").contains("met no row"), "{}", set.said("leaf"));
 }
 
-#[test]
-fn what_a_script_sets_is_not_for_what_follows() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn what_a_script_sets_is_not_for_what_follows(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {
@@ -136,9 +140,8 @@ fn what_a_script_sets_is_not_for_what_follows() {
     }
 }
 
-#[test]
-fn what_is_removed_on_the_root_may_be_gone_on_a_node() {
-    let set = Set::new(&[("root", Tree::Ours), ("leaf", Tree::Ours)]);
+fn what_is_removed_on_the_root_may_be_gone_on_a_node(driver: Driver) {
+    let set = Set::driven(driver, &[("root", Tree::Ours), ("leaf", Tree::Ours)]);
     set.create("root", "root", None);
     set.create("leaf", "leaf", Some("root"));
     for name in ["root", "leaf"] {

@@ -134,6 +134,18 @@ fn a_role_that_is_no_superuser_replicates_with_a_password_that_is_asked_for() {
     }
     run(&mut root, "insert into t values (2, 'b')");
     awaits(&mut leaf, "select count(*) from t", "2");
+    // Whoever owns the server says whose scripts come.
+    run(
+        &mut leaf,
+        "create role other; grant usage on foreign data wrapper londiste_fdw to other;
+         alter server root owner to other; update londiste.worker set parallel_copies = 4",
+    );
+    let words = "foreign server \"root\" belongs to a role that has not the worker's rights";
+    awaits(&mut leaf, ERROR, &format!("28000|{words}"));
+    run(&mut leaf, "grant other to app; update londiste.worker set parallel_copies = 5");
+    run(&mut root, "insert into t values (3, 'c')");
+    awaits(&mut leaf, "select count(*) from t", "3");
+    run(&mut leaf, "alter server root owner to postgres; revoke other from app");
     // The right to the server is the role's, or it is not.
     run(&mut leaf, "revoke usage on foreign server root from app");
     run(&mut leaf, "update londiste.worker set parallel_copies = 3");

@@ -7,8 +7,19 @@ use std::process::{Child, Command, Stdio};
 
 use pgq_tests::programs::{dsn, pgq, stderr};
 use pgq_tests::query::{outcome, row, rows, run};
-use pgq_tests::{PATIENCE, Scratch, Tree, scratch_database_on, wait_until};
+use pgq_tests::{
+    Cluster, PATIENCE, Scratch, Tree, scratch_database_for_nodes, scratch_database_on, wait_until,
+};
 use postgres::Client;
+
+/// What works for nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// `pgq londiste INI worker`.
+    Program,
+    /// `londiste.start_worker()`, where the server is ours.
+    Server,
+}
 
 /// The nodes of queue `q`, by name. A node's worker is called `NODE_worker`.
 pub(super) struct Set {
@@ -16,19 +27,32 @@ pub(super) struct Set {
     files: tempfile::TempDir,
     /// As whom workers log in everywhere, if not as we do.
     role: Option<String>,
+    driver: Driver,
+    /// Nodes on upstream's tree have no server that could work.
+    others: Vec<&'static str>,
 }
 
 impl Set {
     /// Databases with extension londiste; no nodes yet.
     pub(super) fn new(trees: &[(&'static str, Tree)]) -> Self {
-        let sites: BTreeMap<_, _> =
-            trees.iter().map(|(name, tree)| (*name, scratch_database_on(*tree))).collect();
+        Self::driven(Driver::Program, trees)
+    }
+
+    /// The same, with such workers.
+    pub(super) fn driven(driver: Driver, trees: &[(&'static str, Tree)]) -> Self {
+        let site = |tree| match (driver, tree) {
+            (Driver::Server, Tree::Ours) => scratch_database_for_nodes(),
+            _ => scratch_database_on(tree),
+        };
+        let sites: BTreeMap<_, _> = trees.iter().map(|(name, tree)| (*name, site(*tree))).collect();
+        let others = trees.iter().filter(|(_, tree)| *tree != Tree::Ours);
+        let others = others.map(|(name, _)| *name).collect();
         for site in sites.values() {
             run(&mut site.connect(), "create extension pgq");
             run(&mut site.connect(), "create extension pgq_node");
             run(&mut site.connect(), "create extension londiste");
         }
-        Self { sites, files: tempfile::tempdir().unwrap(), role: None }
+        Self { sites, files: tempfile::tempdir().unwrap(), role: None, driver, others }
     }
 
     pub(super) fn connect(&self, name: &str) -> Client {
@@ -37,6 +61,25 @@ impl Set {
 
     pub(super) fn connect_as(&self, name: &str, role: &str) -> Client {
         self.sites[name].connect_as(role)
+    }
+
+    /// Connect to another database of a node's server.
+    pub(super) fn connect_to(&self, name: &str, database: &str) -> Client {
+        self.sites[name].cluster().connect(database)
+    }
+
+    /// Have a node's database in LATIN1; it has no tables yet.
+    pub(super) fn remake_in_latin1(&mut self, name: &str) {
+        let database = self.sites[name].name().to_owned();
+        let mut client = self.connect_to(name, "postgres");
+        run(&mut client, &format!("drop database {database} with (force)"));
+        run(
+            &mut client,
+            &format!("create database {database} template template0 encoding 'LATIN1' locale 'C'"),
+        );
+        for extension in ["pgq", "pgq_node", "londiste"] {
+            run(&mut self.connect(name), &format!("create extension {extension}"));
+        }
     }
 
     /// A role that may log in, and nothing else.
@@ -69,6 +112,9 @@ impl Set {
                 format!("select pgq_node.register_location('q', '{other}', '{location}', false)");
             run(&mut here, &sql);
         }
+        if self.driver == Driver::Server && !self.others.contains(&name) {
+            self.name_servers(&mut here);
+        }
         let (provider, watermark) = match provider {
             None => ("null".to_owned(), "null".to_owned()),
             Some(provider) => {
@@ -91,6 +137,23 @@ impl Set {
         }
     }
 
+    /// How the server's worker connects to the nodes.
+    fn name_servers(&self, here: &mut Client) {
+        for (other, site) in &self.sites {
+            run(
+                here,
+                &format!(
+                    "create server {other} foreign data wrapper londiste_fdw
+                         options (host '{}', port '{}', dbname '{}');
+                     create user mapping for public server {other} options (user 'postgres')",
+                    site.cluster().dir().display(),
+                    site.cluster().port(),
+                    site.name()
+                ),
+            );
+        }
+    }
+
     /// Attach a table that is there already; not to be copied with `arguments` `expect_sync`.
     pub(super) fn attach(&self, name: &str, table: &str, arguments: &str) {
         let mut here = self.connect(name);
@@ -105,6 +168,21 @@ impl Set {
 
     /// Start a node's worker, which dies at this step, if any.
     pub(super) fn start(&self, name: &str, death: Option<&str>) -> Worker {
+        if self.driver == Driver::Server && !self.others.contains(&name) {
+            assert_eq!(death, None, "a step of a process in the server");
+            run(&mut self.connect(name), "select londiste.start_worker('q', 2)");
+            let site = &self.sites[name];
+            return Worker::Inside(site.cluster(), site.name().to_owned());
+        }
+        self.start_process(name, death)
+    }
+
+    /// Start the program for a node, whatever works for the others.
+    pub(super) fn start_program(&self, name: &str) -> Worker {
+        self.start_process(name, None)
+    }
+
+    fn start_process(&self, name: &str, death: Option<&str>) -> Worker {
         let ini = self.ini(name);
         let mut command = pgq(&["-v", "londiste", ini.to_str().unwrap(), "worker"]);
         if let Some(death) = death {
@@ -113,7 +191,7 @@ impl Set {
         let log = self.log(name);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Worker { child }
+        Worker::Beside(child)
     }
 
     /// Run a script on the root by the command; what it says.
@@ -156,6 +234,16 @@ impl Set {
 
     /// What a worker has said.
     pub(super) fn said(&self, name: &str) -> String {
+        if self.driver == Driver::Server && !self.others.contains(&name) {
+            const SAID: &str = "select w, s.cur_error
+                                  from londiste.worker_status() w, pgq_node.local_state s";
+            return rows(&mut self.connect(name), SAID).join("\n");
+        }
+        self.program_said(name)
+    }
+
+    /// What the program has said for a node.
+    pub(super) fn program_said(&self, name: &str) -> String {
         std::fs::read_to_string(self.log(name)).unwrap_or_default()
     }
 
@@ -202,45 +290,83 @@ impl Set {
     }
 }
 
-/// A worker's process, which ends with the value.
-pub(super) struct Worker {
-    child: Child,
+/// A worker, which ends with the value.
+pub(super) enum Worker {
+    /// A process.
+    Beside(Child),
+    /// In this database of this server.
+    Inside(&'static Cluster, String),
 }
 
 impl Worker {
+    fn process(&mut self) -> &mut Child {
+        match self {
+            Self::Beside(child) => child,
+            Self::Inside(..) => panic!("the worker is no process of ours"),
+        }
+    }
+
+    fn id(&self) -> u32 {
+        match self {
+            Self::Beside(child) => child.id(),
+            Self::Inside(..) => panic!("the worker is no process of ours"),
+        }
+    }
+
     /// Has it died?
     pub(super) fn is_dead(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.process().try_wait().unwrap().is_some()
     }
 
     /// Has it died of the step at which it was to die?
     pub(super) fn was_killed(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some_and(|status| status.signal() == Some(9))
+        self.process().try_wait().unwrap().is_some_and(|status| status.signal() == Some(9))
     }
 
     /// Send it a signal, by its name.
     pub(super) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// The most memory that it has had, in bytes.
     pub(super) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+        peak_memory(self.id())
     }
 
-    /// Kill it.
+    /// Kill it, or stop it where it is inside the server.
     pub(super) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        match self {
+            Self::Beside(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Self::Inside(cluster, database) => {
+                // A test may have dropped it.
+                let Ok(mut client) = cluster.try_connect(database, "postgres") else { return };
+                let _ = outcome(&mut client, "select londiste.stop_worker('q')");
+                wait_until(PATIENCE, || outcome(&mut client, WORKS) == "0");
+            }
+        }
     }
+}
+
+/// Processes of replication in the database.
+pub(super) const WORKS: &str = "select count(*) from pg_stat_activity
+      where datname = current_database() and backend_type like 'londiste %'";
+
+/// The most memory that a process has had, in bytes.
+pub(super) fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.kill();
+        // A test that failed may have taken the database away.
+        if !std::thread::panicking() || matches!(self, Self::Beside(_)) {
+            self.kill();
+        }
     }
 }

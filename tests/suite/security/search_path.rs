@@ -8,9 +8,11 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 42] = [
+const UNPINNED: [(&str, &str); 44] = [
     ("londiste._ask", "C; the statement is another server's"),
     ("londiste._check_location", "C, no SQL"),
+    ("londiste._check_server_options", "C, no SQL"),
+    ("londiste._workers_changed", "C, no SQL"),
     ("pgq._announce", "C, no SQL"),
     ("pgq._batch_has_events", "C; as get_batch_events"),
     ("pgq._event_table", "C, no SQL"),
