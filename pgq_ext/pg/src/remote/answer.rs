@@ -2,11 +2,11 @@
 
 use std::ffi::{CStr, c_int};
 
-use super::failure::{Failure, error_code};
+use super::failure::{Failure, error_code, shown};
 use super::libpq::{Libpq, Outcome};
 use crate::session::Row;
 use crate::text::Text;
-use crate::{ports, setting, string};
+use crate::{ports, string};
 
 const EMPTY_QUERY: c_int = 0;
 const COMMAND_OK: c_int = 1;
@@ -120,14 +120,14 @@ impl Answer {
         let Some(state) = field(b'C').and_then(|state| <&[u8; 5]>::try_from(state).ok()) else {
             // The library's own: the connection is lost.
             let message = field(b'M').unwrap_or(b"the connection is lost");
-            return Failure::Unreachable(setting::for_message(message.trim_ascii_end()));
+            return Failure::Unreachable(shown(message.trim_ascii_end()));
         };
         Failure::Refused {
             code: error_code(*state),
             sqlstate: String::from_utf8_lossy(state).into_owned(),
-            message: setting::for_message(field(b'M').unwrap_or_default()),
-            detail: field(b'D').map(setting::for_message),
-            hint: field(b'H').map(setting::for_message),
+            message: shown(field(b'M').unwrap_or_default()),
+            detail: field(b'D').map(shown),
+            hint: field(b'H').map(shown),
         }
     }
 }

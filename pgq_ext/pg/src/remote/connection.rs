@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use super::answer::Answer;
-use super::failure::Failure;
+use super::failure::{Failure, shown};
 use super::libpq::{Conn, Libpq, libpq};
 use super::memory::Ceiling;
 use super::options::{Options, c_string, own_encoding};
 use crate::latch::{self, Interest, WaitEvent};
 use crate::text::Text;
-use crate::{piece, process, setting};
+use crate::{piece, process};
 
 const EVENT: &CStr = c"PgqRemote";
 const CONNECTION_OK: c_int = 0;
@@ -322,7 +322,7 @@ impl Connection {
     pub(super) fn unreachable(&self) -> Failure {
         // SAFETY: a connection; its message is a C string that lives until the next call.
         let message = unsafe { CStr::from_ptr((self.library.PQerrorMessage)(self.raw)) };
-        Failure::Unreachable(setting::for_message(message.to_bytes().trim_ascii_end()))
+        Failure::Unreachable(shown(message.to_bytes().trim_ascii_end()))
     }
 }
 

@@ -3,7 +3,7 @@
 use pgrx::PgSqlErrorCode;
 
 use crate::call::SqlError;
-use crate::session;
+use crate::{session, setting};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -133,6 +133,17 @@ impl From<Failure> for SqlError {
             }
         }
     }
+}
+
+/// Bytes of a text of the other side's, at most: it goes to logs and tables.
+const LONGEST: usize = 2000;
+
+/// A text of the other side's as it can be shown, cut where it is too long.
+pub(super) fn shown(text: &[u8]) -> String {
+    let is_within = |&end: &usize| text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
+    // Not within a character of UTF-8.
+    let end = (0..=text.len().min(LONGEST)).rev().find(|end| !is_within(end));
+    setting::for_message(&text[..end.expect("no text begins within a character")])
 }
 
 /// The code of an SQLSTATE (MAKE_SQLSTATE: six bits a character).

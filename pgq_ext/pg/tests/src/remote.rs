@@ -138,6 +138,14 @@ fn a_kept_connection_gives_rows_and_goes_on_after_a_refusal() {
     assert_eq!(failure.sqlstate, "UE001");
     assert_eq!((failure.detail.as_deref(), failure.hint.as_deref()), (Some("b"), Some("c")));
     assert!(failure.message.contains('a'));
+    let long =
+        "do $$ begin raise '%', 'x' || repeat('ö', 100000) using detail = repeat('y', 100000);
+                end $$";
+    let failure = connection.run(long, PATIENCE).map_err(session::Failure::from);
+    let failure = failure.expect_err("it is raised");
+    let detail = failure.detail.unwrap_or_default();
+    assert!(failure.message.ends_with('ö'), "not within a character");
+    assert!(failure.message.len() < 2100 && detail.len() == 2000, "texts are cut");
 }
 
 #[pg_test]
