@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use pgq_pg::copy::{CopyError, copy_in};
 use pgq_pg::remote::{Connection, Failure, Options};
-use pgq_pg::text::Text;
 use pgq_pg::{piece, process};
 use pgrx::pg_test;
 
@@ -153,18 +152,23 @@ fn rights() {
     piece::abort();
 }
 
-/// From a server into a table, here one and the same.
-fn pipe() {
-    transaction(TABLE);
-    done(piece::begin());
+/// Where this server is, for who has a transaction in pieces open.
+pub(crate) fn location() -> Options {
     let location = done(piece::rows(
         "select format('host=%s port=%s dbname=%s user=%s', split_part(s.setting, ',', 1),
                        current_setting('port'), current_database(), current_user)
            from pg_settings s where s.name = 'unix_socket_directories'",
         &[],
     ));
-    let location = Text::of_string(location[0][0].as_deref().expect("a text"));
-    let options = Options::parse(location).expect("a connection string");
+    let location = location[0][0].as_deref().expect("a text");
+    Options::of_str(location).expect("a connection string")
+}
+
+/// From a server into a table, here one and the same.
+fn pipe() {
+    transaction(TABLE);
+    done(piece::begin());
+    let options = location();
     let connect = || Connection::open_within(&options, "fence", PATIENCE).expect("it answers");
     let pipe = |connection: &Connection, sql: &str| {
         let mut copy = connection.copy_out(sql, PATIENCE).expect("it begins");

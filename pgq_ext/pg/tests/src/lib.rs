@@ -23,7 +23,13 @@ pgq_pg::library!(init);
 
 fn init() {
     server::init();
-    scenario::register(vec![piece::SCENARIOS, hostile::SCENARIOS, copy::SCENARIOS, fdw::SCENARIOS]);
+    scenario::register(vec![
+        piece::SCENARIOS,
+        hostile::SCENARIOS,
+        copy::SCENARIOS,
+        fdw::SCENARIOS,
+        watch::SCENARIOS,
+    ]);
 }
 
 /// What pgrx's framework asks of a crate with tests.

@@ -1,9 +1,47 @@
 //! Hearing of changes.
 
-use pgq_pg::{always_trigger, catalog, watch};
+use std::time::Duration;
+
+use pgq_pg::remote::Connection;
+use pgq_pg::{always_trigger, catalog, piece, watch};
 use pgrx::pg_test;
 
+use crate::piece::{done, transaction};
 use crate::table::{self, run};
+use crate::{copy, scenario};
+
+/// What the tests below run in workers.
+pub(crate) const SCENARIOS: &[fn()] = &[hears];
+
+/// A worker has no statements of a client, in which others' changes would be heard of.
+fn hears() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    transaction("drop table if exists public.heard; create table public.heard ()");
+    done(piece::begin());
+    let table = done(piece::attempt(|| catalog::relation_oid(c"public", c"heard")));
+    watch::watch(table.expect("made above"));
+    let other = Connection::open_within(&copy::location(), "fence", PATIENCE);
+    let other = other.expect("it answers");
+    done(piece::commit());
+    let next = || {
+        done(piece::begin());
+        done(piece::commit());
+        watch::generation()
+    };
+    let before = next();
+    assert_eq!(next(), before);
+    other.run("alter table public.heard add i integer", PATIENCE).expect("it runs");
+    assert_ne!(next(), before);
+    let before = next();
+    let sql = "begin; alter table public.heard add j integer; rollback";
+    other.run(sql, PATIENCE).expect("they run");
+    assert_eq!(next(), before);
+}
+
+#[pg_test]
+fn a_worker_hears_of_what_others_have_changed_at_its_next_transaction() {
+    scenario::run(hears);
+}
 
 #[pg_test]
 fn a_watched_table_that_changes_makes_a_new_generation_and_another_one_does_not() {
