@@ -2,7 +2,7 @@
 //! database can change under it. Where names are looked for is theirs: triggers may rely on it.
 
 use pgq_pg::session::Failure;
-use pgq_pg::{activity, guc, piece, report};
+use pgq_pg::{activity, catalog, guc, piece, report};
 
 /// Set up the session, inside its first transaction.
 pub(super) fn prepare() -> Result<(), Failure> {
@@ -11,15 +11,20 @@ pub(super) fn prepare() -> Result<(), Failure> {
     piece::commit()
 }
 
-/// Be known by this name. A `reset all` comes back to it.
+/// Be known by this name, and say so. A `reset all` comes back to it.
 pub(super) fn name(title: &str) {
     activity::name(title);
-    let named = piece::begin()
-        .and_then(|()| piece::attempt(|| guc::set(c"application_name", title)))
-        .and_then(|()| piece::commit());
-    if let Err(failure) = named {
-        piece::abort();
-        report::warning(&format!("{title} has no name: {}", failure.message));
+    let name = || {
+        guc::set(c"application_name", title);
+        catalog::my_database_name()
+    };
+    let named = piece::begin().and_then(|()| piece::attempt(name));
+    match named.and_then(|database| piece::commit().map(|()| database)) {
+        Ok(database) => report::log(&format!("{title} starts in database \"{database}\"")),
+        Err(failure) => {
+            piece::abort();
+            report::warning(&format!("{title} has no name: {}", failure.message));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgq_pg::{activity, process, report};
+use pgq_pg::{activity, process};
 use pgq_replica::cascade::drive::{self, Done, Pace};
 
 use super::host::Host;
@@ -30,7 +30,6 @@ pub(crate) fn main(_argument: usize) {
     let (queue, parallel_copies) = wish_or_end(&mut here, order);
     let title = format!("londiste worker: {queue}");
     session::name(&title);
-    report::log(&format!("{title} starts"));
     let pace = Pace { parallel_copies, loop_delay: LOOP_DELAY };
     let mut host = Host::new(order, &queue, title, Some(Right::new(&queue)));
     let mut worker = drive::Worker::new(&queue, pace);

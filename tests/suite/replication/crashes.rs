@@ -107,6 +107,11 @@ fn await_same(cluster: &Cluster, root: &str, name: &str) {
     assert!(is_same, "{name}: {differs}; {status}\n{}", cluster.log());
 }
 
+/// Send a signal; false where nobody is there any more.
+fn signal(name: &str, pid: &str) -> bool {
+    std::process::Command::new("kill").args([name, pid]).status().is_ok_and(|it| it.success())
+}
+
 /// Killing a process that shares memory lets the whole server begin anew: root, branch and leaf
 /// are in it. In the end all nodes have each row once, and the queues the same ticks.
 #[test]
@@ -138,10 +143,12 @@ fn processes_that_are_killed_lose_and_repeat_nothing() {
                 }
             })
         };
-        const VICTIMS: &str = "select pid from pg_stat_activity
-                                where backend_type in ('londiste worker', 'londiste copy')
-                                order by random() limit 1";
-        for round in 0..ROUNDS {
+        let (mut workers, mut copies) = (0, 0);
+        for round in 0.. {
+            if round >= ROUNDS && workers > 0 && copies > 0 {
+                break;
+            }
+            assert!(round < 10 * ROUNDS, "killed: {workers} workers, {copies} copies");
             let name = if random.one_in(2) { "branch" } else { "leaf" };
             if let Ok(mut here) = cluster.try_connect(name, "postgres") {
                 let table = if random.one_in(2) { "item" } else { "log" };
@@ -153,17 +160,34 @@ fn processes_that_are_killed_lose_and_repeat_nothing() {
                     ),
                 );
             }
-            // Pace: they die in the middle of whatever they are at.
-            std::thread::sleep(Duration::from_millis(random.below(900)));
             let mut client = again(&cluster, "postgres");
-            let victim = outcome(&mut client, VICTIMS);
-            if let Ok(pid) = victim.parse::<u32>() {
-                let pid = pid.to_string();
-                let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
-                // The session goes with the server.
-                let gone = wait_until(PATIENCE, || client.simple_query("select 1").is_err());
-                assert!(gone, "round {round}: the server outlives {pid}\n{}", cluster.log());
+            let victim = if random.one_in(2) { "londiste copy" } else { "londiste worker" };
+            let victims = format!(
+                "select pid from pg_stat_activity where backend_type = '{victim}'
+                  order by random() limit 1"
+            );
+            // Copies are short.
+            let mut pid = String::new();
+            wait_until(Duration::from_secs(2), || {
+                pid = outcome(&mut client, &victims);
+                pid.parse::<u32>().is_ok()
+            });
+            if pid.parse::<u32>().is_err() {
+                continue;
             }
+            // Pace: they die in the middle of whatever they are at.
+            std::thread::sleep(Duration::from_millis(random.below(60)));
+            // One that has stopped and is still there cannot have ended by itself.
+            let is_there = format!("select count(*) from pg_stat_activity where pid = {pid}");
+            if !signal("-STOP", &pid) || outcome(&mut client, &is_there) != "1" {
+                signal("-CONT", &pid);
+                continue;
+            }
+            assert!(signal("-KILL", &pid));
+            *if victim == "londiste copy" { &mut copies } else { &mut workers } += 1;
+            // The session goes with the server.
+            let gone = wait_until(PATIENCE, || client.simple_query("select 1").is_err());
+            assert!(gone, "round {round}: the server outlives {pid}\n{}", cluster.log());
         }
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
@@ -257,6 +281,13 @@ fn workers_follow_the_promotion_of_a_standby() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     standby.start();
+    // What the leaf has is on the standby, too, before the provider is told: it may not lose that.
+    primary.write_settings(&[("synchronous_standby_names".to_owned(), "*".to_owned())]);
+    primary.reload();
+    let is_sync = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+    assert!(wait_until(PATIENCE, || row(&mut leaf, is_sync) == "1"), "{}", primary.log());
+    run(&mut there, "insert into log (note) values ('together')");
+    assert!(wait_until(PATIENCE, || row(&mut leaf, notes) == "before together"));
     let mut reader = standby.connect("leaf");
     let processes = "select count(*) from pg_stat_activity where backend_type like 'londiste %'";
     assert_eq!(row(&mut reader, processes), "0");
@@ -266,7 +297,8 @@ fn workers_follow_the_promotion_of_a_standby() {
     run(&mut there, "insert into log (note) values ('meanwhile')");
     standby.promote();
     run(&mut there, "insert into log (note) values ('after')");
-    let reached = wait_until(PATIENCE, || row(&mut reader, notes) == "before meanwhile after");
+    let reached =
+        wait_until(PATIENCE, || row(&mut reader, notes) == "before together meanwhile after");
     assert!(reached, "{}", standby.log());
 }
 

@@ -235,11 +235,30 @@ impl Set {
     /// What a worker has said.
     pub(super) fn said(&self, name: &str) -> String {
         if self.driver == Driver::Server && !self.others.contains(&name) {
-            const SAID: &str = "select w, s.cur_error
-                                  from londiste.worker_status() w, pgq_node.local_state s";
-            return rows(&mut self.connect(name), SAID).join("\n");
+            return self.server_said(name);
         }
         self.program_said(name)
+    }
+
+    /// What worker and copies have written into the server's log, and what they say now.
+    fn server_said(&self, name: &str) -> String {
+        const SAID: &str = "select w, s.cur_error
+                              from londiste.worker_status() w, pgq_node.local_state s";
+        let site = &self.sites[name];
+        let log = site.cluster().log();
+        // Lines of other databases are in it, too: processes begin with the name of theirs.
+        let process = |line: &str| {
+            let (_, rest) = line.split_once('[')?;
+            Some(rest.split_once(']')?.0.to_owned())
+        };
+        let begins = format!(" starts in database \"{}\"", site.name());
+        let begun =
+            log.lines().filter(|line| line.contains("londiste ") && line.ends_with(&begins));
+        let processes: Vec<String> = begun.filter_map(process).collect();
+        assert!(!processes.is_empty(), "no process has said that it is in {}", site.name());
+        let ours = |line: &&str| process(line).is_some_and(|pid| processes.contains(&pid));
+        let now = rows(&mut self.connect(name), SAID);
+        log.lines().filter(ours).map(str::to_owned).chain(now).collect::<Vec<_>>().join("\n")
     }
 
     /// What the program has said for a node.
@@ -354,6 +373,18 @@ impl Worker {
 /// Processes of replication in the database.
 pub(super) const WORKS: &str = "select count(*) from pg_stat_activity
       where datname = current_database() and backend_type like 'londiste %'";
+
+/// Wait until the process of that type in the client's database has gone on for so many seconds:
+/// by its own turns, whatever we do meanwhile.
+pub(super) fn await_turns(client: &mut Client, process: &str, seconds: u32) {
+    let end = row(client, &format!("select clock_timestamp() + interval '{seconds} s'"));
+    let has_turned = format!(
+        "select count(*) from pg_stat_activity
+          where datname = current_database() and backend_type = '{process}'
+            and state_change > '{end}'"
+    );
+    assert!(wait_until(PATIENCE, || row(client, &has_turned) == "1"), "{process} stands still");
+}
 
 /// The most memory that a process has had, in bytes.
 pub(super) fn peak_memory(pid: u32) -> u64 {
