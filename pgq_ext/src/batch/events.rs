@@ -18,6 +18,9 @@ use pgrx::pg_sys;
 thread_local! {
     static OPEN_BATCH: Query =
         const { Query::new(include_str!("open_batch.sql"), &[pg_sys::INT8OID]) };
+    /// The batch of which a page is handed out.
+    static OPEN_PAGE: Query =
+        const { Query::new(include_str!("open_page.sql"), &[pg_sys::INT8OID]) };
 }
 
 /// `pgq.get_batch_events(x_batch_id)`.
@@ -76,7 +79,7 @@ struct OpenBatch {
 impl OpenBatch {
     fn find(id: Option<i64>) -> Result<Self, PgqError> {
         let id = id.ok_or(PgqError::NoSuchBatch { batch: None })?;
-        let row = OPEN_BATCH.with(|query| {
+        let find = |query: &Query| {
             query.first(&[Value::Int8(id)], Under::Own, |row| {
                 let ticks = TickPair {
                     queue: row.get(1).expect("sub_queue is not null"),
@@ -85,7 +88,11 @@ impl OpenBatch {
                 };
                 Some(Self { id, ticks, subscription: row.get(4).expect("sub_id is not null") })
             })
-        })?;
+        };
+        let row = match OPEN_BATCH.with(find)? {
+            None => OPEN_PAGE.with(find)?,
+            row => row,
+        };
         let batch = row.ok_or(PgqError::NoSuchBatch { batch: Some(id) })?;
         batch.ok_or(PgqError::NoBatchSql { batch: id })
     }

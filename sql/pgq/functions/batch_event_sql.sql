@@ -49,6 +49,10 @@ declare
 begin
     select * into sub from pgq.subscription s where s.sub_batch = x_batch_id;
     if not found then
+        -- Of pgq.receive(3) it is a page's.
+        select * into sub from pgq._batch_of_page(x_batch_id);
+    end if;
+    if not found then
         raise exception 'batch not found'
             using errcode = '42704',
                   hint = format('Batch %s is finished, or was never handed out by '

@@ -46,6 +46,35 @@ $$;
 comment on function pgq._window_tables(integer, bigint, bigint) is
     'event tables in which the events between two ticks can be';
 
+create or replace function pgq._batch_of_page(i_id bigint)
+returns setof pgq.subscription
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._batch_of_page(1)
+--      The subscription whose open batch a page of pgq.receive(3) is of.
+-- Parameters:
+--      i_id    number of the page, which its messages have as batch_id
+-- Returns: one row; none if the page is not handed out (any more)
+-- Tables: pgq.page, pgq.subscription
+-- ----------------------------------------------------------------------
+begin
+    return query
+    select s.*
+      from pgq.page p
+      join pgq.subscription s
+        on s.sub_queue = p.page_queue
+       and s.sub_consumer = p.page_consumer
+       and s.sub_batch = p.page_batch
+     where p.page_id = i_id
+       and p.page_end is not null;
+end;
+$$;
+comment on function pgq._batch_of_page(bigint) is
+    'the subscription whose open batch a page is of';
+
 create or replace function pgq.batch_event_tables(x_batch_id bigint)
 returns setof text
 language plpgsql
@@ -65,6 +94,10 @@ declare
     sub pgq.subscription;
 begin
     select * into sub from pgq.subscription s where s.sub_batch = x_batch_id;
+    if not found then
+        -- Of pgq.receive(3) it is a page's.
+        select * into sub from pgq._batch_of_page(x_batch_id);
+    end if;
     return query
     select t
       from pgq._window_tables(sub.sub_queue, sub.sub_last_tick, sub.sub_next_tick) t;

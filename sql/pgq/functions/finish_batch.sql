@@ -10,11 +10,13 @@ as $$
 --      Close a batch: the consumer has its events and moves on. A member of a cooperative group has
 --      no position to move; it is without one until its next batch.
 -- Parameters:
---      x_batch_id  id of the batch
+--      x_batch_id  id of the batch, or the one that messages of pgq.receive(3) have
 -- Returns: 1 closed, 0 with a warning: no such batch
 -- Locks: row of the subscription
--- Tables: pgq.subscription
+-- Tables: pgq.subscription, pgq.page
 -- ----------------------------------------------------------------------
+declare
+    batch   bigint;
 begin
     update pgq.subscription s
        set sub_active = now(),
@@ -30,6 +32,10 @@ begin
            sub_batch = null
      where sub_batch = x_batch_id;
     if not found then
+        select (h.sub).sub_batch into batch from pgq._page_holder(x_batch_id) h;
+        if batch is not null then
+            return pgq.finish_batch(batch);
+        end if;
         raise warning 'finish_batch: batch % not found', x_batch_id
             using hint = 'It is finished already, or was given to somebody else.';
         return 0;

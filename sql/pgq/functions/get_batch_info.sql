@@ -33,7 +33,8 @@ begin
       join pgq.consumer c on c.co_id = s.sub_consumer
       join pgq.tick p on p.tick_queue = s.sub_queue and p.tick_id = s.sub_last_tick
       join pgq.tick n on n.tick_queue = s.sub_queue and n.tick_id = s.sub_next_tick
-     where s.sub_batch = x_batch_id;
+     where s.sub_batch = coalesce((select b.sub_batch from pgq._batch_of_page(x_batch_id) b),
+                                  x_batch_id);
 end;
 $$;
 comment on function pgq.get_batch_info(bigint) is

@@ -69,6 +69,8 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.nack(4)
@@ -91,6 +93,7 @@ as $$
 declare
     held    record;
     sub     pgq.subscription;
+    known   pgq.page;
     message record;
     policy  pgq.queue_option;
     is_dead boolean;
@@ -144,14 +147,15 @@ begin
             on conflict (ev_owner, ev_id) do nothing;
     end if;
 
-    insert into pgq.page as p (page_queue, page_consumer, page_batch, page_aside)
-    values (sub.sub_queue, sub.sub_consumer, batch_id, array[msg_id])
-        on conflict (page_queue, page_consumer) do update
-       set page_batch = batch_id,
-           page_begin = case when p.page_batch = batch_id then p.page_begin end,
-           page_end = case when p.page_batch = batch_id then p.page_end end,
-           page_is_last = p.page_batch = batch_id and p.page_is_last,
-           page_aside = case when p.page_batch = batch_id then p.page_aside else '{}' end || msg_id;
+    known := pgq._own_page(sub);
+    update pgq.page p
+       set page_batch = sub.sub_batch,
+           page_begin = case when p.page_batch = sub.sub_batch then p.page_begin end,
+           page_end = case when p.page_batch = sub.sub_batch then p.page_end end,
+           page_is_last = p.page_batch = sub.sub_batch and p.page_is_last,
+           page_aside = case when p.page_batch = sub.sub_batch then p.page_aside else '{}' end
+                        || msg_id
+     where p.page_id = known.page_id;
     return case when is_dead then 'dead' else 'retry' end;
 end;
 $$;

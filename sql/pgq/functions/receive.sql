@@ -112,7 +112,8 @@ as $$
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.tick, pgq.page
 -- ----------------------------------------------------------------------
 declare
-    sub pgq.subscription;
+    sub     pgq.subscription;
+    page    pgq.page;
 begin
     loop
         select s.*
@@ -155,13 +156,13 @@ begin
          where t.tick_queue = sub.sub_queue
            and t.tick_id > sub.sub_last_tick;
     else
-        select p.page_begin, p.page_aside
-          into page_begin, page_aside
-          from pgq.page p
-         where p.page_queue = sub.sub_queue
-           and p.page_consumer = sub.sub_consumer
-           and p.page_batch = sub.sub_batch;
-        page_aside := coalesce(page_aside, '{}');
+        -- It may be finished here.
+        perform pgq._check_tick(sub.sub_queue, cur_tick);
+        page := pgq._last_page(sub.sub_queue, sub.sub_consumer);
+        if page.page_batch = batch_id then
+            page_begin := page.page_begin;
+            page_aside := page.page_aside;
+        end if;
     end if;
 end;
 $$;
@@ -187,12 +188,14 @@ as $$
 -- Function: pgq._page_give(7)
 --      Note what pgq.receive(3) gives, and open the batch if none is open. Who is given a page that
 --      somebody was given before gets it under a new id: of two who have the same messages the one
---      that came first can neither acknowledge nor put aside any of them.
+--      that came first can neither acknowledge nor put aside any of them. The id is the page's and
+--      never the batch's own: pgq.subscription, which has an index on that, is not written for a
+--      page, but that it is alive is noted every ten seconds.
 -- Parameters:
 --      i_queue_id, i_consumer_id   the subscription, which the caller has locked
 --      i_prev_tick, i_cur_tick     the window of its batch
 --      i_begin, i_end, i_is_last   the page
--- Returns: id of the batch; NULL if it is not where the caller says
+-- Returns: number of the page; NULL if it is not where the caller says
 -- Errors: XX001 as pgq.next_batch_custom(5)
 -- Locks: row of the subscription
 -- Tables: pgq.subscription, pgq.page, pgq.tick
@@ -201,6 +204,7 @@ declare
     sub     pgq.subscription;
     known   pgq.page;
     batch   bigint;
+    given   bigint;
 begin
     select *
       into sub
@@ -208,12 +212,6 @@ begin
      where s.sub_queue = i_queue_id
        and s.sub_consumer = i_consumer_id
        for update;
-    select *
-      into known
-      from pgq.page p
-     where p.page_queue = i_queue_id
-       and p.page_consumer = i_consumer_id;
-
     if sub.sub_batch is null then
         -- Without a position it is a member of a group.
         if (i_prev_tick >= sub.sub_last_tick) is not true
@@ -227,14 +225,14 @@ begin
                                               and t.tick_id > i_prev_tick) then
             return null;
         end if;
-        perform pgq._check_tick(i_queue_id, i_cur_tick);
     elsif (i_prev_tick, i_cur_tick) is distinct from (sub.sub_last_tick, sub.sub_next_tick) then
         return null;
     end if;
+    perform pgq._check_tick(i_queue_id, i_cur_tick);
 
-    batch := sub.sub_batch;
-    if batch is null or (known.page_batch = batch and known.page_end is not null) then
-        batch := nextval('pgq.batch_id_seq');
+    known := pgq._own_page(sub);
+    batch := coalesce(sub.sub_batch, nextval('pgq.batch_id_seq'));
+    if sub.sub_batch is null then
         update pgq.subscription
            set sub_batch = batch,
                sub_last_tick = i_prev_tick,
@@ -242,26 +240,23 @@ begin
                sub_active = now()
          where sub_queue = i_queue_id
            and sub_consumer = i_consumer_id;
+    elsif sub.sub_active < now() - interval '10 seconds' then
+        update pgq.subscription
+           set sub_active = now()
+         where sub_queue = i_queue_id
+           and sub_consumer = i_consumer_id;
     end if;
 
-    if known.page_batch is null then
-        insert into pgq.page (page_queue, page_consumer, page_batch, page_begin, page_end,
-                              page_is_last)
-        values (i_queue_id, i_consumer_id, batch, i_begin, i_end, i_is_last);
-    else
-        update pgq.page
-           set page_batch = batch,
-               page_begin = i_begin,
-               page_end = i_end,
-               page_is_last = i_is_last,
-               page_aside = case
-                                when known.page_batch = sub.sub_batch then known.page_aside
-                                else '{}'
-                            end
-         where page_queue = i_queue_id
-           and page_consumer = i_consumer_id;
-    end if;
-    return batch;
+    update pgq.page
+       set page_id = nextval('pgq.batch_id_seq'),
+           page_batch = batch,
+           page_begin = i_begin,
+           page_end = i_end,
+           page_is_last = i_is_last,
+           page_aside = case when known.page_batch = batch then known.page_aside else '{}' end
+     where page_id = known.page_id
+    returning page_id into strict given;
+    return given;
 end;
 $$;
 comment on function pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean) is
@@ -327,7 +322,8 @@ as $$
 --      max_return  how many messages at most; messages of one id are not divided
 -- Returns: messages; none if there is nothing (yet), and then no batch is open
 -- Errors: 22004, 22023 max_return is NULL or below 1; 42501 no right to read the event tables;
---      55000 a member of a cooperative group; others as pgq.next_batch_custom(5)
+--      55000 a member of a cooperative group; 40001 it was moved meanwhile; others as
+--      pgq.next_batch_custom(5)
 -- Locks: row of the subscription, until the transaction ends: others who receive as this consumer
 --      wait
 -- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, event tables
@@ -364,7 +360,9 @@ begin
                                    from pgq._page_events(place.queue_id, place.sub_id,
                                                          place.prev_tick, place.cur_tick,
                                                          place.page_begin, page.last_id) e
-                                  where e.ev_id <> all (place.page_aside));
+                                  where not exists (select 1
+                                                      from unnest(place.page_aside) a
+                                                     where a = e.ev_id));
             place.page_begin := page.last_id;
             continue when not page.is_batch_end;
         end if;
@@ -386,6 +384,11 @@ begin
 
     batch := pgq._page_give(place.queue_id, place.consumer_id, place.prev_tick, place.cur_tick,
                             place.page_begin, page.last_id, page.is_batch_end);
+    if batch is null then
+        raise exception 'consumer "%" of queue "%" was moved meanwhile', consumer, queue
+            using errcode = '40001',
+                  hint = 'Call pgq.receive() again, in a new transaction.';
+    end if;
     -- The function gives them in order.
     return query
     select e.ev_id, batch, e.ev_type, e.ev_data, e.ev_extra1,
@@ -393,7 +396,7 @@ begin
            coalesce(e.ev_retry, 0), e.ev_time, e.ev_extra3, e.ev_extra4
       from pgq._page_events(place.queue_id, place.sub_id, place.prev_tick, place.cur_tick,
                             place.page_begin, page.last_id) e
-     where e.ev_id <> all (place.page_aside);
+     where not exists (select 1 from unnest(place.page_aside) a where a = e.ev_id);
 end;
 $$;
 comment on function pgq.receive(text, text, integer) is 'the next messages of a consumer';

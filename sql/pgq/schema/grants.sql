@@ -54,6 +54,7 @@ grant execute on function
     pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),
     pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean),
     pgq._pass_ticks(integer, integer, bigint),
+    pgq._batch_of_page(bigint),
     pgq._headers(text),
     pgq._receive_all(text, text, integer)
 to pgq_reader;

@@ -46,22 +46,29 @@ comment on column pgq.queue_option.opt_dead_letter_queue is
 comment on column pgq.queue_option.opt_keep is
     'how long events stay although all consumers have them';
 
--- Of no use, and overwritten by the next page, once the subscription's batch is another one.
+-- One row for a subscription, of no use, and overwritten by the next page, once the batch is
+-- another one. Each page has a new number, by which it is looked up in one step, however many
+-- earlier versions of the row cannot be removed yet. That there is one row only is seen to by the
+-- lock of the subscription: the index for that would have an entry of one key for each page.
 create table pgq.page (
     page_queue      integer     not null,
     page_consumer   integer     not null,
+    page_id         bigint      not null,
     page_batch      bigint      not null,
     page_begin      bigint,
     page_end        bigint,
     page_is_last    boolean     not null default false,
     page_aside      bigint[]    not null default '{}',
 
-    constraint page_pkey primary key (page_queue, page_consumer)
+    constraint page_pkey primary key (page_queue, page_consumer, page_id),
+    constraint page_id_key unique (page_id)
 )
 with (fillfactor = 50);
 comment on table pgq.page is 'how far the open batch of a consumer has been handed out';
 comment on column pgq.page.page_queue is 'queue of the subscription';
 comment on column pgq.page.page_consumer is 'consumer of the subscription';
+comment on column pgq.page.page_id is
+    'number of the page: the batch_id that its messages have, while page_end is set';
 comment on column pgq.page.page_batch is 'the batch, as pgq.subscription has it';
 comment on column pgq.page.page_begin is
     'messages up to this one are acknowledged; NULL: none is';

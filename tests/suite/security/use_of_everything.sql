@@ -44,10 +44,10 @@ select pgq.send_batch('q', 't', array['d', 'd'], array['k', 'k'],
 select pgq.send_batch('q', 't', array['{}']::pg_catalog.jsonb[]);
 select pgq.ticker('q');
 select pgq.receive('q', 'reader', 1);
-select pgq.nack(p.page_batch, p.page_end, '0', 'bad') from pgq.page p;
-select pgq.ack(p.page_batch) from pgq.page p;
+select pgq.nack(p.page_id, p.page_end, '0', 'bad') from pgq.page p;
+select pgq.ack(p.page_id) from pgq.page p;
 select pgq.receive('q', 'reader', 2);
-select pgq.ack(p.page_batch, p.page_end) from pgq.page p;
+select pgq.ack(p.page_id, p.page_end) from pgq.page p;
 call pgq.wait_receive('q', 'reader', '0', 2);
 select pgq.seek('q', 'reader', 1, true);
 select pgq.seek('q', 'reader', '2100-01-01'::pg_catalog.timestamptz);

@@ -138,7 +138,11 @@ fn both_surfaces_may_be_used_on_one_batch() {
         format!("ERROR 55000: no messages of batch {opened} have been received")
     );
     let (batch, _) = receive(&mut client, "c", 4);
-    assert_eq!(batch.to_string(), opened);
+    assert_ne!(batch.to_string(), opened, "the page is of who received it");
+    assert_eq!(
+        outcome(&mut client, &format!("select pgq.nack({opened}, 1)")),
+        format!("ERROR 42704: batch {opened} is not open")
+    );
     ack(&mut client, batch);
     // Received here, finished there: also while a page is out.
     let rest = row(&mut client, "select pgq.next_batch('q', 'c')");
@@ -147,7 +151,22 @@ fn both_surfaces_may_be_used_on_one_batch() {
         "10"
     );
     let (batch, page) = receive(&mut client, "c", 4);
-    assert_eq!((batch.to_string(), page), (rest, numbers(4..8)));
+    assert_eq!((rest, page), (opened, numbers(4..8)));
+    for (call, expected) in
+        [("get_batch_info", "q"), ("batch_event_tables", "pgq.event_1_0"), ("batch_retry", "10")]
+    {
+        let arguments = if call == "batch_retry" { ", 3600" } else { "" };
+        let answer = row(
+            &mut client,
+            &format!("select * from pgq.{call}({batch}{arguments}) order by 1 limit 1"),
+        );
+        assert!(answer.starts_with(expected), "{call}: {answer}");
+    }
+    run(&mut client, "delete from pgq.retry_queue");
+    assert_eq!(
+        row(&mut client, &format!("select count(*) from pgq.get_batch_events({batch})")),
+        "10"
+    );
     assert_eq!(row(&mut client, &format!("select pgq.finish_batch({batch})")), "1");
     assert!(outcome(&mut client, &format!("select pgq.ack({batch})")).starts_with("ERROR 42704"));
     assert_eq!(receive(&mut client, "c", 4), (0, vec![]));
@@ -160,6 +179,62 @@ fn both_surfaces_may_be_used_on_one_batch() {
     receive(&mut client, "c", 4);
     run(&mut client, &format!("select pgq.register_consumer_at('q', 'c', {first})"));
     assert_eq!(drain(&mut client, "c", 100).1, numbers(0..12));
+}
+
+/// The subscription has an index on its batch; versions of it that cannot be removed, as some
+/// transaction is open, are in the way of all who look at it.
+#[test]
+fn a_page_does_not_write_the_subscription() {
+    let (_database, mut client) = queue();
+    send(&mut client, 0..10);
+    tick(&mut client);
+    receive(&mut client, "c", 2);
+    let version = "select ctid, sub_batch from pgq.subscription";
+    let opened = row(&mut client, version);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        receive(&mut client, "c", 2);
+        let (batch, _) = receive(&mut client, "c", 2);
+        ids.push(batch);
+        ack(&mut client, batch);
+        assert_eq!(row(&mut client, version), opened);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "each page has an id of its own");
+    assert_eq!(row(&mut client, "select count(*) from pgq.page"), "1");
+    // That it lives is noted all the same.
+    run(&mut client, "update pgq.subscription set sub_active = now() - interval '1 minute'");
+    receive(&mut client, "c", 2);
+    assert_eq!(
+        row(&mut client, "select now() - sub_active < interval '1 minute' from pgq.subscription"),
+        "t"
+    );
+}
+
+/// Under a snapshot older than the page it is refused as others are, to be tried again.
+#[test]
+fn an_old_snapshot_takes_no_page_away() {
+    let (database, mut client) = queue();
+    send(&mut client, 0..10);
+    tick(&mut client);
+    run(&mut client, "select pgq.next_batch('q', 'c')");
+    let repeat = "begin isolation level repeatable read; select count(*) from pgq.page";
+    let mut old = database.connect();
+    run(&mut old, repeat);
+    let (first, _) = receive(&mut client, "c", 4);
+    let receive_call = "select * from pgq.receive('q', 'c')";
+    assert!(outcome(&mut old, receive_call).starts_with("ERROR 40001"));
+    for (page, call) in [(4, "ack"), (10, "finish_batch")] {
+        let (late, _) = receive(&mut client, "c", page);
+        run(&mut old, "rollback");
+        run(&mut old, repeat);
+        receive(&mut client, "c", 4);
+        let answer = outcome(&mut old, &format!("select pgq.{call}({late})"));
+        assert!(answer.starts_with("ERROR 40001"), "{call}: {answer}");
+    }
+    run(&mut old, "rollback");
+    assert_eq!(row(&mut client, &format!("select pgq.finish_batch({first})")), "0");
+    assert_eq!(drain(&mut client, "c", 4).1, numbers(0..10));
 }
 
 #[test]

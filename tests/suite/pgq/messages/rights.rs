@@ -65,9 +65,9 @@ fn senders_send_and_receivers_receive() {
     run(&mut owner, "select pgq.ticker('q')");
     assert_eq!(row(&mut reader, "select count(*) from pgq.receive('q', 'c')"), "6");
     for (call, answer) in [
-        ("ack(1, 1)", "1"),
-        ("nack(1, 2)", "dead"),
-        ("ack(1)", "1"),
+        ("ack(3, 1)", "1"),
+        ("nack(3, 2)", "dead"),
+        ("ack(3)", "1"),
         ("dead_replay('q', 'c')", "1"),
         ("dead_purge('q', 'c', '0')", "0"),
         ("unsubscribe('q', 'c')", "1"),

@@ -56,13 +56,10 @@ fn who_looks_once_gets_what_is_there() {
     // A page that is put aside is passed.
     let first = row(&mut client, look);
     assert_eq!(first.matches(",t,").count(), 2, "{first}");
-    run(
-        &mut client,
-        "select pgq.nack(sub_batch, id) from pgq.subscription, unnest('{1,2}'::int[]) id",
-    );
+    run(&mut client, "select pgq.nack(page_id, id) from pgq.page, unnest('{1,2}'::int[]) id");
     let second = row(&mut client, look);
     assert!(second.starts_with("{\"(3,"), "{second}");
-    run(&mut client, "select pgq.ack(sub_batch) from pgq.subscription");
+    run(&mut client, "select pgq.ack(page_id) from pgq.page");
     assert_eq!(row(&mut client, look), "{}");
     for (call, error) in [
         ("begin; call pgq.wait_receive('q', 'c')", "ERROR 25001"),
