@@ -222,11 +222,12 @@ fn subscribe(
     if known.get(name).is_some_and(|other| other.location != plan.location) {
         return Err(Error::Config(format!("queue \"{queue}\" has another node \"{name}\"")).into());
     }
+    let worker = settings.node.job.as_str();
+    super::provider::not_taken(&mut there, queue, name, worker)?;
     if let Some(root) = &mut root {
         plan.register(root, queue)?;
     }
     plan.register(&mut there, queue)?;
-    let worker = settings.node.job.as_str();
     let values = [queue.into(), name.into(), worker.into()];
     there.call("pgq_node.register_subscriber($1, $2, $3, null)", &values)?;
     // Not the watermark: it may have gone on since an earlier attempt has subscribed.

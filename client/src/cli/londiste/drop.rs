@@ -1,5 +1,6 @@
 //! A node leaves its set.
 
+use anyhow::Context as _;
 use pgq_client::Error;
 
 use super::set::Set;
@@ -14,24 +15,44 @@ pub(super) fn subscribers(site: &mut Site, queue: &str) -> anyhow::Result<Vec<St
     rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
+/// Who reads from a node, of those that live.
+pub(super) fn readers(set: &mut Set, of: &str) -> anyhow::Result<Vec<String>> {
+    let names: Vec<_> = set.members.keys().filter(|name| *name != of).cloned().collect();
+    let mut readers = Vec::new();
+    for name in names {
+        if !set.is_alive(&name) {
+            continue;
+        }
+        let info = set.info(&name)?;
+        if !info.is_root() && info.provider_node.as_deref() == Some(of) {
+            readers.push(name);
+        }
+    }
+    Ok(readers)
+}
+
 /// Drop a node of the set, by its name. Others that cannot be told are named.
 pub(super) fn node(set: &mut Set, name: &str) -> anyhow::Result<Exit> {
     let queue = set.queue.clone();
     set.member(name)?;
     let mut is_root = false;
-    match set.info(name) {
-        Ok(info) => {
-            is_root = info.is_root();
-            let readers = subscribers(set.site(name)?, &queue)?;
-            if !readers.is_empty() {
-                return Err(Error::Cascade(format!(
-                    "node \"{name}\" has subscribers: {}; hint: change-provider leads them elsewhere",
-                    readers.join(", ")
-                ))
-                .into());
-            }
-        }
-        Err(error) => log::warn!("node \"{name}\" is not asked: {error:#}"),
+    let found = if set.is_alive(name) {
+        let told = set.site(name).and_then(|site| site.info(&queue));
+        // Without a node there this is the end of what was interrupted.
+        let info = told.with_context(|| {
+            format!("what reads from node \"{name}\" is not known; hint: --dead {name} drops it all the same")
+        })?;
+        is_root = info.is_some_and(|info| info.is_root());
+        subscribers(set.site(name)?, &queue)?
+    } else {
+        readers(set, name)?
+    };
+    if !found.is_empty() {
+        return Err(Error::Cascade(format!(
+            "node \"{name}\" has subscribers: {}; hint: change-provider leads them elsewhere",
+            found.join(", ")
+        ))
+        .into());
     }
     let values = [queue.as_str().into(), name.into()];
     if !is_root {

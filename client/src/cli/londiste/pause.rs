@@ -58,6 +58,16 @@ pub(super) fn worker(set: &mut Set, node: &str, paused: bool) -> anyhow::Result<
     consumer(set, node, &info.worker_name, paused)
 }
 
+/// Have a node's worker pause, or go on, when it is there again.
+pub(super) fn ask(set: &mut Set, node: &str, paused: bool) -> anyhow::Result<()> {
+    let (queue, worker) = (set.queue.clone(), set.info(node)?.worker_name);
+    let flag = paused.to_string();
+    let values = [queue.as_str().into(), worker.as_str().into(), flag.as_str().into()];
+    let function = "pgq_node.set_consumer_paused($1, $2, $3::pg_catalog.bool)";
+    set.site(node)?.call(function, &values)?;
+    Ok(())
+}
+
 /// `pause` and `resume`.
 pub(super) fn here(set: &mut Set, paused: bool) -> anyhow::Result<Exit> {
     let own = set.own.clone();

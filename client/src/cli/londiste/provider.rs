@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pgq_client::Error;
 
 use super::set::Set;
+use super::site::{Info, Site};
 use super::{drop::subscribers, pause};
 use crate::cli::{Exit, output};
 
@@ -61,48 +62,131 @@ pub(super) fn change(set: &mut Set, node: &str, to: &str) -> anyhow::Result<bool
         return refuse(format!("node \"{to}\" is a leaf, and nobody can read from it"));
     }
     if info.provider_node.as_deref() == Some(to) {
+        // Perhaps the end of what was interrupted.
+        forget_elsewhere(set, node, to);
+        say_if_paused(&info);
         return Ok(false);
     }
     if depends(set, to, node)? {
         return refuse(format!("node \"{to}\" reads from node \"{node}\", or is the same"));
     }
-    pause::consumer(set, node, &info.worker_name, true)?;
-    let moved = subscribe(set, node, to);
-    // Whatever came of it, the worker is to go on.
-    let resumed = pause::consumer(set, node, &info.worker_name, false);
-    moved?;
-    resumed?;
-    if let Some(old) = info.provider_node {
-        forget(set, &old, node);
+    let queue = set.queue.clone();
+    not_taken(set.site(to)?, &queue, node, &info.worker_name)?;
+    // The node works on as long as this takes.
+    wait_for_queue(set, to, info.tick())?;
+    let was_paused = info.worker_paused == Some(true);
+    let moved =
+        pause::consumer(set, node, &info.worker_name, true).and_then(|()| subscribe(set, node, to));
+    if let Err(error) = moved {
+        if let Err(other) = pause::ask(set, node, was_paused) {
+            log::warn!("the worker of node \"{node}\" pauses; hint: resume: {other:#}");
+        }
+        return Err(error);
+    }
+    forget_elsewhere(set, node, to);
+    if was_paused {
+        say_if_paused(&info);
+    } else {
+        pause::consumer(set, node, &info.worker_name, false)?;
     }
     Ok(true)
 }
 
+fn say_if_paused(info: &Info) {
+    if info.worker_paused == Some(true) {
+        let (worker, node) = (&info.worker_name, &info.node_name);
+        log::warn!("worker \"{worker}\" of node \"{node}\" is paused, as before; hint: resume");
+    }
+}
+
+fn wait_for_queue(set: &mut Set, node: &str, tick: i64) -> anyhow::Result<()> {
+    let what = format!("node \"{node}\" to have tick {tick}: does its worker run?");
+    set.patience.until(&what, || Ok((newest_tick(set, node)? >= tick).then_some(())))
+}
+
 /// While the node's worker pauses.
 fn subscribe(set: &mut Set, node: &str, to: &str) -> anyhow::Result<()> {
-    let (queue, patience) = (set.queue.clone(), set.patience);
+    let queue = set.queue.clone();
     let queue = queue.as_str();
     let info = set.info(node)?;
     let (tick, worker) = (info.tick(), info.worker_name);
-    let what = format!("node \"{to}\" to have tick {tick}: does its worker run?");
-    patience.until(&what, || Ok((newest_tick(set, to)? >= tick).then_some(())))?;
+    wait_for_queue(set, to, tick)?;
     let own = set.member(node)?.location.clone();
     let values = [queue.into(), node.into(), own.as_str().into()];
     set.site(to)?.call("pgq_node.register_location($1, $2, $3, false)", &values)?;
     let other = set.member(to)?.location.clone();
     let values = [queue.into(), to.into(), other.as_str().into()];
     set.site(node)?.call("pgq_node.register_location($1, $2, $3, false)", &values)?;
-    // What an attempt before has left is of another tick.
-    let there = set.site(to)?;
-    if subscribers(there, queue)?.iter().any(|known| known == node) {
-        there.call("pgq_node.unregister_subscriber($1, $2)", &[queue.into(), node.into()])?;
-    }
-    let tick = tick.to_string();
-    let values = [queue.into(), node.into(), worker.as_str().into(), tick.as_str().into()];
-    there.call("pgq_node.register_subscriber($1, $2, $3, $4::pg_catalog.int8)", &values)?;
+    register(set.site(to)?, queue, node, &worker, tick)?;
     let values = [queue.into(), worker.as_str().into(), to.into()];
     set.site(node)?.call("pgq_node.change_consumer_provider($1, $2, $3)", &values)?;
     Ok(())
+}
+
+/// Refuse when a worker's name is that of another consumer there: the two would be one.
+pub(super) fn not_taken(
+    site: &mut Site,
+    queue: &str,
+    node: &str,
+    worker: &str,
+) -> anyhow::Result<()> {
+    const HOLDER: &str = "
+        select s.node_name
+          from pgq.get_consumer_info($1, $2) c
+               left join pgq_node.get_subscriber_info($1) s
+                      on s.worker_name operator(pg_catalog.=) c.consumer_name
+         where c.consumer_name is not null";
+    let rows = site.rows(HOLDER, &[queue.into(), worker.into()])?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let whose = match row.get(0)? {
+        Some(holder) if holder == node => return Ok(()),
+        Some(holder) => format!("the worker of node \"{holder}\""),
+        None => "another's".to_owned(),
+    };
+    let what = format!(
+        "consumer \"{worker}\" of node \"{}\" is {whose}; hint: give node \"{node}\" another job_name",
+        site.name()
+    );
+    Err(Error::Cascade(what).into())
+}
+
+/// Have a node know a subscriber at a tick. What an attempt before has left is of another one.
+pub(super) fn register(
+    site: &mut Site,
+    queue: &str,
+    node: &str,
+    worker: &str,
+    tick: i64,
+) -> anyhow::Result<()> {
+    not_taken(site, queue, node, worker)?;
+    const PLACE: &str = "select c.last_tick::pg_catalog.text from pgq.get_consumer_info($1, $2) c";
+    let tick = tick.to_string();
+    if subscribers(site, queue)?.iter().any(|known| known == node) {
+        let place = site.value(PLACE, &[queue.into(), worker.into()])?;
+        if place.as_deref() == Some(tick.as_str()) {
+            return Ok(());
+        }
+        site.call("pgq_node.unregister_subscriber($1, $2)", &[queue.into(), node.into()])?;
+    }
+    let values = [queue.into(), node.into(), worker.into(), tick.as_str().into()];
+    site.call("pgq_node.register_subscriber($1, $2, $3, $4::pg_catalog.int8)", &values)?;
+    Ok(())
+}
+
+/// Have all forget a subscriber but the one that it reads from. That one cannot is said.
+pub(super) fn forget_elsewhere(set: &mut Set, node: &str, but: &str) {
+    let queue = set.queue.clone();
+    let names: Vec<_> = set.members.keys().filter(|name| *name != but).cloned().collect();
+    for name in names {
+        if !set.is_alive(&name) || name == node {
+            continue;
+        }
+        match set.site(&name).and_then(|site| subscribers(site, &queue)) {
+            Ok(known) if known.iter().any(|known| known == node) => forget(set, &name, node),
+            Ok(_) => {}
+            Err(error) => log::warn!("node \"{name}\" is not asked who reads there: {error:#}"),
+        }
+    }
 }
 
 /// Have a provider forget a subscriber. That it cannot is said: it keeps events for it.

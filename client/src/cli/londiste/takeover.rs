@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use pgq_client::Error;
 
-use super::provider::{change, depends, forget, newest_tick};
+use super::drop::readers;
+use super::provider::{change, depends, forget, forget_elsewhere, newest_tick, register};
 use super::set::Set;
 use super::{pause, tag};
 use crate::cli::{Exit, output};
@@ -87,25 +88,10 @@ fn keep_others_away(set: &mut Set, node: &str) -> anyhow::Result<()> {
     Err(Error::Cascade(what).into())
 }
 
-/// Who reads from a node, of those that live.
-fn readers(set: &mut Set, of: &str) -> anyhow::Result<Vec<String>> {
-    let names: Vec<_> = set.members.keys().filter(|name| *name != of).cloned().collect();
-    let mut readers = Vec::new();
-    for name in names {
-        if !set.is_alive(&name) {
-            continue;
-        }
-        let info = set.info(&name)?;
-        if !info.is_root() && info.provider_node.as_deref() == Some(of) {
-            readers.push(name);
-        }
-    }
-    Ok(readers)
-}
-
 fn move_readers(set: &mut Set, old: &str, new: &str) -> anyhow::Result<()> {
     for node in readers(set, old)? {
-        if node != new {
+        // What lies between the two stays.
+        if !depends(set, new, &node)? {
             change(set, &node, new)?;
         }
     }
@@ -185,7 +171,7 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
         if let Err(error) = give_up_root(set, old, &new) {
             cancel(set, old);
             for node in [old, &new] {
-                if let Err(other) = ask_to_go_on(set, node) {
+                if let Err(other) = pause::ask(set, node, false) {
                     log::warn!("the worker of node \"{node}\" pauses: {other:#}");
                 }
             }
@@ -201,12 +187,9 @@ fn from_root(set: &mut Set, old: &str, all: bool) -> anyhow::Result<()> {
     let location = set.member(old)?.location.clone();
     let values = [queue.into(), old.into(), location.as_str().into()];
     set.here.call("pgq_node.register_location($1, $2, $3, false)", &values)?;
-    let tick = root_tick(set, old)?;
-    let values = [queue.into(), old.into(), root.worker_name.as_str().into(), tick.as_str().into()];
-    set.here.call("pgq_node.register_subscriber($1, $2, $3, $4::pg_catalog.int8)", &values)?;
-    if let Some(provider) = set.own.provider_node.clone().filter(|provider| *provider != new) {
-        forget(set, &provider, &new);
-    }
+    let tick = newest_tick(set, old)?;
+    register(&mut set.here, queue, old, &root.worker_name, tick)?;
+    forget_elsewhere(set, &new, &new);
     pause::worker(set, &new, false)?;
     demote(set, old, 3, &new)?;
     pause::worker(set, old, false)
@@ -221,18 +204,6 @@ fn give_up_root(set: &mut Set, old: &str, new: &str) -> anyhow::Result<()> {
     wait_for(set, new, tick)?;
     pause::worker(set, new, true)?;
     still_demoted(set, old, tick)
-}
-
-/// A worker need not be there to be told.
-fn ask_to_go_on(set: &mut Set, node: &str) -> anyhow::Result<()> {
-    let (queue, worker) = (set.queue.clone(), set.info(node)?.worker_name);
-    let values = [queue.as_str().into(), worker.as_str().into()];
-    set.site(node)?.call("pgq_node.set_consumer_paused($1, $2, false)", &values)?;
-    Ok(())
-}
-
-fn root_tick(set: &mut Set, old: &str) -> anyhow::Result<String> {
-    Ok(set.info(old)?.tick().to_string())
 }
 
 /// Wait until a node has a tick.
@@ -305,11 +276,8 @@ fn from_dead_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
     }
     let last = newest_tick(set, &new)?;
     let queue = queue.as_str();
-    let up = set.info(&new)?.provider_node;
     promote(set)?;
-    if let Some(provider) = up.filter(|provider| provider != old && *provider != new) {
-        forget(set, &provider, &new);
-    }
+    forget_elsewhere(set, &new, &new);
     // Where the old one left the set, for when it comes back.
     let (gravestone, tick) = (format!("{old}.gravestone"), last.to_string());
     let values = [queue.into(), old.into(), gravestone.as_str().into(), tick.as_str().into()];

@@ -1,5 +1,6 @@
 //! The commands of `pgq londiste`.
 
+mod again;
 mod names;
 mod nodes;
 mod roles;
