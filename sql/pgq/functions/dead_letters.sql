@@ -32,6 +32,8 @@ as $$
 -- Errors: 42704 no such queue
 -- Tables: pgq.dead_letter, pgq.queue, pgq.consumer
 -- ----------------------------------------------------------------------
+declare
+    id  integer := pgq._queue_id(queue);
 begin
     return query
     select c.co_name, d.dl_msg_id, d.dl_type, d.dl_payload, d.dl_extra1, pgq._headers(d.dl_extra2),
@@ -39,29 +41,30 @@ begin
            d.dl_first_failed, d.dl_last_failed, d.dl_count
       from pgq.dead_letter d
       join pgq.consumer c on c.co_id = d.dl_consumer
-     where d.dl_queue = pgq._queue_id(queue)
+     where d.dl_queue = id
        and (consumer is null or c.co_name = consumer)
      order by d.dl_msg_id, c.co_name;
 end;
 $$;
 comment on function pgq.dead_letters(text, text) is 'messages that consumers have given up';
 
-create or replace function pgq._letters_of(i_queue text, i_consumer text)
-returns setof pgq.dead_letter
+create or replace function pgq._subscription_of(i_queue text, i_consumer text)
+returns pgq.subscription
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq._letters_of(2)
---      Dead letters of a consumer, locked.
+-- Function: pgq._subscription_of(2)
+--      Subscription whose dead letters are to be given back or dropped.
 -- Errors: 42704 no such queue, or the consumer is not subscribed to it
+-- Tables: pgq.queue, pgq.consumer, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
-    id          integer := pgq._queue_id(i_queue);
-    consumer_id integer;
+    id  integer := pgq._queue_id(i_queue);
+    sub pgq.subscription;
 begin
-    select c.co_id
-      into consumer_id
+    select s.*
+      into sub
       from pgq.consumer c
       join pgq.subscription s on s.sub_consumer = c.co_id
      where s.sub_queue = id
@@ -71,15 +74,11 @@ begin
             using errcode = '42704',
                   hint = 'Consumers are listed by pgq.get_consumer_info().';
     end if;
-    return query
-    select *
-      from pgq.dead_letter d
-     where d.dl_queue = id
-       and d.dl_consumer = consumer_id
-       for update;
+    return sub;
 end;
 $$;
-comment on function pgq._letters_of(text, text) is 'dead letters of a consumer, locked';
+comment on function pgq._subscription_of(text, text) is
+    'subscription whose dead letters are to be given back or dropped';
 
 create or replace function pgq.dead_replay(
     queue       text,
@@ -104,30 +103,31 @@ as $$
 -- Tables: pgq.dead_letter, pgq.retry_queue, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
+    sub         pgq.subscription := pgq._subscription_of(queue, consumer);
     replayed    bigint;
 begin
+    -- One statement, of one snapshot: what is given is what is deleted.
     with letter as (
-        select d.* from pgq._letters_of(queue, consumer) d
-         where ids is null
-            or d.dl_msg_id = any (ids)
+        select d.*
+          from pgq.dead_letter d
+         where d.dl_queue = sub.sub_queue
+           and d.dl_consumer = sub.sub_consumer
+           and (ids is null or d.dl_msg_id = any (ids))
+           for update
     ), given as (
         insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_type,
                                      ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
-        select now(), l.dl_queue, l.dl_msg_id, l.dl_created_at, s.sub_id, l.dl_type, l.dl_payload,
+        select now(), l.dl_queue, l.dl_msg_id, l.dl_created_at, sub.sub_id, l.dl_type, l.dl_payload,
                l.dl_extra1, l.dl_extra2, l.dl_extra3, l.dl_extra4
           from letter l
-          join pgq.subscription s
-            on s.sub_queue = l.dl_queue
-           and s.sub_consumer = l.dl_consumer
             on conflict (ev_owner, ev_id) do nothing
-        returning ev_queue, ev_id
+        returning ev_id
     ), gone as (
         delete from pgq.dead_letter d
-         using letter l, given g
-         where d.dl_queue = l.dl_queue
-           and d.dl_consumer = l.dl_consumer
-           and d.dl_msg_id = l.dl_msg_id
-           and g.ev_id = l.dl_msg_id
+         using given g
+         where d.dl_queue = sub.sub_queue
+           and d.dl_consumer = sub.sub_consumer
+           and d.dl_msg_id = g.ev_id
         returning 1
     )
     select count(*) into replayed from gone;
@@ -154,9 +154,10 @@ as $$
 -- Returns: number of letters
 -- Errors: 22004 NULL time; 42704 no such queue, or the consumer is not subscribed to it
 -- Locks: rows of the letters
--- Tables: pgq.dead_letter
+-- Tables: pgq.dead_letter, pgq.subscription
 -- ----------------------------------------------------------------------
 declare
+    sub     pgq.subscription;
     purged  bigint;
 begin
     if older_than is null then
@@ -164,12 +165,11 @@ begin
             using errcode = '22004',
                   hint = 'Zero drops all dead letters of the consumer.';
     end if;
+    sub := pgq._subscription_of(queue, consumer);
     delete from pgq.dead_letter d
-     using pgq._letters_of(queue, consumer) l
-     where d.dl_queue = l.dl_queue
-       and d.dl_consumer = l.dl_consumer
-       and d.dl_msg_id = l.dl_msg_id
-       and l.dl_last_failed <= now() - older_than;
+     where d.dl_queue = sub.sub_queue
+       and d.dl_consumer = sub.sub_consumer
+       and d.dl_last_failed <= now() - older_than;
     get diagnostics purged = row_count;
     return purged;
 end;

@@ -7,7 +7,8 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.drop_queue(2)
---      Drop a queue with its events, ticks, tables and sequences.
+--      Drop a queue with its events, ticks, tables and sequences. Dead letters that went to it go
+--      to pgq.dead_letter from now on.
 -- Parameters:
 --      x_queue_name    name of the queue
 --      x_force         true: unregister its consumers first, and drop their dead letters, whose
@@ -90,6 +91,9 @@ begin
         execute format('drop sequence %s', relation);
     end loop;
     delete from pgq.queue_option o where o.opt_queue = queue.queue_id;
+    update pgq.queue_option o
+       set opt_dead_letter_queue = null
+     where o.opt_dead_letter_queue = x_queue_name;
     delete from pgq.queue q where q.queue_id = queue.queue_id;
 
     return 1;

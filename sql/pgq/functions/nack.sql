@@ -15,16 +15,21 @@ as $$
 -- Parameters:
 --      i_queue_id      queue of the message
 --      i_consumer      consumer that gives it up
---      i_dead_queue    name of the dead-letter queue; NULL: the table
+--      i_dead_queue    name of the dead-letter queue; NULL: the table, as where that queue is gone,
+--                      takes no events or has no consumer
 --      i_event         the message, as pgq._page_events(6) gives it
 --      i_reason        why
--- Errors: 42704 no such dead-letter queue
--- Tables: pgq.dead_letter, or event table of the dead-letter queue
+-- Tables: pgq.queue, pgq.subscription; pgq.dead_letter, or event table of the dead-letter queue
 -- ----------------------------------------------------------------------
 declare
     extras  jsonb;
 begin
-    if i_dead_queue is null then
+    -- The table has it where the queue is gone, takes no events, or nobody keeps them there.
+    if not exists (select 1
+                     from pgq.queue q
+                     join pgq.subscription s on s.sub_queue = q.queue_id
+                    where q.queue_name = i_dead_queue
+                      and not q.queue_disable_insert) then
         insert into pgq.dead_letter as d
                (dl_queue, dl_consumer, dl_msg_id, dl_created_at, dl_retry_count, dl_type,
                 dl_payload, dl_extra1, dl_extra2, dl_extra3, dl_extra4, dl_reason)
@@ -59,6 +64,39 @@ $$;
 comment on function pgq._give_up(integer, integer, text, record, text) is
     'make a message a dead letter';
 
+create or replace function pgq._retry_wait(
+    i_base  interval,
+    i_most  interval,
+    i_times integer)
+returns interval
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._retry_wait(3)
+--      Longest wait before a message comes again.
+-- Parameters:
+--      i_base  the first time
+--      i_most  not longer
+--      i_times how often it came again
+-- ----------------------------------------------------------------------
+declare
+    wait    interval := i_base;
+begin
+    for n in 1 .. i_times loop
+        -- Twice as long may be more than an interval can be.
+        if wait >= i_most / 2 or wait = '0' then
+            return case when wait = '0' then wait else i_most end;
+        end if;
+        wait := wait * 2;
+    end loop;
+    return least(wait, i_most);
+end;
+$$;
+comment on function pgq._retry_wait(interval, interval, integer) is
+    'longest wait before a message comes again';
+
 create or replace function pgq.nack(
     batch_id    bigint,
     msg_id      bigint,
@@ -85,7 +123,7 @@ as $$
 --      reason      why, for the dead letter
 -- Returns: 'retry' or 'dead'
 -- Errors: 22004 NULL; 22023 negative time; 42704 no such batch (any more), message not in it or
---      acknowledged already, dead_letter_queue is gone
+--      acknowledged already; 40001 as pgq.ack(1)
 -- Locks: row of the subscription
 -- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, pgq.queue_option, event tables,
 --      pgq.retry_queue, pgq.dead_letter
@@ -137,9 +175,8 @@ begin
         insert into pgq.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
                                      ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
         values (now() + coalesce(retry_after,
-                                 least(policy.opt_retry_max,
-                                       policy.opt_retry_base
-                                       * power(2, least(coalesce(message.ev_retry, 0), 30)))
+                                 pgq._retry_wait(policy.opt_retry_base, policy.opt_retry_max,
+                                                 coalesce(message.ev_retry, 0))
                                  * (1 - random() / 2)),
                 sub.sub_queue, message.ev_id, message.ev_time, sub.sub_id,
                 coalesce(message.ev_retry, 0) + 1, message.ev_type, message.ev_data,

@@ -177,6 +177,56 @@ fn letters_can_go_to_a_queue_in_the_clients_form() {
     assert!(outcome(&mut client, &set("nowhere")).starts_with("ERROR 42704"));
 }
 
+/// A poison message stops nobody, whatever has become of the queue that letters go to.
+#[test]
+fn letters_are_in_the_table_where_their_queue_takes_none() {
+    let (_database, mut client) = queue();
+    run(
+        &mut client,
+        "select pgq.create_queue('dead');
+         select pgq.set_queue_config('q', 'dead_letter_queue', 'dead')",
+    );
+    let count = "select count(*) from pgq.dead_letters('q')";
+    for (change, letters) in [
+        ("update pgq.queue set queue_disable_insert = true where queue_name = 'dead'", "1"),
+        (
+            "update pgq.queue set queue_disable_insert = false where queue_name = 'dead';
+             select pgq.unregister_consumer('dead', 'dead_letters')",
+            "2",
+        ),
+        ("update pgq.queue_option set opt_dead_letter_queue = 'never'", "3"),
+    ] {
+        run(&mut client, change);
+        send(&mut client, 0..1);
+        give_up(&mut client);
+        assert_eq!(row(&mut client, count), letters, "{change}");
+    }
+    run(&mut client, "select pgq.set_queue_config('q', 'dead_letter_queue', 'dead')");
+    run(&mut client, "select pgq.drop_queue('dead', true)");
+    assert_eq!(row(&mut client, "select opt_dead_letter_queue from pgq.queue_option"), "∅");
+    assert!(
+        outcome(&mut client, "select * from pgq.dead_letters('nowhere')")
+            .starts_with("ERROR 42704: No such event queue")
+    );
+}
+
+/// Who gives one letter back waits for nobody who works on another.
+#[test]
+fn only_the_letters_that_are_asked_for_are_locked() {
+    let (database, mut client) = queue();
+    send(&mut client, 0..3);
+    give_up(&mut client);
+    let mut other = database.connect();
+    run(&mut other, "begin; select 1 from pgq.dead_letter where dl_msg_id = 2 for update");
+    run(&mut client, "set lock_timeout = '1 s'");
+    assert_eq!(row(&mut client, "select pgq.dead_replay('q', 'c', '{1}')"), "1");
+    run(
+        &mut client,
+        "update pgq.dead_letter set dl_last_failed = '2020-01-01' where dl_msg_id = 3",
+    );
+    assert_eq!(row(&mut client, "select pgq.dead_purge('q', 'c', '1 day')"), "1");
+}
+
 #[test]
 fn settings_are_checked() {
     let (_database, mut client) = queue();

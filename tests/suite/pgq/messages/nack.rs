@@ -89,6 +89,22 @@ fn it_waits_longer_each_time_and_then_is_a_dead_letter_once() {
     );
 }
 
+/// Doubled thirty times, a wait of days is no interval any more.
+#[test]
+fn a_long_wait_ends_at_the_longest() {
+    let (_database, mut client) = queue();
+    for (wait, expected) in [
+        ("'1 year', '2 years', 40", "2 years"),
+        ("'1 second', '1 hour', 1000000", "01:00:00"),
+        ("'1 min', '3 min', 1", "00:02:00"),
+        ("'1 min', '3 min', 2", "00:03:00"),
+        ("'1 hour', '1 min', 0", "00:01:00"),
+        ("'0', '1 min', 7", "00:00:00"),
+    ] {
+        assert_eq!(row(&mut client, &format!("select pgq._retry_wait({wait})")), expected);
+    }
+}
+
 /// Put aside before any page was given, it stays out of all pages that follow.
 #[test]
 fn a_message_put_aside_beyond_the_page_stays_out_of_the_batch() {
