@@ -264,10 +264,14 @@ fn from_dead_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
     let mut best = (newest_tick(set, &new)?, None);
     let others = readers(set, old)?;
     for node in others.iter().filter(|node| **node != new) {
-        let info = set.info(node)?;
         // From a leaf nobody can read what it has.
-        if info.tick() > best.0 && !info.is_leaf() {
-            best = (info.tick(), Some(node.clone()));
+        if set.info(node)?.is_leaf() {
+            continue;
+        }
+        // Not what its worker has applied: one that could not lay the tick any more has more.
+        let tick = newest_tick(set, node)?;
+        if tick > best.0 {
+            best = (tick, Some(node.clone()));
         }
     }
     if let (tick, Some(node)) = best {

@@ -1,6 +1,7 @@
 //! Nodes change whom they read from, and their places.
 
 use pgq_tests::query::{row, run};
+use pgq_tests::{PATIENCE, wait_until};
 
 use super::{Node, lose, refused, server, set_of, tick_fast};
 
@@ -108,6 +109,7 @@ fn a_branch_takes_the_place_of_a_root_that_is_gone() {
         node.wait_for_rows_of(&nodes[0], "t");
     }
     let all = row(&mut nodes[2].connect(), "select count(*) from t where v = 'late'");
+    lay_no_more_ticks(&nodes[0], &nodes[2]);
     nodes[0].kill_worker();
     lose(&nodes[0], &nodes[1]);
     nodes[1].start_worker();
@@ -136,6 +138,43 @@ fn a_branch_takes_the_place_of_a_root_that_is_gone() {
     assert!(said.contains("nodes \"one\" and \"root\" are both roots; hint: "), "{said}");
     two.londiste(&["tag-dead", "root"]);
     leaf.wait_for("select dead from pgq_node.node_location where node_name = 'root'", "t");
+}
+
+/// The root's queue has all its ticks, and so has the branch's.
+fn lay_no_more_ticks(root: &Node<'_>, branch: &Node<'_>) {
+    const NEWEST: &str = "select last_tick_id from pgq.get_queue_info('rep')";
+    run(&mut root.connect(), "select pgq.set_queue_config('rep', 'ticker_paused', 'true')");
+    assert!(wait_until(PATIENCE, || {
+        row(&mut root.connect(), NEWEST) == row(&mut branch.connect(), NEWEST)
+    }));
+}
+
+#[test]
+fn a_tick_that_its_branch_could_not_lay_any_more_is_not_waited_for() {
+    let cluster = server();
+    let mut nodes = set_of(&cluster, &[("one", "branch"), ("two", "branch")]);
+    fill(&nodes);
+    nodes[1].kill_worker();
+    run(&mut nodes[0].connect(), "update t set v = 'late'");
+    nodes[2].wait_for_rows_of(&nodes[0], "t");
+    lay_no_more_ticks(&nodes[0], &nodes[2]);
+    nodes[2].kill_worker();
+    nodes[0].kill_worker();
+    lose(&nodes[0], &nodes[1]);
+    nodes[1].start_worker();
+    let [_, one, two] = &nodes[..] else { panic!("three nodes") };
+    // As its worker leaves it that is killed between the two.
+    let applied = "update pgq_node.local_state set last_tick_id = last_tick_id + 1
+                    where consumer_name = (select worker_name from pgq_node.node_info)";
+    run(&mut two.connect(), applied);
+    one.londiste(&["takeover", "root", "--dead-root", "--timeout", "100"]);
+    assert_eq!(row(&mut one.connect(), KIND), "root one");
+    assert_eq!(
+        row(&mut one.connect(), "select bool_and(v = 'late') from t"),
+        "t",
+        "what the other had a tick of"
+    );
+    assert_eq!(row(&mut two.connect(), KIND), "branch root", "it has more than the new root");
 }
 
 #[test]
