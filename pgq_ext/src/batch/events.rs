@@ -8,6 +8,7 @@ use super::waiting::has_event;
 use crate::error::PgqError;
 use crate::event_table::{self, DELIVERED, OWNER};
 use pgq_pg::call::{Call, Returned};
+use pgq_pg::catalog;
 use pgq_pg::index_scan::{IndexedTable, ScannedRow};
 use pgq_pg::row_store::RowStore;
 use pgq_pg::snapshot::StatementSnapshot;
@@ -90,7 +91,8 @@ impl OpenBatch {
             })
         };
         let row = match OPEN_BATCH.with(find)? {
-            None => OPEN_PAGE.with(find)?,
+            // Before `alter extension pgq update` there are no pages.
+            None if catalog::relation_oid(c"pgq", c"page").is_some() => OPEN_PAGE.with(find)?,
             row => row,
         };
         let batch = row.ok_or(PgqError::NoSuchBatch { batch: Some(id) })?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use pgq_tests::{Scratch, Tree, scratch_database, scratch_database_on};
 use postgres::Client;
 
-use pgq_tests::query::{row, rows, run};
+use pgq_tests::query::{outcome, row, rows, run};
 
 /// Everything the catalogs say of the extension's objects, in an order that does not depend on when
 /// they were made.
@@ -198,6 +198,27 @@ fn queues_go_on_after_the_update() {
     }
     run(&mut client, "select pgq.drop_queue('q', true), pgq.drop_queue('empty')");
     run(&mut client, "drop table t; drop extension pgq");
+}
+
+#[test]
+fn the_sql_of_4_0_is_served_before_the_update() {
+    let (_database, mut client) = database_of_4_0();
+    run(
+        &mut client,
+        "select pgq.create_queue('q'), pgq.register_consumer('q', 'c');
+         select pgq.insert_event('q', 't', '0')",
+    );
+    run(&mut client, "select pgq.force_tick('q')");
+    run(&mut client, "select pgq.ticker('q')");
+    let batch = row(&mut client, "call pgq.wait_batch('q', 'c', '0')");
+    assert_eq!(data(&mut client, &batch), ["0|t|0"]);
+    run(&mut client, &format!("select pgq.event_retry({batch}, 1, 0)"));
+    assert_eq!(row(&mut client, &format!("select pgq.finish_batch({batch})")), "1");
+    // It has no table of pages, in which a batch could be that is not open.
+    let missing = "select * from pgq.get_batch_events(77)";
+    let expected = outcome(&mut scratch_database().connect(), missing);
+    assert!(expected.starts_with("ERROR 42704: "), "{expected}");
+    assert_eq!(outcome(&mut client, missing), expected);
 }
 
 #[test]
