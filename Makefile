@@ -26,6 +26,7 @@ help:
 	@echo "make demo      see it work: a private PostgreSQL, real load through a queue"
 	@echo "make psql      psql on a private PostgreSQL with the extensions"
 	@echo "make demo-walmgr  a primary, its archive, a disaster, a restore, a standby"
+	@echo "make demo-londiste  two servers replicate tables under load, and their root moves"
 	@echo "make test      run every test"
 	@echo "make test-modes  the suite of walmgr, encrypted, and with a second repository that fails"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
@@ -137,6 +138,13 @@ demo-walmgr: tree
 	cargo build --locked -q -p walmgr -p walmgr_tls
 	$(push) -q
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-walmgr
+
+# Tables replicated by the servers themselves to a branch and a leaf, copied under load, and the
+# root moved under load: every row is compared.
+.PHONY: demo-londiste
+demo-londiste: build-release
+	cargo build --locked -q -p pgq_client --bin pgq
+	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo-londiste
 
 # The pgq command with its man pages and completions, in target/client.
 .PHONY: client
