@@ -1,8 +1,8 @@
 //! `make bench`: what the worker does with time, and what it costs. Clocks on the wall here: run it
 //! on a quiet machine.
 //!
-//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: latency,
-//! wakeup, idle, backlog, retry, aside.
+//! `cargo bench -p pgq_tests --bench worker -- latency idle` runs only what is named: path,
+//! latency, wakeup, idle, backlog, retry, aside.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,6 +22,7 @@ mod aside;
 mod backlog;
 mod idle;
 mod latency;
+mod path;
 mod wakeup;
 
 use std::fs;
@@ -40,7 +41,8 @@ fn main() {
         "load average at the start: {}",
         load.split(' ').take(2).collect::<Vec<_>>().join(" ")
     );
-    let suites: [(&str, fn()); 6] = [
+    let suites: [(&str, fn()); 7] = [
+        ("path", path::run),
         ("latency", latency::run),
         ("wakeup", wakeup::run),
         ("idle", idle::run),
@@ -59,13 +61,21 @@ fn main() {
 /// but for memory and checkpoints, whose writing would be measured with what happens to run beside
 /// it.
 fn server() -> (Cluster, Client) {
-    let cluster = Cluster::builder()
+    server_with(&[])
+}
+
+/// The same with more settings.
+fn server_with(settings: &[(&str, &str)]) -> (Cluster, Client) {
+    let mut builder = Cluster::builder()
         .set("shared_preload_libraries", "pgq")
         .set("shared_buffers", "512MB")
         .set("max_wal_size", "8GB")
         .set("checkpoint_timeout", "30min")
-        .set("max_prepared_transactions", 10)
-        .start();
+        .set("max_prepared_transactions", 10);
+    for (name, value) in settings {
+        builder = builder.set(name, value);
+    }
+    let cluster = builder.start();
     let mut client = cluster.connect("postgres");
     client.batch_execute("create extension pgq").expect("create extension pgq");
     worker(&mut client);
