@@ -146,7 +146,7 @@ as $$
 --      failing_since, failed_last, attempts
 --                      since when, when last, and how often
 -- Locks: none
--- Tables: londiste.worker, londiste.worker_error, pg_catalog.pg_locks (read)
+-- Tables: londiste.worker, worker_error, pgq_node.node_info (read)
 -- ----------------------------------------------------------------------
     select w.queue_name,
            coalesce(r.rolname, w.worker_role::text),
@@ -172,15 +172,11 @@ as $$
       left join pg_roles r on r.oid = w.worker_role
       left join londiste.worker_error e on e.queue_name = w.queue_name
       left join lateral (
-           select l.pid
-             from pg_locks l, hashtextextended(w.queue_name, 7371) k(id)
-            where l.locktype = 'advisory'
-              and l.database = d.oid
-              and l.classid::int8 = (k.id >> 32) & 4294967295
-              and l.objid::int8 = k.id & 4294967295
-              and l.objsubid = 1
-              and l.granted
-              and l.mode = 'ExclusiveLock'
+           select p.pid
+             from londiste._processes() p
+             join pgq_node.node_info n on n.queue_name = p.queue_name
+            where p.queue_name = w.queue_name
+              and p.consumer_name = n.worker_name
             limit 1) l on true
      where coalesce(w.queue_name = i_queue_name, true)
      order by w.queue_name, e.consumer_name

@@ -9,6 +9,8 @@ comment on table londiste.applied_execute is 'scripts that EXECUTE has run here'
 comment on table londiste.worker is
     'nodes of this database that are worked for inside the server, and as whom';
 comment on table londiste.worker_error is 'with what workers inside the server fail';
+comment on table londiste.table_copy is
+    'copies of tables that have begun, and how much is expected of them';
 comment on foreign data wrapper londiste_fdw is
     'nodes by name: how workers inside the server connect to them';
 comment on table londiste.pending_fkeys is
@@ -63,3 +65,10 @@ comment on column londiste.worker_error.message is 'what is wrong';
 comment on column londiste.worker_error.first_time is 'since when';
 comment on column londiste.worker_error.last_time is 'when it was tried last';
 comment on column londiste.worker_error.attempts is 'how often it was tried';
+comment on column londiste.table_copy.queue_name is 'queue';
+comment on column londiste.table_copy.table_name is 'name of the table on the queue';
+comment on column londiste.table_copy.began is 'when rows began to come, the last time they did';
+comment on column londiste.table_copy.expected_rows is
+    'rows of the provider''s table by its statistics; NULL: it was never analyzed';
+comment on column londiste.table_copy.expected_bytes is
+    'size of the provider''s table on disk, without indexes';

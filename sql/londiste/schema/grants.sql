@@ -1,8 +1,9 @@
 -- Everybody may ask what things are called and see the tables. londiste_reader reads a provider's
 -- lists, londiste_writer does all work on a node. Both roles may be missing where nobody could make
--- them. Two things here run with more rights than their caller has: set_session_replication_role();
--- and, when a node goes and its rows here with it, table_info_trigger(), which PostgreSQL then runs
--- as these tables' owner.
+-- them. These run with more rights than their caller has: set_session_replication_role();
+-- _processes() and _copies_in(), which show of other sessions that they work for a node, and how
+-- much a copy has brought; and, when a node goes and its rows here with it, table_info_trigger(),
+-- which PostgreSQL then runs as these tables' owner.
 
 grant usage on schema londiste to public;
 
@@ -37,7 +38,7 @@ to public;
 
 grant select, insert, update, delete on
     londiste.table_info, londiste.seq_info, londiste.applied_execute, londiste.pending_fkeys,
-    londiste.worker, londiste.worker_error
+    londiste.worker, londiste.worker_error, londiste.table_copy
 to pgq_admin;
 
 grant usage on sequence londiste.worker_nr_seq to pgq_admin;
@@ -49,12 +50,19 @@ begin
         grant execute on function
             londiste.get_seq_list(text),
             londiste.get_table_list(text),
-            londiste._coordinate_copy(text, text)
+            londiste._coordinate_copy(text, text),
+            londiste.status(text),
+            londiste.table_status(text),
+            londiste.worker_status(text),
+            londiste._processes(),
+            londiste._copies_in(),
+            londiste._state_of(boolean, text)
         to londiste_reader;
         revoke all on all tables in schema londiste from londiste_reader;
         grant select on
             londiste.table_info, londiste.seq_info, londiste.applied_execute,
-            londiste.pending_fkeys
+            londiste.pending_fkeys, londiste.worker, londiste.worker_error,
+            londiste.table_copy
         to londiste_reader;
     end if;
 

@@ -11,13 +11,15 @@ const QUERY: &str = include_str!("signatures.sql");
 /// What the query must say. A line that changes breaks callers.
 const LEDGER: &str = include_str!("signatures.txt");
 /// Functions that upstream does not have.
-const OWN: [&str; 7] = [
+const OWN: [&str; 9] = [
     "create_branch",
     "create_leaf",
     "create_root",
     "drop_node",
     "start_worker",
+    "status",
     "stop_worker",
+    "table_status",
     "worker_status",
 ];
 /// `function(types): outcome` of a call whose arguments are all NULL, in a database without queues.
@@ -58,11 +60,11 @@ fn tables_are_upstreams() {
            join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
            left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
           where c.relnamespace = 'londiste'::regnamespace and c.relkind in ('r', 'S')
-            and c.relname not like 'worker%'
+            and c.relname !~ '^(worker|table_copy)'
           order by c.relname, a.attnum",
         "select conrelid::regclass, conname, pg_get_constraintdef(oid) from pg_constraint
           where connamespace = 'londiste'::regnamespace
-            and conrelid::regclass::text not like 'londiste.worker%' order by 1::text, 2",
+            and conrelid::regclass::text !~ '^londiste.(worker|table_copy)' order by 1::text, 2",
         "select tgrelid::regclass, pg_get_triggerdef(oid) from pg_trigger
           where not tgisinternal and tgrelid::regclass::text like 'londiste.%'
             and tgrelid::regclass::text not like 'londiste.worker%'",

@@ -35,4 +35,5 @@ mod promotion;
 mod scripts;
 mod secrets;
 mod set;
+mod status;
 mod workers;

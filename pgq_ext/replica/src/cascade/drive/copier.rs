@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::link::{self, Link};
-use super::{ErrorOf, Host, Local, Remote, batch, within};
+use super::{ErrorOf, Host, Local, Remote, batch, expected, within};
 use crate::apply;
 use crate::cascade::calls::{self, Position};
 use crate::cascade::copying::{Step, decide};
@@ -256,6 +256,7 @@ impl<H: Host> Copier<H> {
             }
         }
         position.completed = link.register()?;
+        expected::note(&mut link.there, local, queue, &table.name)?;
         let copied = within(local, |local| {
             calls::begin(local)?;
             if !copier::begin(local, queue, consumer, table, &position)? {

@@ -7,6 +7,7 @@
 
 mod batch;
 mod copier;
+mod expected;
 mod fields;
 mod foreign_keys;
 mod link;
