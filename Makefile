@@ -30,7 +30,8 @@ help:
 	@echo "make test      run every test"
 	@echo "make test-modes  the suite of walmgr, encrypted, and with a second repository that fails"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
-	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman"
+	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman; londiste's and"
+	@echo "               PostgreSQL's own replication"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make deb       Debian packages, in target/deb; for another Debian: SUITE=trixie"
@@ -190,6 +191,7 @@ bench: build-release peer programs archivers
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench worker -- $(BENCH)
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench walmgr -- $(BENCH)
+	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench replication -- $(BENCH)
 
 .PHONY: lint fmt
 lint: tree
