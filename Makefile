@@ -104,7 +104,8 @@ apt-repo:
 .PHONY: test-packages
 test-packages: deb
 	tests/packages/run.sh
-# A part of it that CI could afford: packages of the debug build, on this machine under a layer.
+# A part of it that CI can afford: packages of the debug build, which make test has made, on this
+# machine under a layer.
 .PHONY: test-packages-here
 test-packages-here: build
 	cargo build --locked -p walmgr -p walmgr_tls
