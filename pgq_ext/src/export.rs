@@ -31,6 +31,8 @@ pgq_pg::sql_functions! {
     pgq_get_batch_events, pg_finfo_pgq_get_batch_events => events::get_batch_events;
     /// `pgq._batch_has_events(bigint)`
     pgq_batch_has_events, pg_finfo_pgq_batch_has_events => events::batch_has_events;
+    /// `pgq._window_has_events(integer, integer, bigint, bigint)`
+    pgq_window_has_events, pg_finfo_pgq_window_has_events => events::window_has_events;
     /// `pgq._page_end(integer, integer, bigint, bigint, bigint, integer)`
     pgq_page_end, pg_finfo_pgq_page_end => page::page_end;
     /// `pgq._page_events(integer, integer, bigint, bigint, bigint, bigint)`

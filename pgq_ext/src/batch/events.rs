@@ -1,12 +1,13 @@
 //! `pgq.get_batch_events`: the events of a batch, straight from the event tables' indexes.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use super::span::{Span, TickPair};
 use super::waiting::has_event;
 use crate::error::PgqError;
-use crate::event_table::{self, DELIVERED, OWNER};
+use crate::event_table::{self, DELIVERED, ID, OWNER};
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::catalog;
 use pgq_pg::index_scan::{IndexedTable, ScannedRow};
@@ -22,11 +23,14 @@ thread_local! {
     /// The batch of which a page is handed out.
     static OPEN_PAGE: Query =
         const { Query::new(include_str!("open_page.sql"), &[pg_sys::INT8OID]) };
+    /// Before `alter extension pgq update` there are no pages, and nothing is put aside.
+    static OLD_BATCH: Query =
+        const { Query::new(include_str!("old_batch.sql"), &[pg_sys::INT8OID]) };
 }
 
 /// `pgq.get_batch_events(x_batch_id)`.
 pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
-    let OpenBatch { id: batch, ticks, subscription } = OpenBatch::find(call.int8(0))?;
+    let OpenBatch { id: batch, ticks, subscription, aside } = OpenBatch::find(call.int8(0))?;
     let span = Span::load(ticks)?.ok_or(PgqError::NoBatchSql { batch })?;
     let mut rows = RowStore::begin(call);
     let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
@@ -36,12 +40,14 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
             // than the statement's snapshot.
             let _snapshot = StatementSnapshot::take();
             for table in &tables {
-                scan(&span, subscription, table, &mut rows);
+                scan(&span, subscription, &aside, table, &mut rows);
             }
         }
         // An event table that somebody changed: ask the planner instead.
         None => {
-            let sql = span.sql(subscription, None).ok_or(PgqError::NoBatchSql { batch })?;
+            let filter = without(&aside);
+            let sql =
+                span.sql(subscription, filter.as_deref()).ok_or(PgqError::NoBatchSql { batch })?;
             rows.fill_from_query::<{ DELIVERED.len() }>(&sql)?;
         }
     }
@@ -51,18 +57,42 @@ pub(crate) fn get_batch_events(call: &Call) -> Result<Returned, PgqError> {
 
 /// `pgq._batch_has_events(x_batch_id)`.
 pub(crate) fn batch_has_events(call: &Call) -> Result<Returned, PgqError> {
-    let OpenBatch { id: batch, ticks, subscription } = OpenBatch::find(call.int8(0))?;
+    let OpenBatch { id: batch, ticks, subscription, .. } = OpenBatch::find(call.int8(0))?;
     let span = Span::load(ticks)?.ok_or(PgqError::NoBatchSql { batch })?;
-    // Where only a query could tell, or the user may not read, there may be some.
+    Ok(Returned::Bool(may_have_events(&span, subscription)))
+}
+
+/// `pgq._window_has_events(i_queue_id, i_sub_id, i_prev_tick, i_cur_tick)`.
+pub(crate) fn window_has_events(call: &Call) -> Result<Returned, PgqError> {
+    let (Some(queue), Some(subscription), Some(previous), Some(current)) =
+        (call.int4(0), call.int4(1), call.int8(2), call.int8(3))
+    else {
+        return Err(PgqError::NullArgument("queue, subscription and ticks"));
+    };
+    let ticks = TickPair { queue, previous, current };
+    let span = Span::load(ticks)?.ok_or(PgqError::NoTicks { previous, current })?;
+    Ok(Returned::Bool(may_have_events(&span, subscription)))
+}
+
+/// False where there are no events for the subscription. Where only a query could tell, or the user
+/// may not read, there may be some.
+fn may_have_events(span: &Span, subscription: i32) -> bool {
     if !span.tables.iter().all(|name| event_table::may_read(name)) {
-        return Ok(Returned::Bool(true));
+        return true;
     }
     let tables: Option<Vec<_>> = span.tables.iter().map(|name| event_table::open(name)).collect();
-    let Some(tables) = tables else { return Ok(Returned::Bool(true)) };
+    let Some(tables) = tables else { return true };
     let _snapshot = StatementSnapshot::take();
-    let found =
-        tables.iter().any(|table| has_event(table, &span.window, |row| is_for(row, subscription)));
-    Ok(Returned::Bool(found))
+    tables.iter().any(|table| has_event(table, &span.window, |row| is_for(row, subscription)))
+}
+
+/// SQL condition on the event `e`: it is none of these.
+fn without(aside: &HashSet<i64>) -> Option<String> {
+    let ids: Vec<_> = aside.iter().map(i64::to_string).collect();
+    let list = ids.join(",");
+    (!ids.is_empty()).then(|| {
+        format!("not e.ev_id operator(pg_catalog.=) any ('{{{list}}}'::pg_catalog.int8[])")
+    })
 }
 
 /// Events that come again belong to one subscription.
@@ -75,6 +105,8 @@ struct OpenBatch {
     id: i64,
     ticks: TickPair,
     subscription: i32,
+    /// Messages that its holder has put aside.
+    aside: HashSet<i64>,
 }
 
 impl OpenBatch {
@@ -87,22 +119,34 @@ impl OpenBatch {
                     previous: row.get(2)?,
                     current: row.get(3)?,
                 };
-                Some(Self { id, ticks, subscription: row.get(4).expect("sub_id is not null") })
+                let aside: Vec<i64> = row.get(5).expect("an array is not null");
+                let subscription = row.get(4).expect("sub_id is not null");
+                Some(Self { id, ticks, subscription, aside: aside.into_iter().collect() })
             })
         };
-        let row = match OPEN_BATCH.with(find)? {
-            // Before `alter extension pgq update` there are no pages.
-            None if catalog::relation_oid(c"pgq", c"page").is_some() => OPEN_PAGE.with(find)?,
-            row => row,
+        let row = if catalog::relation_oid(c"pgq", c"aside").is_none() {
+            OLD_BATCH.with(find)?
+        } else {
+            match OPEN_BATCH.with(find)? {
+                None => OPEN_PAGE.with(find)?,
+                row => row,
+            }
         };
         let batch = row.ok_or(PgqError::NoSuchBatch { batch: Some(id) })?;
         batch.ok_or(PgqError::NoBatchSql { batch: id })
     }
 }
 
-fn scan(span: &Span, subscription: i32, table: &IndexedTable, rows: &mut RowStore) {
+fn scan(
+    span: &Span,
+    subscription: i32,
+    aside: &HashSet<i64>,
+    table: &IndexedTable,
+    rows: &mut RowStore,
+) {
+    let is_aside = |row: &ScannedRow| row.int8(ID).is_some_and(|id| aside.contains(&id));
     let ControlFlow::Continue(()) = span.visit(table, |row| {
-        if is_for(row, subscription) {
+        if is_for(row, subscription) && (aside.is_empty() || !is_aside(row)) {
             rows.push(row, &DELIVERED);
         }
         ControlFlow::<Infallible>::Continue(())

@@ -62,6 +62,44 @@ end;
 $$;
 comment on function pgq._own_page(pgq.subscription) is 'the row of a subscription in pgq.page';
 
+create or replace function pgq._forget_aside(
+    sub     pgq.subscription,
+    page    pgq.page,
+    i_tick  bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._forget_aside(3)
+--      A subscription goes on to another batch: forget what was put aside in the one before, unless
+--      that is another member's of its group now.
+-- Parameters:
+--      sub     the subscription
+--      page    its row in pgq.page
+--      i_tick  the tick that its batch begins at now
+-- Tables: pgq.aside, pgq.subscription
+-- ----------------------------------------------------------------------
+begin
+    if page.page_aside > 0 and page.page_tick is distinct from i_tick then
+        delete from pgq.aside a
+         where a.as_queue = sub.sub_queue
+           and a.as_sub = sub.sub_id
+           and a.as_tick = page.page_tick
+           and not exists (select 1
+                             from pgq.subscription s
+                            where s.sub_queue = sub.sub_queue
+                              and s.sub_id = sub.sub_id
+                              and s.sub_consumer <> sub.sub_consumer
+                              and s.sub_last_tick = page.page_tick);
+    end if;
+end;
+$$;
+comment on function pgq._forget_aside(pgq.subscription, pgq.page, bigint) is
+    'forget what was put aside in the batch before';
+
 create or replace function pgq._page_holder(
     in  i_id    bigint,
     out page    pgq.page,
@@ -211,14 +249,10 @@ begin
         perform pgq.finish_batch((held.sub).sub_batch);
         return 1;
     end if;
-    -- Without an end it is no longer handed out, and nobody finds it by its number. In a batch of
-    -- pgq.next_batch() messages are put aside before their page is given.
+    -- Without an end it is no longer handed out, and nobody finds it by its number.
     update pgq.page
        set page_begin = coalesce(i_msg_id, page_end),
-           page_end = case when not is_all then page_end end,
-           page_aside = array(select id
-                                from unnest(page_aside) id
-                               where id > coalesce(i_msg_id, page_end))
+           page_end = case when not is_all then page_end end
      where page_id = (held.page).page_id;
     return 1;
 end;

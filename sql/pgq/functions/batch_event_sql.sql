@@ -35,17 +35,18 @@ set jit = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq.batch_event_sql(1)
---      Query for the events of a batch.
+--      Query for the events of a batch, without those that pgq.nack() has put aside.
 -- Parameters:
 --      x_batch_id  id of the batch
 -- Returns: text of a query with the columns ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
 --      ev_extra1 to ev_extra4, in order of ev_id; it is right until the batch is finished or moved
 -- Errors: 42704 no such batch; XX001 ticks of the batch are gone
--- Tables: pgq.subscription, pgq.queue, pgq.tick
+-- Tables: pgq.subscription, pgq.aside, pgq.queue, pgq.tick
 -- ----------------------------------------------------------------------
 declare
-    sub     pgq.subscription;
+    sub         pgq.subscription;
     statement   text;
+    filter      text;
 begin
     select * into sub from pgq.subscription s where s.sub_batch = x_batch_id;
     if not found then
@@ -59,8 +60,16 @@ begin
                                 'pgq.next_batch().', x_batch_id);
     end if;
 
+    select format('not e.ev_id operator(pg_catalog.=) any (%L::pg_catalog.int8[])',
+                  array_agg(a.as_msg_id))
+      into filter
+      from pgq.aside a
+     where a.as_queue = sub.sub_queue
+       and a.as_sub = sub.sub_id
+       and a.as_tick = sub.sub_last_tick
+    having count(*) > 0;
     statement := pgq._window_sql(sub.sub_queue, sub.sub_id, sub.sub_last_tick, sub.sub_next_tick,
-                                 null);
+                                 filter);
     if coalesce(statement, '') = '' then
         raise exception 'could not construct sql for batch %', x_batch_id
             using errcode = 'XX001',

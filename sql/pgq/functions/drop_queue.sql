@@ -12,21 +12,20 @@ as $$
 -- Parameters:
 --      x_queue_name    name of the queue
 --      x_force         true: unregister its consumers first, and drop their dead letters, whose
---                      number a notice says; false or NULL: refuse while there are any
+--                      numbers notices say; false or NULL: refuse while there are any
 -- Returns: 1
 -- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
 --      table; XX001 the row names something that is no part of a queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
 --      tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, pgq.dead_letter,
---      pgq.queue_option
+--      pgq.page, pgq.aside, pgq.queue_option
 -- ----------------------------------------------------------------------
 declare
     queue       pgq.queue;
     id          integer;
     consumer    text;
     relation    regclass;
-    letters     bigint;
 begin
     select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
@@ -43,16 +42,13 @@ begin
     end if;
 
     if x_force then
-        delete from pgq.dead_letter d where d.dl_queue = queue.queue_id;
-        get diagnostics letters = row_count;
-        if letters > 0 then
-            raise notice '% dead letters of queue "%" are dropped', letters, x_queue_name;
-        end if;
         for consumer in
             select i.consumer_name from pgq.get_consumer_info(x_queue_name) i
         loop
-            perform pgq.unregister_consumer(x_queue_name, consumer);
+            perform pgq._unregister_consumer(x_queue_name, consumer, true);
         end loop;
+        -- Of consumers that somebody has removed by hand.
+        delete from pgq.dead_letter d where d.dl_queue = queue.queue_id;
     else
         select string_agg(format('"%s"', c.co_name), ', ' order by c.co_name)
           into consumer
@@ -69,6 +65,10 @@ begin
         end if;
     end if;
 
+    -- Rows before tables, as maintenance has them that puts events back.
+    delete from pgq.retry_queue r where r.ev_queue = queue.queue_id;
+    delete from pgq.aside a where a.as_queue = queue.queue_id;
+    delete from pgq.page p where p.page_queue = queue.queue_id;
     -- The children first. What is gone already is left out.
     for relation in
         select pgq._event_table(queue.queue_data_pfx || n.suffix)
@@ -82,7 +82,6 @@ begin
         execute format('drop table %s', relation);
     end loop;
     delete from pgq.tick t where t.tick_queue = queue.queue_id;
-    delete from pgq.retry_queue r where r.ev_queue = queue.queue_id;
     for relation in
         select pgq._own_sequence(queue.queue_id, s.name)
           from unnest(array[queue.queue_tick_seq, queue.queue_event_seq]) s (name)

@@ -49,14 +49,14 @@ as $$
 --        batch began, and its events come again next, in order;
 --      - else they go to the retry queue, owned by the group and with their retry counts as they
 --        were, and come again after what has been handed out already.
---      Either way the events are delivered at least once more, and the batch's id is dead:
---      finishing it does nothing.
+--      Either way the events are delivered at least once more, but for those that pgq.nack() has
+--      put aside: they come when they are due. The batch's id is dead: finishing it does nothing.
 -- Parameters:
 --      i_queue_id      pgq.queue.queue_id
 --      i_consumer_id   pgq.consumer.co_id of the member
 -- Returns: 1 when the member is gone, 0 when there was no such member (any more)
 -- Locks: main subscription, the member's consumer row, its subscription, in this order
--- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer, pgq.page
+-- Tables: pgq.subscription, pgq.retry_queue, pgq.consumer, pgq.page, pgq.aside
 -- ----------------------------------------------------------------------
 declare
     main    pgq.subscription;
@@ -100,6 +100,11 @@ begin
                    e.ev_type, e.ev_data, e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4
               from pgq.get_batch_events(member.sub_batch) e
                 on conflict do nothing;
+            -- That has left out what was put aside.
+            delete from pgq.aside a
+             where a.as_queue = i_queue_id
+               and a.as_sub = member.sub_id
+               and a.as_tick = member.sub_last_tick;
         end if;
     end if;
 

@@ -14,8 +14,8 @@ as $$
 -- Function: pgq._health_rotation(0)
 --      Findings about queues whose event tables do not rotate, and who holds them back: a consumer
 --      that needs the previous table; a transaction, open or prepared, that is older than the last
---      switch and so keeps the positions of consumers that are up to date from passing it; a lock
---      on the table to be emptied; or nobody, if no maintenance runs.
+--      switch and so keeps the positions of consumers that are up to date from passing it; setting
+--      keep; a lock on the table to be emptied; or nobody, if no maintenance runs.
 -- ----------------------------------------------------------------------
     with late as materialized (
         select q.*, q.queue_switch_time + p.period as due
@@ -43,6 +43,19 @@ as $$
           join pgq.consumer c on c.co_id = s.sub_consumer
           join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick
          where txid_snapshot_xmin(t.tick_snapshot) <= l.queue_switch_step2
+    ), keeping as materialized (
+        -- Where the history begins that is to be kept, as pgq.maint_rotate_tables_step1() has it.
+        select l.queue_id, o.opt_keep as keep
+          from late l
+          join pgq.queue_option o on o.opt_queue = l.queue_id
+         cross join lateral (select coalesce(max(t.tick_id)
+                                                 filter (where t.tick_time <= now() - o.opt_keep),
+                                             min(t.tick_id))
+                               from pgq.tick t
+                              where t.tick_queue = l.queue_id) h (tick_id)
+          join pgq.tick t on t.tick_queue = l.queue_id and t.tick_id = h.tick_id
+         where o.opt_keep > '0'
+           and txid_snapshot_xmin(t.tick_snapshot) <= l.queue_switch_step2
     ), transaction as materialized (
         select a.backend_xid::text as xid,
                format('process %s (transaction %s, open for %s, %s)', a.pid, a.backend_xid,
@@ -102,6 +115,16 @@ as $$
       join locked k using (queue_id)
      where not exists (select 1 from holding h where h.queue_id = l.queue_id)
     union all
+    select l.queue_name, 'info', 'rotation_held_by_keep',
+           format('its previous event table still has events of the last %s, which it is to keep',
+                  k.keep),
+           l.due,
+           format('Nothing, if there is room. Else keep less: pgq.set_queue_config(%L, ''keep'', '
+                  '...).', l.queue_name)
+      from late l
+      join keeping k using (queue_id)
+     where not exists (select 1 from holding h where h.queue_id = l.queue_id)
+    union all
     select l.queue_name, 'warning', 'rotation_late',
            case
                when l.queue_switch_step2 is null
@@ -111,6 +134,7 @@ as $$
            l.due, 'Something has to run pgq.maint_operations(): the worker or pgqd.'
       from late l
      where not exists (select 1 from holding h where h.queue_id = l.queue_id)
+       and not exists (select 1 from keeping k where k.queue_id = l.queue_id)
        and not exists (select 1 from locked k where k.queue_id = l.queue_id)
 $$;
 comment on function pgq._health_rotation() is 'findings about event tables that do not rotate';

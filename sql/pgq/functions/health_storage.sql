@@ -12,8 +12,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._health_storage(0)
---      Findings about tables and sequences: missing or changed, too large, near their end, full of
---      dead rows.
+--      Findings about tables and sequences: missing or changed, too large, or bound to be, near
+--      their end, full of dead rows.
 -- ----------------------------------------------------------------------
     with limits as materialized (
         select pg_size_bytes(coalesce(current_setting('pgq.health_table_size', true),
@@ -28,6 +28,13 @@ as $$
         select e.queue_name, sum(pg_total_relation_size(e.oid)) as bytes
           from event_table e
          group by e.queue_name
+    ), kept as materialized (
+        select q.queue_name, o.opt_keep as keep, now() - min(t.tick_time) as age
+          from pgq.queue q
+          join pgq.queue_option o on o.opt_queue = q.queue_id
+          join pgq.tick t on t.tick_queue = q.queue_id
+         where o.opt_keep > '0'
+         group by q.queue_name, o.opt_keep
     ), sequence as materialized (
         select q.queue_name, s.name, to_regclass(s.name) as oid
           from pgq.queue q, lateral (values (q.queue_event_seq), (q.queue_tick_seq)) s (name)
@@ -75,9 +82,31 @@ as $$
     union all
     select z.queue_name, 'warning', 'tables_large',
            format('its event tables take %s', pg_size_pretty(z.bytes)), null,
-           'Rotate more often (rotation_period), or see what holds back the rotation.'
-      from queue_size z, limits
+           case
+               when k.keep > '0'
+                   then format('Keep less: pgq.set_queue_config(%L, ''keep'', ...), which is %s '
+                               'now; or see what holds back the rotation.', z.queue_name, k.keep)
+               else 'Rotate more often (rotation_period), or see what holds back the rotation.'
+           end
+      from queue_size z
+     cross join limits
+      left join kept k using (queue_name)
      where z.bytes > limits.bytes
+    union all
+    select k.queue_name, 'warning', 'keep_large',
+           format('it is to keep events for %s, and will need about %s for that', k.keep,
+                  pg_size_pretty(e.bytes)), null,
+           format('See that the disk has room, and set pgq.health_table_size to what is right; or '
+                  'keep less: pgq.set_queue_config(%L, ''keep'', ...).', k.queue_name)
+      from kept k
+      join queue_size z using (queue_name)
+     cross join limits
+      -- Each of three tables has as much as is kept, at the speed with which they have grown.
+     cross join lateral (select (z.bytes / extract(epoch from k.age)
+                                 * 3 * extract(epoch from k.keep))::numeric) e (bytes)
+     where k.age >= least(interval '1 hour', k.keep)
+       and z.bytes <= limits.bytes
+       and e.bytes > limits.bytes
     union all
     select s.queue_name, 'critical', 'sequence_missing',
            format('sequence %s does not exist', s.name), null,

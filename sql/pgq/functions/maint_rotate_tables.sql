@@ -38,7 +38,7 @@ as $$
 --      consumer's tick is gone
 -- Locks: the queue's rotation lock (gives up if busy), row of the queue, access exclusive on the
 --      table (gives up)
--- Tables: pgq.queue, pgq.queue_option, pgq.subscription, pgq.tick, event tables
+-- Tables: pgq.queue, pgq.queue_option, pgq.subscription, pgq.tick, pgq.aside, event tables
 -- ----------------------------------------------------------------------
 declare
     id          integer;
@@ -122,6 +122,10 @@ begin
      where t.tick_queue = id
        and txid_snapshot_xmin(t.tick_snapshot) < queue.queue_switch_step2
        and t.tick_id < (select max(n.tick_id) from pgq.tick n where n.tick_queue = id);
+    -- Batches that began before the oldest one are done.
+    delete from pgq.aside a
+     where a.as_queue = id
+       and a.as_tick < (select min(n.tick_id) from pgq.tick n where n.tick_queue = id);
     return 0;
 end;
 $$;

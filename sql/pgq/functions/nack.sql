@@ -16,7 +16,8 @@ as $$
 --      i_queue_id      queue of the message
 --      i_consumer      consumer that gives it up
 --      i_dead_queue    name of the dead-letter queue; NULL: the table, as where that queue is gone,
---                      takes no events or has no consumer
+--                      has no consumer, takes no events, or not this one: it may be at its
+--                      queue_per_tx_limit
 --      i_event         the message, as pgq._page_events(6) gives it
 --      i_reason        why
 -- Tables: pgq.queue, pgq.subscription; pgq.dead_letter, or event table of the dead-letter queue
@@ -24,29 +25,15 @@ as $$
 declare
     extras  jsonb;
 begin
-    -- The table has it where the queue is gone, takes no events, or nobody keeps them there.
-    if not exists (select 1
-                     from pgq.queue q
-                     join pgq.subscription s on s.sub_queue = q.queue_id
-                    where q.queue_name = i_dead_queue
-                      and not q.queue_disable_insert) then
-        insert into pgq.dead_letter as d
-               (dl_queue, dl_consumer, dl_msg_id, dl_created_at, dl_retry_count, dl_type,
-                dl_payload, dl_extra1, dl_extra2, dl_extra3, dl_extra4, dl_reason)
-        values (i_queue_id, i_consumer, i_event.ev_id, i_event.ev_time,
-                coalesce(i_event.ev_retry, 0), i_event.ev_type, i_event.ev_data, i_event.ev_extra1,
-                i_event.ev_extra2, i_event.ev_extra3, i_event.ev_extra4, i_reason)
-            on conflict on constraint dead_letter_pkey do update
-           set dl_retry_count = excluded.dl_retry_count,
-               dl_reason = excluded.dl_reason,
-               dl_last_failed = now(),
-               dl_count = d.dl_count + 1;
-        return;
-    end if;
-
-    extras := jsonb_build_array(i_event.ev_extra1, i_event.ev_extra2, i_event.ev_extra3,
-                                i_event.ev_extra4);
-    perform pgq.insert_event(
+    if exists (select 1
+                 from pgq.queue q
+                 join pgq.subscription s on s.sub_queue = q.queue_id
+                where q.queue_name = i_dead_queue
+                  and not q.queue_disable_insert) then
+        extras := jsonb_build_array(i_event.ev_extra1, i_event.ev_extra2, i_event.ev_extra3,
+                                    i_event.ev_extra4);
+        begin
+            perform pgq.insert_event(
                 i_dead_queue, i_event.ev_type, i_event.ev_data,
                 jsonb_build_object(
                     'queue', (select q.queue_name from pgq.queue q where q.queue_id = i_queue_id),
@@ -59,6 +46,31 @@ begin
                     'failed_at', to_char(now() at time zone 'UTC',
                                          'YYYY-MM-DD"T"HH24:MI:SS"Z"'))::text,
                 case when extras <> '[null, null, null, null]' then extras::text end, null, null);
+            return;
+        exception
+            when transaction_rollback or insufficient_resources or operator_intervention then
+                raise;
+            when others then
+                -- Else a message that cannot be processed would hold up its consumer for ever.
+                raise warning 'dead-letter queue "%" does not take message % of consumer "%": %',
+                              i_dead_queue, i_event.ev_id,
+                              (select c.co_name from pgq.consumer c where c.co_id = i_consumer),
+                              sqlerrm
+                    using hint = 'It is in pgq.dead_letter: see pgq.dead_letters().';
+        end;
+    end if;
+
+    insert into pgq.dead_letter as d
+           (dl_queue, dl_consumer, dl_msg_id, dl_created_at, dl_retry_count, dl_type,
+            dl_payload, dl_extra1, dl_extra2, dl_extra3, dl_extra4, dl_reason)
+    values (i_queue_id, i_consumer, i_event.ev_id, i_event.ev_time,
+            coalesce(i_event.ev_retry, 0), i_event.ev_type, i_event.ev_data, i_event.ev_extra1,
+            i_event.ev_extra2, i_event.ev_extra3, i_event.ev_extra4, i_reason)
+        on conflict on constraint dead_letter_pkey do update
+       set dl_retry_count = excluded.dl_retry_count,
+           dl_reason = excluded.dl_reason,
+           dl_last_failed = now(),
+           dl_count = d.dl_count + 1;
 end;
 $$;
 comment on function pgq._give_up(integer, integer, text, record, text) is
@@ -125,8 +137,8 @@ as $$
 -- Errors: 22004 NULL; 22023 negative time; 42704 no such batch (any more), message not in it or
 --      acknowledged already; 40001 as pgq.ack(1)
 -- Locks: row of the subscription
--- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, pgq.queue_option, event tables,
---      pgq.retry_queue, pgq.dead_letter
+-- Tables: pgq.subscription, pgq.page, pgq.aside, pgq.tick, pgq.queue, pgq.queue_option, event
+--      tables, pgq.retry_queue, pgq.dead_letter
 -- ----------------------------------------------------------------------
 declare
     held    record;
@@ -162,7 +174,12 @@ begin
 
     policy := pgq._queue_option(sub.sub_queue);
     is_dead := coalesce(message.ev_retry, 0) >= policy.opt_max_retries;
-    if msg_id = any ((held.page).page_aside) then
+    if exists (select 1
+                 from pgq.aside a
+                where a.as_queue = sub.sub_queue
+                  and a.as_sub = sub.sub_id
+                  and a.as_tick = sub.sub_last_tick
+                  and a.as_msg_id = nack.msg_id) then
         return case when is_dead then 'dead' else 'retry' end;
     end if;
 
@@ -185,13 +202,17 @@ begin
     end if;
 
     known := pgq._own_page(sub);
+    perform pgq._forget_aside(sub, known, sub.sub_last_tick);
+    insert into pgq.aside (as_queue, as_sub, as_tick, as_msg_id)
+    values (sub.sub_queue, sub.sub_id, sub.sub_last_tick, msg_id);
+    -- Also for who has an older snapshot: without a change here it would go on without this row.
     update pgq.page p
        set page_batch = sub.sub_batch,
            page_begin = case when p.page_batch = sub.sub_batch then p.page_begin end,
            page_end = case when p.page_batch = sub.sub_batch then p.page_end end,
            page_is_last = p.page_batch = sub.sub_batch and p.page_is_last,
-           page_aside = case when p.page_batch = sub.sub_batch then p.page_aside else '{}' end
-                        || msg_id
+           page_tick = sub.sub_last_tick,
+           page_aside = case when p.page_tick = sub.sub_last_tick then p.page_aside else 0 end + 1
      where p.page_id = known.page_id;
     return case when is_dead then 'dead' else 'retry' end;
 end;

@@ -89,8 +89,7 @@ create or replace function pgq._page_open(
     out batch_id        bigint,
     out prev_tick       bigint,
     out cur_tick        bigint,
-    out page_begin      bigint,
-    out page_aside      bigint[])
+    out page_begin      bigint)
 returns record
 language plpgsql
 security definer
@@ -148,7 +147,6 @@ begin
     batch_id := sub.sub_batch;
     prev_tick := sub.sub_last_tick;
     cur_tick := sub.sub_next_tick;
-    page_aside := '{}';
     if batch_id is null then
         select min(t.tick_id)
           into cur_tick
@@ -161,7 +159,6 @@ begin
         page := pgq._last_page(sub.sub_queue, sub.sub_consumer);
         if page.page_batch = batch_id then
             page_begin := page.page_begin;
-            page_aside := page.page_aside;
         end if;
     end if;
 end;
@@ -198,7 +195,7 @@ as $$
 -- Returns: number of the page; NULL if it is not where the caller says
 -- Errors: XX001 as pgq.next_batch_custom(5)
 -- Locks: row of the subscription
--- Tables: pgq.subscription, pgq.page, pgq.tick
+-- Tables: pgq.subscription, pgq.page, pgq.aside, pgq.tick
 -- ----------------------------------------------------------------------
 declare
     sub     pgq.subscription;
@@ -231,6 +228,7 @@ begin
     perform pgq._check_tick(i_queue_id, i_cur_tick);
 
     known := pgq._own_page(sub);
+    perform pgq._forget_aside(sub, known, i_prev_tick);
     batch := coalesce(sub.sub_batch, nextval('pgq.batch_id_seq'));
     if sub.sub_batch is null then
         update pgq.subscription
@@ -253,7 +251,8 @@ begin
            page_begin = i_begin,
            page_end = i_end,
            page_is_last = i_is_last,
-           page_aside = case when known.page_batch = batch then known.page_aside else '{}' end
+           page_tick = i_prev_tick,
+           page_aside = case when known.page_tick = i_prev_tick then known.page_aside else 0 end
      where page_id = known.page_id
     returning page_id into strict given;
     return given;
@@ -302,6 +301,84 @@ $$;
 comment on function pgq._pass_ticks(integer, integer, bigint) is
     'move a subscription over batches without events';
 
+create or replace function pgq._window_has_events(
+    i_queue_id  integer,
+    i_sub_id    integer,
+    i_prev_tick bigint,
+    i_cur_tick  bigint)
+returns boolean
+language c
+-- ----------------------------------------------------------------------
+-- Function: pgq._window_has_events(4)
+--      True if there is an event between two ticks for a subscription; also where that cannot be
+--      told from an index of the event tables, or the caller may not read them.
+-- Parameters:
+--      i_queue_id      queue
+--      i_sub_id        subscription
+--      i_prev_tick     tick before the window
+--      i_cur_tick      tick at its end
+-- Errors: 22004 NULL; XX001 the ticks are gone
+-- Tables: pgq.queue, pgq.tick, event tables
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_window_has_events';
+comment on function pgq._window_has_events(integer, integer, bigint, bigint) is
+    'true if there is an event between two ticks for a subscription';
+
+create or replace function pgq._last_empty_tick(
+    i_queue_id  integer,
+    i_sub_id    integer,
+    i_tick      bigint)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._last_empty_tick(3)
+--      How far a subscription can go on from a tick and find nothing. It looks at ever more ticks
+--      at once, and at ever fewer once there is something: as many looks as the number of empty
+--      batches has digits in binary, about twice.
+-- Parameters:
+--      i_queue_id  queue
+--      i_sub_id    subscription
+--      i_tick      where it is
+-- Returns: the last tick before the batch that has an event; the newest one if there is none
+-- Errors: XX001 the ticks are gone
+-- Tables: as pgq._window_has_events(4)
+-- ----------------------------------------------------------------------
+declare
+    place   bigint := i_tick;
+    ahead   bigint;
+    step    integer := 1;
+    grows   boolean := true;
+begin
+    loop
+        select max(t.tick_id)
+          into ahead
+          from (select n.tick_id
+                  from pgq.tick n
+                 where n.tick_queue = i_queue_id
+                   and n.tick_id > place
+                 order by n.tick_queue, n.tick_id
+                 limit step) t;
+        exit when ahead is null;
+        if not pgq._window_has_events(i_queue_id, i_sub_id, place, ahead) then
+            place := ahead;
+        else
+            exit when step = 1;
+            grows := false;
+        end if;
+        step := case when grows then least(step, 500000000) * 2 else greatest(step / 2, 1) end;
+    end loop;
+    return place;
+end;
+$$;
+comment on function pgq._last_empty_tick(integer, integer, bigint) is
+    'the last tick before the next batch that has an event';
+
 create or replace function pgq.receive(
     queue       text,
     consumer    text,
@@ -315,7 +392,7 @@ as $$
 -- Function: pgq.receive(3)
 --      The next messages of a consumer, the oldest first. They come again until pgq.ack() says that
 --      they are done; until then, nothing behind them comes. Opens a batch if none is open;
---      finishes batches that have nothing (more) to give.
+--      finishes batches that have nothing (more) to give, many empty ones in one step.
 -- Parameters:
 --      queue       name of the queue
 --      consumer    name of the consumer
@@ -326,13 +403,14 @@ as $$
 --      pgq.next_batch_custom(5)
 -- Locks: row of the subscription, until the transaction ends: others who receive as this consumer
 --      wait
--- Tables: pgq.subscription, pgq.page, pgq.tick, pgq.queue, event tables
+-- Tables: pgq.subscription, pgq.page, pgq.aside, pgq.tick, pgq.queue, event tables
 -- ----------------------------------------------------------------------
 declare
     place   record;
     page    record;
     batch   bigint;
     passed  boolean := false;
+    aside   boolean;
 begin
     if max_return is null or max_return < 1 then
         raise exception 'max_return must be at least 1, not %', coalesce(max_return::text, 'NULL')
@@ -354,15 +432,23 @@ begin
           from pgq._page_end(place.queue_id, place.sub_id, place.prev_tick, place.cur_tick,
                              place.page_begin, max_return);
         if found then
+            aside := exists (select 1
+                               from pgq.aside a
+                              where a.as_queue = place.queue_id
+                                and a.as_sub = place.sub_id
+                                and a.as_tick = place.prev_tick);
             -- A page of which all is put aside is as good as acknowledged.
-            exit when place.page_aside = '{}'
+            exit when not aside
                       or exists (select 1
                                    from pgq._page_events(place.queue_id, place.sub_id,
                                                          place.prev_tick, place.cur_tick,
                                                          place.page_begin, page.last_id) e
                                   where not exists (select 1
-                                                      from unnest(place.page_aside) a
-                                                     where a = e.ev_id));
+                                                      from pgq.aside a
+                                                     where a.as_queue = place.queue_id
+                                                       and a.as_sub = place.sub_id
+                                                       and a.as_tick = place.prev_tick
+                                                       and a.as_msg_id = e.ev_id));
             place.page_begin := page.last_id;
             continue when not page.is_batch_end;
         end if;
@@ -372,9 +458,8 @@ begin
             place.batch_id := null;
         end if;
         passed := true;
-        place.prev_tick := place.cur_tick;
+        place.prev_tick := pgq._last_empty_tick(place.queue_id, place.sub_id, place.cur_tick);
         place.page_begin := null;
-        place.page_aside := '{}';
         select min(t.tick_id)
           into place.cur_tick
           from pgq.tick t
@@ -396,7 +481,13 @@ begin
            coalesce(e.ev_retry, 0), e.ev_time, e.ev_extra3, e.ev_extra4
       from pgq._page_events(place.queue_id, place.sub_id, place.prev_tick, place.cur_tick,
                             place.page_begin, page.last_id) e
-     where not exists (select 1 from unnest(place.page_aside) a where a = e.ev_id);
+     where not aside
+        or not exists (select 1
+                         from pgq.aside a
+                        where a.as_queue = place.queue_id
+                          and a.as_sub = place.sub_id
+                          and a.as_tick = place.prev_tick
+                          and a.as_msg_id = e.ev_id);
 end;
 $$;
 comment on function pgq.receive(text, text, integer) is 'the next messages of a consumer';

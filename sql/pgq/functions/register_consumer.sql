@@ -82,6 +82,13 @@ begin
                    sub_active = now()
              where sub_queue = id
                and sub_consumer = consumer;
+            -- Moved back it gets all of its batches again, also what it had put aside of them.
+            delete from pgq.aside a
+             using pgq.subscription s
+             where s.sub_queue = id
+               and s.sub_consumer = consumer
+               and a.as_queue = id
+               and a.as_sub = s.sub_id;
         end if;
         return 0;
     end if;

@@ -81,22 +81,8 @@ as $$
 -- Locks: as pgq.unregister_consumer(2)
 -- Tables: pgq.dead_letter, and those of pgq.unregister_consumer(2)
 -- ----------------------------------------------------------------------
-declare
-    dropped bigint;
 begin
-    if force then
-        delete from pgq.dead_letter d
-         using pgq.queue q, pgq.consumer c
-         where d.dl_queue = q.queue_id
-           and d.dl_consumer = c.co_id
-           and q.queue_name = queue
-           and c.co_name = consumer;
-        get diagnostics dropped = row_count;
-        if dropped > 0 then
-            raise notice '% dead letters of consumer "%" are dropped', dropped, consumer;
-        end if;
-    end if;
-    return pgq.unregister_consumer(queue, consumer);
+    return pgq._unregister_consumer(queue, consumer, coalesce(force, false));
 end;
 $$;
 comment on function pgq.unsubscribe(text, text, boolean) is

@@ -1,23 +1,24 @@
-create or replace function pgq.unregister_consumer(x_queue_name text, x_consumer_name text)
+create or replace function pgq._unregister_consumer(
+    x_queue_name    text,
+    x_consumer_name text,
+    i_force         boolean)
 returns integer
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
-set jit = off
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq.unregister_consumer(2)
---      Remove a consumer from a queue. A main consumer takes the members of its cooperative group
---      with it; a member leaves alone, and its open batch goes back to the group. Consumers go with
---      their last subscription.
+-- Function: pgq._unregister_consumer(3)
+--      Remove a consumer from a queue, as pgq.unregister_consumer(2) says.
 -- Parameters:
 --      x_queue_name    name of the queue
 --      x_consumer_name name of the consumer
+--      i_force         true: with its dead letters, and a notice says how many
 -- Returns: number of subscriptions removed; 0 if it is not subscribed
--- Errors: 55000 it has dead letters in pgq.dead_letter
+-- Errors: 55000 it has dead letters in pgq.dead_letter, and it is not forced
 -- Locks: the consumer's row, its subscription, then those of its members; for a member what
---      pgq._drop_member(2) locks
--- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue, pgq.page, pgq.dead_letter
+--      pgq._drop_member(2) locks; then rows of what is dropped, as pgq.nack(4) has that order
+-- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue, pgq.page, pgq.aside,
+--      pgq.dead_letter
 -- ----------------------------------------------------------------------
 declare
     id          integer;
@@ -67,6 +68,15 @@ begin
             or pgq._group_main(s.sub_queue, s.sub_consumer) = consumer);
     perform 1 from pgq.consumer c where c.co_id = any (main) order by c.co_id for no key update;
 
+    if i_force then
+        delete from pgq.dead_letter d
+         where d.dl_queue = id
+           and d.dl_consumer = any (main);
+        get diagnostics letters = row_count;
+        if letters > 0 then
+            raise notice '% dead letters of consumer "%" are dropped', letters, x_consumer_name;
+        end if;
+    end if;
     select count(*)
       into letters
       from pgq.dead_letter d
@@ -84,6 +94,9 @@ begin
     delete from pgq.page p
      where p.page_queue = id
        and p.page_consumer = any (main);
+    delete from pgq.aside a
+     where a.as_queue = id
+       and a.as_sub = sub.sub_id;
     delete from pgq.retry_queue r
      where r.ev_owner = sub.sub_id
        and r.ev_queue = id;
@@ -94,6 +107,35 @@ begin
      where c.co_id = any (main)
        and not exists (select 1 from pgq.subscription s where s.sub_consumer = c.co_id);
     return cardinality(main);
+end;
+$$;
+comment on function pgq._unregister_consumer(text, text, boolean) is
+    'remove a consumer from a queue, if forced with its dead letters';
+
+create or replace function pgq.unregister_consumer(x_queue_name text, x_consumer_name text)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq.unregister_consumer(2)
+--      Remove a consumer from a queue. A main consumer takes the members of its cooperative group
+--      with it; a member leaves alone, and its open batch goes back to the group. Consumers go with
+--      their last subscription.
+-- Parameters:
+--      x_queue_name    name of the queue
+--      x_consumer_name name of the consumer
+-- Returns: number of subscriptions removed; 0 if it is not subscribed
+-- Errors: 55000 it has dead letters in pgq.dead_letter
+-- Locks: the consumer's row, its subscription, then those of its members; for a member what
+--      pgq._drop_member(2) locks
+-- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue, pgq.page, pgq.aside,
+--      pgq.dead_letter
+-- ----------------------------------------------------------------------
+begin
+    return pgq._unregister_consumer(x_queue_name, x_consumer_name, false);
 end;
 $$;
 comment on function pgq.unregister_consumer(text, text) is

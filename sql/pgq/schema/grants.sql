@@ -54,6 +54,8 @@ grant execute on function
     pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),
     pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean),
     pgq._pass_ticks(integer, integer, bigint),
+    pgq._window_has_events(integer, integer, bigint, bigint),
+    pgq._last_empty_tick(integer, integer, bigint),
     pgq._batch_of_page(bigint),
     pgq._headers(text),
     pgq._receive_all(text, text, integer)
@@ -129,7 +131,7 @@ to pgq_admin;
 
 revoke all on
     pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue,
-    pgq.queue_option, pgq.page, pgq.dead_letter
+    pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
 from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
 grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
@@ -145,6 +147,7 @@ on pgq.queue to pgq_admin;
 grant select on pgq.event_template to pgq_reader;
 grant select, insert, truncate on pgq.event_template to pgq_admin;
 grant select, insert, update, delete on pgq.retry_queue to pgq_admin;
-grant select on pgq.queue_option, pgq.page to public, pgq_reader;
+grant select on pgq.queue_option, pgq.page, pgq.aside to public, pgq_reader;
 grant select on pgq.dead_letter to pgq_reader;
-grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.dead_letter to pgq_admin;
+grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
+to pgq_admin;

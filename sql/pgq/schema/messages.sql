@@ -58,7 +58,8 @@ create table pgq.page (
     page_begin      bigint,
     page_end        bigint,
     page_is_last    boolean     not null default false,
-    page_aside      bigint[]    not null default '{}',
+    page_tick       bigint,
+    page_aside      integer     not null default 0,
 
     constraint page_pkey primary key (page_queue, page_consumer, page_id),
     constraint page_id_key unique (page_id)
@@ -75,8 +76,28 @@ comment on column pgq.page.page_begin is
 comment on column pgq.page.page_end is
     'last message that pgq.receive() gave; NULL: none since the last acknowledgement';
 comment on column pgq.page.page_is_last is 'the batch has no messages behind page_end';
+comment on column pgq.page.page_tick is 'the tick that the batch begins at';
 comment on column pgq.page.page_aside is
-    'messages behind page_begin that pgq.nack() has put aside: they come no more in this batch';
+    'how many messages of the batch its holder has put aside: see pgq.aside';
+
+-- A row for each message, and not a list that each one writes anew. By the tick that the batch
+-- begins at, and not by the batch: whoever takes a batch of a cooperative group over, or gets it
+-- after its holder has left, has it under another id, and what was put aside stays so.
+create table pgq.aside (
+    as_queue    integer     not null,
+    as_sub      integer     not null,
+    as_tick     bigint      not null,
+    as_msg_id   bigint      not null,
+
+    constraint aside_pkey primary key (as_queue, as_sub, as_tick, as_msg_id)
+);
+comment on table pgq.aside is
+    'messages that pgq.nack() has put aside: they come no more in their batch';
+comment on column pgq.aside.as_queue is 'queue of the subscription';
+comment on column pgq.aside.as_sub is
+    'the subscription, by the number that members of a cooperative group share: sub_id';
+comment on column pgq.aside.as_tick is 'the tick that the batch begins at';
+comment on column pgq.aside.as_msg_id is 'the message';
 
 create table pgq.dead_letter (
     dl_queue        integer     not null,
@@ -116,4 +137,5 @@ comment on column pgq.dead_letter.dl_count is 'how often this message has been g
 
 select pg_catalog.pg_extension_config_dump('pgq.queue_option', '');
 select pg_catalog.pg_extension_config_dump('pgq.page', '');
+select pg_catalog.pg_extension_config_dump('pgq.aside', '');
 select pg_catalog.pg_extension_config_dump('pgq.dead_letter', '');

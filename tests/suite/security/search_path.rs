@@ -8,7 +8,7 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 44] = [
+const UNPINNED: [(&str, &str); 45] = [
     ("londiste._ask", "C; the statement is another server's"),
     ("londiste._check_location", "C, no SQL"),
     ("londiste._check_server_options", "C, no SQL"),
@@ -33,6 +33,7 @@ const UNPINNED: [(&str, &str); 44] = [
     ("pgq._sequence_value", "C, no SQL"),
     ("pgq._try_lock", "C, no SQL"),
     ("pgq._wake_waiters", "C, no SQL"),
+    ("pgq._window_has_events", "C; as get_batch_events"),
     ("pgq._window_tables", "expanded into its query, qualified"),
     ("pgq._worker_control", "C, no SQL"),
     ("pgq._worker_databases", "C, no SQL"),

@@ -210,6 +210,31 @@ fn letters_are_in_the_table_where_their_queue_takes_none() {
     );
 }
 
+/// One transaction may give up more messages than the queue for them takes from one.
+#[test]
+fn letters_that_their_queue_refuses_are_in_the_table() {
+    let (_database, mut client) = queue();
+    run(
+        &mut client,
+        "select pgq.create_queue('dead');
+         select pgq.set_queue_config('q', 'dead_letter_queue', 'dead');
+         update pgq.queue set queue_per_tx_limit = 2 where queue_name = 'dead'",
+    );
+    send(&mut client, 0..5);
+    give_up(&mut client);
+    assert_eq!(row(&mut client, "select count(*) from pgq.event_2"), "2");
+    assert_eq!(row(&mut client, "select count(*) from pgq.dead_letters('q')"), "3");
+    run(
+        &mut client,
+        "update pgq.queue set queue_per_tx_limit = null where queue_name = 'dead';
+         alter table pgq.event_2_0 add constraint short check (length(ev_data) < 3)",
+    );
+    send(&mut client, ["5", "too long"]);
+    give_up(&mut client);
+    assert_eq!(row(&mut client, "select count(*) from pgq.event_2"), "3");
+    assert_eq!(row(&mut client, "select count(*) from pgq.dead_letters('q')"), "4");
+}
+
 /// Who gives one letter back waits for nobody who works on another.
 #[test]
 fn only_the_letters_that_are_asked_for_are_locked() {

@@ -1,9 +1,13 @@
 //! The queue API for applications: send, receive, acknowledge, dead letters.
 
+mod aside;
 mod dead;
+mod empty;
 mod exactly_once;
 mod hostile;
+mod keep;
 mod kept;
+mod leaving;
 mod nack;
 mod receive;
 mod rights;
