@@ -70,6 +70,20 @@ impl Event {
         serde_json::from_str(data).map_err(|error| Error::Payload(error.to_string()))
     }
 
+    /// The key of a message (`pgq.send`): extra field 1.
+    pub fn key(&self) -> Option<&str> {
+        self.extra1.as_deref()
+    }
+
+    /// The headers of a message (`pgq.send`): extra field 2; none when it has none.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] when they are no JSON object.
+    pub fn headers(&self) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+        let Some(text) = self.extra2.as_deref() else { return Ok(serde_json::Map::new()) };
+        serde_json::from_str(text).map_err(|error| Error::Payload(format!("headers: {error}")))
+    }
+
     /// The row change that a PgQ trigger (logutriga or jsontriga) put into this event; none for
     /// other events.
     ///
@@ -163,6 +177,18 @@ impl NewEvent {
     /// Set extra field 1, by which consumers filter and `split` routes.
     pub fn extra1(mut self, value: impl Into<String>) -> Self {
         self.ev_extra1 = Some(value.into());
+        self
+    }
+
+    /// Set the key of a message, as `pgq.send` does: extra field 1.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.extra1(key)
+    }
+
+    /// Set the headers of a message, as `pgq.send` does: extra field 2, a JSON object.
+    pub fn headers(mut self, headers: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let text = serde_json::to_string(headers).expect("a map of JSON has a JSON form");
+        self.ev_extra2 = Some(text);
         self
     }
 

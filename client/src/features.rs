@@ -12,6 +12,8 @@ pub struct Features {
     pub pgq_version: Option<String>,
     /// `pgq.insert_events` exists (PgQ 4).
     pub insert_events: bool,
+    /// `pgq.nack` exists (PgQ 4.1): queues say how failures are dealt with, and keep dead letters.
+    pub nack: bool,
     /// `pgq.wait_batch` exists (PgQ 4 with worker); the number of its arguments.
     pub wait_batch: Option<i16>,
     /// Extension pgq_coop is there.
@@ -30,9 +32,10 @@ impl Features {
         Ok(Self {
             pgq_version: row.try_get(0)?,
             insert_events: row.try_get(1)?,
-            wait_batch: row.try_get(2)?,
-            coop: row.try_get(3)?,
-            ext: row.try_get(4)?,
+            nack: row.try_get(2)?,
+            wait_batch: row.try_get(3)?,
+            coop: row.try_get(4)?,
+            ext: row.try_get(5)?,
         })
     }
 

@@ -4,6 +4,9 @@ select (select e.extversion::pg_catalog.text
        exists (select from pg_catalog.pg_proc p
                 where p.pronamespace operator(pg_catalog.=) n.pgq
                   and p.proname operator(pg_catalog.=) 'insert_events'),
+       exists (select from pg_catalog.pg_proc p
+                where p.pronamespace operator(pg_catalog.=) n.pgq
+                  and p.proname operator(pg_catalog.=) 'nack'),
        (select pg_catalog.max(p.pronargs)
           from pg_catalog.pg_proc p
          where p.pronamespace operator(pg_catalog.=) n.pgq

@@ -1,17 +1,15 @@
 //! `pgq consume`: print events, feed them to a program, or to an SQL function.
 
-use std::time::Duration;
-
 use clap::ValueEnum;
-use pgq_client::{
-    Backoff, Connector, Consumer, ConsumerBuilder, Error, HandlerError, OnFailure, Stop,
-};
+use pgq_client::{Connector, Consumer, ConsumerBuilder, Error, HandlerError, OnFailure, Stop};
 
 use super::output::remark;
 use super::progress::{Progress, count_on, follow, handled, pending};
 use super::seconds::seconds;
 use super::work::command::ShellCommand;
 use super::work::function::{event_to_sql, function_call};
+use super::work::line::Form;
+use super::work::retry_policy::RetryPolicy;
 use super::work::stdout::batch_to_stdout;
 use super::{Exit, Global, signals};
 
@@ -40,12 +38,17 @@ pub(super) struct Consume {
     /// exactly once
     #[arg(long, value_name = "FUNCTION")]
     sql: Option<String>,
+    /// Write events in the queue API's words: msg_id, type, payload, key, headers, retry_count,
+    /// created_at
+    #[arg(long)]
+    messages: bool,
     /// What follows a failure of a single event
     #[arg(long, value_enum, default_value_t = Failure::Retry, value_name = "WHAT")]
     on_failure: Failure,
-    /// Seconds before the first retry; each further one takes twice as long, up to an hour
-    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
-    retry_after: f64,
+    /// Seconds before the first retry; each further one takes twice as long, up to an hour. Without
+    /// it, --max-attempts and --dead, the queue's own settings and dead letters are used (PgQ 4.1)
+    #[arg(long, value_name = "SECONDS")]
+    retry_after: Option<f64>,
     /// Give an event up after this many attempts; needs --dead
     #[arg(long, requires = "dead", value_name = "N")]
     max_attempts: Option<u32>,
@@ -72,7 +75,7 @@ pub(super) struct Consume {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Failure {
-    /// Put the event into the retry queue, go on with the others
+    /// The event comes again later, the others go on
     Retry,
     /// Roll back the batch and take it again until it succeeds
     Repeat,
@@ -90,25 +93,27 @@ impl Consume {
         if self.register {
             consumer.register()?;
         }
+        let form = if self.messages { Form::Messages } else { Form::Events };
         let mut last = LastFailure { stop: &stop, failure: None };
         match (&self.exec, &self.sql) {
             (Some(command), _) if self.per_batch => {
-                let command = ShellCommand::new(command, &stop);
+                let command = ShellCommand::new(command, &stop, form);
                 consumer.run_batches(|batch| command.take_batch(batch))?;
             }
             (Some(command), _) => {
                 let stops = self.on_failure == Failure::Stop;
-                let command = ShellCommand::new(command, &stop);
+                let command = ShellCommand::new(command, &stop, form);
                 consumer.run(|_, event| last.keep(command.take_event(event), stops))?;
             }
             (None, Some(function)) => {
                 let stops = self.on_failure == Failure::Stop;
                 let sql = function_call(&global.connector()?, function)?;
-                consumer.run(|work, event| last.keep(event_to_sql(work, event, &sql), stops))?;
+                consumer
+                    .run(|work, event| last.keep(event_to_sql(work, event, &sql, form), stops))?;
             }
             (None, None) => {
                 // A reader that went away, or a full disk, does not come back by trying again.
-                consumer.run_batches(|batch| last.keep(batch_to_stdout(batch), true))?;
+                consumer.run_batches(|batch| last.keep(batch_to_stdout(batch, form), true))?;
             }
         }
         bar.finish();
@@ -133,13 +138,12 @@ impl Consume {
 
     fn builder(&self, stop: &Stop, bar: &Progress) -> Result<ConsumerBuilder, Error> {
         let on_failure = match self.on_failure {
-            Failure::Retry => OnFailure::Retry {
-                backoff: Backoff::doubling(
-                    seconds("--retry-after", self.retry_after)?,
-                    Duration::from_secs(3600),
-                ),
+            Failure::Retry => RetryPolicy {
+                after: self.retry_after.map(|value| seconds("--retry-after", value)).transpose()?,
                 max_attempts: self.max_attempts,
-            },
+                has_queue: self.dead.is_some(),
+            }
+            .on_failure(),
             Failure::Repeat | Failure::Stop => OnFailure::RepeatBatch,
         };
         let mut builder = Consumer::builder(&self.queue, &self.consumer)

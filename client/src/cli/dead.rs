@@ -14,26 +14,27 @@ use super::{Exit, Global};
 pub(super) enum Dead {
     /// List dead letters
     List {
-        /// The dead-letter queue
+        /// The queue whose consumers gave them up, or a dead-letter queue
         queue: String,
     },
     /// Show one dead letter whole
     Show {
-        /// The dead-letter queue
+        /// The queue whose consumers gave them up, or a dead-letter queue
         queue: String,
         /// Id of the event in the queue it came from
         ev_id: i64,
     },
-    /// Give dead letters back to the consumer that gave them up; needs pgq_admin
+    /// Give dead letters back to the consumer that gave them up; those of a dead-letter queue need
+    /// pgq_admin
     Replay {
-        /// The dead-letter queue
+        /// The queue whose consumers gave them up, or a dead-letter queue
         queue: String,
         #[command(flatten)]
         which: Which,
     },
     /// Drop dead letters
     Purge {
-        /// The dead-letter queue
+        /// The queue whose consumers gave them up, or a dead-letter queue
         queue: String,
         #[command(flatten)]
         which: Which,

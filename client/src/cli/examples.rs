@@ -37,6 +37,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "send",
         &[
             "pgq send orders '{\"id\": 1}' --type paid",
+            "pgq send orders '{\"id\": 1}' --type paid --key 'customer 4' --header trace=a1",
             "pgq send orders -f csv < events.csv",
             "pgq send orders -f lines -t log --commit-every 10000 < app.log",
         ],
@@ -46,6 +47,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "pgq consume orders mailer",
             "pgq consume orders mailer --once > events.jsonl",
+            "pgq consume orders mailer --messages --exec ./send-mail",
             "pgq consume orders mailer --exec ./send-mail --max-attempts 5 --dead orders.dead",
             "pgq consume orders books --sql accounting.book",
             "pgq consume orders mailer --cooperative mailer-1 --register --exec ./send-mail",
@@ -83,7 +85,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("retry list", &["pgq retry list orders --limit 20"]),
     ("retry now", &["pgq retry now orders --consumer mailer"]),
-    ("dead list", &["pgq dead list orders.dead"]),
+    ("dead list", &["pgq dead list orders", "pgq dead list orders.dead"]),
     (
         "dead replay",
         &[

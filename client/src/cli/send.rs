@@ -24,6 +24,13 @@ pub(super) struct Send {
     /// Type of the event, or of all events that do not bring their own
     #[arg(long, short = 't')]
     r#type: Option<String>,
+    /// Key of the message: what it is about. It is the first extra field
+    #[arg(long, short = 'k', conflicts_with = "extra1")]
+    key: Option<String>,
+    /// A header of the message, NAME=VALUE; may be repeated. They are a JSON object in the second
+    /// extra field
+    #[arg(long, value_name = "NAME=VALUE", value_parser = header, conflicts_with = "extra2")]
+    header: Vec<(String, String)>,
     /// First extra field
     #[arg(long)]
     extra1: Option<String>,
@@ -36,8 +43,8 @@ pub(super) struct Send {
     /// Fourth extra field
     #[arg(long)]
     extra4: Option<String>,
-    /// What standard input is: JSON objects with type, data, extra1 …; CSV with such a header; or
-    /// payloads, one a line
+    /// What standard input is: JSON objects with type, data, key, headers, extra1 …; CSV with such
+    /// a header; or payloads, one a line
     #[arg(long, short = 'f', value_enum, default_value_t = Input::Json)]
     format: Input,
     /// Commit every N events; otherwise all are one transaction, and an error inserts none
@@ -62,24 +69,24 @@ type Chunk = Result<Vec<NewEvent>, UsageError>;
 struct InputEvent {
     #[serde(default, alias = "ev_type", deserialize_with = "text")]
     r#type: Option<String>,
-    #[serde(default, alias = "ev_data", deserialize_with = "text")]
+    #[serde(default, alias = "ev_data", alias = "payload", deserialize_with = "text")]
     data: Option<String>,
-    #[serde(default, alias = "ev_extra1", deserialize_with = "text")]
+    #[serde(default, alias = "ev_extra1", alias = "key", deserialize_with = "text")]
     extra1: Option<String>,
-    #[serde(default, alias = "ev_extra2", deserialize_with = "text")]
+    #[serde(default, alias = "ev_extra2", alias = "headers", deserialize_with = "text")]
     extra2: Option<String>,
     #[serde(default, alias = "ev_extra3", deserialize_with = "text")]
     extra3: Option<String>,
     #[serde(default, alias = "ev_extra4", deserialize_with = "text")]
     extra4: Option<String>,
     // What `pgq consume` and `pgq tail` print besides; a new event gets its own.
-    #[serde(default, rename = "ev_id")]
+    #[serde(default, rename = "ev_id", alias = "msg_id")]
     _id: Option<Value>,
-    #[serde(default, rename = "ev_time")]
+    #[serde(default, rename = "ev_time", alias = "created_at")]
     _time: Option<Value>,
     #[serde(default, rename = "ev_txid")]
     _txid: Option<Value>,
-    #[serde(default, rename = "ev_retry")]
+    #[serde(default, rename = "ev_retry", alias = "retry_count")]
     _retry: Option<Value>,
 }
 
@@ -104,8 +111,23 @@ impl From<InputEvent> for NewEvent {
     }
 }
 
+/// NAME=VALUE.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no \"=\"")?;
+    if name.is_empty() {
+        return Err("it has no name".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 impl Send {
     pub(super) fn run(mut self, global: &Global) -> anyhow::Result<Exit> {
+        // What key and headers are to consumers are extra fields to producers.
+        self.extra1 = self.extra1.or(self.key.take());
+        if !self.header.is_empty() {
+            let headers = self.header.drain(..).map(|(name, value)| (name, json!(value)));
+            self.extra2 = Some(Value::Object(headers.collect()).to_string());
+        }
         if self.data.is_none() && std::io::stdin().is_terminal() {
             return Err(
                 UsageError("no payload, and standard input is a terminal".to_owned()).into()

@@ -41,7 +41,7 @@ impl Builder<Local> {
         self
     }
 
-    /// What follows a handler's failure. Default: retry for ever, 10 s to 1 h apart.
+    /// What follows a handler's failure. Default: what the queue says.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.kind.on_failure = on_failure;
         self

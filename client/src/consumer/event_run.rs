@@ -1,11 +1,8 @@
 //! A batch, event by event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use postgres::Transaction;
-use postgres::types::Type;
-
+use super::failures::Failures;
 use crate::batch::Batch;
 use crate::cursor::BatchCursor;
 use crate::dead_letter;
@@ -14,7 +11,7 @@ use crate::event::Event;
 use crate::failpoint::{self, Step};
 use crate::failure::{Fate, OnFailure, Outcome, panic_text};
 use crate::intake::Intake;
-use crate::stats::{BatchReport, count};
+use crate::stats::BatchReport;
 use crate::work::Work;
 
 /// Process and finish one batch in one transaction; none when stopped in the middle.
@@ -31,12 +28,13 @@ where
     let Intake { source, subscription, settings, page_size, .. } = intake;
     let stop = &settings.stop;
     let consumer_name = subscription.full_name();
-    let (client, _) = source.get()?;
+    let (client, features) = source.get()?;
+    let on_failure = on_failure.on(features);
     let mut transaction = client.transaction()?;
     let filter = settings.filter.as_deref();
     let mut cursor = BatchCursor::open(&mut transaction, batch.id, filter, *page_size)?;
     failpoint::visit(Step::EventsRead);
-    let mut failures = Failures::default();
+    let mut failures = Failures::of(&consumer_name, batch.id);
     let mut events = 0;
     let mut dead = 0;
     while let Some(page) = cursor.next_page(&mut transaction)? {
@@ -70,7 +68,11 @@ where
                 Fate::Done => work.keep()?,
                 Fate::Retry { after, why } => {
                     work.undo()?;
-                    failures.note(&consumer_name, event, after, why);
+                    failures.retry(event, after, why);
+                }
+                Fate::Aside { after, why } => {
+                    work.undo()?;
+                    failures.put_aside(event, after, &why);
                 }
                 Fate::Dead { why } => {
                     work.undo()?;
@@ -97,59 +99,14 @@ where
                 }
             }
         }
+        failures.flush(&mut transaction)?;
     }
     *page_size = cursor.close(&mut transaction)?;
-    failures.flush(&mut transaction, batch.id, &consumer_name)?;
     subscription.finish(&mut transaction, batch.id)?;
     failpoint::visit(Step::FinishSent);
     transaction.commit()?;
     failpoint::visit(Step::FinishCommitted);
-    let retried = count(failures.ids.len());
+    let (retried, given_up) = failures.counted();
+    let dead = dead + given_up;
     Ok(Some(BatchReport { events, retried, dead, ..BatchReport::empty(batch) }))
-}
-
-/// Events of this batch that go to the retry queue.
-#[derive(Default)]
-struct Failures {
-    ids: Vec<i64>,
-    seconds: Vec<i32>,
-    logged: Option<String>,
-}
-
-impl Failures {
-    fn note(&mut self, consumer: &str, event: &Event, after: Duration, why: Option<String>) {
-        // Rounded up: a retry must not come early.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        self.ids.push(event.id);
-        self.seconds.push(i32::try_from(seconds).unwrap_or(i32::MAX));
-        // One line for a failure that a whole batch shares.
-        if let Some(why) = why.filter(|why| self.logged.as_ref() != Some(why)) {
-            let attempt = event.attempt();
-            log::warn!("{consumer}: event {} failed (attempt {attempt}): {why}", event.id);
-            self.logged = Some(why);
-        }
-    }
-
-    fn flush(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch_id: i64,
-        consumer: &str,
-    ) -> Result<(), Error> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        transaction.execute_typed(
-            "select pgq.event_retry($1, e.id, e.seconds)
-               from rows from (pg_catalog.unnest($2), pg_catalog.unnest($3)) as e (id, seconds)",
-            &[
-                (&batch_id, Type::INT8),
-                (&self.ids, Type::INT8_ARRAY),
-                (&self.seconds, Type::INT4_ARRAY),
-            ],
-        )?;
-        failpoint::visit(Step::RetryStored);
-        log::info!("{consumer}: {} events of batch {batch_id} will be retried", self.ids.len());
-        Ok(())
-    }
 }

@@ -4,6 +4,7 @@
 mod batch_run;
 mod builder;
 mod event_run;
+mod failures;
 
 use crate::error::{Error, HandlerError};
 use crate::event::Event;

@@ -1,11 +1,11 @@
-//! The letters a dead-letter queue holds: list them, or go through them and decide about each.
+//! The letters that a dead-letter queue holds.
 
 use std::time::Duration;
 
 use postgres::types::Type;
 use postgres::{Client, GenericClient, Transaction};
 
-use super::{DeadLetter, HOLDER};
+use super::{DeadLetter, Decision, HOLDER};
 use crate::cursor::{BatchCursor, PageSize};
 use crate::error::Error;
 use crate::event::Event;
@@ -13,22 +13,12 @@ use crate::producer::Producer;
 use crate::stop::Stop;
 use crate::subscription::Subscription;
 
-/// What becomes of a letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// It stays.
-    Keep,
-    /// It goes back to the consumer that gave it up, and only to it. Its attempts are counted anew.
-    Replay,
-    /// It is dropped.
-    Purge,
-}
-
-/// Letters that are held: committed after the holder's position. Needs pgq_reader.
-///
-/// # Errors
-/// [`Error::Missing`] when the queue does not exist or is no dead-letter queue.
-pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<DeadLetter>, Error> {
+/// Letters that are held: committed after the holder's position. None when the queue does not exist
+/// or is no dead-letter queue.
+pub(super) fn list(
+    client: &mut impl GenericClient,
+    dead_queue: &str,
+) -> Result<Option<Vec<DeadLetter>>, Error> {
     let place = client.query_typed_opt(
         "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::pg_catalog.text
            from pgq.queue q
@@ -45,7 +35,7 @@ pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<Dea
                                    'pgq.event_template'::pg_catalog.regclass::pg_catalog.oid)",
         &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
     )?;
-    let Some(place) = place else { return Err(no_dead_queue(dead_queue)) };
+    let Some(place) = place else { return Ok(None) };
     let table: String = place.try_get(0)?;
     let snapshot: String = place.try_get(1)?;
     let rows = client.query_typed(
@@ -69,45 +59,25 @@ pub fn list(client: &mut impl GenericClient, dead_queue: &str) -> Result<Vec<Dea
             Err(error) => log::warn!("queue \"{dead_queue}\": {error}"),
         }
     }
-    Ok(letters)
+    Ok(Some(letters))
 }
 
-fn no_dead_queue(dead_queue: &str) -> Error {
-    Error::Server(crate::error::ServerError {
-        sqlstate: "42704".to_owned(),
-        message: format!("dead-letter queue \"{dead_queue}\" does not exist"),
-        detail: None,
-        hint: Some(format!("It is one when consumer \"{HOLDER}\" is registered on it.")),
-    })
-}
-
-/// Go through all letters and do as `decide` says; how many were not kept. Letters that stay are
-/// inserted again behind, in the same transaction, so that none is lost or doubled. Needs
-/// pgq_reader and pgq_writer; replaying needs pgq_admin.
+/// Go through all letters and do as is decided; how many were not kept. Letters that stay are
+/// inserted again behind, in the same transaction, so that none is lost or doubled.
 ///
-/// Letters must have been ticked to be reached. Those that are not within `patience` stay as they
-/// are.
-///
-/// # Errors
-/// [`Error::Server`]: 23505 when the event waits for a retry already, 42501, and those of [`list`].
-pub fn sort(
-    client: &mut Client,
+/// Letters must have been ticked to be reached: [`wait_for_tick`].
+pub(super) fn settle(
+    transaction: &mut Transaction<'_>,
     dead_queue: &str,
-    patience: Duration,
-    mut decide: impl FnMut(&DeadLetter) -> Decision,
+    decide: &mut impl FnMut(&DeadLetter) -> Decision,
 ) -> Result<u64, Error> {
-    if list(client, dead_queue)?.is_empty() {
-        return Ok(0);
-    }
-    wait_for_tick(client, dead_queue, patience)?;
     let subscription = Subscription::new(dead_queue, HOLDER);
-    let mut transaction = client.transaction()?;
     let mut kept = Vec::new();
     let mut settled = 0;
     let mut size = PageSize::at_most(1_000);
-    while let Some(batch) = subscription.next_batch(&mut transaction)? {
-        let mut cursor = BatchCursor::open(&mut transaction, batch.id, None, size)?;
-        while let Some(page) = cursor.next_page(&mut transaction)? {
+    while let Some(batch) = subscription.next_batch(transaction)? {
+        let mut cursor = BatchCursor::open(transaction, batch.id, None, size)?;
+        while let Some(page) = cursor.next_page(transaction)? {
             for event in page {
                 let Ok(letter) = DeadLetter::from_event(event.clone()) else {
                     kept.push(event.into());
@@ -117,22 +87,25 @@ pub fn sort(
                     Decision::Keep => kept.push(letter.to_event()?),
                     Decision::Purge => settled += 1,
                     Decision::Replay => {
-                        replay(&mut transaction, &letter)?;
+                        replay(transaction, &letter)?;
                         settled += 1;
                     }
                 }
             }
         }
-        size = cursor.close(&mut transaction)?;
-        subscription.finish(&mut transaction, batch.id)?;
+        size = cursor.close(transaction)?;
+        subscription.finish(transaction, batch.id)?;
     }
-    Producer::new(dead_queue).insert_events(&mut transaction, &kept)?;
-    transaction.commit()?;
+    Producer::new(dead_queue).insert_events(transaction, &kept)?;
     Ok(settled)
 }
 
 /// Have a tick made that comes after all letters of now.
-fn wait_for_tick(client: &mut Client, dead_queue: &str, patience: Duration) -> Result<(), Error> {
+pub(super) fn wait_for_tick(
+    client: &mut Client,
+    dead_queue: &str,
+    patience: Duration,
+) -> Result<(), Error> {
     let row = client.query_typed_one("select pgq.force_tick($1)", &[(&dead_queue, Type::TEXT)])?;
     let before: Option<i64> = row.try_get(0)?;
     // Whoever may tick does it at once; the others wait for the worker.

@@ -1,4 +1,5 @@
-//! Dead letters: events given up, kept in a queue of their own with the reason.
+//! Dead letters: events given up, kept with the reason: by the server, in its table
+//! `pgq.dead_letter`, or in a queue of their own.
 //!
 //! A dead-letter queue is an ordinary PgQ queue. The event keeps its type and payload; extra field
 //! 1 is a JSON object that says where it came from and why it is here ([`Origin`]), extra field 2
@@ -7,8 +8,10 @@
 //! subscribe as well, for alarms.
 
 mod held;
+mod letters;
+mod table;
 
-pub use held::{Decision, list, sort};
+pub use letters::{list, sort};
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -51,6 +54,17 @@ pub struct DeadLetter {
     pub origin: Origin,
     /// Type, payload and extra fields as they were.
     pub event: NewEvent,
+}
+
+/// What becomes of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It stays.
+    Keep,
+    /// It goes back to the consumer that gave it up, and only to it. Its attempts are counted anew.
+    Replay,
+    /// It is dropped.
+    Purge,
 }
 
 impl DeadLetter {
@@ -143,7 +157,8 @@ pub(crate) fn bury_once(
     if letters.is_empty() {
         return Ok(());
     }
-    let held: BTreeSet<i64> = list(transaction, dead_queue)?
+    let held: BTreeSet<i64> = held::list(transaction, dead_queue)?
+        .ok_or_else(|| letters::no_dead_queue(dead_queue))?
         .into_iter()
         .filter(|letter| letter.origin.queue == queue && letter.origin.consumer == consumer)
         .map(|letter| letter.origin.ev_id)

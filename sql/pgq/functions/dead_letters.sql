@@ -137,7 +137,11 @@ $$;
 comment on function pgq.dead_replay(text, text, bigint[]) is
     'give dead letters to their consumer again; returns their number';
 
-create or replace function pgq.dead_purge(queue text, consumer text, older_than interval)
+create or replace function pgq.dead_purge(
+    queue       text,
+    consumer    text,
+    older_than  interval,
+    ids         bigint[] default null)
 returns bigint
 language plpgsql
 security definer
@@ -145,12 +149,13 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq.dead_purge(3)
+-- Function: pgq.dead_purge(4)
 --      Drop dead letters.
 -- Parameters:
 --      queue       name of the queue
 --      consumer    name of the consumer
 --      older_than  those that were given up, for the last time, at least so long ago
+--      ids         of these messages only; NULL: of all
 -- Returns: number of letters
 -- Errors: 22004 NULL time; 42704 no such queue, or the consumer is not subscribed to it
 -- Locks: rows of the letters
@@ -169,9 +174,10 @@ begin
     delete from pgq.dead_letter d
      where d.dl_queue = sub.sub_queue
        and d.dl_consumer = sub.sub_consumer
+       and (ids is null or d.dl_msg_id = any (ids))
        and d.dl_last_failed <= now() - older_than;
     get diagnostics purged = row_count;
     return purged;
 end;
 $$;
-comment on function pgq.dead_purge(text, text, interval) is 'drop dead letters';
+comment on function pgq.dead_purge(text, text, interval, bigint[]) is 'drop dead letters';

@@ -48,7 +48,7 @@ grant execute on function
     pgq.nack(bigint, bigint, interval, text),
     pgq.dead_letters(text, text),
     pgq.dead_replay(text, text, bigint[]),
-    pgq.dead_purge(text, text, interval),
+    pgq.dead_purge(text, text, interval, bigint[]),
     pgq._page_open(text, text),
     pgq._page_end(integer, integer, bigint, bigint, bigint, integer),
     pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),

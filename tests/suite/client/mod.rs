@@ -7,6 +7,7 @@ mod copy;
 mod full_disk;
 mod kill;
 mod looking;
+mod messages;
 mod once;
 mod outage;
 mod pool_modes;

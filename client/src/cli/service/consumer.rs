@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use pgq_client::{Backoff, Connector, Error, OnFailure, Stop};
+use pgq_client::{Connector, Error, Stop};
 use pgq_ini::Section;
 
 use super::plain::Plain;
 use crate::cli::work::command::ShellCommand;
 use crate::cli::work::function::{event_to_sql, function_call};
+use crate::cli::work::line::Form;
+use crate::cli::work::retry_policy::RetryPolicy;
 
 /// What is done with events, and when one has failed.
 #[derive(Debug)]
 pub(super) struct Handling {
     handler: Handler,
     max_attempts: Option<u32>,
-    retry_after: Duration,
+    retry_after: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -41,28 +43,30 @@ impl Handling {
         Ok(Self {
             handler,
             max_attempts: section.number("max_attempts")?,
-            retry_after: section.seconds("retry_after")?.unwrap_or(Duration::from_secs(10)),
+            retry_after: section.seconds("retry_after")?,
         })
     }
 
     pub(super) fn serve(&self, plain: &Plain, stop: &Stop) -> Result<(), Error> {
-        let on_failure = OnFailure::Retry {
-            backoff: Backoff::doubling(self.retry_after, Duration::from_secs(3600)),
+        let policy = RetryPolicy {
+            after: self.retry_after,
             max_attempts: self.max_attempts,
+            has_queue: plain.has_dead_letter_queue(),
         };
+        let on_failure = policy.on_failure();
         let mut consumer = plain.builder(stop).on_failure(on_failure).connect(&plain.database)?;
         match &self.handler {
             Handler::Command(command) => {
-                let command = ShellCommand::new(command, stop);
+                let command = ShellCommand::new(command, stop, Form::Events);
                 consumer.run(|_, event| command.take_event(event))?;
             }
             Handler::BatchCommand(command) => {
-                let command = ShellCommand::new(command, stop);
+                let command = ShellCommand::new(command, stop, Form::Events);
                 consumer.run_batches(|batch| command.take_batch(batch))?;
             }
             Handler::Function(function) => {
                 let sql = function_call(&Connector::new(&plain.database)?, function)?;
-                consumer.run(|work, event| event_to_sql(work, event, &sql))?;
+                consumer.run(|work, event| event_to_sql(work, event, &sql, Form::Events))?;
             }
         }
         Ok(())

@@ -46,6 +46,10 @@ impl Plain {
         Ok(self)
     }
 
+    pub(super) fn has_dead_letter_queue(&self) -> bool {
+        self.dead.is_some()
+    }
+
     pub(super) fn builder(&self, stop: &Stop) -> ConsumerBuilder {
         let builder = Consumer::builder(&self.intake.queue, &self.intake.consumer);
         let mut builder = self.intake.tell(builder, stop);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pgq_client::{Error, Event, HandlerError, OpenBatch, Outcome, Stop};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::line::json_of;
+use super::line::Form;
 use super::words::Words;
 
 /// Exit code that asks for a retry: EX_TEMPFAIL of sysexits.h.
@@ -71,11 +71,12 @@ pub(in crate::cli) fn bound() {
 pub(in crate::cli) struct ShellCommand<'c> {
     command: &'c str,
     stop: &'c Stop,
+    form: Form,
 }
 
 impl<'c> ShellCommand<'c> {
-    pub(in crate::cli) fn new(command: &'c str, stop: &'c Stop) -> Self {
-        Self { command, stop }
+    pub(in crate::cli) fn new(command: &'c str, stop: &'c Stop, form: Form) -> Self {
+        Self { command, stop, form }
     }
 
     /// Run it for one event: exit code 0 is done, 75 a retry, all others are failures.
@@ -83,7 +84,7 @@ impl<'c> ShellCommand<'c> {
         let mut started = Started::new(self.command)?;
         if let Some(mut input) = started.child.stdin.take() {
             // A command that does not read its input is judged by its exit code all the same.
-            ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
+            ignore_closed_pipe(writeln!(input, "{}", self.form.line(event)))?;
         }
         let (status, words) = started.end()?;
         if status.code() == Some(TEMPORARY_FAILURE) {
@@ -104,7 +105,7 @@ impl<'c> ShellCommand<'c> {
             let mut input = std::io::BufWriter::with_capacity(1 << 16, input);
             while let Some(page) = batch.next_page()? {
                 for event in &page {
-                    ignore_closed_pipe(writeln!(input, "{}", json_of(event)))?;
+                    ignore_closed_pipe(writeln!(input, "{}", self.form.line(event)))?;
                 }
             }
             ignore_closed_pipe(input.flush())?;

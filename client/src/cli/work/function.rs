@@ -3,7 +3,7 @@
 use pgq_client::{Connector, Error, Event, HandlerError, Outcome, ServerError, Work};
 use postgres::types::Type;
 
-use super::line::json_of;
+use super::line::Form;
 
 /// The statement that calls a function of this name; the server resolves and quotes it.
 pub(in crate::cli) fn function_call(
@@ -27,9 +27,10 @@ pub(in crate::cli) fn event_to_sql(
     work: &mut Work<'_, '_>,
     event: &Event,
     sql: &str,
+    form: Form,
 ) -> Result<Outcome, HandlerError> {
     // The result is not looked at, so it may be of any type.
-    let called = work.transaction()?.execute_typed(sql, &[(&json_of(event), Type::TEXT)]);
+    let called = work.transaction()?.execute_typed(sql, &[(&form.line(event), Type::TEXT)]);
     match called {
         Ok(_) => Ok(Outcome::Done),
         Err(error) => Err(unusable(&error).map_or_else(|| error.into(), HandlerError::from)),

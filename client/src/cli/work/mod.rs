@@ -7,6 +7,7 @@ pub(super) mod copy;
 pub(super) mod distribute;
 pub(super) mod function;
 pub(super) mod line;
+pub(super) mod retry_policy;
 mod set_aside;
 pub(super) mod stdout;
 mod words;

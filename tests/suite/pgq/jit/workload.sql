@@ -180,6 +180,7 @@ select * from pgq.seek('mail', 'c', 1, true);
 select * from pgq.seek('mail', 'c', now() + interval '1 hour');
 select pgq.set_queue_config('mail', 'keep', '1 day');
 select pgq.dead_purge('mail', 'c', '1 hour');
+select pgq.dead_purge('mail', 'c', '0', '{1}');
 select pgq.dead_purge('mail', 'c', '0');
 select pgq.unsubscribe('mail', 'c', true);
 select pgq.drop_queue('mail', true);
