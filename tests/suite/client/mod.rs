@@ -14,6 +14,7 @@ mod pool_modes;
 mod pooler;
 mod producer;
 mod python;
+mod python_module;
 mod read_only;
 mod screen;
 mod service_kinds;
