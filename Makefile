@@ -131,7 +131,7 @@ book:
 hello:
 	@echo "1. fetches PostgreSQL $(PG) into $(work), where it stays"
 	@echo "2. builds, which takes minutes the first time"
-	@echo "3. shows queue, change capture and latency on a server of its own, in under a minute"
+	@echo "3. shows queue, change capture, latency and messages on a server of its own, in a minute"
 demo: hello build-release
 	cargo build --locked -q -p pgq_client --bin pgq
 	@PGQ_WORK=$(work) cargo run --locked -q -p pgq_tests --example demo

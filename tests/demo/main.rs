@@ -5,6 +5,7 @@
 mod capture;
 mod consumer;
 mod latency;
+mod messages;
 mod queue;
 
 use pgq_tests::Cluster;
@@ -30,6 +31,7 @@ fn main() {
     queue::run(&cluster);
     capture::run(&cluster);
     latency::run(&cluster);
+    messages::run(&cluster);
 
     println!("\nTry it: `make psql` opens psql on such a server. There, for example:");
     println!("  select pgq.create_queue('hello');");
