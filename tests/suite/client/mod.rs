@@ -16,6 +16,7 @@ mod producer;
 mod python;
 mod python_module;
 mod read_only;
+mod recipes;
 mod screen;
 mod service_kinds;
 pub(crate) mod services;
