@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import timedelta
 
 import psycopg
 
 #: Longest reason that is sent; the server keeps it with the dead letter.
 _LONGEST_REASON = 2000
+
+#: What looks like a password: in a connection string, and in a URI. The letter's readers may be
+#: others than the log's.
+_SECRETS = (
+    (
+        re.compile(r"""(passw(?:or)?d\s*[=:]\s*)('(?:[^'\\]|\\.)*'|"[^"]*"|\S+)""", re.IGNORECASE),
+        r"\1***",
+    ),
+    (re.compile(r"(://[^\s:/@]*:)\S*@"), r"\1***@"),
+)
 
 #: Classes of SQLSTATE, and single ones, of a server that is away, full, or becoming another one.
 _WAIT_FOR = ("08", "53", "57P", "25006", "40001", "40P01")
@@ -32,6 +43,8 @@ class PageLost(Exception):
 def reason_of(error: Exception) -> str:
     """What a dead letter says."""
     text = str(error) if isinstance(error, Retry) else f"{type(error).__name__}: {error}"
+    for secret, instead in _SECRETS:
+        text = secret.sub(instead, text)
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:_LONGEST_REASON]
 
 
