@@ -6,6 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pgq_connect::Cancel;
+use postgres::Client;
+
+use crate::connector::Connector;
 
 const RUNNING: u8 = 0;
 const AFTER_BATCH: u8 = 1;
@@ -128,6 +131,17 @@ impl Stop {
             log::debug!("no thread to send cancel requests again: {error}");
         }
         thread.is_ok()
+    }
+
+    /// Do something with a connection that any stop cancels. None, and nothing is done, when a stop
+    /// was asked for before.
+    pub fn statement<T>(
+        &self,
+        connector: &Connector,
+        client: &mut Client,
+        run: impl FnOnce(&mut Client) -> T,
+    ) -> Option<T> {
+        self.cancellable(connector.cancel(client), || run(client))
     }
 
     /// Run a statement that waits in the server and may be cancelled by a stop.

@@ -10,7 +10,8 @@ use super::output::OutputError;
 pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection \
     string; 3 cannot connect; 4 no such queue, consumer, event, function, table or command; 5 not \
     permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be \
-    written; 8 an extension is missing.";
+    written; 8 an extension is missing; 9 tables differ; 128 and more: ended by a signal, 130 by \
+    Ctrl-C.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,10 @@ pub(crate) enum Exit {
     Handler,
     /// An extension is missing.
     Missing,
-    /// So many tables differ, which `londiste compare` has found.
-    Differ(u8),
+    /// Rows of tables differ, which `londiste compare` or `repair` has found.
+    Differ,
+    /// A signal has ended the command, which has put back what it could not leave.
+    Signal(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -49,7 +52,8 @@ impl From<Exit> for ExitCode {
             Exit::Unhealthy => 6,
             Exit::Handler => 7,
             Exit::Missing => 8,
-            Exit::Differ(tables) => tables,
+            Exit::Differ => 9,
+            Exit::Signal(number) => 128 + number,
         })
     }
 }

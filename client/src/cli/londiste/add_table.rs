@@ -308,6 +308,12 @@ fn make(
     for table in tables {
         let target = options.target(&table);
         if !is_virtual && !exists(&mut set.here, &target, "r")? {
+            if options.expect_sync && options.extent().is_some() {
+                return Err(Error::Config(format!(
+                    "table \"{target}\" does not exist here, and made by --create it would stay without the rows that --expect-sync says are here; hint: leave --expect-sync out, and they are copied"
+                ))
+                .into());
+            }
             let (extent, (node, known)) = match (options.extent(), from.zip(there.get(&table))) {
                 (None, _) if options.skip_non_existing => {
                     log::warn!("table \"{target}\" is not there, and is left out");

@@ -34,7 +34,7 @@ const FORM: &str = "set local datestyle = 'iso, ymd'; set local intervalstyle = 
                     set local timezone = 'UTC'; set local extra_float_digits = 3;
                     set local bytea_output = hex; set local search_path = pg_catalog";
 
-/// `compare`; the exit code is the number of tables that differ.
+/// `compare`.
 pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Exit> {
     let set = &mut settings.compare()?;
     if set.own.is_root() {
@@ -58,7 +58,7 @@ pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Ex
         names =
             known.iter().filter(|(_, known)| known.local).map(|(table, _)| table.clone()).collect();
     }
-    let mut differ = 0_u8;
+    let mut exit = Exit::Ok;
     for table in names {
         let Some(own) = known.get(&table).filter(|known| known.is_ok) else {
             log::warn!("table \"{table}\" is not in sync yet, and is left out");
@@ -66,10 +66,10 @@ pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Ex
         };
         if !one(set, options, &table, &own.here)? {
             output::line(&format!("{table}: the rows differ"))?;
-            differ = differ.saturating_add(1);
+            exit = Exit::Differ;
         }
     }
-    Ok(if differ == 0 { Exit::Ok } else { Exit::Differ(differ) })
+    Ok(exit)
 }
 
 fn one(set: &mut Set, options: &Compare, table: &str, here: &str) -> anyhow::Result<bool> {

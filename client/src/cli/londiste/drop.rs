@@ -55,32 +55,45 @@ pub(super) fn node(set: &mut Set, name: &str) -> anyhow::Result<Exit> {
         .into());
     }
     let values = [queue.as_str().into(), name.into()];
+    let drop = "pgq_node.drop_node($1, $2)";
+    // The node first: what it has captured goes with it, and nobody has forgotten it when that
+    // fails.
+    match set.is_alive(name) {
+        true => {
+            let told = set.site(name).and_then(|site| site.call(drop, &values));
+            told.context("nothing is dropped")?;
+        }
+        false => log::warn!("node \"{name}\" is tagged dead: its queue and triggers stay there"),
+    }
+    // Who is not told by us hears of it by the root.
+    let mut root_knows = is_root;
     if !is_root {
         let told = set.root().and_then(|root| {
             set.site(&root)?.call("pgq_node.unregister_location($1, $2)", &values)
         });
-        if let Err(error) = told {
-            log::warn!("the root is not told: {error:#}");
+        match told {
+            Ok(_) => root_knows = true,
+            Err(error) => log::warn!("the root is not told: {error:#}"),
         }
     }
-    let mut others: Vec<_> = set.members.keys().filter(|other| *other != name).cloned().collect();
-    // The node first: what it has captured goes with it.
-    others.insert(0, name.to_owned());
+    let others: Vec<_> = set.members.keys().filter(|other| *other != name).cloned().collect();
     let mut failed = Vec::new();
     for other in others {
         if !set.is_alive(&other) {
             log::warn!("node \"{other}\" is tagged dead and is not told");
             continue;
         }
-        let told =
-            set.site(&other).and_then(|site| site.call("pgq_node.drop_node($1, $2)", &values));
-        if let Err(error) = told {
+        if let Err(error) = set.site(&other).and_then(|site| site.call(drop, &values)) {
             log::warn!("{error:#}");
             failed.push(other);
         }
     }
-    if failed.iter().any(|other| other == name) && set.is_alive(name) {
-        log::warn!("node \"{name}\" itself could not be told: its triggers stay there");
+    if (is_root || !root_knows) && !failed.is_empty() {
+        return Err(Error::Cascade(format!(
+            "node \"{name}\" is dropped, and nodes that still know it are not told: {}; hint: run drop-node again there",
+            failed.join(", ")
+        ))
+        .into());
     }
     output::line(&format!("node \"{name}\" of queue \"{queue}\" is dropped"))?;
     Ok(Exit::Ok)

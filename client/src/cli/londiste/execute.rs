@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use pgq_client::postgres::Client;
 use pgq_client::{Error, Statements};
 use pgq_replica::cascade::execute;
 
@@ -13,6 +14,10 @@ use crate::cli::Exit;
 pub(super) fn scripts(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<Exit> {
     let _alone = settings.alone()?;
     let mut client = settings.node.local.connect()?;
+    settings.during(&mut client, |client| run(client, &settings.node.queue, files))
+}
+
+fn run(client: &mut Client, queue: &str, files: &[PathBuf]) -> anyhow::Result<Exit> {
     let mut transaction = client.transaction().map_err(Error::from)?;
     for path in files {
         let read = |source| Error::Io { path: path.clone(), source };
@@ -21,7 +26,7 @@ pub(super) fn scripts(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<
             Error::Config(format!("{}: a script is known by its file's name", path.display()))
         })?;
         let session = &mut Statements(&mut transaction);
-        if !execute::begin(session, &settings.node.queue, name, &sql)? {
+        if !execute::begin(session, queue, name, &sql)? {
             log::warn!("{name}: was run before");
         }
     }

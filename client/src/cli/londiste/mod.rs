@@ -8,11 +8,13 @@ mod compare;
 mod create;
 mod drop;
 mod execute;
+mod interrupt;
 mod lists;
 mod node;
 mod patience;
 mod pause;
 mod provider;
+mod security;
 mod sequences;
 mod set;
 mod site;
@@ -21,6 +23,7 @@ mod structure;
 mod tag;
 mod takeover;
 mod tree;
+mod undo;
 mod wait;
 
 use std::ffi::OsString;
@@ -31,7 +34,7 @@ use super::run::{Process, Run};
 use super::seconds::seconds;
 use super::{Exit, Global};
 use choose::Kind;
-use patience::Patience;
+use interrupt::Interrupts;
 use set::Settings;
 
 /// Replicate tables.
@@ -133,8 +136,7 @@ enum Command {
         /// Tables; by default all of this node
         tables: Vec<String>,
     },
-    /// Compare the rows of tables here and above, without locks; the exit code is the number of
-    /// tables that differ
+    /// Compare the rows of tables here and above, without locks; exit code 9 when some differ
     Compare(compare::Compare),
     /// List foreign keys that are dropped until copies are done
     Fkeys,
@@ -158,13 +160,41 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Are signals to end it as any program? It leaves nothing, or has handlers of its own.
+    fn needs_no_care(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { .. }
+                | Self::NodeStatus
+                | Self::NodeInfo
+                | Self::Members
+                | Self::WaitRoot
+                | Self::WaitProvider
+                | Self::WaitSync
+                | Self::Worker
+                | Self::Tables { .. }
+                | Self::Seqs
+                | Self::Missing
+                | Self::Check { .. }
+                | Self::Fkeys
+                | Self::ShowHandlers { .. }
+                | Self::Copy { .. }
+        )
+    }
+}
+
 impl Londiste {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Exit> {
         let Self { process, dead, timeout, ini, command } = self;
-        let patience = timeout.map(|value| seconds("--timeout", value)).transpose()?;
-        let settings = Settings::read(&ini, Patience(patience), dead)?;
+        let most = timeout.map(|value| seconds("--timeout", value)).transpose()?;
+        let interrupts = match command.needs_no_care() {
+            true => Interrupts::default(),
+            false => Interrupts::listen()?,
+        };
+        let settings = Settings::read(&ini, most, interrupts.clone(), dead)?;
         let format = global.format();
-        match command {
+        interrupts.end_of(match command {
             Command::CreateRoot(new) => create::root(&settings, new),
             Command::CreateBranch(branch) => create::branch(&settings, branch),
             Command::CreateLeaf(leaf) => create::leaf(&settings, leaf),
@@ -211,7 +241,7 @@ impl Londiste {
             .into()),
             Command::Worker => Run::worker(ini, process).run(global),
             Command::Execute { files } => execute::scripts(&settings, &files),
-        }
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use pgq_client::Error;
+use pgq_client::{Error, Stop};
+
+use super::site::Interrupted;
 
 /// Between looks.
 const LOOK: Duration = Duration::from_millis(200);
@@ -10,8 +12,11 @@ const LOOK: Duration = Duration::from_millis(200);
 const SILENT: Duration = Duration::from_secs(5);
 
 /// How long a command waits for others.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience(pub(super) Option<Duration>);
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    pub(super) most: Option<Duration>,
+    pub(super) stop: Stop,
+}
 
 impl Patience {
     /// Look until there is something.
@@ -19,7 +24,7 @@ impl Patience {
     /// # Errors
     /// [`Error::Cascade`] when it takes too long; what looking fails with.
     pub(super) fn until<T>(
-        self,
+        &self,
         what: &str,
         mut look: impl FnMut() -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
@@ -29,14 +34,16 @@ impl Patience {
                 return Ok(found);
             }
             let waited = begin.elapsed();
-            if self.0.is_some_and(|most| waited >= most) {
+            if self.most.is_some_and(|most| waited >= most) {
                 return Err(Error::Cascade(format!("{what} has not come in time")).into());
             }
             if waited >= SILENT && !said {
                 log::warn!("waits for {what}");
                 said = true;
             }
-            std::thread::sleep(LOOK);
+            if self.stop.sleep(LOOK) {
+                return Err(Interrupted.into());
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pgq_client::Error;
 
 use super::set::Set;
-use super::site::{Info, Site};
+use super::site::{Site, is_unknown};
 use super::{drop::subscribers, pause};
 use crate::cli::{Exit, output};
 
@@ -64,7 +64,7 @@ pub(super) fn change(set: &mut Set, node: &str, to: &str) -> anyhow::Result<bool
     if info.provider_node.as_deref() == Some(to) {
         // Perhaps the end of what was interrupted.
         forget_elsewhere(set, node, to);
-        say_if_paused(&info);
+        pause::let_go(set, node)?;
         return Ok(false);
     }
     if depends(set, to, node)? {
@@ -74,34 +74,24 @@ pub(super) fn change(set: &mut Set, node: &str, to: &str) -> anyhow::Result<bool
     not_taken(set.site(to)?, &queue, node, &info.worker_name)?;
     // The node works on as long as this takes.
     wait_for_queue(set, to, info.tick())?;
-    let was_paused = info.worker_paused == Some(true);
-    let moved =
-        pause::consumer(set, node, &info.worker_name, true).and_then(|()| subscribe(set, node, to));
-    if let Err(error) = moved {
-        if let Err(other) = pause::ask(set, node, was_paused) {
-            log::warn!("the worker of node \"{node}\" pauses; hint: resume: {other:#}");
-        }
-        return Err(error);
+    let (undo, mark) = (set.undo(), set.undo().mark());
+    let moved = pause::hold(set, node, "change-provider")
+        .and_then(|()| subscribe(set, node, to))
+        .and_then(|()| {
+            forget_elsewhere(set, node, to);
+            pause::let_go(set, node)
+        });
+    match moved {
+        Ok(()) => drop(undo.take(mark)),
+        Err(_) => undo.back_to(mark),
     }
-    forget_elsewhere(set, node, to);
-    if was_paused {
-        say_if_paused(&info);
-    } else {
-        pause::consumer(set, node, &info.worker_name, false)?;
-    }
-    Ok(true)
-}
-
-fn say_if_paused(info: &Info) {
-    if info.worker_paused == Some(true) {
-        let (worker, node) = (&info.worker_name, &info.node_name);
-        log::warn!("worker \"{worker}\" of node \"{node}\" is paused, as before; hint: resume");
-    }
+    moved.map(|()| true)
 }
 
 fn wait_for_queue(set: &mut Set, node: &str, tick: i64) -> anyhow::Result<()> {
     let what = format!("node \"{node}\" to have tick {tick}: does its worker run?");
-    set.patience.until(&what, || Ok((newest_tick(set, node)? >= tick).then_some(())))
+    let patience = set.patience.clone();
+    patience.until(&what, || Ok((newest_tick(set, node)? >= tick).then_some(())))
 }
 
 /// While the node's worker pauses.
@@ -117,10 +107,31 @@ fn subscribe(set: &mut Set, node: &str, to: &str) -> anyhow::Result<()> {
     let other = set.member(to)?.location.clone();
     let values = [queue.into(), to.into(), other.as_str().into()];
     set.site(node)?.call("pgq_node.register_location($1, $2, $3, false)", &values)?;
+    let (undo, mark) = (set.undo(), set.undo().mark());
+    let (of, subscriber) = (queue.to_owned(), node.to_owned());
+    set.put_back_on(
+        to,
+        format!("node \"{to}\" forgets its subscriber \"{node}\""),
+        format!("call pgq_node.unregister_subscriber('{queue}', '{node}')"),
+        move |site| {
+            let is_there = subscribers(site, &of)?.contains(&subscriber);
+            let values = [of.as_str().into(), subscriber.as_str().into()];
+            if is_there {
+                site.call("pgq_node.unregister_subscriber($1, $2)", &values)?;
+            }
+            Ok(is_there)
+        },
+    )?;
     register(set.site(to)?, queue, node, &worker, tick)?;
+    // From here on the node may read from there.
+    let steps = undo.take(mark);
     let values = [queue.into(), worker.as_str().into(), to.into()];
-    set.site(node)?.call("pgq_node.change_consumer_provider($1, $2, $3)", &values)?;
-    Ok(())
+    let function = "pgq_node.change_consumer_provider($1, $2, $3)";
+    let changed = set.site(node)?.call(function, &values);
+    if changed.as_ref().is_err_and(|error| !is_unknown(error)) {
+        undo.give(steps);
+    }
+    changed.map(drop)
 }
 
 /// Refuse when a worker's name is that of another consumer there: the two would be one.

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use pgq_client::postgres::Client;
 use pgq_client::{CascadeSettings, Connector, Error, read_ini};
 
+use super::interrupt::Interrupts;
 use super::patience::Patience;
-use super::site::{Info, Site};
+use super::site::{Info, Interrupted, Site};
+use super::undo::{Step, Undo};
 use crate::cli::pidfile::Pidfile;
 use crate::cli::service::{Commands, Job};
 
@@ -17,6 +22,7 @@ pub(super) struct Settings {
     /// Commands that change something run one at a time.
     pidfile: Option<PathBuf>,
     pub(super) patience: Patience,
+    interrupts: Interrupts,
     dead: Vec<String>,
 }
 
@@ -24,7 +30,8 @@ impl Settings {
     /// Read the INI file.
     pub(super) fn read(
         ini: &std::path::Path,
-        patience: Patience,
+        most: Option<Duration>,
+        interrupts: Interrupts,
         dead: Vec<String>,
     ) -> anyhow::Result<Self> {
         let job = Job::read(&read_ini(ini)?)?;
@@ -35,7 +42,8 @@ impl Settings {
             node: node.clone(),
             commands: commands.clone(),
             pidfile: job.pidfile().map(PathBuf::from),
-            patience,
+            patience: Patience { most, stop: interrupts.stop.clone() },
+            interrupts,
             dead,
         })
     }
@@ -71,13 +79,34 @@ impl Settings {
 
     /// Connect to the node's own database.
     pub(super) fn here(&self) -> anyhow::Result<Site> {
-        Site::connect(&self.node.job, self.node.local.clone(), &self.node.job)
+        let stop = self.interrupts.stop.clone();
+        Site::connect(&self.node.job, self.node.local.clone(), &self.node.job, Some(stop))
     }
 
     /// Connect to another node's database.
     pub(super) fn there(&self, name: &str, location: &str) -> anyhow::Result<Site> {
-        let text = format!("{location} {}", self.node.remote_extra);
-        Site::connect(name, Connector::new(text.trim_end())?, &self.node.job)
+        let stop = self.interrupts.stop.clone();
+        Site::connect(name, self.connector(location)?, &self.node.job, Some(stop))
+    }
+
+    /// Connect to another node's database, beside others, to look there: signals end that with the
+    /// program.
+    pub(super) fn beside(&self, name: &str, location: &str) -> anyhow::Result<Site> {
+        Site::connect(name, self.connector(location)?, &self.node.job, None)
+    }
+
+    /// Use a connection to the node's own database for what signals cancel.
+    pub(super) fn during<T>(
+        &self,
+        client: &mut Client,
+        run: impl FnOnce(&mut Client) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let stop = &self.interrupts.stop;
+        stop.statement(&self.node.local, client, run).ok_or(Interrupted)?
+    }
+
+    fn connector(&self, location: &str) -> anyhow::Result<Connector> {
+        Ok(Connector::new(format!("{location} {}", self.node.remote_extra).trim_end())?)
     }
 }
 
@@ -128,7 +157,7 @@ impl Set {
                 None => return Err(unknown(name, &queue)),
             }
         }
-        let patience = settings.patience;
+        let patience = settings.patience.clone();
         Ok(Self {
             settings,
             queue,
@@ -139,6 +168,29 @@ impl Set {
             others: BTreeMap::new(),
             _alone: alone,
         })
+    }
+
+    /// What is put back when the command does not come to its end.
+    pub(super) fn undo(&self) -> Undo {
+        self.settings.interrupts.undo.clone()
+    }
+
+    /// Have something put back on a node, unless the command comes to where that is to stay; `done`
+    /// says that it was, `else_do` what is to be done there when it cannot be.
+    pub(super) fn put_back_on(
+        &self,
+        node: &str,
+        done: String,
+        else_do: String,
+        act: impl Fn(&mut Site) -> anyhow::Result<bool> + Send + Sync + 'static,
+    ) -> anyhow::Result<()> {
+        let connector = match node == self.own.node_name {
+            true => self.settings.node.local.clone(),
+            false => self.settings.connector(&self.member(node)?.location)?,
+        };
+        let (node, job) = (node.to_owned(), self.settings.node.job.clone());
+        self.undo().push(Step { node, connector, job, done, else_do, act: Arc::new(act) });
+        Ok(())
     }
 
     pub(super) fn is_alive(&self, name: &str) -> bool {

@@ -2,7 +2,8 @@
 
 use anyhow::Context as _;
 use pgq_client::postgres::Client;
-use pgq_client::{Connector, Error, Statements};
+use pgq_client::postgres::error::SqlState;
+use pgq_client::{Connector, Error, Statements, Stop};
 use pgq_replica::{Argument, Row, Session as _};
 use serde::Deserialize;
 
@@ -11,17 +12,25 @@ const TOLD: i64 = 200;
 const WARNS: i64 = 300;
 const FAILED: i64 = 400;
 
+/// A signal has come.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(super) struct Interrupted;
+
 /// A connection to a node's database.
 pub(super) struct Site {
     /// How messages call it.
     name: String,
     client: Client,
+    connector: Connector,
+    /// What cancels its statements, if anything.
+    stop: Option<Stop>,
 }
 
 /// What a function answers.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    code: i64,
+    pub(super) code: i64,
     pub(super) note: String,
     /// What the function answers besides.
     pub(super) more: Option<String>,
@@ -62,16 +71,31 @@ impl Info {
     }
 }
 
+fn is_cancelled(error: &Error) -> bool {
+    error.sqlstate() == Some(SqlState::QUERY_CANCELED.code())
+}
+
+/// Is it unknown whether the statement that failed so was done? Else it was not.
+pub(super) fn is_unknown(error: &anyhow::Error) -> bool {
+    let errors = error.chain().filter_map(|cause| cause.downcast_ref::<Error>());
+    errors.into_iter().any(|error| matches!(error, Error::Lost(_)))
+}
+
 const INFO: &str = "select pg_catalog.row_to_json(n)::pg_catalog.text
                       from pgq_node.get_node_info($1) n
                      where n.node_name is not null";
 
 impl Site {
     /// Connect.
-    pub(super) fn connect(name: &str, connector: Connector, job: &str) -> anyhow::Result<Self> {
-        let client = connector.application_name(job).connect();
-        let client = client.with_context(|| format!("node \"{name}\""))?;
-        Ok(Self { name: name.to_owned(), client })
+    pub(super) fn connect(
+        name: &str,
+        connector: Connector,
+        job: &str,
+        stop: Option<Stop>,
+    ) -> anyhow::Result<Self> {
+        let connector = connector.application_name(job);
+        let client = connector.connect().with_context(|| format!("node \"{name}\""))?;
+        Ok(Self { name: name.to_owned(), client, connector, stop })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -87,8 +111,7 @@ impl Site {
     }
 
     pub(super) fn rows(&mut self, sql: &str, values: &[Argument<'_>]) -> anyhow::Result<Vec<Row>> {
-        let rows = Statements(&mut self.client).rows(sql, values);
-        rows.with_context(|| format!("node \"{}\"", self.name))
+        self.during(|client| Statements(client).rows(sql, values))
     }
 
     /// The first column of the first row; none without a row, or where it is null.
@@ -102,7 +125,33 @@ impl Site {
     }
 
     pub(super) fn run(&mut self, sql: &str) -> anyhow::Result<()> {
-        let done = Statements(&mut self.client).run(sql);
+        self.during(|client| Statements(client).run(sql))
+    }
+
+    /// End a transaction that has failed, whatever was asked for.
+    pub(super) fn roll_back(&mut self) {
+        // Where that cannot be said, the connection is gone, and the transaction with it.
+        if let Err(error) = Statements(&mut self.client).run("rollback") {
+            log::debug!("node \"{}\": rollback: {error}", self.name);
+        }
+    }
+
+    fn during<T>(
+        &mut self,
+        run: impl FnOnce(&mut Client) -> Result<T, Error>,
+    ) -> anyhow::Result<T> {
+        let done = match &self.stop {
+            None => run(&mut self.client),
+            Some(stop) => {
+                let done = stop.statement(&self.connector, &mut self.client, run);
+                let done = done.ok_or(Interrupted)?;
+                // That the server has cancelled it says less than why.
+                if stop.is_requested() && done.as_ref().is_err_and(is_cancelled) {
+                    return Err(Interrupted.into());
+                }
+                done
+            }
+        };
         done.with_context(|| format!("node \"{}\"", self.name))
     }
 

@@ -3,6 +3,7 @@
 use pgq_client::Error;
 use pgq_replica::{Argument, name};
 
+use super::security::{Security, has_role};
 use super::site::Site;
 
 /// How much is made.
@@ -31,6 +32,7 @@ pub(super) struct Structure {
     statements: Vec<(String, &'static str)>,
     /// What needs a role that may not be here, and the role.
     of_roles: Vec<(String, String)>,
+    security: Security,
 }
 
 /// Is there such a table (`r`), sequence (`S`)?
@@ -242,6 +244,7 @@ impl Structure {
             }
             found.sequences.push((sequence_name, statement));
         }
+        found.security = Security::read(there, oid)?;
         for row in there.rows(GRANTS, &one)? {
             let (right, role) = (row.text(0)?, row.text(1)?);
             let to = if role.is_empty() { "public".to_owned() } else { name::quote(role) };
@@ -278,6 +281,8 @@ impl Structure {
             let text = text.replacen(&format!("{before}{from}"), &format!("{before}{to}"), 1);
             here.run(&renamed(&text))?;
         }
+        // Before anybody has a right.
+        self.security.make(here, target)?;
         for (role, text) in &self.of_roles {
             if role.is_empty() || has_role(here, role)? {
                 here.run(&text.replacen(from, to, 1))?;
@@ -325,13 +330,6 @@ fn rename(text: &str, source: &str, target: &str) -> String {
         }));
     }
     renamed
-}
-
-fn has_role(site: &mut Site, role: &str) -> anyhow::Result<bool> {
-    const ROLE: &str = "select r.rolname::pg_catalog.text
-                          from pg_catalog.pg_roles r
-                         where r.rolname operator(pg_catalog.=) $1";
-    Ok(site.value(ROLE, &[role.into()])?.is_some())
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn look(site: &mut Site, queue: &str) -> anyhow::Result<Look> {
 fn ask(settings: &Settings, name: &str, member: &Member) -> Node {
     let queue = &settings.node.queue;
     let asked = || -> anyhow::Result<(Info, Look)> {
-        let mut site = settings.there(name, &member.location)?;
+        let mut site = settings.beside(name, &member.location)?;
         let none = || Error::Absent(format!("its database is no node of queue \"{queue}\""));
         let info = site.info(queue)?.ok_or_else(none)?;
         let look = look(&mut site, queue)?;

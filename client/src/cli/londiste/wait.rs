@@ -11,7 +11,8 @@ fn for_node(set: &mut Set, other: &str) -> anyhow::Result<Exit> {
     log::info!("node \"{other}\" has tick {there}");
     let own = set.own.node_name.clone();
     let what = format!("a tick of node \"{own}\" above {there}: do its worker and the ticker run?");
-    let reached = set.patience.until(&what, || {
+    let patience = set.patience.clone();
+    let reached = patience.until(&what, || {
         let tick = set.info(&own)?.tick();
         Ok((tick > there).then_some(tick))
     })?;
@@ -46,7 +47,7 @@ pub(super) fn for_sync(set: &mut Set) -> anyhow::Result<Exit> {
     let queue = set.queue.clone();
     let mut before: Option<BTreeSet<String>> = None;
     let what = "tables to be in sync: does the node's worker run?";
-    let patience = set.patience;
+    let patience = set.patience.clone();
     let total = patience.until(what, || {
         let rows = set.here.rows(STATES, &[queue.as_str().into()])?;
         let mut waiting = BTreeSet::new();

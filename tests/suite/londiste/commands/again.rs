@@ -2,7 +2,7 @@
 
 use pgq_tests::query::{row, rows, run};
 
-use super::{Node, Program, lose, refused, server, set_of};
+use super::{Node, Program, lose, refused, replace, restore, server, set_of};
 
 const READERS: &str = "select subscriber_node from pgq_node.subscriber_info order by 1";
 const PAUSED: &str = "select paused from pgq_node.local_state";
@@ -75,6 +75,39 @@ fn a_node_that_cannot_be_asked_is_not_dropped() {
     two.londiste(&["--dead", "one", "drop-node", "two"]);
     root.londiste(&["--dead", "one", "drop-node", "one"]);
     assert_eq!(row(&mut root.connect(), KNOWN), "1");
+}
+
+#[test]
+fn a_node_that_cannot_be_dropped_is_still_known() {
+    let cluster = server();
+    let nodes = set_of(&cluster, &[("one", "branch"), ("leaf", "leaf")]);
+    let [root, one, leaf] = &nodes[..] else { panic!("three nodes") };
+    one.wait_for(KNOWN, "3");
+    let head = "q text, n text, out ret_code int4, out ret_note text";
+    let fail = |node| replace(node, "drop_node", "text, text", head, "raise exception 'broken';");
+    fail(leaf);
+    let (code, said) = refused(root, &["drop-node", "leaf"]);
+    assert!(code == Some(1) && said.contains("nothing is dropped: "), "{said}");
+    assert_eq!(row(&mut root.connect(), KNOWN), "3");
+    assert_eq!(rows(&mut root.connect(), READERS), ["leaf", "one"]);
+    restore(leaf, "drop_node", "text, text");
+    // One who is not told hears of it by the root; the root does not.
+    for (node, name) in [(one, "pgq_node.drop_node"), (root, "pgq_node.unregister_location")] {
+        let kept = format!("alter function {name}(text, text) rename to kept");
+        run(&mut node.connect(), &kept);
+    }
+    run(&mut root.connect(), "alter function pgq_node.drop_node(text, text) rename to kept_drop");
+    let (code, said) = refused(one, &["drop-node", "leaf"]);
+    assert!(code == Some(1) && said.contains("is dropped, and nodes that still know it"), "{said}");
+    assert!(said.contains("not told: one, root; hint: "), "{said}");
+    run(
+        &mut root.connect(),
+        "alter function pgq_node.kept_drop(text, text) rename to drop_node;
+         alter function pgq_node.kept(text, text) rename to unregister_location",
+    );
+    root.londiste(&["drop-node", "leaf"]);
+    assert_eq!(row(&mut root.connect(), KNOWN), "2");
+    one.wait_for(KNOWN, "2");
 }
 
 #[test]

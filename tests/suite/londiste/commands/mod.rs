@@ -1,11 +1,13 @@
 //! The commands of `pgq londiste`.
 
 mod again;
+mod interrupted;
 mod names;
 mod nodes;
 mod roles;
 mod rows;
 mod tables;
+mod taken_again;
 mod takeover;
 
 use pgq_tests::Cluster;
@@ -46,6 +48,30 @@ fn refused(node: &Node<'_>, arguments: &[&str]) -> (Option<i32>, String) {
     let output = node.output(arguments);
     assert!(!output.status.success(), "{arguments:?}: {output:?}");
     (output.status.code(), stderr(&output))
+}
+
+/// A function of a node does what the body says; `real` is what it did before. The head is without
+/// its schema.
+fn replace(node: &Node<'_>, name: &str, types: &str, head: &str, body: &str) {
+    run(
+        &mut node.connect(),
+        &format!(
+            "alter function pgq_node.{name}({types}) rename to real;
+             create function pgq_node.{name}({head})
+             language plpgsql as $$ begin {body} end $$"
+        ),
+    );
+}
+
+/// The function does again what it did.
+fn restore(node: &Node<'_>, name: &str, types: &str) {
+    run(
+        &mut node.connect(),
+        &format!(
+            "drop function pgq_node.{name}({types});
+             alter function pgq_node.real({types}) rename to {name}"
+        ),
+    );
 }
 
 /// Nobody reaches the node's database any more.

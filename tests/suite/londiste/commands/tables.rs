@@ -274,3 +274,51 @@ fn tables_are_attached_changed_and_detached() {
     root.londiste(&["remove-table", "u"]);
     assert_eq!(root.londiste(&["tables", "--names-only"]), "public.t\n");
 }
+
+#[test]
+fn a_table_is_made_as_open_as_it_is_there() {
+    let cluster = server();
+    let nodes = set_of(&cluster, &[("leaf", "leaf")]);
+    let [root, leaf] = &nodes[..] else { panic!("two nodes") };
+    let mut here = root.connect();
+    run(
+        &mut here,
+        "create role reader; create role gone; create table t (id int primary key, who text);
+         grant select on t to reader; alter table t enable row level security;
+         create policy \"on \"\"public\"\".t\" on t for select to reader, gone
+             using (who = current_user);
+         create policy every on t as restrictive using (id > 0)
+             with check (id > (select 1));
+         create policy lost on t for delete to gone using (true);
+         create table f (id int primary key); alter table f enable row level security,
+             force row level security;
+         create table bad (id int primary key); create function mine(int) returns bool
+             language sql return true;
+         create policy mine on bad using (mine(id)); grant select on bad to public;
+         create table empty (id int primary key)",
+    );
+    root.londiste(&["add-table", "--all"]);
+    leaf.londiste(&["add-table", "t", "f", "--create-full"]);
+    let policies = "select polname, polpermissive, polcmd,
+                           (select array_agg(r order by r) from unnest(polroles) r),
+                           pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
+                      from pg_policy where polrelid = 't'::regclass order by 1";
+    let found = rows(&mut leaf.connect(), policies);
+    assert_eq!(found, rows(&mut here, policies));
+    assert_eq!(found.len(), 3);
+    let flags = "select relname, relrowsecurity, relforcerowsecurity from pg_class
+                  where relname in ('t', 'f') order by 1";
+    assert_eq!(rows(&mut leaf.connect(), flags), ["f|t|t", "t|t|f"]);
+    // One that cannot be made refuses the table.
+    let (_, said) = refused(leaf, &["add-table", "bad", "--create-full"]);
+    assert!(said.contains("function public.mine(integer) does not exist"), "{said}");
+    assert_eq!(row(&mut leaf.connect(), "select to_regclass('bad') is null"), "t");
+    // Nor is one made whose rows are to be there.
+    for create in ["--create", "--create-full"] {
+        let (code, said) = refused(leaf, &["add-table", "empty", "--expect-sync", create]);
+        assert!(code == Some(2) && said.contains("hint: leave --expect-sync out"), "{said}");
+    }
+    assert_eq!(row(&mut leaf.connect(), "select to_regclass('empty') is null"), "t");
+    run(&mut leaf.connect(), "create table empty (id int primary key)");
+    leaf.londiste(&["add-table", "empty", "--expect-sync", "--create"]);
+}

@@ -2,32 +2,18 @@
 
 use pgq_tests::query::{row, rows, run};
 
-use super::{Node, lose, refused, server, set_of};
+use super::{Node, lose, refused, replace, restore, server, set_of};
 
 const KIND: &str = "select node_type || ' ' || provider_node from pgq_node.get_node_info('rep')";
 const KNOWN: &str = "select count(*) from pgq_node.node_location";
 const DEAD: &str = "select node_name from pgq_node.node_location where dead";
 
-/// A function of a node does what the body says; `real` is what it did before.
-fn replace_demote(node: &Node<'_>, body: &str) {
-    run(
-        &mut node.connect(),
-        &format!(
-            "alter function pgq_node.demote_root(text, int4, text) rename to real;
-             create function pgq_node.demote_root(
-                 q text, step int4, n text,
-                 out ret_code int4, out ret_note text, out last_tick int8)
-             language plpgsql as $$ begin {body} end $$"
-        ),
-    );
-}
+const DEMOTE: &str = "text, int4, text";
 
-fn restore_demote(node: &Node<'_>) {
-    run(
-        &mut node.connect(),
-        "drop function pgq_node.demote_root(text, int4, text);
-         alter function pgq_node.real(text, int4, text) rename to demote_root",
-    );
+fn replace_demote(node: &Node<'_>, body: &str) {
+    let head = "q text, step int4, n text,
+                out ret_code int4, out ret_note text, out last_tick int8";
+    replace(node, "demote_root", DEMOTE, head, body);
 }
 
 #[test]
@@ -85,7 +71,7 @@ fn no_branch_is_promoted_before_the_old_root_is_demoted() {
         assert_eq!(row(&mut root.connect(), KIND), "root root", "{body}");
         let disabled = "select queue_disable_insert from pgq.queue";
         assert_eq!(row(&mut root.connect(), disabled), "f", "{body}: {said}");
-        restore_demote(root);
+        restore(root, "demote_root", DEMOTE);
     }
     one.londiste(&["takeover", "root"]);
     assert_eq!(row(&mut one.connect(), KIND), "root one");
