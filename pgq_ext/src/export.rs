@@ -2,7 +2,7 @@
 //! their names.
 
 use crate::batch::{events, page, sql, waiting};
-use crate::event::{entry, queue_cache, send};
+use crate::event::{entry, queue_cache, send, unique};
 use crate::trigger::entry as trigger;
 use crate::{lock, own_relation, remote};
 
@@ -19,9 +19,9 @@ pgq_pg::sql_functions! {
     pgq_send_plain, pg_finfo_pgq_send_plain => send::send_plain;
     /// `pgq.send(text, jsonb)`
     pgq_send_plain_json, pg_finfo_pgq_send_plain_json => send::send_plain_json;
-    /// `pgq.send(text, text, text, text, jsonb)`
+    /// `pgq.send(text, text, text, text, jsonb, timestamptz, text, interval)`
     pgq_send, pg_finfo_pgq_send => send::send;
-    /// `pgq.send(text, text, jsonb, text, jsonb)`
+    /// `pgq.send(text, text, jsonb, text, jsonb, timestamptz, text, interval)`
     pgq_send_json, pg_finfo_pgq_send_json => send::send_json;
     /// `pgq._send_batch(text, text, text[], text[], text[])`
     pgq_send_batch, pg_finfo_pgq_send_batch => send::send_batch;
@@ -55,6 +55,10 @@ pgq_pg::sql_functions! {
     pgq_lock, pg_finfo_pgq_lock => lock::lock_function;
     /// `pgq._lock_shared(text, integer)`
     pgq_lock_shared, pg_finfo_pgq_lock_shared => lock::lock_shared;
+    /// `pgq._unlock(text, integer)`
+    pgq_unlock, pg_finfo_pgq_unlock => lock::unlock;
+    /// `pgq._claim_unique(bigint, bigint)`
+    pgq_claim_unique, pg_finfo_pgq_claim_unique => unique::claim_unique;
     /// `pgq._try_lock(text, integer)`
     pgq_try_lock, pg_finfo_pgq_try_lock => lock::try_lock;
     /// `pgq._queue_changed()`

@@ -5,6 +5,9 @@ use crate::error::PgqError;
 use pgq_pg::call::{Call, Returned};
 use pgq_pg::lock;
 
+/// Class of the lock of a unique key, whose key is part of the key's hash.
+pub(crate) const UNIQUE: u32 = 1_885_827_445;
+
 /// Class of a lock, as `pg_locks.classid` shows it.
 fn class(call: &Call) -> Result<u32, PgqError> {
     let name = call.text(0).ok_or(PgqError::NullArgument("lock"))?.to_display();
@@ -12,6 +15,8 @@ fn class(call: &Call) -> Result<u32, PgqError> {
         "ticks" => Ok(1_885_827_444),
         "rotation" => Ok(1_885_827_442),
         "ids" => Ok(1_885_827_433),
+        "delayed" => Ok(1_885_827_428),
+        "unique" => Ok(UNIQUE),
         _ => Err(PgqError::NoSuchLock { name }),
     }
 }
@@ -36,4 +41,10 @@ pub(crate) fn lock_shared(call: &Call) -> Result<Returned, PgqError> {
 /// `pgq._try_lock(i_lock, i_queue_id)`: false if somebody else has it.
 pub(crate) fn try_lock(call: &Call) -> Result<Returned, PgqError> {
     Ok(Returned::Bool(lock::acquire(class(call)?, key(call)?, false, false)))
+}
+
+/// `pgq._unlock(i_lock, i_queue_id)`: give it back.
+pub(crate) fn unlock(call: &Call) -> Result<Returned, PgqError> {
+    lock::release(class(call)?, key(call)?);
+    Ok(Returned::Done)
 }

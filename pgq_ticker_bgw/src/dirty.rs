@@ -17,6 +17,7 @@ thread_local! {
     static TICKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
     static WORKERS: Cell<bool> = const { Cell::new(false) };
+    static DELAYED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Note that the current transaction has put an event into a queue; the worker hears of it when the
@@ -74,6 +75,13 @@ pub(crate) fn workers_changed(_call: &Call) -> Result<Returned, SqlError> {
     Ok(Returned::Done)
 }
 
+/// `pgq._delayed_changed()`: note that the current transaction has stored a delayed event.
+pub(crate) fn delayed_changed(_call: &Call) -> Result<Returned, SqlError> {
+    commit::register(&Marks);
+    DELAYED.set(true);
+    Ok(Returned::Done)
+}
+
 /// A prepared transaction was committed by this session. What it had put where is not known here:
 /// any queue may have events, or a tick.
 pub(crate) fn after_commit_prepared() {
@@ -82,6 +90,7 @@ pub(crate) fn after_commit_prepared() {
     if let Some(database) = shared.database(own) {
         database.mark_all_dirty();
         database.mark_wishes_changed();
+        database.mark_delayed_changed();
         database.wake_worker();
     }
     shared.wake_waiters(own, None);
@@ -95,7 +104,8 @@ impl AtEnd for Marks {
         let ticked = TICKED.with_borrow(|ticked| !ticked.is_empty());
         let announced = ANNOUNCED.take();
         let workers = WORKERS.take();
-        if !marked && !ticked && !announced && !workers {
+        let delayed = DELAYED.take();
+        if !marked && !ticked && !announced && !workers && !delayed {
             return;
         }
         if let Some(shared) = Shared::get() {
@@ -105,6 +115,9 @@ impl AtEnd for Marks {
             }
             if let Some(database) = shared.database(own) {
                 publish(database);
+                if delayed && database.mark_delayed_changed() {
+                    database.wake_worker();
+                }
                 if workers {
                     database.mark_wishes_changed();
                     database.wake_worker();
@@ -147,4 +160,5 @@ fn forget() {
     TICKED.with_borrow_mut(Vec::clear);
     ANNOUNCED.set(false);
     WORKERS.set(false);
+    DELAYED.set(false);
 }

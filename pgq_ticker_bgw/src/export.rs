@@ -35,6 +35,9 @@ pgq_pg::sql_functions! {
     /// `pgq._wake_waiters(queue_id integer) returns void`: have those who wait for the queue look
     /// when the transaction has committed.
     pgq_wake_waiters, pg_finfo_pgq_wake_waiters => dirty::wake_waiters_function;
+    /// `pgq._delayed_changed()`: have the worker look for delayed events when the transaction has
+    /// committed.
+    pgq_delayed_changed, pg_finfo_pgq_delayed_changed => dirty::delayed_changed;
     /// `londiste._workers_changed()`: have the worker look at londiste.worker when the transaction
     /// has committed.
     londiste_workers_changed, pg_finfo_londiste_workers_changed => dirty::workers_changed;

@@ -75,6 +75,11 @@ impl Call {
         (!argument.isnull).then_some(argument.value)
     }
 
+    /// True for an argument that was passed and is not NULL.
+    pub fn is_given(&self, index: usize) -> bool {
+        self.datum(index).is_some()
+    }
+
     /// A `text` argument. The SQL declaration makes it one.
     pub fn text(&self, index: usize) -> Option<Text> {
         // SAFETY: declared as text in SQL, not null, and alive during the call.

@@ -96,6 +96,7 @@ pub(crate) mod flag {
     /// Nothing that outlives the transaction can be made.
     pub(crate) const RESTRICTED: c_int = super::int(pg_sys::SECURITY_RESTRICTED_OPERATION as i64);
     /// Strategies of btree indexes.
+    pub(crate) const EQUAL: c_int = super::int(pg_sys::BTEqualStrategyNumber as i64);
     pub(crate) const AT_LEAST: c_int = super::int(pg_sys::BTGreaterEqualStrategyNumber as i64);
     pub(crate) const AT_MOST: c_int = super::int(pg_sys::BTLessEqualStrategyNumber as i64);
 }

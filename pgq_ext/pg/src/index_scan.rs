@@ -87,6 +87,45 @@ impl IndexedTable {
         flow
     }
 
+    /// Call `visit` with every row whose indexed value is `value`, also one of a transaction in
+    /// progress, which is given beside, until it breaks: the one that has inserted the row, or is
+    /// deleting it. What this transaction has inserted is seen as if it were committed.
+    pub fn scan_with_uncommitted<B>(
+        &self,
+        value: i64,
+        mut visit: impl FnMut(&ScannedRow, Option<pg_sys::TransactionId>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut keys = [key(constants::flag::EQUAL, pg_sys::F_INT8EQ, value)];
+        let row = ScannedRow { slot: self.slot };
+        // Each row that the scan gives sets who is at work on it.
+        let mut snapshot = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
+        let snapshot = &raw mut snapshot;
+        // SAFETY: both relations are open; the snapshot lives until the scan has ended.
+        let scan = unsafe { ports::index_beginscan(self.table, self.index, snapshot, 1) };
+        // SAFETY: one key on the index's first column, as announced.
+        unsafe { pg_sys::index_rescan(scan, keys.as_mut_ptr(), 1, std::ptr::null_mut(), 0) };
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        let mut flow = ControlFlow::Continue(());
+        // SAFETY: the scan and the slot belong to the same table.
+        while flow.is_continue() && unsafe { pg_sys::index_getnext_slot(scan, forward, self.slot) }
+        {
+            // SAFETY: written by the scan on this thread, for the row that it gave last.
+            let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
+            let is_valid = |xid: &pg_sys::TransactionId| *xid != pg_sys::InvalidTransactionId;
+            let busy = [inserting, deleting].into_iter().find(is_valid);
+            // SAFETY: the slot holds a row of the table; makes all its columns available.
+            unsafe { pg_sys::slot_getallattrs(self.slot) };
+            flow = visit(&row, busy);
+            pgrx::check_for_interrupts!();
+        }
+        // SAFETY: begun above.
+        unsafe { pg_sys::index_endscan(scan) };
+        flow
+    }
+
     /// Call `visit` with the row at this place, if the active snapshot sees one there; it need not
     /// be the row that was there before. Raises XX001 for a place beyond the table's end.
     pub fn at<R>(&self, place: Place, visit: impl FnOnce(&ScannedRow) -> R) -> Option<R> {

@@ -21,6 +21,13 @@ pub fn acquire(class: u32, key: u32, is_shared: bool, waits: bool) -> bool {
     result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
+/// Give the lock back, which the transaction has taken; once for each time.
+pub fn release(class: u32, key: u32) {
+    let tag = tag(class, key, OUT_OF_REACH);
+    // SAFETY: the tag is complete; a lock that is not held raises a warning and no more.
+    unsafe { pg_sys::LockRelease(&raw const tag, constants::lock::EXCLUSIVE, false) };
+}
+
 /// True when this process holds the advisory lock that SQL's functions take with this one key,
 /// exclusively: outside of a transaction, as a lock of the session. What others have written may
 /// have given it up.

@@ -25,6 +25,20 @@ pub fn now() -> i64 {
     unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
+/// Wait for a transaction, or the one that it is a savepoint of, to end. Raises 40P01 if that waits
+/// for this one.
+pub fn wait_for(xid: pg_sys::TransactionId) {
+    // SAFETY: inside a transaction; it takes no memory of ours.
+    unsafe {
+        pg_sys::XactLockTableWait(
+            xid,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            pg_sys::XLTW_Oper::XLTW_None,
+        );
+    }
+}
+
 /// True when `session_replication_role` is `replica`.
 pub fn is_replica_role() -> bool {
     // SAFETY: a backend-local setting, read on the backend's only thread.

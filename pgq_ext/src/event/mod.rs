@@ -5,3 +5,4 @@ pub(crate) mod insert;
 mod limit;
 pub(crate) mod queue_cache;
 pub(crate) mod send;
+pub(crate) mod unique;

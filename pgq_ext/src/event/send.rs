@@ -6,7 +6,29 @@ use super::insert;
 use crate::error::PgqError;
 use crate::event_table::NewEvent;
 use pgq_pg::call::{Call, Returned};
+use pgq_pg::sql::{Query, Under};
 use pgq_pg::text::Text;
+use pgq_pg::value::Value;
+use pgrx::pg_sys;
+
+thread_local! {
+    static SEND_LATER: Query = const {
+        Query::new(
+            "select pgq._send_later($1, $2, $3, $4, $5, $6, $7, \
+                 $8 operator(pg_catalog.*) '1 microsecond'::pg_catalog.interval)",
+            &[
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::TEXTOID,
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::TEXTOID,
+                pg_sys::INT8OID,
+            ],
+        )
+    };
+}
 
 /// The type of a message that is sent without one.
 const DEFAULT_TYPE: &[u8] = b"default";
@@ -21,7 +43,7 @@ pub(crate) fn send_plain_json(call: &Call) -> Result<Returned, PgqError> {
     store(call, Some(Text::new(DEFAULT_TYPE)), call.jsonb(1))
 }
 
-/// `pgq.send(queue_name, type_name, payload [, key, headers])`.
+/// `pgq.send(queue_name, type_name, payload [, key, headers, deliver_at, unique_key, unique_for])`.
 pub(crate) fn send(call: &Call) -> Result<Returned, PgqError> {
     store(call, call.text(1), call.text(2))
 }
@@ -41,6 +63,9 @@ fn store(
     if headers.is_some_and(|headers| !is_object(headers)) {
         return Err(PgqError::Headers);
     }
+    if (5..8).any(|index| call.is_given(index)) {
+        return send_later(call, queue, event_type, payload, headers);
+    }
     let event = NewEvent {
         event_type,
         data: payload,
@@ -48,6 +73,30 @@ fn store(
         ..NewEvent::default()
     };
     insert::insert_event(queue, &event).map(Returned::Int8)
+}
+
+/// A message with a time, or a key that is sent once.
+fn send_later(
+    call: &Call,
+    queue: Text,
+    event_type: Option<Text>,
+    payload: Option<Text>,
+    headers: Option<Text>,
+) -> Result<Returned, PgqError> {
+    let arguments = [
+        Value::Text(queue),
+        event_type.into(),
+        payload.into(),
+        call.text(3).into(),
+        headers.into(),
+        call.int8(5).map_or(Value::Null, Value::Int8),
+        call.text(6).into(),
+        call.interval(7).map_or(Value::Null, Value::Int8),
+    ];
+    let id = SEND_LATER.with(|query| {
+        query.first(&arguments, Under::Own, |row| row.get(1).expect("it gives an id"))
+    })?;
+    Ok(Returned::Int8(id.expect("one row")))
 }
 
 /// jsonb as text begins with a brace if it is an object.

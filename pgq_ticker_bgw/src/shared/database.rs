@@ -28,6 +28,8 @@ shareable! {
         stop: AtomicBool,
         /// londiste.worker was changed since the worker asked last.
         wishes_changed: AtomicBool,
+        /// Delayed events were stored since the worker asked last.
+        delayed_changed: AtomicBool,
         pub(crate) restarts: AtomicI64,
         pub(crate) last_tick: AtomicI64,
         pub(crate) ticks: AtomicI64,
@@ -54,6 +56,7 @@ impl Database {
             worker: AtomicI32::new(0),
             stop: AtomicBool::new(false),
             wishes_changed: AtomicBool::new(false),
+            delayed_changed: AtomicBool::new(false),
             restarts: AtomicI64::new(0),
             last_tick: AtomicI64::new(0),
             ticks: AtomicI64::new(0),
@@ -139,6 +142,16 @@ impl Database {
     /// True when it was since the last call.
     pub(crate) fn take_wishes_changed(&self) -> bool {
         self.wishes_changed.swap(false, Ordering::SeqCst)
+    }
+
+    /// Note that delayed events were stored. True when that is news.
+    pub(crate) fn mark_delayed_changed(&self) -> bool {
+        !self.delayed_changed.swap(true, Ordering::SeqCst)
+    }
+
+    /// True when some were since the last call.
+    pub(crate) fn take_delayed_changed(&self) -> bool {
+        self.delayed_changed.swap(false, Ordering::SeqCst)
     }
 
     /// Make the worker look around.

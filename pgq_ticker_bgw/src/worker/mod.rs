@@ -4,14 +4,15 @@
 //! piece of everything else, so that no long list of maintenance stands between an event and its
 //! consumer. When nothing is due it sleeps until its latch is set.
 
+mod attempt;
 mod cascades;
 mod database;
+mod delayed;
 mod maintenance;
 mod slot;
 mod tick;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use pgq_ticker_core::schedule::{Gates, Timer};
@@ -21,7 +22,7 @@ use crate::cascade::crew::{self, Keeper};
 use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 use pgq_pg::process::{self, Kind};
-use pgq_pg::session::{self, Failure, Row};
+use pgq_pg::session::{self, Row};
 use pgq_pg::{activity, catalog, latch, report, rights};
 
 /// What a worker is called.
@@ -65,6 +66,9 @@ struct Worker {
     newest: HashMap<i32, i64>,
     /// Names of these queues, for messages.
     names: HashMap<i32, String>,
+    /// When delayed events are to be looked for, and when that was done.
+    delayed_at: u64,
+    delayed_done: u64,
     /// Workers of replication.
     cascades: Keeper,
 }
@@ -110,6 +114,8 @@ pub(crate) fn main(argument: usize) {
         futile_retries: 0,
         newest: HashMap::new(),
         names: HashMap::new(),
+        delayed_at: 0,
+        delayed_done: 0,
         cascades: Keeper::new(),
     };
     worker.run();
@@ -133,6 +139,7 @@ impl Worker {
             if self.slot.take_touched() {
                 self.touched = self.now();
             }
+            self.hear_of_delayed();
             let next_tick = self.tick_on_demand();
             if self.do_one_thing() {
                 continue;
@@ -151,6 +158,8 @@ impl Worker {
         if now >= self.aside_due() {
             self.look_aside();
             self.aside.rearm(now);
+        } else if now >= self.delayed_due() {
+            self.deliver_delayed();
         } else if now >= self.ticker_due() {
             self.tick_by_rule();
             self.ticker.rearm(now);
@@ -174,6 +183,7 @@ impl Worker {
             .aside_due()
             .min(self.ticker_due())
             .min(self.retry_due())
+            .min(self.delayed_due())
             .min(self.maintain_due())
             .min(next_tick.unwrap_or(u64::MAX));
         Duration::from_micros(next.saturating_sub(self.now()))
@@ -236,49 +246,6 @@ impl Worker {
             }
             Err(failure) => slot::fail(self.slot, &failure),
         }
-    }
-
-    /// Run SQL as role `pgq_admin` in a transaction of its own.
-    fn in_transaction<T>(
-        &self,
-        limit: Option<Duration>,
-        body: impl FnOnce() -> T,
-    ) -> Result<T, Failure> {
-        if self.role.is_none() {
-            return Err(Failure::new("42704", "role \"pgq_admin\" does not exist"));
-        }
-        maintenance::limited(limit, || session::transaction_for_others(limit, body))
-    }
-
-    /// The same, and remember how it went for this task and object.
-    fn attempt(
-        &self,
-        task: &str,
-        object: &str,
-        limit: Option<Duration>,
-        body: impl FnOnce() -> Vec<Row>,
-    ) -> Result<Vec<Row>, Failure> {
-        maintenance::begin(task, object);
-        let result = self.in_transaction(limit, body);
-        match &result {
-            Ok(_) => problems::resolve(&self.shared, self.database, task, object),
-            Err(failure) => self.note_failure(task, object, failure),
-        }
-        result
-    }
-
-    /// Forget what functions that anybody may have written have left in this session.
-    fn discard(&self) {
-        if let Err(failure) = session::discard_everything() {
-            slot::fail(self.slot, &failure);
-        }
-    }
-
-    fn note_failure(&self, task: &str, object: &str, failure: &Failure) {
-        problems::record(&self.shared, self.database, task, object, failure);
-        self.slot.errors.fetch_add(1, Ordering::SeqCst);
-        self.slot.error.store(&format!("{task} of \"{object}\": {}", failure.message));
-        self.slot.error_at.store(process::timestamp(), Ordering::SeqCst);
     }
 
     /// Microseconds since the worker began, whatever happens to the clock on the wall.

@@ -14,18 +14,19 @@ as $$
 --      x_force         true: unregister its consumers first, and drop their dead letters, whose
 --                      numbers notices say; false or NULL: refuse while there are any
 -- Returns: 1
--- Errors: 42704 no such queue; 55000 there are consumers; 2BP01 other objects depend on an event
---      table; XX001 the row names something that is no part of a queue
+-- Errors: 42704 no such queue; 55000 there are consumers, or delayed events; 2BP01 other objects
+--      depend on an event table; XX001 the row names something that is no part of a queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
 --      tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, pgq.dead_letter,
---      pgq.page, pgq.aside, pgq.queue_option
+--      pgq.page, pgq.aside, pgq.queue_option, pgq.delayed
 -- ----------------------------------------------------------------------
 declare
     queue       pgq.queue;
     id          integer;
     consumer    text;
     relation    regclass;
+    waiting     bigint;
 begin
     select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     if found then
@@ -63,6 +64,25 @@ begin
                                     'pgq.drop_queue(%L, true) do so.'
                                     ' What they have not read is lost.', x_queue_name);
         end if;
+    end if;
+
+    -- They go when they are due, or with their bucket.
+    select count(*)
+      into waiting
+      from pgq.delayed d
+     where d.dl_queue = queue.queue_id
+       and (pgq._undelivered(d.dl_due, d.dl_queue, d.dl_id, d.dl_txid, pgq._delayed_state())
+            or exists (select 1
+                         from pgq.delayed_left l
+                        where l.df_queue = d.dl_queue
+                          and l.df_id = d.dl_id));
+    if waiting > 0 and not coalesce(x_force, false) then
+        raise exception 'queue "%" has delayed events: %', x_queue_name, waiting
+            using errcode = '55000',
+                  hint = format('To drop them with it: select pgq.drop_queue(%L, true).',
+                                x_queue_name);
+    elsif waiting > 0 then
+        raise notice '% delayed events of queue "%" are dropped', waiting, x_queue_name;
     end if;
 
     -- Rows before tables, as maintenance has them that puts events back.

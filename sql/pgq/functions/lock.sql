@@ -9,7 +9,7 @@ language c
 -- Function: pgq._lock(2)
 --      Take a lock until the end of the transaction; wait for it.
 -- Parameters:
---      i_lock      ticks, rotation or ids
+--      i_lock      ticks, rotation, ids, delayed or unique
 --      i_queue_id  the queue
 -- Errors: 22023 no such lock; 22004 NULL
 -- ----------------------------------------------------------------------
@@ -36,3 +36,14 @@ language c
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_try_lock';
 comment on function pgq._try_lock(text, integer) is 'take a lock of a queue if it is free';
+
+create or replace function pgq._unlock(i_lock text, i_queue_id integer)
+returns void
+language c
+-- ----------------------------------------------------------------------
+-- Function: pgq._unlock(2)
+--      Give a lock back before the transaction ends. For locks that guard a moment only: what was
+--      done under them is not undone for others to see it.
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_unlock';
+comment on function pgq._unlock(text, integer) is 'give a lock of a queue back';

@@ -47,6 +47,7 @@ begin
         perform pgq._forward_sequences(id);
     end loop;
 
+    perform pgq._rebase_delayed();
     perform pgq.seq_setval('pgq.queue_queue_id_seq', (select max(q.queue_id) from pgq.queue q));
     perform pgq.seq_setval('pgq.consumer_co_id_seq', (select max(c.co_id) from pgq.consumer c));
     perform pgq.seq_setval('pgq.subscription_sub_id_seq', greatest(
@@ -58,6 +59,32 @@ end;
 $$;
 comment on function pgq.rebase() is
     'after a dump was restored: move transaction ids of another cluster into this one''s past';
+
+create or replace function pgq._rebase_delayed()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+-- ----------------------------------------------------------------------
+-- Function: pgq._rebase_delayed(0)
+--      Make transaction ids in delayed events, which a dump brings as far as they were not
+--      delivered, into ids of this cluster.
+-- Locks: lock "delayed"
+-- Tables: pgq.delayed
+-- ----------------------------------------------------------------------
+declare
+    newest  bigint := greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot()));
+begin
+    if exists (select 1 from pgq.delayed d where d.dl_txid > newest) then
+        perform pgq._lock('delayed', 0);
+        update pgq.delayed d
+           set dl_txid = txid_current()
+         where d.dl_txid > newest;
+    end if;
+end;
+$$;
+comment on function pgq._rebase_delayed() is
+    'make transaction ids in delayed events into ids of this cluster';
 
 create or replace function pgq._live_tables(i_queue_id integer)
 returns setof text

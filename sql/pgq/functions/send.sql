@@ -3,41 +3,57 @@ create or replace function pgq.send(
     type_name   text,
     payload     text,
     key         text default null,
-    headers     jsonb default null)
+    headers     jsonb default null,
+    deliver_at  timestamptz default null,
+    unique_key  text default null,
+    unique_for  interval default null)
 returns bigint
 language c
 security definer
 -- ----------------------------------------------------------------------
--- Function: pgq.send(5)
---      Send a message: insert an event with type, payload, key (ev_extra1) and headers (ev_extra2).
+-- Function: pgq.send(8)
+--      Send a message: insert an event with type, payload, key (ev_extra1) and headers (ev_extra2);
+--      at once, or when it is due. Before that it is in no table of events.
 -- Parameters:
 --      queue_name  name of the queue
 --      type_name   type of the message
 --      payload     stored byte for byte; jsonb as its text
 --      key         what it is about, for consumers that care for order
 --      headers     a JSON object, or NULL
--- Returns: id of the message
--- Errors: 22023 headers are no object; others, Locks and Tables as pgq.insert_event(7)
+--      deliver_at  when it becomes an event of the queue; NULL or over: now
+--      unique_key  within unique_for a second message with that key in that queue is not sent. Who
+--                  sends it at the same time waits for the other transaction to end.
+--      unique_for  for how long; NULL: the queue's setting unique_for; at most 32 days
+-- Returns: id of the message, which it also has before it is due; of the first one, if it is not
+--      sent
+-- Errors: 22023 headers are no object, deliver_at is infinite, unique_for out of range or without
+--      unique_key; 42704 no such queue; others as pgq.insert_event(7)
+-- Locks, Tables: as pgq.insert_event(7); of a unique key its lock, while it is looked for and
+--      stored, not until the transaction ends
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_send';
-comment on function pgq.send(text, text, text, text, jsonb) is
-    'send a message with type, key and headers; returns its id';
+comment on function pgq.send(text, text, text, text, jsonb, timestamptz, text, interval) is
+    'send a message with type, key and headers, at once, later or once; returns its id';
 
 create or replace function pgq.send(
     queue_name  text,
     type_name   text,
     payload     jsonb,
     key         text default null,
-    headers     jsonb default null)
+    headers     jsonb default null,
+    deliver_at  timestamptz default null,
+    unique_key  text default null,
+    unique_for  interval default null)
 returns bigint
 language c
 security definer
 -- ----------------------------------------------------------------------
--- Function: pgq.send(5)
---      Send a message whose payload is jsonb. See pgq.send(text, text, text, text, jsonb).
+-- Function: pgq.send(8)
+--      Send a message whose payload is jsonb. See pgq.send(text, text, text, text, jsonb,
+--      timestamptz, text, interval).
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_send_json';
-comment on function pgq.send(text, text, jsonb, text, jsonb) is
+comment on function pgq.send(text, text, jsonb, text, jsonb, timestamptz, text, interval) is
     'send a message with jsonb as its payload; returns its id';
 
 create or replace function pgq.send(queue_name text, payload text)
@@ -46,7 +62,7 @@ language c
 security definer
 -- ----------------------------------------------------------------------
 -- Function: pgq.send(2)
---      Send a message of type "default". See pgq.send(5).
+--      Send a message of type "default". See pgq.send(8).
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_send_plain';
 comment on function pgq.send(text, text) is 'send a message; returns its id';
@@ -57,7 +73,7 @@ language c
 security definer
 -- ----------------------------------------------------------------------
 -- Function: pgq.send(2)
---      Send a message of type "default" whose payload is jsonb. See pgq.send(5).
+--      Send a message of type "default" whose payload is jsonb. See pgq.send(8).
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_send_plain_json';
 comment on function pgq.send(text, jsonb) is

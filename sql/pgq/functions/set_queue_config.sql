@@ -17,7 +17,7 @@ as $$
 --                      rotation_period, external_ticker or batch_max_count; for messages that
 --                      are not processed max_retries, retry_base, retry_max or
 --                      dead_letter_queue; keep: how long events stay although all consumers
---                      have them
+--                      have them; unique_for: for how long a unique key is not sent again
 --      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
@@ -47,7 +47,7 @@ begin
     kind := case
         when x_param_name in ('ticker_max_count', 'batch_max_count', 'max_retries') then 'integer'
         when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period',
-                              'retry_base', 'retry_max', 'keep')
+                              'retry_base', 'retry_max', 'keep', 'unique_for')
             then 'interval'
         when x_param_name = 'dead_letter_queue' then 'text'
         when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
@@ -59,7 +59,7 @@ begin
                   hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, '
                          'ticker_paused, rotation_period,'
                          ' external_ticker and batch_max_count; max_retries, retry_base, '
-                         'retry_max, dead_letter_queue and keep.';
+                         'retry_max, dead_letter_queue, keep and unique_for.';
     end if;
     if x_param_value is null then
         raise exception 'query string argument of EXECUTE is null'
@@ -74,6 +74,8 @@ begin
         when 'text' then true
         when 'integer' then x_param_value::integer >= lowest
         when 'interval' then x_param_value::interval >= '0'
+                             and (x_param_name <> 'unique_for'
+                                  or x_param_value::interval <= '32 days')
         else x_param_value::boolean is not null
     end;
     if not valid then
@@ -81,11 +83,15 @@ begin
             using errcode = '22023',
                   hint = case kind
                       when 'integer' then format('The value must be at least %s.', lowest)
-                      else 'The value must not be negative.'
+                      else 'The value must not be negative'
+                           || case when x_param_name = 'unique_for' then ', nor above 32 days'
+                                   else ''
+                              end || '.'
                   end;
     end if;
 
-    if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue', 'keep') then
+    if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue', 'keep',
+                        'unique_for') then
         perform pgq._set_queue_option(id, x_param_name, x_param_value);
         return 1;
     end if;

@@ -124,7 +124,7 @@ as $$
 --      Lay ticks in all queues where one is due. One query finds these queues, however many are
 --      idle. Queues that have an external ticker, are paused, or are being ticked by somebody else
 --      at this moment are left alone. A queue that fails is named in a warning, and does not stop
---      the others.
+--      the others. Delayed events that are due are delivered before, for the tick that follows.
 -- Returns: number of queues that got ticks
 -- Locks: ticker locks of the queues that are due (skips the busy)
 -- Tables: as pgq.ticker(1)
@@ -135,6 +135,7 @@ declare
     advice  text;
     n       bigint := 0;
 begin
+    perform pgq._deliver_in_passing();
     begin
         due := array(select d from pgq._due_queues() d);
         for queue in

@@ -80,8 +80,9 @@ grant execute on function
     pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
     pgq.send(text, text),
     pgq.send(text, jsonb),
-    pgq.send(text, text, text, text, jsonb),
-    pgq.send(text, text, jsonb, text, jsonb),
+    pgq.send(text, text, text, text, jsonb, timestamptz, text, interval),
+    pgq.send(text, text, jsonb, text, jsonb, timestamptz, text, interval),
+    pgq.cancel(text, bigint),
     pgq.send_batch(text, text, text[], text[], jsonb[]),
     pgq.send_batch(text, text, jsonb[], text[], jsonb[]),
     pgq._send_batch(text, text, text[], text[], text[]),
@@ -99,6 +100,10 @@ grant execute on function
     pgq._tick_on_demand(text),
     pgq._due_queues(),
     pgq.maint_retry_events(),
+    pgq.maint_delayed(),
+    pgq.maint_empty_buckets(),
+    pgq._next_delayed(),
+    pgq._old_buckets(),
     pgq._rotation_period(integer, interval),
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
@@ -151,3 +156,7 @@ grant select on pgq.queue_option, pgq.page, pgq.aside to public, pgq_reader;
 grant select on pgq.dead_letter to pgq_reader;
 grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
 to pgq_admin;
+-- Nobody but functions of this schema writes these.
+revoke all on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left
+from public, pgq_reader, pgq_writer, pgq_admin;
+grant select on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left to pgq_admin;

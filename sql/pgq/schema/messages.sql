@@ -30,11 +30,13 @@ create table pgq.queue_option (
     opt_retry_max           interval    not null,
     opt_dead_letter_queue   text,
     opt_keep                interval    not null,
+    opt_unique_for          interval    not null,
 
     constraint queue_option_pkey primary key (opt_queue)
 );
 comment on table pgq.queue_option is
-    'settings of queues that pgq.nack() and rotation go by; set by pgq.set_queue_config()';
+    'settings of queues that pgq.send(), pgq.nack() and rotation go by; set by '
+    'pgq.set_queue_config()';
 
 comment on column pgq.queue_option.opt_queue is 'the queue';
 comment on column pgq.queue_option.opt_max_retries is
@@ -45,6 +47,8 @@ comment on column pgq.queue_option.opt_dead_letter_queue is
     'queue that dead letters go to; NULL: they are in pgq.dead_letter';
 comment on column pgq.queue_option.opt_keep is
     'how long events stay although all consumers have them';
+comment on column pgq.queue_option.opt_unique_for is
+    'for how long a unique key is not sent again';
 
 -- One row for a subscription, of no use, and overwritten by the next page, once the batch is
 -- another one. Each page has a new number, by which it is looked up in one step, however many

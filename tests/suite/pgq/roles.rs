@@ -12,12 +12,12 @@ const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register
     subscribe unsubscribe seek receive ack nack dead_letters dead_replay dead_purge \
     _page_open _page_end _page_events _page_give _pass_ticks _headers _receive_all \
     _window_has_events _last_empty_tick";
-const WRITE: &str = "insert_event insert_events send send_batch _send_batch current_event_table jsontriga sqltriga logutriga";
+const WRITE: &str = "insert_event insert_events send cancel send_batch _send_batch current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \
     create_queue drop_queue \
     set_queue_config _rotation_period insert_event_raw event_retry_raw rebase _tick_on_demand \
-    _due_queues";
+    _due_queues maint_delayed maint_empty_buckets _next_delayed _old_buckets";
 
 /// A database with one queue, and roles of its own: `PREFIX_reader`, `_writer`, `_admin`,
 /// `_nobody`.

@@ -8,13 +8,15 @@ use pgq_tests::programs::{dsn, pgq};
 use pgq_tests::query::{outcome, row, rows, run};
 
 /// Functions without a `search_path` of their own, and why they need none.
-const UNPINNED: [(&str, &str); 45] = [
+const UNPINNED: [(&str, &str); 48] = [
     ("londiste._ask", "C; the statement is another server's"),
     ("londiste._check_location", "C, no SQL"),
     ("londiste._check_server_options", "C, no SQL"),
     ("londiste._workers_changed", "C, no SQL"),
     ("pgq._announce", "C, no SQL"),
     ("pgq._batch_has_events", "C; as get_batch_events"),
+    ("pgq._claim_unique", "C, no SQL"),
+    ("pgq._delayed_changed", "C, no SQL"),
     ("pgq._event_table", "C, no SQL"),
     ("pgq._find_waiting", "C; waiting.sql is qualified"),
     ("pgq._full_xid", "expanded into its query, qualified"),
@@ -32,6 +34,7 @@ const UNPINNED: [(&str, &str); 45] = [
     ("pgq._send_batch", "as insert_event"),
     ("pgq._sequence_value", "C, no SQL"),
     ("pgq._try_lock", "C, no SQL"),
+    ("pgq._unlock", "C, no SQL"),
     ("pgq._wake_waiters", "C, no SQL"),
     ("pgq._window_has_events", "C; as get_batch_events"),
     ("pgq._window_tables", "expanded into its query, qualified"),

@@ -39,6 +39,11 @@ select pgq.send('q', 'd');
 select pgq.send('q', '{}'::pg_catalog.jsonb);
 select pgq.send('q', 't', 'd', 'k', '{"a": 1}');
 select pgq.send('q', 't', '{}'::pg_catalog.jsonb, 'k', '{"a": 1}');
+select pgq.send('q', 't', 'd', 'k', '{"a": 1}', '2100-01-01', 'k', '1 day');
+select pgq.cancel('q', d.dl_id) from pgq.delayed d;
+select pgq.send('q', 't', '{}'::pg_catalog.jsonb, 'k', '{"a": 1}', '2000-01-01', 'k', '1 day');
+select pgq.maint_delayed();
+select pgq.maint_empty_buckets();
 select pgq.send_batch('q', 't', array['d', 'd'], array['k', 'k'],
     array['{}', '{}']::pg_catalog.jsonb[]);
 select pgq.send_batch('q', 't', array['{}']::pg_catalog.jsonb[]);

@@ -156,6 +156,11 @@ select pgq.send('mail', 'd');
 select pgq.send('mail', '{}'::jsonb);
 select pgq.send('mail', 't', 'd', 'k', '{}');
 select pgq.send('mail', 't', '{}'::jsonb, 'k', '{"a": 1}');
+select pgq.send('mail', 't', 'd', deliver_at => now() + interval '1 hour', unique_key => 'k');
+select pgq.send('mail', 't', '{}'::jsonb, deliver_at => now() + interval '1 ms');
+select pgq.cancel('mail', dl_id) from pgq.delayed where dl_unique is not null;
+select pgq.maint_delayed();
+select pgq.maint_empty_buckets();
 select pgq.send_batch('mail', 't', array['1', '2', '3'], array['a', 'b', 'c'],
     array['{}', '{}', '{}']::jsonb[]);
 select pgq.send_batch('mail', 't', array['{}', '{}']::jsonb[]);

@@ -2,6 +2,7 @@
 
 mod aside;
 mod dead;
+mod delayed;
 mod empty;
 mod exactly_once;
 mod hostile;
@@ -13,6 +14,7 @@ mod receive;
 mod rights;
 mod seek;
 mod send;
+mod unique;
 mod wait;
 
 use pgq_tests::query::{row, rows, run};
