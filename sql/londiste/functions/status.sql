@@ -51,7 +51,8 @@ create or replace function londiste.status(
     out sqlstate        text,
     out error           text,
     out failing_since   timestamptz,
-    out held_by         text)
+    out held_by         text,
+    out moving_to       text)
 returns setof record
 language sql
 stable
@@ -87,9 +88,11 @@ as $$
 --                      with what the worker fails, or else a copy, and since when; the first is
 --                      known of workers inside the server only
 --      held_by         the consumer that keeps the most events in this node's queue
+--      moving_to       the node is half way to this provider: see change_provider
 -- Locks: none
--- Tables: londiste.table_info, worker, worker_error; pgq_node.node_info, node_location,
---      local_state, subscriber_info, consumer_seen; pgq.queue, tick, subscription, consumer (read)
+-- Tables: londiste.table_info, worker, worker_error, provider_change; pgq_node.node_info,
+--      node_location, local_state, subscriber_info, consumer_seen; pgq.queue, tick,
+--      subscription, consumer (read)
 -- ----------------------------------------------------------------------
     with own as (
         select n.queue_name, i.node_name, i.node_type, i.provider_node, i.worker_name,
@@ -139,7 +142,8 @@ as $$
            e.sqlstate,
            e.error,
            e.failing_since,
-           k.consumer_name
+           k.consumer_name,
+           v.new_provider
       from own o
       join pgq_node.node_location m on m.queue_name = o.queue_name
       cross join lateral (select m.node_name = o.node_name) h(is_here)
@@ -153,6 +157,7 @@ as $$
                 select i.ticker_lag from pgq.get_queue_info(o.queue_name) i where h.is_here
            ) q on true
       left join tables t on t.queue_name = o.queue_name
+      left join londiste.provider_change v on v.queue_name = o.queue_name and h.is_here
       left join pgq_node.consumer_seen c
         on c.queue_name = o.queue_name and c.consumer_name = o.worker_name
       left join lateral (

@@ -11,6 +11,7 @@ comment on table londiste.worker is
 comment on table londiste.worker_error is 'with what workers inside the server fail';
 comment on table londiste.table_copy is
     'copies of tables that have begun, and how much is expected of them';
+comment on table londiste.provider_change is 'nodes that are half way to another provider';
 comment on foreign data wrapper londiste_fdw is
     'nodes by name: how workers inside the server connect to them';
 comment on table londiste.pending_fkeys is
@@ -72,3 +73,8 @@ comment on column londiste.table_copy.expected_rows is
     'rows of the provider''s table by its statistics; NULL: it was never analyzed';
 comment on column londiste.table_copy.expected_bytes is
     'size of the provider''s table on disk, without indexes';
+comment on column londiste.provider_change.queue_name is 'queue';
+comment on column londiste.provider_change.new_provider is 'node from which it is to read';
+comment on column londiste.provider_change.former_provider is 'node from which it has read';
+comment on column londiste.provider_change.was_paused is 'its worker was paused before';
+comment on column londiste.provider_change.began is 'since when';

@@ -7,7 +7,7 @@
 
 grant usage on schema londiste to public;
 
-revoke all on all functions in schema londiste from public, pgq_admin;
+revoke all on all routines in schema londiste from public, pgq_admin;
 
 grant execute on function
     londiste.find_column_types(text),
@@ -38,7 +38,7 @@ to public;
 
 grant select, insert, update, delete on
     londiste.table_info, londiste.seq_info, londiste.applied_execute, londiste.pending_fkeys,
-    londiste.worker, londiste.worker_error, londiste.table_copy
+    londiste.worker, londiste.worker_error, londiste.table_copy, londiste.provider_change
 to pgq_admin;
 
 grant usage on sequence londiste.worker_nr_seq to pgq_admin;
@@ -46,7 +46,7 @@ grant usage on sequence londiste.worker_nr_seq to pgq_admin;
 do $$
 begin
     if exists (select 1 from pg_catalog.pg_roles where rolname = 'londiste_reader') then
-        revoke all on all functions in schema londiste from londiste_reader;
+        revoke all on all routines in schema londiste from londiste_reader;
         grant execute on function
             londiste.get_seq_list(text),
             londiste.get_table_list(text),
@@ -62,13 +62,13 @@ begin
         grant select on
             londiste.table_info, londiste.seq_info, londiste.applied_execute,
             londiste.pending_fkeys, londiste.worker, londiste.worker_error,
-            londiste.table_copy
+            londiste.table_copy, londiste.provider_change
         to londiste_reader;
     end if;
 
     if exists (select 1 from pg_catalog.pg_roles where rolname = 'londiste_writer') then
-        revoke all on all functions in schema londiste from londiste_writer;
-        grant execute on all functions in schema londiste to londiste_writer;
+        revoke all on all routines in schema londiste from londiste_writer;
+        grant execute on all routines in schema londiste to londiste_writer;
         revoke execute on function
             londiste.find_column_types(text),
             londiste.find_table_fkeys(text),

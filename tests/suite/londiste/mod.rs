@@ -1,5 +1,6 @@
 //! Extension `londiste`: its SQL contract, against upstream's 3.8; python londiste on it.
 
+mod administer;
 mod ask;
 mod commands;
 mod copy_roles;

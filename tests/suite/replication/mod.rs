@@ -22,6 +22,7 @@ macro_rules! by_both {
     };
 }
 
+mod by_sql;
 mod copies;
 mod crashes;
 mod die_anywhere;
