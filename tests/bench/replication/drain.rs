@@ -1,12 +1,16 @@
-//! What a leaf does that was away for a while.
+//! What a leaf does that could not apply anything for a while. Nobody is started anew for it: how
+//! long that takes is another matter.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use pgq_tests::query::run as execute;
+
 use crate::Scope;
 use crate::pair::{Contender, Pair, Rows, finish};
 use crate::sheet::{Sheet, Target};
+use crate::tables::TABLES;
 
 /// Four rows a transaction, none of them likely to come twice: what TPC-B does, without its ten
 /// branches and hundred tellers.
@@ -26,7 +30,7 @@ pub(crate) fn run(scope: &Scope) {
     let transactions = scope.count(5000);
     let changes = 4 * 4 * transactions;
     let mut hot = Sheet::new(format!(
-        "Drain of {changes} changes of TPC-B that were made while nothing was applied"
+        "Drain of {changes} changes of TPC-B that were made while the leaf's tables were locked"
     ));
     let mut cold = Sheet::new(format!("The same, of {changes} changes of rows that are not hot"));
     let dir = tempfile::tempdir().unwrap();
@@ -37,10 +41,10 @@ pub(crate) fn run(scope: &Scope) {
             let mut pair = Pair::start(contender, scope.count(10), Rows::OnBoth);
             pair.attach();
             pair.await_sync();
-            drain(&mut pair, 1, transactions, None, |what, figure| {
+            drain(&pair, 1, transactions, None, |what, figure| {
                 note(&mut hot, 1.0, contender, what, figure);
             });
-            drain(&mut pair, 2, transactions, Some(&script), |what, figure| {
+            drain(&pair, 2, transactions, Some(&script), |what, figure| {
                 note(&mut cold, 0.8, contender, what, figure);
             });
         }
@@ -63,7 +67,7 @@ fn note(sheet: &mut Sheet, least: f64, contender: Contender, what: &str, figure:
 }
 
 fn drain(
-    pair: &mut Pair,
+    pair: &Pair,
     mark: u32,
     transactions: u32,
     script: Option<&Path>,
@@ -71,7 +75,9 @@ fn drain(
 ) {
     pair.mark(10 * mark);
     pair.await_mark(10 * mark);
-    pair.stop();
+    let mut leaf = pair.at_leaf();
+    let tables = TABLES.join(", ");
+    execute(&mut leaf, &format!("begin; lock table {tables} in exclusive mode"));
     let count = transactions.to_string();
     let mut load = pair.pgbench(&["-c", "4", "-t", &count]);
     if let Some(script) = script {
@@ -80,7 +86,7 @@ fn drain(
     finish(load.spawn().unwrap());
     pair.mark(10 * mark + 1);
     let (before, clock) = (pair.costs(), Instant::now());
-    pair.go_on();
+    execute(&mut leaf, "commit");
     pair.await_mark(10 * mark + 1);
     let (took, after) = (clock.elapsed().as_secs_f64(), pair.costs());
     let rows = f64::from(4 * 4 * transactions);

@@ -170,29 +170,12 @@ impl Pair {
         await_row(&mut self.at_leaf(), sql, &TABLES.len().to_string());
     }
 
-    /// Have nothing applied for a while.
+    /// Have nothing applied any more.
     pub(crate) fn stop(&mut self) {
         match (&mut self.python, self.contender) {
             (Some(python), _) => python.stop_leaf(),
-            (None, Contender::Native) => {
-                run(&mut self.at_leaf(), "alter subscription bench disable");
-            }
+            (None, Contender::Native) => panic!("nothing is applied yet"),
             (None, _) => answer(&mut self.at_leaf(), "londiste.stop_worker('bench')"),
-        }
-        if self.python.is_none() {
-            let works = format!("select count(*) from ({}) x where pid is not null", self.who());
-            await_row(&mut self.at_leaf(), &works, "0");
-        }
-    }
-
-    /// Go on.
-    pub(crate) fn go_on(&mut self) {
-        match (&mut self.python, self.contender) {
-            (Some(python), _) => python.start_leaf(),
-            (None, Contender::Native) => {
-                run(&mut self.at_leaf(), "alter subscription bench enable");
-            }
-            (None, _) => answer(&mut self.at_leaf(), "londiste.start_worker('bench', 2)"),
         }
     }
 

@@ -20,11 +20,18 @@ pub(crate) fn cpu(pid: u32) -> f64 {
 /// CPU nanoseconds that all processes of a server have used since its start.
 pub(crate) fn server_cpu(server: &Cluster) -> f64 {
     let postmaster = server.postmaster_pid();
-    let pids = fs::read_dir("/proc").unwrap();
-    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let children = pids.filter(|pid| stat(*pid, 1) == Some(postmaster.into()));
-    let ended = [13, 14].map(|field| stat(postmaster, field).unwrap_or_default());
-    cpu(postmaster) + children.map(cpu).sum::<f64>() + ended.iter().sum::<u64>() as f64 * TICK
+    let ended = || [13, 14].map(|field| stat(postmaster, field).unwrap_or_default());
+    loop {
+        let before = ended();
+        let pids = fs::read_dir("/proc").unwrap();
+        let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let children = pids.filter(|pid| stat(*pid, 1) == Some(postmaster.into()));
+        let alive = cpu(postmaster) + children.map(cpu).sum::<f64>();
+        // One that ends meanwhile would count on neither side.
+        if ended() == before {
+            return alive + before.iter().sum::<u64>() as f64 * TICK;
+        }
+    }
 }
 
 /// A field of /proc/PID/stat, counted after the command's name.
