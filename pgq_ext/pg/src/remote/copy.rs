@@ -10,15 +10,72 @@ use super::failure::Failure;
 use super::statement::c_text;
 use crate::ports;
 
+/// What the library says instead of a chunk's length.
 const NOTHING_YET: c_int = 0;
 const END: c_int = -1;
+/// Not of the library's: it may have more.
+const MORE: c_int = 1;
+
+/// Chunks that are taken from the library at once, and bytes after which no other one is: its limit
+/// for memory is for one long row.
+const AT_ONCE: usize = 64;
+const ENOUGH: usize = 64 * 1024;
 
 /// A COPY that is running. Where it is dropped before its end, nothing more can be asked.
 pub struct CopyOut<'c> {
     connection: &'c Connection,
     patience: Patience,
-    /// What the library gave last, or null.
+    /// What was given out last, or null.
     chunk: *mut c_char,
+    ready: Ready,
+}
+
+/// Chunks of the library's that nobody has been given. Two calls of the kernel for each of them
+/// would cost more than the row does.
+struct Ready {
+    chunks: [(*mut c_char, usize); AT_ONCE],
+    /// Those from the first of these up to the second.
+    first: usize,
+    end: usize,
+    /// What the library said after them.
+    then: c_int,
+}
+
+impl Ready {
+    fn new() -> Self {
+        Self { chunks: [(ptr::null_mut(), 0); AT_ONCE], first: 0, end: 0, then: MORE }
+    }
+
+    fn take(&mut self) -> Option<(*mut c_char, usize)> {
+        let chunk = *self.chunks[..self.end].get(self.first)?;
+        self.first += 1;
+        Some(chunk)
+    }
+
+    /// Take what the library has, when nothing is left.
+    fn fill(&mut self, connection: &Connection) {
+        (self.first, self.end) = (0, 0);
+        let Connection { library, raw, .. } = *connection;
+        // Nothing in here allocates, but the library.
+        self.then = connection.held(|| {
+            let mut size = 0;
+            while self.end < AT_ONCE && size < ENOUGH {
+                let mut chunk = ptr::null_mut();
+                // SAFETY: a connection; the library does not wait, and what it gives is ours to
+                // free.
+                match unsafe { (library.PQgetCopyData)(raw, &raw mut chunk, 1) } {
+                    length if length > 0 => {
+                        let length = ports::count(length);
+                        self.chunks[self.end] = (chunk, length);
+                        self.end += 1;
+                        size += length;
+                    }
+                    other => return other,
+                }
+            }
+            MORE
+        });
+    }
 }
 
 impl Connection {
@@ -41,7 +98,8 @@ impl Connection {
         // Until it has ended.
         self.is_done.set(true);
         if is_copy {
-            Ok(CopyOut { connection: self, patience, chunk: ptr::null_mut() })
+            let chunk = ptr::null_mut();
+            Ok(CopyOut { connection: self, patience, chunk, ready: Ready::new() })
         } else {
             Err(Failure::Protocol)
         }
@@ -71,31 +129,38 @@ impl Connection {
 impl CopyOut<'_> {
     /// The next chunk, which in text format is a row; none when it has ended well.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>, Failure> {
-        let Connection { library, raw, .. } = *self.connection;
         self.connection.look_at_interrupts()?;
         self.forget_chunk();
-        let mut input = Input::new(self.connection, self.patience);
-        loop {
-            // SAFETY: a connection; the library does not wait, and what it gives is ours to free.
-            let get = || unsafe { (library.PQgetCopyData)(raw, &raw mut self.chunk, 1) };
-            match self.connection.held(get) {
-                NOTHING_YET => input.more()?,
-                END => break,
-                length if length > 0 => {
-                    // SAFETY: so many bytes, until the next call or the end of the value.
-                    let chunk = unsafe {
-                        std::slice::from_raw_parts(self.chunk.cast(), ports::count(length))
-                    };
-                    return Ok(Some(chunk));
-                }
-                _ => return Err(self.connection.unreachable()),
-            }
+        if self.ready.first == self.ready.end {
+            self.await_chunk()?;
+        }
+        if let Some((chunk, length)) = self.ready.take() {
+            self.chunk = chunk;
+            // SAFETY: so many bytes, until the next call or the end of the value.
+            return Ok(Some(unsafe { std::slice::from_raw_parts(chunk.cast(), length) }));
         }
         let end = self.connection.read_end(self.patience);
         if matches!(end, Ok(()) | Err(Failure::Refused { .. })) {
             self.connection.is_done.set(false);
         }
         end.map(|()| None)
+    }
+
+    /// Wait until there is a chunk, or the end.
+    fn await_chunk(&mut self) -> Result<(), Failure> {
+        let mut input = Input::new(self.connection, self.patience);
+        loop {
+            match self.ready.then {
+                MORE => {}
+                NOTHING_YET => input.more()?,
+                END => return Ok(()),
+                _ => return Err(self.connection.unreachable()),
+            }
+            self.ready.fill(self.connection);
+            if self.ready.end > 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn forget_chunk(&mut self) {
@@ -108,5 +173,9 @@ impl CopyOut<'_> {
 impl Drop for CopyOut<'_> {
     fn drop(&mut self) {
         self.forget_chunk();
+        while let Some((chunk, _)) = self.ready.take() {
+            self.chunk = chunk;
+            self.forget_chunk();
+        }
     }
 }
