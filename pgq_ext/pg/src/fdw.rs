@@ -22,6 +22,8 @@ pub struct FdwOptions {
     pub server: Pairs,
     /// Those of the role's user mapping, else of PUBLIC's; none without one.
     pub mapping: Option<Pairs>,
+    /// The mapping is the role's own, and not PUBLIC's.
+    pub is_own_mapping: bool,
 }
 
 /// [`look_up`] as a statement of the open transaction in pieces.
@@ -43,8 +45,8 @@ pub fn look_up(server: &str, role: u32) -> Option<FdwOptions> {
     ports::check_server_usage(server.serverid, role, &name);
     // SAFETY: a server has its wrapper.
     let wrapper = unsafe { &*pg_sys::GetForeignDataWrapper(server.fdwid) };
-    let is_mapped =
-        has_mapping(role, server.serverid) || has_mapping(pg_sys::InvalidOid, server.serverid);
+    let is_own_mapping = has_mapping(role, server.serverid);
+    let is_mapped = is_own_mapping || has_mapping(pg_sys::InvalidOid, server.serverid);
     let mapping = is_mapped.then(|| {
         // SAFETY: there is one; one that is dropped meanwhile raises an error.
         let mapping = unsafe { &*pg_sys::GetUserMapping(role, server.serverid) };
@@ -53,7 +55,7 @@ pub fn look_up(server: &str, role: u32) -> Option<FdwOptions> {
     });
     // SAFETY: a C string of the wrapper's, and the options of the server.
     let (wrapper, server) = unsafe { (text(wrapper.fdwname), pairs(server.options)) };
-    Some(FdwOptions { wrapper, server, mapping })
+    Some(FdwOptions { wrapper, server, mapping, is_own_mapping })
 }
 
 fn has_mapping(role: pg_sys::Oid, server: pg_sys::Oid) -> bool {

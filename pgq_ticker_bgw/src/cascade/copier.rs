@@ -55,13 +55,17 @@ pub(crate) fn main(argument: usize) {
         activity::busy(&format!("copy {table}"));
         match copier.step(&mut host, &mut here) {
             Ok(Went::On) => {}
-            Ok(Went::Well) => outage.over(&mut here, Some(copier.name())),
+            Ok(Went::Well) => {
+                host.has_heard();
+                outage.over(&mut here, Some(copier.name()));
+            }
             Ok(Went::Away) => {
                 outage.over(&mut here, Some(copier.name()));
                 process::exit(0)
             }
             Err(problem) => {
                 copier.forget();
+                host.has_failed(&problem);
                 outage.failed(&mut host, &mut here, Some(copier.name()), &problem);
             }
         }

@@ -17,6 +17,7 @@ use super::right::Right;
 use super::there::There;
 use super::wish::wish;
 use super::{children, provider, right};
+use crate::settings;
 use crate::shared::Shared;
 
 /// What the process of a copy is called.
@@ -35,6 +36,8 @@ const COPY_AGAIN: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_secs(60);
 /// A table that was not asked for in so long is in order.
 const FORGOTTEN: Duration = Duration::from_secs(5);
+/// So many times as long as `pgq.provider_timeout` a provider may be waited for at most.
+const PATIENCE: u32 = 16;
 /// Errors that are over by themselves: a cancel, a lock, a deadlock.
 const PASSING: [&str; 4] = ["57014", "55P03", "40001", "40P01"];
 
@@ -63,6 +66,8 @@ pub(super) struct Host {
     told_full: bool,
     /// The role was a superuser when it was looked at first.
     is_superuser: Option<bool>,
+    /// So many times as long as usual the next provider is waited for.
+    patience: u32,
 }
 
 impl Host {
@@ -83,7 +88,21 @@ impl Host {
             copies,
             told_full: false,
             is_superuser: None,
+            patience: 1,
         }
+    }
+
+    /// Has a provider said nothing for too long? It may need longer than that for the first row of
+    /// a batch, each time: so the next connection has twice as long.
+    pub(super) fn has_failed(&mut self, problem: &Problem) {
+        if problem.is_silence() {
+            self.patience = (self.patience * 2).min(PATIENCE);
+        }
+    }
+
+    /// The provider answers: from the next connection on it has as long as usual.
+    pub(super) fn has_heard(&mut self) {
+        self.patience = 1;
     }
 
     /// End if that was asked for, if somebody needs the database without sessions, or if there is
@@ -156,7 +175,8 @@ impl drive::Host for Host {
         _location: &str,
         consumer: &str,
     ) -> Result<There, Problem> {
-        provider::connect(self.order.role, node, consumer)
+        let silence = settings::provider_timeout() * self.patience;
+        provider::connect(self.order.role, node, consumer, silence)
     }
 
     fn copy(&mut self, here: &mut Here, worker: &str, table: &str) -> Result<bool, Problem> {

@@ -19,6 +19,8 @@ pub(super) enum Problem {
         failure: Here,
         /// It has answered so, and the connection is as it was.
         is_answer: bool,
+        /// It has said nothing for too long.
+        is_silence: bool,
     },
     /// It is not to be connected to.
     #[error("{what}")]
@@ -42,7 +44,7 @@ impl pgq_replica::Failure for Problem {
         match self {
             Self::Replica(error) => error.sqlstate(),
             Self::Here(failure) => Some(&failure.sqlstate),
-            Self::There { failure, is_answer: true } => Some(&failure.sqlstate),
+            Self::There { failure, is_answer: true, .. } => Some(&failure.sqlstate),
             Self::There { .. } => None,
             Self::Connection { sqlstate, .. } => Some(sqlstate),
         }
@@ -76,7 +78,8 @@ impl From<remote::Failure> for Problem {
             remote::Failure::Here(failure) => Self::Here(failure),
             other => {
                 let is_answer = matches!(other, remote::Failure::Refused { .. });
-                Self::There { failure: other.into(), is_answer }
+                let is_silence = matches!(other, remote::Failure::Silent);
+                Self::There { failure: other.into(), is_answer, is_silence }
             }
         }
     }
@@ -106,6 +109,11 @@ impl Problem {
             Self::There { failure, .. } => Some(&failure.sqlstate),
             other => pgq_replica::Failure::sqlstate(other),
         }
+    }
+
+    /// Has the provider said nothing for too long, over a connection?
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::There { is_silence: true, .. })
     }
 
     /// Did the connection to the provider not come about, or break?

@@ -5,7 +5,7 @@
 //! nowhere but to where it was given for. A backend is the server's operating-system user, whom
 //! other servers may trust, and who can read files: who is not superuser must bring a password,
 //! which the provider must ask for. And since a worker runs what its provider sends, that of a
-//! superuser goes to servers alone that a superuser has named.
+//! superuser goes to servers alone that a superuser has named for it.
 
 use std::time::Duration;
 
@@ -53,8 +53,13 @@ select r.rolsuper::pg_catalog.text,
        join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) s.srvowner
  where s.srvname operator(pg_catalog.=) $1";
 
-/// Connect to a node, as a role may.
-pub(super) fn connect(role: u32, node: &str, application: &str) -> Result<There, Problem> {
+/// Connect to a node, as a role may. It may say nothing for as long as `silence`.
+pub(super) fn connect(
+    role: u32,
+    node: &str,
+    application: &str,
+    silence: Duration,
+) -> Result<There, Problem> {
     piece::begin()?;
     let looked = look_up(role, node);
     match &looked {
@@ -65,6 +70,7 @@ pub(super) fn connect(role: u32, node: &str, application: &str) -> Result<There,
     let Some(server) = server else {
         return Err(refused(format!("there is no foreign server for node \"{node}\"")));
     };
+    let is_own_mapping = server.is_own_mapping;
     let options = by_server(node, server)?;
     if !is_superuser {
         check(node, &options)?;
@@ -80,12 +86,19 @@ pub(super) fn connect(role: u32, node: &str, application: &str) -> Result<There,
             "the worker is a superuser, and foreign server \"{node}\" is no superuser's"
         )));
     }
+    // Whoever administers the set chooses the node. A server that a superuser made for another
+    // role is not for this one.
+    if is_superuser && !is_own_mapping {
+        return Err(refused(format!(
+            "the worker is a superuser, and foreign server \"{node}\" has no user mapping for it"
+        )));
+    }
     let limit = CONNECT.min(settings::provider_timeout());
     let connection = Connection::open_within(&options, application, limit)?;
     if !is_superuser {
         check_session(node, &connection)?;
     }
-    let mut there = There(connection);
+    let mut there = There { connection, silence };
     there.set_up()?;
     Ok(there)
 }

@@ -8,10 +8,13 @@ use pgq_replica::{Argument, Row, Session};
 
 use super::here::parameters;
 use super::problem::Problem;
-use crate::settings;
 
 /// A session at the provider.
-pub(super) struct There(pub(super) Connection);
+pub(super) struct There {
+    pub(super) connection: Connection,
+    /// For how long it may say nothing.
+    pub(super) silence: Duration,
+}
 
 /// What the session shows and keeps, whatever its role and its database have set.
 const SET_UP: &str = "\
@@ -33,23 +36,18 @@ impl There {
     pub(super) fn set_up(&mut self) -> Result<(), Problem> {
         self.run(SET_UP)?;
         // Its statements are not to wait there for longer than we wait for them.
-        let wait = silence().as_millis() * 9 / 10;
+        let wait = self.silence.as_millis() * 9 / 10;
         self.run(&format!("set lock_timeout = {wait}"))?;
         self.rows(LATER, &[])?;
         Ok(())
     }
 }
 
-/// For how long it may say nothing.
-fn silence() -> Duration {
-    settings::provider_timeout()
-}
-
 impl Session for There {
     type Error = Problem;
 
     fn rows(&mut self, sql: &str, arguments: &[Argument<'_>]) -> Result<Vec<Row>, Problem> {
-        let rows = self.0.rows(sql, &parameters(arguments), silence())?;
+        let rows = self.connection.rows(sql, &parameters(arguments), self.silence)?;
         Ok(rows.into_iter().map(Row).collect())
     }
 
@@ -59,7 +57,7 @@ impl Session for There {
     }
 
     fn run(&mut self, sql: &str) -> Result<(), Problem> {
-        Ok(self.0.run(sql, silence())?)
+        Ok(self.connection.run(sql, self.silence)?)
     }
 
     fn savepoint(&mut self) -> Result<(), Problem> {
@@ -81,7 +79,7 @@ impl Remote for There {
         sql: &str,
         body: impl FnOnce(Rows<'_, Problem>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let mut copied = self.0.copy_out(sql, silence())?;
+        let mut copied = self.connection.copy_out(sql, self.silence)?;
         body(&mut || Ok(copied.chunk()?.map(<[u8]>::to_vec)))
     }
 }

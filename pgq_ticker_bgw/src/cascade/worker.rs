@@ -40,9 +40,13 @@ pub(crate) fn main(_argument: usize) {
         activity::busy(&format!("replicate {queue}"));
         match worker.step(&mut host, &mut here) {
             Ok(Done::Step) => {}
-            Ok(Done::Round) => outage.over(&mut here, worker.name()),
+            Ok(Done::Round) => {
+                host.has_heard();
+                outage.over(&mut here, worker.name());
+            }
             Err(problem) => {
                 worker.forget();
+                host.has_failed(&problem);
                 outage.failed(&mut host, &mut here, worker.name(), &problem);
             }
         }

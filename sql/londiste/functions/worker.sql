@@ -21,8 +21,8 @@ as $$
 --      200     Worker started for queue: QUEUE
 --      200     Worker runs already for queue: QUEUE
 --      404     No such node: QUEUE
---      A superuser's worker connects by foreign servers alone that a superuser owns. Without
---      shared_preload_libraries = 'pgq' nothing starts.
+--      A superuser's worker connects by foreign servers alone that a superuser owns, and that have
+--      a user mapping for its role. Without shared_preload_libraries = 'pgq' nothing starts.
 -- Errors: 22004 NULL argument; 23514 i_parallel_copies is not from 1 to 64; 55000 the role may not
 --      log in, or is no member of pgq_admin
 -- Locks: the row in londiste.worker

@@ -40,7 +40,7 @@ fn name_server(client: &mut Client, name: &str, cluster: &Cluster, database: &st
         &format!(
             "create server {name} foreign data wrapper londiste_fdw
                  options (host '{}', port '{}', dbname '{database}');
-             create user mapping for public server {name} options (user 'postgres')",
+             create user mapping for current_user server {name} options (user 'postgres')",
             cluster.dir().display(),
             cluster.port()
         ),
@@ -250,6 +250,37 @@ fn a_server_stops_though_its_provider_hangs() {
         last == "08001|t"
     });
     assert!(reached, "{last}");
+}
+
+/// It is not the same connection that is waited for again and again.
+#[test]
+fn a_provider_that_takes_longer_than_its_time_gets_more_of_it() {
+    let cluster = server().set("pgq.provider_timeout", "1s").start();
+    let mut root = database(&cluster, "root");
+    node(&mut root, "root", "root", &location(&cluster, "root"), None);
+    let mut leaf = database(&cluster, "leaf");
+    name_server(&mut leaf, "root", &cluster, "root");
+    let provider = location(&cluster, "root");
+    node(&mut leaf, "leaf", "leaf", &location(&cluster, "leaf"), Some(&provider));
+    let in_sync = "select count(*) from londiste.table_info where merge_state = 'ok'";
+    assert!(wait_until(PATIENCE, || row(&mut leaf, in_sync) == "2"), "{}", cluster.log());
+    // Each batch takes more than twice its time until the first row.
+    run(
+        &mut root,
+        "alter function pgq.get_batch_events(int8) rename to _at_once;
+         create function pgq.get_batch_events(x_batch_id int8, out ev_id int8,
+                out ev_time timestamptz, out ev_txid int8, out ev_retry int4, out ev_type text,
+                out ev_data text, out ev_extra1 text, out ev_extra2 text, out ev_extra3 text,
+                out ev_extra4 text) returns setof record language plpgsql as $$
+         begin
+             perform pg_sleep(2.5);
+             return query select e.* from pgq._at_once(x_batch_id) e;
+         end $$;
+         insert into log (note) values ('late')",
+    );
+    let notes = "select string_agg(note, ' ' order by id) from log";
+    assert!(wait_until(PATIENCE, || row(&mut leaf, notes) == "late"), "{}", cluster.log());
+    assert!(cluster.log().contains("has fallen silent"), "{}", cluster.log());
 }
 
 #[test]

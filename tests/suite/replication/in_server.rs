@@ -294,6 +294,17 @@ fn a_superusers_worker_goes_where_a_superuser_has_sent_it() {
                           where sqlstate is not null";
     let words = "the worker is a superuser, and foreign server \"root\" is no superuser's";
     awaits(&mut leaf, ERROR, &format!("28000|{words}"));
+    run(&mut leaf, "alter server root owner to postgres");
+    // Nor by one that a superuser has made for others: it is not the superuser who names the node.
+    awaits(&mut leaf, "select state, error from londiste.worker_status('q')", "working|∅");
+    run(
+        &mut leaf,
+        "drop user mapping for postgres server root;
+         create user mapping for public server root options (user 'postgres');
+         select londiste.start_worker('q', 3)",
+    );
+    let words = "the worker is a superuser, and foreign server \"root\" has no user mapping for it";
+    awaits(&mut leaf, ERROR, &format!("28000|{words}"));
     run(&mut leaf, "drop server root cascade");
     awaits(&mut leaf, ERROR, "28000|there is no foreign server for node \"root\"");
     run(&mut leaf, &format!("drop owned by {other}; drop role {other}"));

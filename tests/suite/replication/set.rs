@@ -145,7 +145,7 @@ impl Set {
                 &format!(
                     "create server {other} foreign data wrapper londiste_fdw
                          options (host '{}', port '{}', dbname '{}');
-                     create user mapping for public server {other} options (user 'postgres')",
+                     create user mapping for current_user server {other} options (user 'postgres')",
                     site.cluster().dir().display(),
                     site.cluster().port(),
                     site.name()
