@@ -272,7 +272,11 @@ impl Copier {
             Error::Absent(format!("this node has no table \"{}\"", table.target()))
         })?;
         if !table.attributes.is_set("skip_truncate") {
-            here.batch_execute(&format!("truncate {}", target.name_alone()))?;
+            let truncate = format!("truncate {}", target.name_alone());
+            here.batch_execute(&format!(
+                "{}; {truncate}; set local lock_timeout = 0",
+                tables::SHORT_WAIT
+            ))?;
         }
         let Some(source) = tables::source(&mut Statements(there), queue, &table.name)? else {
             return Ok(Went::On);

@@ -1,6 +1,6 @@
 //! A node's worker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use pgq_replica::cascade::node::{Kind, Node};
@@ -27,6 +27,9 @@ use crate::stop::Stop;
 const HOLD: Duration = Duration::from_millis(50);
 /// Between two looks for what is besides the round: copies to begin, foreign keys to restore.
 const BESIDES: Duration = Duration::from_secs(1);
+/// Between attempts at what somebody stands in the way of: to begin a copy whose tables are in use,
+/// or to restore foreign keys.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Between two times that a root's worker sees to sequences and watermark.
 const TEND: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,10 @@ pub struct CascadeWorker {
     unfinished: bool,
     /// Tables whose copy waits for something, which was said.
     waiting: BTreeSet<String>,
+    /// Tables whose copy could not begin because somebody used them, and when to try again.
+    busy: BTreeMap<String, Instant>,
+    /// A foreign key could not be restored: when to try again.
+    restore_again: Option<Instant>,
 }
 
 impl CascadeWorker {
@@ -75,6 +82,8 @@ impl CascadeWorker {
             tended: None,
             unfinished: false,
             waiting: BTreeSet::new(),
+            busy: BTreeMap::new(),
+            restore_again: None,
         }
     }
 
@@ -241,7 +250,10 @@ impl CascadeWorker {
         let queue = self.settings.queue.clone();
         let client = self.local.get()?.0;
         self.replay.load_tables(&mut Statements(client))?;
-        foreign_keys::restore(client, &queue)?;
+        if self.restore_again.is_none_or(|again| Instant::now() >= again) {
+            let is_done = foreign_keys::restore(client, &queue)?;
+            self.restore_again = (!is_done).then(|| Instant::now() + AGAIN);
+        }
         // One that has died after it handed its table over has not unregistered.
         let prefix = format!("{}.copy.", node.worker);
         let left: Vec<String> = client
@@ -264,7 +276,7 @@ impl CascadeWorker {
 
     /// Begin copies and hand-overs; true when a copier has to come level first.
     fn see_to_tables(&mut self, node: &Node, batch: Option<Batch>) -> Result<bool, Error> {
-        let Self { settings, replay, local, copies, link, waiting, .. } = self;
+        let Self { settings, replay, local, copies, link, waiting, busy, .. } = self;
         let list = replay.tables();
         for table in list.iter().filter(|table| !matches!(table.state, State::Missing | State::Ok))
         {
@@ -286,7 +298,11 @@ impl CascadeWorker {
                 log::warn!("{}: table \"{}\" is not copied: {why}", settings.job, table.name);
             }
         }
-        let is_ready = |table: &Table| ready.contains(&table.name) && obstacle(table).is_none();
+        let now = Instant::now();
+        let is_busy = |table: &Table| busy.get(&table.name).is_some_and(|again| now < *again);
+        let is_ready = |table: &Table| {
+            ready.contains(&table.name) && obstacle(table).is_none() && !is_busy(table)
+        };
         let tick = batch.map(|batch| batch.tick);
         let tables::Orders { orders, hold } =
             orders(list, tick, settings.parallel_copies, is_ready);
@@ -296,7 +312,20 @@ impl CascadeWorker {
                 // By itself: it waits for whoever uses the tables, and nobody is to wait for the
                 // worker's row meanwhile.
                 let mut here = local.get()?.0.transaction()?;
-                foreign_keys::drop(&mut here, table.target())?;
+                match foreign_keys::drop(&mut here, table.target()) {
+                    Err(error) if error.sqlstate() == Some(tables::LOCK_TIMEOUT) => {
+                        if busy.insert(table.name.clone(), Instant::now() + AGAIN).is_none() {
+                            log::warn!(
+                                "{}: table \"{}\" is not copied yet: somebody uses tables whose foreign keys are to be dropped",
+                                settings.job,
+                                table.name
+                            );
+                        }
+                        continue;
+                    }
+                    dropped => dropped?,
+                }
+                busy.remove(&table.name);
                 // Another worker may have copied the table meanwhile, and restored them.
                 if !table.is_as_read(&mut Statements(&mut here), queue)? {
                     continue;

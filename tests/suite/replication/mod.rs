@@ -22,6 +22,7 @@ macro_rules! by_both {
     };
 }
 
+mod busy;
 mod by_sql;
 mod copies;
 mod crashes;

@@ -73,6 +73,12 @@ pub struct Table {
     pub destination: Option<String>,
 }
 
+/// Those who use a table are not made to wait for long behind what locks it whole, in the
+/// transaction that this is for.
+pub const SHORT_WAIT: &str = "set local lock_timeout = '2s'";
+/// What that fails with.
+pub const LOCK_TIMEOUT: &str = "55P03";
+
 const LIST: &str = "
 select table_name, merge_state, custom_snapshot, table_attrs, dest_table
   from londiste.get_table_list($1)

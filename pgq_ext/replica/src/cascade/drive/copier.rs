@@ -321,7 +321,8 @@ fn fill<H: Host>(
     let absent = || Error::Absent(format!("this node has no table \"{}\"", table.target()));
     let target = apply::Table::look_up(local, table.target())?.ok_or_else(absent)?;
     if !table.attributes.is_set("skip_truncate") {
-        local.run(&format!("truncate {}", target.name_alone()))?;
+        let truncate = format!("truncate {}", target.name_alone());
+        local.run(&format!("{}; {truncate}; set local lock_timeout = 0", tables::SHORT_WAIT))?;
     }
     let Some(source) = tables::source(there, queue, &table.name)? else { return Ok(None) };
     let snapshot = begin_to_read(there, &source)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ErrorOf, Host, Local, within};
+use crate::cascade::tables::SHORT_WAIT;
 use crate::error::Error;
 use crate::session::{Row, Session};
 
@@ -11,8 +12,10 @@ use crate::session::{Row, Session};
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Drop those of a table, to be restored when both of their sides are in sync.
+/// Drop those of a table, to be restored when both of their sides are in sync. In a transaction,
+/// which waits for nobody for long from here on: others queue behind it.
 pub(super) fn drop<S: Session>(local: &mut S, table: &str) -> Result<(), S::Error> {
+    local.run(SHORT_WAIT)?;
     local.rows(
         "select londiste.drop_table_fkey(k.from_table, k.fkey_name)::pg_catalog.text
            from londiste.find_table_fkeys($1) k",
@@ -82,8 +85,7 @@ fn restore_one<L: Local>(local: &mut L, table: &str, key: &str) -> Result<(), L:
     // First it is added without a look at the rows there, then they are looked at.
     loop {
         let done = within(local, |local| {
-            // Those who use the tables are not made to wait behind us for long.
-            local.run("set local lock_timeout = '2s'")?;
+            local.run(SHORT_WAIT)?;
             let sql = "select londiste.restore_table_fkey($1, $2, true)";
             let rows = local.rows(sql, &[table.into(), key.into()])?;
             let sql = rows.first().map(|row| row.get(0)).transpose()?.flatten();

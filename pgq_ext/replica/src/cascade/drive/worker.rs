@@ -1,6 +1,6 @@
 //! A node's worker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::foreign_keys::{self, ForeignKeys};
@@ -12,7 +12,7 @@ use crate::cascade::replay::{Replay, Role};
 use crate::cascade::round::{Batch, Hand, Looked, Step, decide};
 use crate::cascade::tables::{self, Order, State, Table, orders};
 use crate::error::Error;
-use crate::session::Session;
+use crate::session::{Failure, Session};
 
 /// Between looks for a copier that the worker waits for.
 const HOLD: Duration = Duration::from_millis(50);
@@ -20,6 +20,10 @@ const HOLD: Duration = Duration::from_millis(50);
 const AT_ONCE: Duration = Duration::from_millis(5);
 /// Between two looks for what is besides the round: copies to begin, foreign keys to restore.
 const BESIDES: Duration = Duration::from_secs(1);
+/// The same, while copies are on their way.
+const BESIDES_COPIES: Duration = Duration::from_millis(100);
+/// Between attempts to begin a copy whose tables somebody uses.
+const BUSY_AGAIN: Duration = Duration::from_secs(10);
 /// Between two times that a root's worker sees to sequences and watermark.
 const TEND: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,10 @@ pub struct Worker<H: Host> {
     has_applied: bool,
     /// Tables whose copy waits for something, which was said.
     waiting: BTreeSet<String>,
+    /// Tables whose copy could not begin because somebody used them, and when to try again.
+    busy: BTreeMap<String, Duration>,
+    /// Copies are on their way.
+    copies: bool,
 }
 
 impl<H: Host> Worker<H> {
@@ -69,6 +77,8 @@ impl<H: Host> Worker<H> {
             reads_from: None,
             has_applied: false,
             waiting: BTreeSet::new(),
+            busy: BTreeMap::new(),
+            copies: false,
         }
     }
 
@@ -180,7 +190,8 @@ impl<H: Host> Worker<H> {
     }
 
     fn are_besides_due(&self, now: Duration) -> bool {
-        self.looked_besides.is_none_or(|then| now.saturating_sub(then) >= BESIDES)
+        let every = if self.copies { BESIDES_COPIES } else { BESIDES };
+        self.looked_besides.is_none_or(|then| now.saturating_sub(then) >= every)
     }
 
     /// Apply a batch, unless a copier has to come level first.
@@ -265,7 +276,7 @@ impl<H: Host> Worker<H> {
         node: &Node,
         batch: Option<Batch>,
     ) -> Result<bool, ErrorOf<H>> {
-        let Self { queue, pace, replay, link, waiting, .. } = self;
+        let Self { queue, pace, replay, link, waiting, busy, copies, .. } = self;
         let list = replay.tables();
         for table in list.iter().filter(|table| !matches!(table.state, State::Missing | State::Ok))
         {
@@ -287,7 +298,13 @@ impl<H: Host> Worker<H> {
                 host.warn(&format_args!("table \"{}\" is not copied: {why}", table.name));
             }
         }
-        let is_ready = |table: &Table| ready.contains(&table.name) && obstacle(table).is_none();
+        *copies =
+            list.iter().any(|table| table.state != State::Ok && !waiting.contains(&table.name));
+        let now = host.now();
+        let is_busy = |table: &Table| busy.get(&table.name).is_some_and(|again| now < *again);
+        let is_ready = |table: &Table| {
+            ready.contains(&table.name) && obstacle(table).is_none() && !is_busy(table)
+        };
         let tick = batch.map(|batch| batch.tick);
         let tables::Orders { orders, hold } = orders(list, tick, pace.parallel_copies, is_ready);
         for order in orders {
@@ -298,7 +315,22 @@ impl<H: Host> Worker<H> {
                 let dropped = within(local, |local| {
                     foreign_keys::drop(local, table.target())?;
                     Ok(table.is_as_read(local, queue)?.then_some(()))
-                })?;
+                });
+                let dropped = match dropped {
+                    Err(error) if error.sqlstate() == Some(tables::LOCK_TIMEOUT) => {
+                        let again = host.now() + BUSY_AGAIN;
+                        if busy.insert(table.name.clone(), again).is_none() {
+                            host.warn(&format_args!(
+                                "table \"{}\" is not copied yet: somebody uses tables whose \
+                                 foreign keys are to be dropped",
+                                table.name
+                            ));
+                        }
+                        continue;
+                    }
+                    dropped => dropped?,
+                };
+                busy.remove(&table.name);
                 if dropped.is_none() {
                     continue;
                 }
