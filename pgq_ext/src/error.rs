@@ -26,6 +26,9 @@ pub(crate) enum PgqError {
     /// Insertion into a queue that does not exist.
     #[error("No such queue")]
     NoSuchQueue { queue: String },
+    /// A tick for a queue that does not exist.
+    #[error("no such queue")]
+    NoQueueToTick { queue: String },
     /// `current_event_table` of a queue that does not exist.
     #[error("Event queue not found")]
     EventQueueNotFound { queue: String },
@@ -155,6 +158,7 @@ impl PgqError {
             | Self::NoSuchLock { .. }
             | Self::Headers => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NoSuchQueue { .. }
+            | Self::NoQueueToTick { .. }
             | Self::EventQueueNotFound { .. }
             | Self::NoSuchBatch { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             Self::InsertDisabled { .. } | Self::WritingDisabled { .. } => {
@@ -207,7 +211,9 @@ impl PgqError {
     fn hint(&self) -> Option<String> {
         let plain = |hint: &str| Some(hint.to_owned());
         match self {
-            Self::NoSuchQueue { queue } | Self::EventQueueNotFound { queue } => Some(format!(
+            Self::NoSuchQueue { queue }
+            | Self::NoQueueToTick { queue }
+            | Self::EventQueueNotFound { queue } => Some(format!(
                 "There is no queue \"{queue}\" in this database. Create it with pgq.create_queue(), or see pgq.get_queue_info()."
             )),
             Self::InsertDisabled { queue } | Self::WritingDisabled { queue } => Some(format!(

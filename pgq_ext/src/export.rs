@@ -1,8 +1,9 @@
 //! The functions that SQL declarations in `sql/pgq` refer to. Symbols that PgQ 3.5 exported keep
 //! their names.
 
-use crate::batch::{events, page, sql, waiting};
+use crate::batch::{events, page, sql, take, waiting};
 use crate::event::{entry, queue_cache, send, unique};
+use crate::tick::demand;
 use crate::trigger::entry as trigger;
 use crate::{lock, own_relation, remote};
 
@@ -33,6 +34,10 @@ pgq_pg::sql_functions! {
     pgq_batch_has_events, pg_finfo_pgq_batch_has_events => events::batch_has_events;
     /// `pgq._window_has_events(integer, integer, bigint, bigint)`
     pgq_window_has_events, pg_finfo_pgq_window_has_events => events::window_has_events;
+    /// `pgq._take_batch(text, text)`
+    pgq_take_batch, pg_finfo_pgq_take_batch => take::take_batch;
+    /// `pgq._tick_on_demand(text)`
+    pgq_tick_on_demand, pg_finfo_pgq_tick_on_demand => demand::tick_on_demand;
     /// `pgq._page_end(integer, integer, bigint, bigint, bigint, integer)`
     pgq_page_end, pg_finfo_pgq_page_end => page::page_end;
     /// `pgq._page_events(integer, integer, bigint, bigint, bigint, bigint)`

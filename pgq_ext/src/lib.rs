@@ -26,6 +26,7 @@ mod export;
 mod lock;
 mod own_relation;
 mod remote;
+mod tick;
 mod trigger;
 
 #[cfg(not(panic = "unwind"))]

@@ -7,12 +7,24 @@ use pgq_pg::lock;
 
 /// Class of the lock of a unique key, whose key is part of the key's hash.
 pub(crate) const UNIQUE: u32 = 1_885_827_445;
+/// Class of the lock of tickers.
+const TICKS: u32 = 1_885_827_444;
+
+/// Wait for the queue's ticker lock.
+pub(crate) fn ticks(queue: i32) {
+    lock::acquire(TICKS, u32::from_ne_bytes(queue.to_ne_bytes()), false, true);
+}
+
+/// Take the queue's ticker lock unless somebody else has it.
+pub(crate) fn try_ticks(queue: i32) -> bool {
+    lock::acquire(TICKS, u32::from_ne_bytes(queue.to_ne_bytes()), false, false)
+}
 
 /// Class of a lock, as `pg_locks.classid` shows it.
 fn class(call: &Call) -> Result<u32, PgqError> {
     let name = call.text(0).ok_or(PgqError::NullArgument("lock"))?.to_display();
     match name.as_str() {
-        "ticks" => Ok(1_885_827_444),
+        "ticks" => Ok(TICKS),
         "rotation" => Ok(1_885_827_442),
         "ids" => Ok(1_885_827_433),
         "delayed" => Ok(1_885_827_428),

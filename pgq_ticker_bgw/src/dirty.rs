@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::shared::Shared;
+use crate::shared::{Database, Shared};
 use pgq_pg::call::{Call, Returned, SqlError};
 use pgq_pg::commit::{self, AtEnd};
 use pgq_pg::process;
@@ -15,6 +15,8 @@ use pgq_pg::process;
 thread_local! {
     static MARKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     static TICKED: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+    /// Queues whose bit this transaction has taken to lay their tick; whether it has laid one.
+    static LED: RefCell<Vec<(i32, bool)>> = const { RefCell::new(Vec::new()) };
     static ANNOUNCED: Cell<bool> = const { Cell::new(false) };
     static WORKERS: Cell<bool> = const { Cell::new(false) };
     static DELAYED: Cell<bool> = const { Cell::new(false) };
@@ -60,6 +62,31 @@ pub(crate) fn wake_waiters_function(call: &Call) -> Result<Returned, SqlError> {
     Ok(Returned::Done)
 }
 
+/// The current transaction decides about the queue's tick, as the worker would: what is committed
+/// from now on is marked anew. Unless it commits, all of it is for somebody else to decide.
+pub(crate) fn begin_tick(database: &Database, queue: i32) {
+    commit::register(&Marks);
+    LED.with_borrow_mut(|led| led.push((queue, false)));
+    database.clear_dirty(queue);
+}
+
+/// It does not decide, though: the queue is marked again.
+pub(crate) fn put_off_tick(database: &Database, queue: i32) {
+    database.mark_dirty(queue);
+}
+
+/// True when the current transaction has begun to decide about a tick.
+pub(crate) fn has_begun_tick() -> bool {
+    LED.with_borrow(|led| !led.is_empty())
+}
+
+/// It has laid a tick. Who waits for the queue looks when it has committed.
+pub(crate) fn note_tick(queue: i32) {
+    LED.with_borrow_mut(|led| {
+        led.iter_mut().filter(|(led, _)| *led == queue).for_each(|(_, laid)| *laid = true);
+    });
+}
+
 /// `pgq._announce()`: note that the current transaction has created the extension in this database.
 pub(crate) fn announce(_call: &Call) -> Result<Returned, SqlError> {
     commit::register(&Marks);
@@ -102,10 +129,11 @@ impl AtEnd for Marks {
     fn committed(&self) {
         let marked = MARKED.with_borrow(|marked| !marked.is_empty());
         let ticked = TICKED.with_borrow(|ticked| !ticked.is_empty());
+        let led = LED.with_borrow(|led| !led.is_empty());
         let announced = ANNOUNCED.take();
         let workers = WORKERS.take();
         let delayed = DELAYED.take();
-        if !marked && !ticked && !announced && !workers && !delayed {
+        if !marked && !ticked && !led && !announced && !workers && !delayed {
             return;
         }
         if let Some(shared) = Shared::get() {
@@ -114,7 +142,8 @@ impl AtEnd for Marks {
                 shared.announce(own);
             }
             if let Some(database) = shared.database(own) {
-                publish(database);
+                publish(&shared, own, database);
+                tell_of_ticks(&shared, own, database);
                 if delayed && database.mark_delayed_changed() {
                     database.wake_worker();
                 }
@@ -133,21 +162,26 @@ impl AtEnd for Marks {
     }
 
     fn aborted(&self) {
+        give_back();
         forget();
     }
 
     fn prepared(&self) {
+        give_back();
         forget();
     }
 }
 
-// The worker keeps a queue's bit until it ticks the queue. So only the first commit after a tick
-// has to wake it.
-fn publish(database: &crate::shared::Database) {
+// A queue's bit stays until somebody decides about a tick. So only the first commit after that has
+// to wake somebody: one of those who wait, or the worker. Where nobody waits the worker looks at
+// its own time.
+fn publish(shared: &Shared, own: u32, database: &Database) {
     let mut news = false;
     MARKED.with_borrow(|marked| {
         for &queue in marked {
-            news |= database.mark_dirty(queue);
+            news |= database.mark_dirty(queue)
+                && !shared.nobody_waits()
+                && !shared.wake_leader(own, queue);
         }
     });
     if news {
@@ -155,9 +189,32 @@ fn publish(database: &crate::shared::Database) {
     }
 }
 
+fn tell_of_ticks(shared: &Shared, own: u32, database: &Database) {
+    LED.with_borrow(|led| {
+        for &(queue, _) in led.iter().filter(|(_, is_laid)| *is_laid) {
+            database.count_demand_tick(process::timestamp());
+            shared.wake_waiters(own, Some(queue));
+        }
+    });
+}
+
+/// What this transaction would have decided is for the worker to decide; false if that is nothing.
+pub(crate) fn give_back() -> bool {
+    let led = LED.take();
+    let slot = Shared::get().and_then(|shared| shared.database(process::my_database()));
+    if let (Some(database), false) = (slot, led.is_empty()) {
+        for &(queue, _) in &led {
+            database.mark_dirty(queue);
+        }
+        database.wake_worker();
+    }
+    !led.is_empty()
+}
+
 fn forget() {
     MARKED.with_borrow_mut(Vec::clear);
     TICKED.with_borrow_mut(Vec::clear);
+    LED.with_borrow_mut(Vec::clear);
     ANNOUNCED.set(false);
     WORKERS.set(false);
     DELAYED.set(false);

@@ -7,6 +7,7 @@
 //!   wakes the worker.
 //! * A consumer in `pgq.wait_batch` ([`wait`]) registers there too. A queue that is marked and
 //!   waited for is ticked at once; every other queue by PgQ's classic rules.
+//!   Where it can, the consumer lays the tick itself ([`lead`]).
 //! * Nodes of a cascade that asked for it have workers of replication beside it ([`cascade`]).
 //! * What fails is kept in shared memory until it works again ([`problems`]); SQL reads it through
 //!   [`state`], and commands the worker through [`control`].
@@ -20,6 +21,7 @@ mod control;
 mod dirty;
 mod export;
 mod launcher;
+pub mod lead;
 mod problems;
 mod settings;
 mod shared;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
-static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(2);
+static MIN_TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(-1);
 static TICKER_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static RETRY_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static MAINT_PERIOD: GucSetting<i32> = GucSetting::<i32>::new(30_000);
@@ -63,9 +63,9 @@ pub(crate) fn define() {
     GucRegistry::define_int_guc(
         c"pgq.min_tick_interval",
         c"Sets the least time between two ticks of one queue that waiting consumers cause.",
-        c"Shorter means lower latency and smaller batches under load.",
+        c"-1: none while all of the queue's consumers wait, else 2 ms.",
         &MIN_TICK_INTERVAL,
-        0,
+        -1,
         60_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
@@ -188,9 +188,13 @@ pub(crate) fn provider_timeout() -> Duration {
     milliseconds(&PROVIDER_TIMEOUT)
 }
 
-/// `pgq.min_tick_interval`.
-pub(crate) fn min_tick_interval() -> Duration {
-    milliseconds(&MIN_TICK_INTERVAL)
+/// Between two ticks of a queue, where some of its consumers do not wait for them: they would drown
+/// in batches of one event.
+pub(crate) const ADAPTIVE_TICK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// `pgq.min_tick_interval`; none: as it fits.
+pub(crate) fn min_tick_interval() -> Option<Duration> {
+    u64::try_from(MIN_TICK_INTERVAL.get()).ok().map(Duration::from_millis)
 }
 
 /// `pgq.ticker_period`.

@@ -23,14 +23,14 @@ mod insert;
 mod measure;
 mod servers;
 
+use std::time::Instant;
+
 type Suite = fn(&servers::Servers);
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let servers = servers::Servers::start();
-    println!("{}\n", servers.versions());
     let suites: [(&str, Suite); 6] = [
         ("insert", insert::in_one_transaction),
         ("commit", insert::one_per_transaction),
@@ -39,10 +39,17 @@ fn main() {
         ("capture", capture::run),
         ("client", client::run),
     ];
-    for (name, run) in suites {
-        if is_wanted(name) {
-            run(&servers);
-            println!();
+    let mut is_first = true;
+    for (name, run) in suites.into_iter().filter(|(name, _)| is_wanted(name)) {
+        let start = Instant::now();
+        // Each part has servers of its own: what one leaves behind, others would have to drag on.
+        let servers = servers::Servers::start();
+        if is_first {
+            println!("{}\n", servers.versions());
+            is_first = false;
         }
+        println!("[{name}]");
+        run(&servers);
+        println!("[{name}: {:.0} s]\n", start.elapsed().as_secs_f64());
     }
 }

@@ -59,6 +59,15 @@ pub(crate) mod cache {
     pub(crate) const USER_MAPPING: c_int = super::int(Cache::USERMAPPINGUSERSERVER as i64);
 }
 
+/// Levels of messages.
+pub(crate) mod level {
+    use std::ffi::c_int;
+
+    use pgrx::pg_sys;
+
+    pub(crate) const NOTICE: c_int = super::int(pg_sys::NOTICE as i64);
+}
+
 /// Columns of pg_proc.
 pub(crate) mod function {
     use std::ffi::c_int;

@@ -1,6 +1,6 @@
 //! Settings of the server and of this session.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 
@@ -37,6 +37,48 @@ pub fn set(name: &'static CStr, value: &str) {
             pg_sys::GucSource::PGC_S_OVERRIDE,
         )
     }
+}
+
+/// The same until the end of the transaction.
+pub fn set_for_transaction(name: &'static CStr, value: &CStr) {
+    // SAFETY: both are C strings; inside a transaction, whose end restores the setting.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// How far commits of this session wait: `synchronous_commit`.
+pub fn synchronous_commit() -> c_int {
+    // SAFETY: a plain variable of this process.
+    unsafe { pg_sys::synchronous_commit }
+}
+
+/// The value of `synchronous_commit` that [`synchronous_commit`] gives as this number.
+pub fn name_of_synchronous_commit(level: c_int) -> &'static CStr {
+    // enum SyncCommitLevel of access/xact.h, the same since 9.6.
+    match level {
+        0 => c"off",
+        1 => c"local",
+        2 => c"remote_write",
+        4 => c"remote_apply",
+        _ => c"on",
+    }
+}
+
+/// True when the client is told of nothing below notices: it gets no messages of the server's own
+/// work, which it could keep waiting by not reading them.
+pub fn is_quiet() -> bool {
+    // SAFETY: a plain variable of this process.
+    unsafe { pg_sys::client_min_messages >= constants::level::NOTICE }
 }
 
 /// True when commits of this session do not wait for their WAL to reach the disk.

@@ -46,6 +46,7 @@ pub mod shmem;
 pub mod snapshot;
 pub mod sql;
 pub mod string;
+pub mod subtransaction;
 pub mod text;
 pub mod text_buffer;
 pub mod trigger;

@@ -36,6 +36,18 @@ impl Failure {
         let sqlstate = sqlstate.to_owned();
         Self { sqlstate, message: message.into(), detail: None, hint: None }
     }
+
+    /// True when it is not what was done that failed: somebody has asked for the end of the
+    /// statement or of the session.
+    pub fn is_asked(&self) -> bool {
+        self.sqlstate.starts_with("57")
+    }
+
+    /// Raise it again.
+    pub fn raise(self) -> ! {
+        let code = error_code(&self.sqlstate);
+        SqlError { code, message: self.message, hint: self.hint }.raise()
+    }
 }
 
 /// An argument of a query.
@@ -174,6 +186,14 @@ pub(crate) fn sqlstate(code: PgSqlErrorCode) -> String {
             char::from(bits + b'0')
         })
         .collect()
+}
+
+// The other way round.
+fn error_code(sqlstate: &str) -> PgSqlErrorCode {
+    let number = sqlstate.bytes().rev().fold(0, |number: i32, character| {
+        (number << 6) | i32::from(character.wrapping_sub(b'0') & 0x3f)
+    });
+    PgSqlErrorCode::from(number)
 }
 
 thread_local! {

@@ -39,6 +39,22 @@ pub fn wait_for(xid: pg_sys::TransactionId) {
     }
 }
 
+/// True when all statements of the transaction see what its first one saw: REPEATABLE READ and
+/// above.
+pub fn has_fixed_snapshot() -> bool {
+    // SAFETY: reads backend-local state.
+    let level = unsafe { pg_sys::XactIsoLevel };
+    u32::try_from(level).is_ok_and(|level| level >= pg_sys::XACT_REPEATABLE_READ)
+}
+
+/// True when the transaction began with the statement that the client has sent last.
+pub fn is_as_young_as_statement() -> bool {
+    // SAFETY: reads backend-local state.
+    unsafe {
+        pg_sys::GetCurrentTransactionStartTimestamp() == pg_sys::GetCurrentStatementStartTimestamp()
+    }
+}
+
 /// True when `session_replication_role` is `replica`.
 pub fn is_replica_role() -> bool {
     // SAFETY: a backend-local setting, read on the backend's only thread.

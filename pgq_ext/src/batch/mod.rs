@@ -5,4 +5,5 @@ mod listed;
 pub(crate) mod page;
 mod span;
 pub(crate) mod sql;
+pub(crate) mod take;
 pub(crate) mod waiting;

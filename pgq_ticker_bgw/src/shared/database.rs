@@ -25,6 +25,8 @@ shareable! {
         pub(crate) pid: AtomicI32,
         /// Process number of the worker plus one; 0: none.
         worker: AtomicI32,
+        /// How far the worker's commits wait: its `synchronous_commit`.
+        synchronous_commit: AtomicI32,
         stop: AtomicBool,
         /// londiste.worker was changed since the worker asked last.
         wishes_changed: AtomicBool,
@@ -54,6 +56,7 @@ impl Database {
             since: AtomicI64::new(0),
             pid: AtomicI32::new(0),
             worker: AtomicI32::new(0),
+            synchronous_commit: AtomicI32::new(0),
             stop: AtomicBool::new(false),
             wishes_changed: AtomicBool::new(false),
             delayed_changed: AtomicBool::new(false),
@@ -127,6 +130,23 @@ impl Database {
     /// True while a worker's process has the slot.
     pub(crate) fn has_worker(&self) -> bool {
         self.worker.load(Ordering::SeqCst) != 0
+    }
+
+    /// How far the worker's commits wait.
+    pub(crate) fn synchronous_commit(&self) -> i32 {
+        self.synchronous_commit.load(Ordering::SeqCst)
+    }
+
+    /// Say how far the worker's commits wait.
+    pub(crate) fn set_synchronous_commit(&self, level: i32) {
+        self.synchronous_commit.store(level, Ordering::SeqCst);
+    }
+
+    /// A tick was laid because somebody waited for it.
+    pub(crate) fn count_demand_tick(&self, now: i64) {
+        self.ticks.fetch_add(1, Ordering::SeqCst);
+        self.demand_ticks.fetch_add(1, Ordering::SeqCst);
+        self.last_tick.store(now, Ordering::SeqCst);
     }
 
     /// The worker's process; 0: none.

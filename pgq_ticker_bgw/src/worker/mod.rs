@@ -23,7 +23,7 @@ use crate::shared::{Database, Shared};
 use crate::{problems, settings};
 use pgq_pg::process::{self, Kind};
 use pgq_pg::session::{self, Row};
-use pgq_pg::{activity, catalog, latch, report, rights};
+use pgq_pg::{activity, catalog, guc, latch, report, rights};
 
 /// What a worker is called.
 pub(crate) const KIND: Kind =
@@ -131,6 +131,8 @@ impl Worker {
                 process::exit_as_asked(0, &farewell);
             }
             process::check_interrupts();
+            // Also after a change of the configuration.
+            self.slot.set_synchronous_commit(guc::synchronous_commit());
             if self.slot.stop_is_asked() {
                 crew::end_all();
                 report::log(&format!("pgq worker for database \"{}\" stopped", self.name));

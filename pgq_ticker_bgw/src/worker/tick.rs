@@ -51,15 +51,16 @@ impl Worker {
         });
         match result {
             Ok(rows) => {
-                self.gates.shut(queue, begin, micros(settings::min_tick_interval()));
+                let interval = settings::min_tick_interval();
+                let interval = interval.unwrap_or(settings::ADAPTIVE_TICK_INTERVAL);
+                self.gates.shut(queue, begin, micros(interval));
                 if let Some(name) = rows.first().and_then(|row| row.get(1).cloned().flatten()) {
                     problems::resolve(&self.shared, self.database, "tick", &name);
                     self.names.insert(queue, name);
                 }
                 if let Some(tick) = number(&rows) {
                     self.newest.insert(queue, tick);
-                    self.count_ticks(1);
-                    self.slot.demand_ticks.fetch_add(1, Ordering::SeqCst);
+                    self.slot.count_demand_tick(process::timestamp());
                     self.shared.wake_waiters(self.database, Some(queue));
                 }
             }

@@ -205,3 +205,39 @@ end;
 $$;
 comment on function pgq.next_batch(text, text) is
     'open the next batch of a consumer; NULL: none yet';
+
+create or replace function pgq._take_batch(
+    in  i_queue_name    text,
+    in  i_consumer_name text,
+    out verdict         text,
+    out batch_id        bigint,
+    out has_events      boolean,
+    out pause           bigint)
+returns setof record
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+-- through the primary key, also with a plan that was made when pgq.tick was small
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+-- ----------------------------------------------------------------------
+-- Function: pgq._take_batch(2)
+--      Open the next batch of a consumer, as pgq.next_batch does where everything is as usual. For
+--      pgq.wait_batch, in which it may also lay the tick that the batch ends at, if an event waits
+--      for one; on its own it lays none.
+-- Parameters:
+--      i_queue_name    name of the queue
+--      i_consumer_name name of the consumer
+-- Returns: a row. verdict: batch, one was opened; nothing, there is none; later, events wait, and
+--      the newest tick is too young; worker, events wait, and the worker has to lay the tick;
+--      unusual, ask pgq.next_batch. batch_id: the batch. has_events: whether it has some for this
+--      consumer; NULL: not known. pause: microseconds until the tick may be laid
+-- Errors: those of triggers that others have put on pgq.tick or pgq.subscription
+-- Locks: row of the subscription, unless somebody else has it; the queue's ticker lock, likewise
+-- Tables: pgq.subscription, pgq.queue, pgq.consumer, pgq.tick, sequences and event tables of the
+--      queue
+-- ----------------------------------------------------------------------
+as 'MODULE_PATHNAME', 'pgq_take_batch';
+comment on function pgq._take_batch(text, text) is
+    'open the next batch of a consumer that waits for it';

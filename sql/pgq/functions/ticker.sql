@@ -183,15 +183,19 @@ comment on function pgq.ticker() is
 
 create or replace function pgq._tick_on_demand(i_queue_name text)
 returns bigint
-language plpgsql
+language c
 security definer
 set search_path = pg_catalog, pg_temp
-as $$
+-- as for pgq._tick
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 -- ----------------------------------------------------------------------
 -- Function: pgq._tick_on_demand(1)
 --      Lay a tick, or as many as batch_max_count needs, if there is a committed event that the
---      newest tick does not cover. For the worker, when a consumer waits. Waits for another ticker
---      of the queue.
+--      newest tick does not cover. For the worker, when a consumer waits that does not lay it
+--      itself. Waits for another ticker of the queue. It decides as pgq._tick(queue, true) does,
+--      and asks that in unusual cases.
 -- Parameters:
 --      i_queue_name    name of the queue
 -- Returns: id of the newest tick laid; NULL if there is no such event, or the queue is external or
@@ -199,24 +203,5 @@ as $$
 -- Errors: 42704 no such queue; XX001 see pgq.rebase
 -- Locks: the queue's ticker lock
 -- ----------------------------------------------------------------------
-declare
-    queue record;
-begin
-    select q.queue_id, q.queue_external_ticker or q.queue_ticker_paused as is_off
-      into queue
-      from pgq.queue q
-     where q.queue_name = i_queue_name;
-    if not found then
-        raise exception 'no such queue'
-            using errcode = '42704',
-                  hint = pgq._no_queue_hint(i_queue_name);
-    end if;
-    if queue.is_off then
-        return null;
-    end if;
-
-    perform pgq._lock('ticks', queue.queue_id);
-    return pgq._tick(queue.queue_id, true);
-end;
-$$;
+as 'MODULE_PATHNAME', 'pgq_tick_on_demand';
 comment on function pgq._tick_on_demand(text) is 'lay a tick if an event waits for one';

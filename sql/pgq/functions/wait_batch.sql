@@ -8,10 +8,11 @@ language c
 -- ----------------------------------------------------------------------
 -- Procedure: pgq.wait_batch(5)
 --      Wait for the next batch of a consumer that has events, and open it, as pgq.next_batch does.
---      With a worker in this database a batch is there a few milliseconds after the commit of its
---      first event; without one it comes with the next tick, which is looked for ten times a
---      second. While it waits there is no transaction, no snapshot and no lock. Batches without
---      events are finished on the way, as the consumer would. Who waits in vain is told why, once.
+--      With a worker in this database a batch is there a millisecond or two after the commit of its
+--      first event: who waits lays its tick, if nobody else does. Without one it comes with the
+--      next tick, which is looked for ten times a second. While it waits there is no transaction,
+--      no snapshot and no lock. Batches without events are finished on the way, as the consumer
+--      would. Who waits in vain is told why, once.
 -- Parameters:
 --      i_queue_name    name of the queue
 --      i_consumer_name name of the consumer
@@ -23,8 +24,9 @@ language c
 -- Returns: id of the batch; NULL when the time is over
 -- Errors: 25001 in a transaction block or function; 22004 NULL name; 22023 negative time; those of
 --      pgq.next_batch_custom
--- Locks, Tables: as pgq.next_batch_custom; event tables are looked into, where the caller may read
---      them
+-- Locks, Tables: as pgq.next_batch_custom; for a tick, which is committed at once, as
+--      pgq.ticker(1), but it does not wait for the lock; event tables are looked into, where the
+--      caller may read them
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_wait_batch';
 comment on procedure pgq.wait_batch(text, text, interval, bigint, boolean) is

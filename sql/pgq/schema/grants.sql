@@ -35,6 +35,7 @@ grant execute on function
     pgq.force_tick(text),
     pgq.finish_batch(bigint),
     pgq._batch_has_events(bigint),
+    pgq._take_batch(text, text),
     pgq._why_no_batch(text, timestamptz),
     pgq._window_sql(integer, integer, bigint, bigint, text),
     pgq._window_tables(integer, bigint, bigint),

@@ -1,5 +1,6 @@
 //! From before the INSERT to the event in the hands of a consumer that sits in `wait_batch`: on a
-//! quiet server, and beside what other people do to one.
+//! quiet server, and beside what other people do to one. Beside each row: how many times the floor
+//! its median is, how many events a batch has, and the worker's CPU (milliseconds) for each tick.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use pgq_tests::Cluster;
 use postgres::Client;
 
+use crate::floor::floor;
 use crate::{cpu, number, server, worker};
 
 /// Events per second, seconds, producers.
@@ -18,30 +20,70 @@ const QUIET: [Load; 3] = [(20, 15, 1), (800, 10, 2), (5000, 8, 4)];
 const BESIDE: Load = (20, 15, 1);
 /// Transactions a second in another database.
 const BUSY: u32 = 200;
+/// Consumers of another queue.
+const WAITING: u32 = 50;
+/// Other queues.
+const QUEUES: u32 = 1000;
 
 pub(crate) fn run() {
     println!(
         "Latency, milliseconds, INSERT sent to event received; one event a transaction, synchronous_commit on"
     );
     let (cluster, mut client) = server();
+    let floor = floor(&cluster, &mut client, 200) as f64 / 1e3;
+    println!("  floor (two commits, one wake-up, one answer): {floor:.2}");
+    println!(
+        "  events/s  company                            p50    p90    p99    max  floors  a batch  worker"
+    );
+    let measure = |client: &mut Client, company: &str, load: Load| {
+        measure(&cluster, client, company, load, floor);
+    };
     for load in QUIET {
-        measure(&cluster, &mut client, "quiet", load);
+        measure(&mut client, "none", load);
     }
 
     let mut open = cluster.connect("postgres");
     open.batch_execute("begin; select txid_current()").unwrap();
-    measure(&cluster, &mut client, "a transaction held open", BESIDE);
+    measure(&mut client, "a transaction held open", BESIDE);
     open.batch_execute("prepare transaction 'forgotten'").unwrap();
-    measure(&cluster, &mut client, "a forgotten prepared transaction", BESIDE);
+    measure(&mut client, "a forgotten prepared transaction", BESIDE);
     open.batch_execute("rollback prepared 'forgotten'").unwrap();
 
     client.batch_execute("create database other").unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let busy = be_busy(cluster.connect("other"), &stop);
-    measure(&cluster, &mut client, "another database busy", BESIDE);
+    measure(&mut client, "another database busy", BESIDE);
     stop.store(true, Ordering::SeqCst);
     busy.join().unwrap();
+
+    let others = wait_elsewhere(&cluster, &mut client);
+    measure(&mut client, "50 consumers that wait elsewhere", BESIDE);
+    for other in others {
+        other.join().unwrap();
+    }
+    for n in 0..QUEUES {
+        client.execute("select pgq.create_queue('other_' || $1::text)", &[&n.to_string()]).unwrap();
+    }
+    measure(&mut client, "1000 other queues", BESIDE);
     println!();
+}
+
+/// Consumers of another queue, until somebody ends their wait.
+fn wait_elsewhere(cluster: &Cluster, client: &mut Client) -> Vec<JoinHandle<()>> {
+    client.batch_execute("select pgq.create_queue('elsewhere')").unwrap();
+    (0..WAITING)
+        .map(|n| {
+            let mut other = cluster.connect("postgres");
+            other
+                .execute("select pgq.register_consumer('elsewhere', $1)", &[&n.to_string()])
+                .unwrap();
+            thread::spawn(move || {
+                let seconds = BESIDE.1 + 3;
+                let wait = format!("call pgq.wait_batch('elsewhere', '{n}', '{seconds} s')");
+                other.batch_execute(&wait).unwrap();
+            })
+        })
+        .collect()
 }
 
 /// Short writing transactions until told to stop.
@@ -62,7 +104,7 @@ fn be_busy(mut client: Client, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
     })
 }
 
-fn measure(cluster: &Cluster, client: &mut Client, company: &str, load: Load) {
+fn measure(cluster: &Cluster, client: &mut Client, company: &str, load: Load, floor: f64) {
     let (rate, seconds, producers) = load;
     let epoch = Instant::now();
     let queue = format!("{company} {rate}");
@@ -97,19 +139,18 @@ fn measure(cluster: &Cluster, client: &mut Client, company: &str, load: Load) {
     for thread in threads {
         thread.join().unwrap();
     }
-    let took = start.elapsed().as_secs_f64();
     let (mut latencies, batches) = consumer.join().unwrap();
     let per_tick = (cpu(pid) - cpu_before) / 1e6 / (number(client, ticks) - ticks_before) as f64;
     latencies.sort_by(f64::total_cmp);
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     println!(
-        "  {rate:>5}/s, {company}: p50 {:.2}, p90 {:.2}, p99 {:.2}, max {:.2} ({} events at {:.0}/s in {batches} batches; worker's CPU {per_tick:.2} a tick)",
+        "  {rate:>8}  {company:<32} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>7.1} {:>8.1} {per_tick:>7.2}",
         at(0.5),
         at(0.9),
         at(0.99),
         at(1.0),
-        latencies.len(),
-        total as f64 / took
+        at(0.5) / floor,
+        latencies.len() as f64 / batches as f64
     );
 }
 

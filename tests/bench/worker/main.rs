@@ -20,6 +20,7 @@
 
 mod aside;
 mod backlog;
+mod floor;
 mod idle;
 mod latency;
 mod path;
@@ -27,7 +28,7 @@ mod wakeup;
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgq_tests::{Cluster, wait_until};
 use postgres::Client;
@@ -52,7 +53,10 @@ fn main() {
     ];
     for (name, run) in suites {
         if is_wanted(name) {
+            let start = Instant::now();
+            println!("[{name}]");
             run();
+            println!("[{name}: {:.0} s]\n", start.elapsed().as_secs_f64());
         }
     }
 }

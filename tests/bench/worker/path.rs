@@ -7,11 +7,11 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use pgq_tests::Cluster;
-use postgres::{Client, Statement};
+use postgres::Client;
 
+use crate::floor::{floor, middle, now};
 use crate::{cpu, number, server_with, worker};
 
 const EVENTS: usize = 400;
@@ -35,7 +35,7 @@ struct Stamps {
 pub(crate) fn run() {
     println!("Path of an event on a quiet server, medians of {EVENTS}, microseconds");
     let (cluster, mut client) = server_with(&[("track_commit_timestamp", "on")]);
-    let floor = floor(&cluster, &mut client);
+    let floor = floor(&cluster, &mut client, EVENTS);
     let syncs = "sum(wal_sync) from pg_stat_wal";
     let answer = answer(&mut client);
     client
@@ -163,49 +163,6 @@ fn print(paths: &[Stamps]) {
     line("events in the client", &|path| path.has_events - path.has_batch);
 }
 
-/// The least that the path could take: the median time from sending an insertion to the answer of
-/// another backend, which its commit wakes, and which commits before it answers.
-fn floor(cluster: &Cluster, client: &mut Client) -> i64 {
-    client.batch_execute("create table floor (n integer)").unwrap();
-    let (report, reported) = mpsc::channel();
-    let (tell, told) = mpsc::channel::<()>();
-    let mut other = cluster.connect("postgres");
-    let wakened = thread::spawn(move || {
-        let insert = prepare_wakened(&mut other);
-        for () in told {
-            other.execute(&insert, &[]).unwrap();
-            report.send(now()).unwrap();
-        }
-    });
-    let waits = "count(*) from pg_locks where locktype = 'advisory' and not granted";
-    let mut producer = cluster.connect("postgres");
-    producer.batch_execute("prepare send as insert into floor values (1)").unwrap();
-    let mut times = Vec::with_capacity(EVENTS);
-    for _ in 0..EVENTS {
-        producer.batch_execute("begin; select pg_advisory_xact_lock(1)").unwrap();
-        tell.send(()).unwrap();
-        while number(client, &format!("select {waits}")) == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(GAP);
-        let sent = now();
-        producer.batch_execute("execute send; commit").unwrap();
-        times.push(reported.recv().unwrap() - sent);
-    }
-    drop(tell);
-    wakened.join().unwrap();
-    middle(times)
-}
-
-fn prepare_wakened(client: &mut Client) -> Statement {
-    client
-        .prepare(
-            "with l as materialized (select pg_advisory_xact_lock(1))
-             insert into floor select 1 from l",
-        )
-        .unwrap()
-}
-
 /// Median time of a statement that does nothing.
 fn answer(client: &mut Client) -> i64 {
     let nothing = client.prepare("select 1").unwrap();
@@ -220,13 +177,4 @@ fn answer(client: &mut Client) -> i64 {
 
 fn median(paths: &[Stamps], step: impl Fn(&Stamps) -> i64) -> i64 {
     middle(paths.iter().map(step).collect())
-}
-
-fn middle(mut values: Vec<i64>) -> i64 {
-    values.sort_unstable();
-    values[values.len() / 2]
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
 }

@@ -5,6 +5,7 @@ mod control;
 mod databases;
 mod health;
 mod health_quiet;
+mod lead;
 mod life;
 mod releases;
 mod soak;
