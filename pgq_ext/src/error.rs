@@ -53,6 +53,12 @@ pub(crate) enum PgqError {
     /// Headers of a message that are no object.
     #[error("headers must be a JSON object")]
     Headers,
+    /// A schedule's expression is none, or none that ever comes.
+    #[error("bad cron expression \"{expression}\": {problem}")]
+    Cron { expression: String, problem: String },
+    /// A schedule's time zone is none.
+    #[error("time zone \"{name}\" not recognized")]
+    TimeZone { name: String },
     /// A row of pgq.queue or pgq.tick does not make sense.
     #[error("queue \"{queue}\" is corrupt: {problem}")]
     Corrupt { queue: String, problem: String },
@@ -156,6 +162,8 @@ impl PgqError {
             Self::ArrayLength { .. }
             | Self::ArrayDimensions(_)
             | Self::NoSuchLock { .. }
+            | Self::Cron { .. }
+            | Self::TimeZone { .. }
             | Self::Headers => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NoSuchQueue { .. }
             | Self::NoQueueToTick { .. }
@@ -227,6 +235,10 @@ impl PgqError {
             }
             Self::NoTicks { .. } => plain("See pgq.queue_health()."),
             Self::Headers => plain("For example '{\"traceparent\": \"00-…\"}'."),
+            Self::Cron { .. } => plain(
+                "Five fields: minute, hour, day of the month, month, day of the week, for example '0 9 * * mon-fri'.",
+            ),
+            Self::TimeZone { .. } => plain("pg_timezone_names has those that there are."),
             Self::NotEventTable { .. } => plain(
                 "An event table is an ordinary table that inherits from pgq.event_template, and belongs to the owner of pgq.queue or a superuser.",
             ),

@@ -5,7 +5,7 @@ use crate::batch::{events, page, sql, take, waiting};
 use crate::event::{entry, queue_cache, send, unique};
 use crate::tick::demand;
 use crate::trigger::entry as trigger;
-use crate::{lock, own_relation, remote};
+use crate::{cron, lock, own_relation, remote};
 
 pgq_pg::sql_functions! {
     /// `pgq.insert_event(text, text, text)`
@@ -64,6 +64,8 @@ pgq_pg::sql_functions! {
     pgq_unlock, pg_finfo_pgq_unlock => lock::unlock;
     /// `pgq._claim_unique(bigint, bigint)`
     pgq_claim_unique, pg_finfo_pgq_claim_unique => unique::claim_unique;
+    /// `pgq._next_cron(text, text, timestamptz)`
+    pgq_next_cron, pg_finfo_pgq_next_cron => cron::next_cron;
     /// `pgq._try_lock(text, integer)`
     pgq_try_lock, pg_finfo_pgq_try_lock => lock::try_lock;
     /// `pgq._queue_changed()`

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cron;
 mod error;
 mod event;
 mod event_table;

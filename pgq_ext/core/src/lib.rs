@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod cron;
 pub mod encode;
 pub mod listing;
 pub mod snapshot;

@@ -54,6 +54,7 @@ pub mod utility;
 pub mod value;
 pub mod watch;
 pub mod xact;
+pub mod zone;
 
 // For the macros that export functions: their expansions stand in crates of their own.
 #[doc(hidden)]

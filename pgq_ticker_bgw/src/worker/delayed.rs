@@ -1,4 +1,4 @@
-//! Delayed events: the worker sleeps until the next one is due.
+//! Delayed events and schedules: the worker sleeps until the next one is due.
 
 use std::time::Duration;
 
@@ -7,11 +7,16 @@ use crate::settings;
 use pgq_pg::session;
 use pgq_pg::{activity, catalog};
 
-/// Microseconds until there is something to do; 0 or less: there is; none: there is nothing.
+/// Microseconds until there is something to do, for delayed events and for schedules; 0 or less:
+/// there is; none: there is nothing.
 const NEXT: &str = "\
-    select (extract(epoch from pgq._next_delayed() operator(pg_catalog.-) \
-                               pg_catalog.clock_timestamp()) \
-            operator(pg_catalog.*) 1000000)::pg_catalog.int8";
+    select (extract(epoch from n.delayed operator(pg_catalog.-) pg_catalog.clock_timestamp()) \
+            operator(pg_catalog.*) 1000000)::pg_catalog.int8, \
+           (extract(epoch from n.scheduled operator(pg_catalog.-) pg_catalog.clock_timestamp()) \
+            operator(pg_catalog.*) 1000000)::pg_catalog.int8 \
+      from (select pgq._next_delayed(), pgq._next_scheduled()) n (delayed, scheduled)";
+const DELIVER: &str = "select pgq.maint_delayed()";
+const SEND: &str = "select pgq.maint_schedules()";
 
 /// Between two deliveries: what is due meanwhile goes together.
 const APART: Duration = Duration::from_millis(5);
@@ -42,25 +47,32 @@ impl Worker {
         self.delayed_at = begin.saturating_add(micros(LOOK));
         let next = self.in_transaction(None, || {
             // Before `alter extension pgq update` there are none.
-            catalog::relation_oid(c"pgq", c"delayed").map(|_| session::query(NEXT, &[]))
+            catalog::relation_oid(c"pgq", c"schedule").map(|_| session::query(NEXT, &[]))
         });
         let Ok(Some(next)) = next else { return };
-        let Some(wait) = number(&next) else { return };
-        if let Ok(wait) = u64::try_from(wait)
-            && wait > 0
-        {
-            self.delayed_at = self.delayed_at.min(begin.saturating_add(wait));
-            return;
-        }
-        activity::busy("deliver delayed events");
-        // Triggers on event tables may run.
-        let result =
-            self.attempt("delayed events", "all queues", settings::maint_timeout(), || {
-                session::query("select pgq.maint_delayed()", &[])
+        let mut waits =
+            next.into_iter().flatten().map(|wait| wait.and_then(|wait| wait.parse::<i64>().ok()));
+        let (mut called, mut moved) = (false, 0);
+        for (task, call) in [("delayed events", DELIVER), ("schedules", SEND)] {
+            let Some(wait) = waits.next().flatten() else { continue };
+            if let Ok(wait) = u64::try_from(wait)
+                && wait > 0
+            {
+                self.delayed_at = self.delayed_at.min(begin.saturating_add(wait));
+                continue;
+            }
+            activity::busy(task);
+            let result = self.attempt(task, "all queues", settings::maint_timeout(), || {
+                session::query(call, &[])
             });
-        self.discard();
-        let moved = result.ok().as_deref().and_then(number).unwrap_or(0);
-        let pause = if moved > 0 { APART } else { FUTILE };
-        self.delayed_at = self.now().saturating_add(micros(pause));
+            moved += result.ok().as_deref().and_then(number).unwrap_or(0);
+            called = true;
+        }
+        if called {
+            // Triggers on event tables may have run.
+            self.discard();
+            let pause = if moved > 0 { APART } else { FUTILE };
+            self.delayed_at = self.now().saturating_add(micros(pause));
+        }
     }
 }

@@ -112,44 +112,28 @@ $$;
 comment on function pgq._leave_delayed(pgq.delayed, interval) is
     'note a delayed event that cannot be delivered now';
 
-create or replace function pgq._late_delayed(i_from pgq.delayed_state)
-returns table (place pgq.delayed, is_touched boolean)
+create or replace function pgq._delayed_buckets()
+returns text[]
 language sql
-stable
-rows 10
+volatile
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq._late_delayed(1)
---      Delayed events that were committed after a state, and are due before its place.
--- Parameters:
---      i_from      the state
--- Returns: the events; is_touched: somebody is cancelling it, or wanted to
--- Tables: pgq.delayed
+-- Function: pgq._delayed_buckets(0)
+--      Names, without schema, of the buckets of delayed events that are not empty: few. What reads
+--      them is made of these, since a plan for all takes longer than what it is for.
 -- ----------------------------------------------------------------------
-    -- By their transactions, which are few: not by their times, as so many were.
-    select l.place, l.is_touched
-      from (select d as place, d.xmax::text <> '0' as is_touched
-              from pgq.delayed d
-             where d.dl_txid >= txid_snapshot_xmax(i_from.ds_snapshot)
-             union all
-            select d, d.xmax::text <> '0'
-              from pgq.delayed d
-             where d.dl_txid = any (array(select txid_snapshot_xip(i_from.ds_snapshot)))
-            offset 0) l
-     where ((l.place).dl_due, (l.place).dl_queue, (l.place).dl_id)
-           <= (i_from.ds_due, i_from.ds_queue, i_from.ds_id)
+    select array(select 'delayed_' || n
+                   from generate_series(0, 11) n
+                  where pg_relation_size(('pgq.delayed_' || n)::regclass) > 0)
 $$;
-comment on function pgq._late_delayed(pgq.delayed_state) is
-    'delayed events that were committed too late for a state';
+comment on function pgq._delayed_buckets() is 'buckets of delayed events that are not empty';
 
 create or replace function pgq._due_delayed(
     i_from      pgq.delayed_state,
     i_to        pgq.delayed_state,
     i_most      integer)
-returns table (place pgq.delayed, is_touched boolean)
+returns table (place pgq.delayed, is_touched boolean, is_late boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -158,79 +142,114 @@ set enable_sort = off
 as $$
 -- ----------------------------------------------------------------------
 -- Function: pgq._due_delayed(3)
---      Delayed events that lie between two states, in the order of their times.
+--      Delayed events that lie between two states, in the order of their times; before them those
+--      that were committed too late for the first state, and are due before its place.
 -- Parameters:
 --      i_from      the state before; NULL: nothing was delivered
 --      i_to        the state after
---      i_most      of those behind the place of i_from, only so many; NULL: all. Those that were
---                  committed too late to be delivered before it are always all given.
+--      i_most      of those behind the place of i_from, only so many; NULL: all
 -- Returns: the events; is_touched: somebody is cancelling it, or wanted to
 -- Tables: pgq.delayed
 -- ----------------------------------------------------------------------
+declare
+    late    text;
+    due     text;
 begin
+    -- The late ones by their transactions, which are few, and not by their times, as so many were:
+    -- no index is used under "not".
+    select string_agg(format(
+               'select d.dl_due, d.dl_queue, d.dl_id, d::pgq.delayed as place, '
+                      'd.xmax::text <> ''0'' as is_touched '
+                 'from pgq.%1$I d '
+                'where %2$s and not (d.dl_due, d.dl_queue, d.dl_id) > ($1, $2, $3) '
+                  'and txid_visible_in_snapshot(d.dl_txid, $4)', b, c), ' union all ')
+      into late
+      from unnest(pgq._delayed_buckets()) b,
+           unnest(array['d.dl_txid >= $5', 'd.dl_txid = any ($6)']) c;
+    select string_agg(format(
+               'select d.dl_due, d.dl_queue, d.dl_id, d::pgq.delayed as place, '
+                      'd.xmax::text <> ''0'' as is_touched '
+                 'from pgq.%1$I d '
+                'where (d.dl_due, d.dl_queue, d.dl_id) > ($1, $2, $3) '
+                  'and (d.dl_due, d.dl_queue, d.dl_id) <= ($4, $5, $6) '
+                  'and txid_visible_in_snapshot(d.dl_txid, $7)', b), ' union all ')
+      into due
+      from unnest(pgq._delayed_buckets()) b;
+    if due is null then
+        return;
+    end if;
+
     if i_from.ds_due is not null then
         return query
-        select late.place, late.is_touched
-          from pgq._late_delayed(i_from) late
-         where txid_visible_in_snapshot((late.place).dl_txid, i_to.ds_snapshot)
-         order by (late.place).dl_due, (late.place).dl_queue, (late.place).dl_id;
+        execute format('select l.place, l.is_touched, true from (%s) l '
+                       'order by l.dl_due, l.dl_queue, l.dl_id', late)
+          using i_from.ds_due, i_from.ds_queue, i_from.ds_id, i_to.ds_snapshot,
+                txid_snapshot_xmax(i_from.ds_snapshot),
+                array(select txid_snapshot_xip(i_from.ds_snapshot));
     end if;
     return query
-    select d, d.xmax::text <> '0'
-      from pgq.delayed d
-     where (d.dl_due, d.dl_queue, d.dl_id)
-           > (coalesce(i_from.ds_due, '-infinity'), coalesce(i_from.ds_queue, 0),
-              coalesce(i_from.ds_id, 0))
-       and (d.dl_due, d.dl_queue, d.dl_id) <= (i_to.ds_due, i_to.ds_queue, i_to.ds_id)
-       and txid_visible_in_snapshot(d.dl_txid, i_to.ds_snapshot)
-     order by d.dl_due, d.dl_queue, d.dl_id
-     limit i_most;
+    execute format('select l.place, l.is_touched, false from (%s) l '
+                   'order by l.dl_due, l.dl_queue, l.dl_id limit $8', due)
+      using coalesce(i_from.ds_due, '-infinity'), coalesce(i_from.ds_queue, 0),
+            coalesce(i_from.ds_id, 0), i_to.ds_due, i_to.ds_queue, i_to.ds_id, i_to.ds_snapshot,
+            i_most;
 end;
 $$;
 comment on function pgq._due_delayed(pgq.delayed_state, pgq.delayed_state, integer) is
     'delayed events between two states';
 
 create or replace function pgq._deliver_due(
-    i_from      pgq.delayed_state,
-    i_to        pgq.delayed_state,
-    i_queue     integer)
-returns integer
+    in  i_from      pgq.delayed_state,
+    in  i_to        pgq.delayed_state,
+    in  i_most      integer,
+    in  i_queue     integer,
+    out moved       integer,
+    out due         integer,
+    out last        pgq.delayed)
+returns record
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq._deliver_due(3)
+-- Function: pgq._deliver_due(4)
 --      Deliver the events between two states. Those that somebody is cancelling are left, and those
 --      of a queue that takes none, or not many in a transaction.
 -- Parameters:
---      i_from, i_to    the states
---      i_queue         of this queue only; NULL: of all
--- Returns: number of events
+--      i_from, i_to, i_most    as pgq._due_delayed(3)
+--      i_queue                 of this queue only; NULL: of all
+-- Returns: number of events, how many were behind the place of i_from, and the last of these
 -- Tables: pgq.delayed, pgq.delayed_left, pgq.queue, event tables
 -- ----------------------------------------------------------------------
 declare
     message record;
-    moved   integer := 0;
+    queue   record;
+    id      integer;
 begin
-    for message in
-        select d.place, d.is_touched,
-               q.queue_disable_insert or q.queue_per_tx_limit is not null as is_slow
-          from pgq._due_delayed(i_from, i_to, null) d
-          left join pgq.queue q on q.queue_id = (d.place).dl_queue
-         where (d.place).dl_queue = i_queue or i_queue is null
-         order by (d.place).dl_due, (d.place).dl_queue, (d.place).dl_id
-    loop
-        if message.is_touched or message.is_slow then
+    moved := 0;
+    due := 0;
+    for message in select d.* from pgq._due_delayed(i_from, i_to, i_most) d loop
+        if not message.is_late then
+            due := due + 1;
+            last := message.place;
+        end if;
+        continue when (message.place).dl_queue <> i_queue;
+        if id is distinct from (message.place).dl_queue then
+            id := (message.place).dl_queue;
+            select q.queue_disable_insert or q.queue_per_tx_limit is not null as is_slow
+              into queue
+              from pgq.queue q
+             where q.queue_id = id;
+        end if;
+        if message.is_touched or queue.is_slow then
             perform pgq._leave_delayed(message.place, interval '0');
         else
             perform pgq._deliver_one(message.place);
             moved := moved + 1;
         end if;
     end loop;
-    return moved;
 end;
 $$;
-comment on function pgq._deliver_due(pgq.delayed_state, pgq.delayed_state, integer) is
+comment on function pgq._deliver_due(pgq.delayed_state, pgq.delayed_state, integer, integer) is
     'deliver the events between two states';
 
 create or replace function pgq.maint_delayed()
@@ -255,9 +274,10 @@ declare
     most    constant integer := 1000;
     state   pgq.delayed_state;
     after   pgq.delayed_state;
-    last    record;
+    done    record;
     id      integer;
     moved   integer := 0;
+    is_whole boolean := true;
 begin
     if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
         raise exception 'pgq.maint_delayed must be called in a READ COMMITTED transaction'
@@ -274,46 +294,39 @@ begin
     after.ds_due := greatest(clock_timestamp(), state.ds_due);
     after.ds_queue := 2147483647;
     after.ds_id := 9223372036854775807;
-    if (select max(d.dl_txid) from pgq.delayed d)
-           > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot())) then
-        raise exception 'delayed events are of transactions that are yet to come'
-            using errcode = 'XX001',
-                  hint = 'If the database was restored from a dump, call pgq.rebase().';
-    end if;
-
-    -- Where the first thousand ends.
-    select (d.place).dl_due as due, (d.place).dl_queue as queue, (d.place).dl_id as id
-      into last
-      from pgq._due_delayed(state, after, most) d
-     where ((d.place).dl_due, (d.place).dl_queue, (d.place).dl_id)
-           > (coalesce(state.ds_due, '-infinity'), coalesce(state.ds_queue, 0),
-              coalesce(state.ds_id, 0))
-     order by (d.place).dl_due, (d.place).dl_queue, (d.place).dl_id
-    offset most - 1;
-    if found then
-        after.ds_due := last.due;
-        after.ds_queue := last.queue;
-        after.ds_id := last.id;
-    end if;
 
     begin
-        moved := pgq._deliver_due(state, after, null);
+        select * into done from pgq._deliver_due(state, after, most, null);
+        moved := done.moved;
     exception
         when others then
-            -- Some queue does not take them: each by itself.
-            for id in
-                select distinct (d.place).dl_queue from pgq._due_delayed(state, after, null) d
-            loop
-                begin
-                    moved := moved + pgq._deliver_due(state, after, id);
-                exception
-                    when others then
-                        perform pgq._leave_delayed(d.place, interval '1 second')
-                           from pgq._due_delayed(state, after, null) d
-                          where (d.place).dl_queue = id;
-                end;
-            end loop;
+            is_whole := false;
+            select count(*)::integer as due, (array_agg(d.place))[count(*)] as last
+              into done
+              from pgq._due_delayed(state, after, most) d
+             where not d.is_late;
     end;
+    if done.due = most then
+        after.ds_due := (done.last).dl_due;
+        after.ds_queue := (done.last).dl_queue;
+        after.ds_id := (done.last).dl_id;
+    end if;
+    if not is_whole then
+        -- Some queue does not take them: each by itself.
+        for id in
+            select distinct (d.place).dl_queue from pgq._due_delayed(state, after, null) d
+        loop
+            begin
+                select * into done from pgq._deliver_due(state, after, null, id);
+                moved := moved + done.moved;
+            exception
+                when others then
+                    perform pgq._leave_delayed(d.place, interval '1 second')
+                       from pgq._due_delayed(state, after, null) d
+                      where (d.place).dl_queue = id;
+            end;
+        end loop;
+    end if;
     moved := moved + pgq._deliver_left();
 
     if state.ds_round is null then
@@ -327,68 +340,15 @@ begin
                ds_snapshot = after.ds_snapshot
          where s.ds_round = state.ds_round;
     end if;
+    if moved = 0
+       and (select max(d.dl_txid) from pgq.delayed d)
+               > greatest(txid_current(), txid_snapshot_xmax(txid_current_snapshot())) then
+        raise exception 'delayed events are of transactions that are yet to come'
+            using errcode = 'XX001',
+                  hint = 'If the database was restored from a dump, call pgq.rebase().';
+    end if;
     return moved;
 end;
 $$;
 comment on function pgq.maint_delayed() is
     'make delayed events that are due events of their queues; call again until 0';
-
-create or replace function pgq._next_delayed()
-returns timestamptz
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set jit = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-as $$
--- ----------------------------------------------------------------------
--- Function: pgq._next_delayed(0)
---      When pgq.maint_delayed() has something to do, as far as that can be seen now.
--- Returns: the time, which may be over; NULL: there are no delayed events
--- Tables: pgq.delayed, pgq.delayed_state, pgq.delayed_left
--- ----------------------------------------------------------------------
-declare
-    state   pgq.delayed_state := pgq._delayed_state();
-    due     timestamptz;
-begin
-    if state.ds_due is not null and exists (select pgq._late_delayed(state)) then
-        return state.ds_due;
-    end if;
-    select d.dl_due
-      into due
-      from pgq.delayed d
-     where (d.dl_due, d.dl_queue, d.dl_id)
-           > (coalesce(state.ds_due, '-infinity'), coalesce(state.ds_queue, 0),
-              coalesce(state.ds_id, 0))
-     order by d.dl_due, d.dl_queue, d.dl_id
-     limit 1;
-    return least(due, (select min(l.df_again) from pgq.delayed_left l));
-end;
-$$;
-comment on function pgq._next_delayed() is 'when a delayed event is due';
-
-create or replace function pgq._deliver_in_passing()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
--- ----------------------------------------------------------------------
--- Function: pgq._deliver_in_passing(0)
---      Deliver delayed events that are due, for who has something else to do, which goes on if that
---      fails: pgq.ticker(), where no worker runs.
--- Tables: as pgq.maint_delayed(0)
--- ----------------------------------------------------------------------
-begin
-    if current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
-       and pgq._next_delayed() <= clock_timestamp() then
-        perform pgq.maint_delayed();
-    end if;
-exception
-    when others then
-        raise warning 'delayed events: %', sqlerrm
-            using hint = 'Call pgq.maint_delayed() to see more.';
-end;
-$$;
-comment on function pgq._deliver_in_passing() is 'deliver delayed events that are due, in passing';

@@ -14,16 +14,18 @@ as $$
 --      x_force         true: unregister its consumers first, and drop their dead letters, whose
 --                      numbers notices say; false or NULL: refuse while there are any
 -- Returns: 1
--- Errors: 42704 no such queue; 55000 there are consumers, or delayed events; 2BP01 other objects
---      depend on an event table; XX001 the row names something that is no part of a queue
+-- Errors: 42704 no such queue; 55000 there are consumers, delayed events or schedules; 2BP01
+--      other objects depend on an event table; XX001 the row names something that is no part of a
+--      queue
 -- Locks: the queue's ticker lock, its rotation lock, then its row; access exclusive on the event
 --      tables
 -- Tables: pgq.queue, pgq.tick, pgq.subscription, pgq.consumer, pgq.retry_queue, pgq.dead_letter,
---      pgq.page, pgq.aside, pgq.queue_option, pgq.delayed
+--      pgq.page, pgq.aside, pgq.queue_option, pgq.delayed, pgq.schedule
 -- ----------------------------------------------------------------------
 declare
     queue       pgq.queue;
     id          integer;
+    names       text;
     consumer    text;
     relation    regclass;
     waiting     bigint;
@@ -83,6 +85,20 @@ begin
                                 x_queue_name);
     elsif waiting > 0 then
         raise notice '% delayed events of queue "%" are dropped', waiting, x_queue_name;
+    end if;
+
+    select string_agg(format('"%s"', s.sc_name), ', ' order by s.sc_name)
+      into names
+      from pgq.schedule s
+     where s.sc_queue = queue.queue_id;
+    if names is not null and not coalesce(x_force, false) then
+        raise exception 'queue "%" has schedules: %', x_queue_name, names
+            using errcode = '55000',
+                  hint = format('Remove them with pgq.unschedule(); to drop them with it: select '
+                                'pgq.drop_queue(%L, true).', x_queue_name);
+    elsif names is not null then
+        raise notice 'schedules of queue "%" are dropped: %', x_queue_name, names;
+        delete from pgq.schedule s where s.sc_queue = queue.queue_id;
     end if;
 
     -- Rows before tables, as maintenance has them that puts events back.

@@ -41,14 +41,17 @@ as $$
 --      NULL, with none; run it in a transaction of its own, and again at once if its result is not
 --      0. "vacuum" is the statement.
 -- Returns: rows in the order in which to run them
--- Tables: pgq.queue, pgq.delayed, pgq.unique_key; pgq_node.node_info and londiste.seq_info where
---      they exist
+-- Tables: pgq.queue, pgq.delayed, pgq.unique_key, pgq.schedule; pgq_node.node_info and
+--      londiste.seq_info where they exist
 -- ----------------------------------------------------------------------
 declare
     rotates boolean := false;
 begin
     for func_name, func_arg in
         select 'pgq.maint_delayed', null where pgq._next_delayed() <= clock_timestamp()
+         union all
+        select 'pgq.maint_schedules', null
+         where pgq._next_scheduled() <= clock_timestamp()
          union all
         select 'pgq.maint_empty_buckets', null where exists (select pgq._old_buckets())
     loop

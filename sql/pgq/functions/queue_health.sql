@@ -39,6 +39,8 @@ as $$
     union all
     select * from pgq._health_dead_letters()
     union all
+    select * from pgq._health_later()
+    union all
     select * from pgq._health_storage()
      order by 1 nulls first, 2, 3, 4
 $$;

@@ -104,6 +104,10 @@ grant execute on function
     pgq.maint_delayed(),
     pgq.maint_empty_buckets(),
     pgq._next_delayed(),
+    pgq._next_scheduled(),
+    pgq.maint_schedules(),
+    pgq.schedule(text, text, text, text, interval, text, text, text),
+    pgq.unschedule(text),
     pgq._old_buckets(),
     pgq._rotation_period(integer, interval),
     pgq.maint_rotate_tables_step1(text),
@@ -158,6 +162,7 @@ grant select on pgq.dead_letter to pgq_reader;
 grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
 to pgq_admin;
 -- Nobody but functions of this schema writes these.
-revoke all on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left
+revoke all on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left, pgq.schedule
 from public, pgq_reader, pgq_writer, pgq_admin;
-grant select on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left to pgq_admin;
+grant select on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left, pgq.schedule
+to pgq_admin;

@@ -17,7 +17,8 @@ const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_r
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \
     create_queue drop_queue \
     set_queue_config _rotation_period insert_event_raw event_retry_raw rebase _tick_on_demand \
-    _due_queues maint_delayed maint_empty_buckets _next_delayed _old_buckets";
+    _due_queues maint_delayed maint_empty_buckets _next_delayed _old_buckets _next_scheduled \
+    maint_schedules schedule unschedule";
 
 /// A database with one queue, and roles of its own: `PREFIX_reader`, `_writer`, `_admin`,
 /// `_nobody`.

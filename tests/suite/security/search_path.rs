@@ -29,6 +29,7 @@ const UNPINNED: &[(&str, &str)] = &[
     ("pgq._lock", "C, no SQL"),
     ("pgq._lock_shared", "C, no SQL"),
     ("pgq._mark_dirty", "C, no SQL"),
+    ("pgq._next_cron", "C, no SQL"),
     ("pgq._own_sequence", "C, no SQL"),
     ("pgq._page_end", "C; as get_batch_events, and the query in page.rs is qualified"),
     ("pgq._page_events", "as _page_end"),

@@ -44,6 +44,10 @@ select pgq.cancel('q', d.dl_id) from pgq.delayed d;
 select pgq.send('q', 't', '{}'::pg_catalog.jsonb, 'k', '{"a": 1}', '2000-01-01', 'k', '1 day');
 select pgq.maint_delayed();
 select pgq.maint_empty_buckets();
+select pgq.schedule('s', 'q', 't', 'd', '1 day', null, 'Europe/Berlin', 'once');
+select pgq.schedule('s', 'q', 't', 'd', null, '30 2 * * *', 'Europe/Berlin', 'once');
+select pgq.maint_schedules();
+select pgq.unschedule('s');
 select pgq.send_batch('q', 't', array['d', 'd'], array['k', 'k'],
     array['{}', '{}']::pg_catalog.jsonb[]);
 select pgq.send_batch('q', 't', array['{}']::pg_catalog.jsonb[]);

@@ -161,6 +161,9 @@ select pgq.send('mail', 't', '{}'::jsonb, deliver_at => now() + interval '1 ms')
 select pgq.cancel('mail', dl_id) from pgq.delayed where dl_unique is not null;
 select pgq.maint_delayed();
 select pgq.maint_empty_buckets();
+select pgq.schedule('s', 'mail', 't', 'd', every => '1 second');
+select pgq.maint_schedules();
+select pgq.unschedule('s');
 select pgq.send_batch('mail', 't', array['1', '2', '3'], array['a', 'b', 'c'],
     array['{}', '{}', '{}']::jsonb[]);
 select pgq.send_batch('mail', 't', array['{}', '{}']::jsonb[]);

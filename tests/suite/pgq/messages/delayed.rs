@@ -252,6 +252,12 @@ fn a_queue_that_takes_none_stops_no_other() {
         pass(&mut client, 10);
         run(&mut client, closed);
         assert_eq!(deliver(&mut client), "2", "{closed}");
+        run(&mut client, "update pgq.delayed_left set df_due = df_due - interval '1 hour'");
+        let said = "select queue_name, finding from pgq.queue_health() where code = 'delayed_held'";
+        assert_eq!(
+            rows(&mut client, said),
+            ["other|1 delayed messages wait, for the queue does not take them"]
+        );
         assert_eq!(deliver(&mut client), "0", "{closed}");
         run(&mut client, open);
         let delivered = wait_until(PATIENCE, || deliver(&mut client) == "1");

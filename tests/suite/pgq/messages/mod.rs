@@ -12,6 +12,7 @@ mod leaving;
 mod nack;
 mod receive;
 mod rights;
+mod schedules;
 mod seek;
 mod send;
 mod unique;
