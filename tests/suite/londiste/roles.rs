@@ -62,6 +62,16 @@ fn roles_can_do_their_work_and_no_more() {
 
     assert_eq!(answer("reads", "londiste.get_table_list('q')"), "");
     assert_eq!(answer("reads", "londiste.get_seq_list('q')"), "");
+    for (call, expected) in [
+        ("(select string_agg(node_name, ' ') from londiste.status()) s", "me up"),
+        ("(select string_agg(state, ' ') from londiste.table_status()) s", "∅"),
+        ("(select count(*) from londiste.worker_status()) s", "0"),
+    ] {
+        assert_eq!(answer("reads", call), expected, "{call}");
+        assert_eq!(answer("writes", call), expected, "{call}");
+        assert_eq!(answer("rules", call), "no", "{call}");
+        assert_eq!(answer("stranger", call), "no", "{call}");
+    }
     assert_eq!(answer("rules", "londiste.periodic_maintenance()"), "0");
     assert_eq!(answer("stranger", "londiste.get_table_list('q')"), "no");
     assert_eq!(answer("stranger", "londiste.version()"), "4.0");

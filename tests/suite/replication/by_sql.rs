@@ -124,6 +124,19 @@ fn a_node_moves_to_another_provider_and_a_call_that_ends_early_is_gone_on_with()
     drop(other);
     run(&mut leaf, &format!("drop role {writer}"));
 
+    // One thing at a time, whoever does it.
+    let mut taker = set.connect("leaf");
+    let lock = "hashtextextended('pgq londiste takeover q', 0)";
+    run(&mut taker, &format!("select pg_advisory_lock({lock})"));
+    assert_eq!(
+        call(&mut leaf, "'q', 'mid'"),
+        "ERROR 55000: the node changes its place in the set already"
+    );
+    run(&mut taker, &format!("select pg_advisory_unlock({lock})"));
+    run(&mut leaf, "select pgq_node.register_location('q', 'mid', null, true)");
+    assert_eq!(call(&mut leaf, "'q', 'mid'"), "ERROR 55000: queue \"q\" has no live node \"mid\"");
+    run(&mut leaf, "select pgq_node.register_location('q', 'mid', null, false)");
+
     // Without a worker that rests it goes no further, which is seen; and it can be given up.
     let state = "select provider_node, moving_to, paused from londiste.status() where is_here";
     assert_eq!(row(&mut leaf, state), "root|∅|f");
@@ -135,8 +148,26 @@ fn a_node_moves_to_another_provider_and_a_call_that_ends_early_is_gone_on_with()
     assert_eq!(row(&mut leaf, state), "root|∅|f");
     assert_eq!(call(&mut leaf, "'q', 'mid', '0'"), waits);
 
+    // The worker could not connect.
     let _worker = set.start("leaf", None);
+    awaits(&mut leaf, "select paused, uptodate from londiste.status() where is_here", "t|t");
+    run(&mut leaf, "alter server mid rename to elsewhere");
+    assert_eq!(
+        call(&mut leaf, "'q', 'mid'"),
+        "ERROR 55000: there is no foreign server for node \"mid\""
+    );
+    run(&mut leaf, "alter server elsewhere rename to mid");
+
+    // It was killed when the provider knew the node, which has gone on meanwhile.
+    let location = "select node_location from pgq_node.node_location where node_name = 'mid'";
+    let subscribe = format!(
+        "select londiste._subscribe_at('q', 'leaf', ({location}), 'leaf_worker', completed_tick)
+           from pgq_node.get_worker_state('q')"
+    );
+    run(&mut leaf, &subscribe);
+    run(&mut leaf, "select londiste.resume('q')");
     run(&mut root, "insert into t values (1)");
+    set.await_sync("root", "leaf");
     assert_eq!(call(&mut leaf, "'q', 'mid', '1 hour'"), "");
     assert_eq!(row(&mut leaf, state), "mid|∅|f");
     let readers = "select subscriber_node from pgq_node.subscriber_info order by 1";
