@@ -10,8 +10,7 @@ use super::output::OutputError;
 pub(crate) const CODES: &str = "0 done; 1 failed; 2 wrong arguments, INI file or connection \
     string; 3 cannot connect; 4 no such queue, consumer, event, function, table or command; 5 not \
     permitted; 6 not healthy, or nobody makes ticks; 7 a handler failed, or the output cannot be \
-    written; 8 an extension is missing; 9 tables differ; 128 and more: ended by a signal, 130 by \
-    Ctrl-C.";
+    written; 8 an extension is missing; 128 and more: ended by a signal, 130 by Ctrl-C.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +33,23 @@ pub(crate) enum Exit {
     Handler,
     /// An extension is missing.
     Missing,
-    /// Rows of tables differ, which `londiste compare` or `repair` has found.
-    Differ,
+    /// So many tables differ, which `londiste compare` or `repair` has found.
+    Differ(u8),
     /// A signal has ended the command, which has put back what it could not leave.
     Signal(u8),
+}
+
+impl Exit {
+    /// So many tables differ, as far as a code can say.
+    pub(crate) fn differ(tables: usize) -> Self {
+        /// What is above belongs to the shell and to signals.
+        const MOST: u8 = 125;
+        match u8::try_from(tables) {
+            Ok(0) => Self::Ok,
+            Ok(tables) => Self::Differ(tables.min(MOST)),
+            Err(_) => Self::Differ(MOST),
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -52,7 +64,7 @@ impl From<Exit> for ExitCode {
             Exit::Unhealthy => 6,
             Exit::Handler => 7,
             Exit::Missing => 8,
-            Exit::Differ => 9,
+            Exit::Differ(tables) => tables,
             Exit::Signal(number) => 128 + number,
         })
     }

@@ -29,14 +29,26 @@ select pg_catalog.count(*) as cnt,
            as chksum
   from only _TABLE_";
 
-/// Values read the same on both sides.
-const FORM: &str = "set local datestyle = 'iso, ymd'; set local intervalstyle = postgres;
+/// Values read the same on both sides, and rows that policies hide are an error.
+pub(super) const FORM: &str = "set local row_security = off; set local datestyle = 'iso, ymd'; set local intervalstyle = postgres;
                     set local timezone = 'UTC'; set local extra_float_digits = 3;
                     set local bytea_output = hex; set local search_path = pg_catalog";
 
-/// `compare`.
+/// `compare`; the exit code is the number of tables that differ.
 pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Exit> {
     let set = &mut settings.compare()?;
+    let mut differ = 0;
+    for (table, here) in chosen(set, &options.tables)? {
+        if !one(set, options, &table, &here)? {
+            output::line(&format!("{table}: the rows differ"))?;
+            differ += 1;
+        }
+    }
+    Ok(Exit::differ(differ))
+}
+
+/// These tables, or all that are in sync, and their names here.
+pub(super) fn chosen(set: &mut Set, tables: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     if set.own.is_root() {
         let what = format!(
             "node \"{}\" is the root: there is nobody to compare it with",
@@ -45,7 +57,7 @@ pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Ex
         return Err(Error::Config(what).into());
     }
     let known = tables_of(&mut set.here, &set.queue)?;
-    let mut names: Vec<_> = options.tables.iter().map(|table| name::full(table)).collect();
+    let mut names: Vec<_> = tables.iter().map(|table| name::full(table)).collect();
     if let Some(table) =
         names.iter().find(|table| known.get(*table).is_none_or(|known| !known.local))
     {
@@ -58,18 +70,14 @@ pub(super) fn tables(settings: Settings, options: &Compare) -> anyhow::Result<Ex
         names =
             known.iter().filter(|(_, known)| known.local).map(|(table, _)| table.clone()).collect();
     }
-    let mut exit = Exit::Ok;
+    let mut chosen = Vec::new();
     for table in names {
-        let Some(own) = known.get(&table).filter(|known| known.is_ok) else {
-            log::warn!("table \"{table}\" is not in sync yet, and is left out");
-            continue;
-        };
-        if !one(set, options, &table, &own.here)? {
-            output::line(&format!("{table}: the rows differ"))?;
-            exit = Exit::Differ;
+        match known.get(&table).filter(|known| known.is_ok) {
+            Some(known) => chosen.push((table, known.here.clone())),
+            None => log::warn!("table \"{table}\" is not in sync yet, and is left out"),
         }
     }
-    Ok(exit)
+    Ok(chosen)
 }
 
 fn one(set: &mut Set, options: &Compare, table: &str, here: &str) -> anyhow::Result<bool> {

@@ -14,6 +14,8 @@ mod node;
 mod patience;
 mod pause;
 mod provider;
+mod repair;
+mod resurrect;
 mod security;
 mod sequences;
 mod set;
@@ -97,6 +99,9 @@ enum Command {
     },
     /// Take the place of another node: of the root, so that this node becomes it, or of a branch
     Takeover(takeover::Takeover),
+    /// Have this node, the root that was lost and is back, follow the one that took its place; the
+    /// events that nobody else has go into a file
+    Resurrect(resurrect::Resurrect),
     /// Have all nodes leave a node alone
     TagDead {
         /// The node
@@ -136,8 +141,12 @@ enum Command {
         /// Tables; by default all of this node
         tables: Vec<String>,
     },
-    /// Compare the rows of tables here and above, without locks; exit code 9 when some differ
+    /// Compare the rows of tables here and above, without locks; the exit code is the number
+    /// of tables that differ
     Compare(compare::Compare),
+    /// Make rows of tables here as they are above: print the statements, or --apply them; the exit
+    /// code is the number of tables that still differ
+    Repair(repair::Repair),
     /// List foreign keys that are dropped until copies are done
     Fkeys,
     /// List the handlers that tables can have
@@ -212,6 +221,9 @@ impl Londiste {
                 provider::of_this_node(&mut settings.change()?, &provider)
             }
             Command::Takeover(options) => takeover::take_over(&mut settings.change()?, &options),
+            Command::Resurrect(options) => {
+                resurrect::resurrect(&mut settings.change()?, &options)
+            }
             Command::TagDead { node } => tag::tag(&mut settings.change()?, &node, true),
             Command::TagAlive { node } => tag::tag(&mut settings.change()?, &node, false),
             Command::AddTable(options) => add_table::add(&mut settings.change()?, &options),
@@ -233,6 +245,7 @@ impl Londiste {
             Command::Missing => lists::missing(&mut settings.look()?, format),
             Command::Check { tables } => check::tables(&mut settings.look()?, &tables, format),
             Command::Compare(options) => compare::tables(settings, &options),
+            Command::Repair(options) => repair::tables(settings, &options),
             Command::Fkeys => lists::foreign_keys(&mut settings.look()?, format),
             Command::ShowHandlers { names } => lists::handlers(&names),
             Command::Copy { table } => Err(UsageError(format!(

@@ -4,6 +4,8 @@ mod again;
 mod interrupted;
 mod names;
 mod nodes;
+mod repair;
+mod resurrect;
 mod roles;
 mod rows;
 mod tables;

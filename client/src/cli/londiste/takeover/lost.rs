@@ -127,7 +127,7 @@ fn was_root(set: &mut Set, old: &str) -> anyhow::Result<()> {
 }
 
 /// Where a lost root has left the set, which the new one keeps as this consumer of its.
-fn gravestone(old: &str) -> String {
+pub(in crate::cli::londiste) fn gravestone(old: &str) -> String {
     format!("{old}.gravestone")
 }
 

@@ -13,6 +13,7 @@ use super::set::Set;
 use crate::cli::{Exit, output};
 use branch::{from_branch, from_dead_branch};
 use lost::from_dead_root;
+pub(super) use lost::gravestone;
 use root::{end_of_root, from_root};
 
 /// Whom the node takes the place of.
@@ -78,7 +79,7 @@ pub(super) fn take_over(set: &mut Set, options: &Takeover) -> anyhow::Result<Exi
 }
 
 /// Keep other takeovers away from a node, whoever runs them, as long as the connection lives.
-fn keep_others_away(set: &mut Set, node: &str) -> anyhow::Result<()> {
+pub(super) fn keep_others_away(set: &mut Set, node: &str) -> anyhow::Result<()> {
     const LOCK: &str = "
         select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0::pg_catalog.int8))
                    ::pg_catalog.text";
