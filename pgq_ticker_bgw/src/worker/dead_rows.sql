@@ -18,7 +18,9 @@ select pg_catalog.format('%s.%s', n.nspname, c.relname)
   join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
  where (n.nspname, c.relname) in (
            ('pgq', 'tick'), ('pgq', 'subscription'), ('pgq', 'queue'), ('pgq', 'consumer'),
-           ('pgq', 'retry_queue'), ('pgq_node', 'local_state'), ('pgq_node', 'subscriber_info'),
+           ('pgq', 'retry_queue'), ('pgq', 'page'), ('pgq', 'aside'), ('pgq', 'dead_letter'),
+           ('pgq', 'delayed_state'), ('pgq', 'delayed_left'), ('pgq', 'schedule'),
+           ('pgq_node', 'local_state'), ('pgq_node', 'subscriber_info'),
            ('pgq_ext', 'completed_tick'), ('pgq_ext', 'completed_batch'),
            ('pgq_ext', 'completed_event'))
    and c.relkind operator(pg_catalog.=) 'r'
