@@ -54,21 +54,23 @@ one_of() {
 unpack() {
   local debs=$PGQ_WORK/debs/$1 dest=$2 package
   shift 2
+  local missing=()
   mkdir -p "$debs"
   cd "$debs"
   for package in "$@"; do
-    compgen -G "${package}_*.deb" >/dev/null && continue
-    say "downloading $package"
-    # A stale package list names versions that the archive no longer has; only root may refresh
-    # it.
-    apt-get download -qq "$package" 2>/dev/null ||
-      { [ "$(id -u)" = 0 ] && apt-get update -qq &&
-        apt-get download -qq "$package" 2>/dev/null; } ||
-      die "cannot download $package; run 'apt-get update' as root and try again"
+    compgen -G "${package%:*}_*.deb" >/dev/null || missing+=("$package")
   done
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "downloading ${missing[*]}"
+    # A stale package list names versions that the archive no longer has; only root may refresh the
+    # system's.
+    apt-get download -qq "${missing[@]}" 2>/dev/null ||
+      { apt-get update -qq 2>/dev/null && apt-get download -qq "${missing[@]}" 2>/dev/null; } ||
+      die "cannot download ${missing[*]}; run 'apt-get update' as root and try again"
+  fi
   rm -rf "$dest"
   mkdir -p "$dest"
   for package in "$@"; do
-    dpkg -x "$(ls "$debs/${package}"_*.deb | tail -n 1)" "$dest"
+    dpkg -x "$(ls "$debs/${package%:*}"_*.deb | tail -n 1)" "$dest"
   done
 }

@@ -4,6 +4,7 @@
 # install it itself.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/suites.sh"
 
 command -v cargo >/dev/null ||
   die "cargo is not installed: Rust 1.95 or newer is needed (https://rustup.rs)"
@@ -40,6 +41,7 @@ want libpam0g
 want libsystemd0
 want libreadline8t64 libreadline8
 want util-linux # setpriv
+[ -z "$(other_suite)" ] || want patchelf # for PostgreSQL of another Debian
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 export DEBIAN_FRONTEND=noninteractive
