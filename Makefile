@@ -16,9 +16,9 @@ private := PGRX_PG_CONFIG_PATH=$(ours)/bin/pg_config
 library := $(if $(filter 13 14,$(PG)),,-p walmgr_archive)
 features := --no-default-features \
 	--features pgq_ext/pg$(PG)$(if $(library),$(comma)walmgr_archive/pg$(PG))
-# walmgr's small client, which is a workspace of its own and for Linux on x86-64.
+# walmgr's small client, which is a workspace of its own and for Linux on x86-64 and aarch64.
 push_crate := --manifest-path walmgr/push/Cargo.toml
-has_push := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
+has_push := $(filter Linux-x86_64 Linux-aarch64,$(shell uname -s)-$(shell uname -m))
 push := $(if $(has_push),cargo build --locked $(push_crate),true)
 
 .PHONY: help
@@ -29,6 +29,7 @@ help:
 	@echo "make demo-londiste  two servers replicate tables under load, and their root moves"
 	@echo "make test      run every test"
 	@echo "make test-modes  the suite of walmgr, encrypted, and with a second repository that fails"
+	@echo "make test-versions  suites of the extension on PostgreSQL 13, 17 and 18"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
 	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman; londiste's and"
 	@echo "               PostgreSQL's own replication"
@@ -193,6 +194,18 @@ test-modes: build stores
 	$(push)
 	$(call in_modes)
 
+# The suites that are nearest to the server, on PostgreSQL of other Debians than this one, which are
+# fetched: VERSIONS chooses. Debian 11 has no londiste-sql to compare with.
+VERSIONS ?= 13 17 18
+version_suites := pgq:: capture:: worker:: londiste:: replication::
+.PHONY: test-versions test-version
+test-versions:
+	set -e; for version in $(VERSIONS); do $(MAKE) test-version PG=$$version; done
+test-version: build peer
+	cargo build --locked -p pgq_client --bins --examples
+	PGQ_WORK=$(work) tests/env/suite.sh $(version_suites) \
+		$(if $(filter 13,$(PG)),--skip londiste::peer --skip londiste::copy_roles)
+
 # Ratios, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
 bench: build-release peer programs archivers
@@ -221,3 +234,7 @@ fmt:
 .PHONY: versions
 versions: needs
 	tests/env/versions.sh
+# That everything compiles for aarch64, seen from x86-64.
+.PHONY: arm64
+arm64: needs
+	tests/env/arm64.sh

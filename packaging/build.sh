@@ -27,9 +27,12 @@ libraries=(-p pgq_ext --no-default-features --features "pgq_ext/pg$major")
 [ "$major" -lt 15 ] || libraries+=(-p walmgr_archive --features "walmgr_archive/pg$major")
 PGRX_PG_CONFIG_PATH=$(command -v "$headers") cargo build --locked --release "${libraries[@]}"
 cargo build --locked --release -p pgq_client -p walmgr -p walmgr_tls
-# walmgr's small client, which is a workspace of its own and for Linux on x86-64.
-[ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] ||
-  cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
+# walmgr's small client, which is a workspace of its own.
+case $(uname -s)-$(uname -m) in
+  Linux-x86_64 | Linux-aarch64)
+    cargo build --locked --release --manifest-path walmgr/push/Cargo.toml
+    ;;
+esac
 
 built=$target/built/$major
 mkdir -p "$built"

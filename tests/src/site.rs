@@ -340,7 +340,7 @@ pub fn said<S: AsRef<str>>(args: &[S], output: &Output) -> String {
 fn built_programs() -> Vec<PathBuf> {
     let suite = std::env::current_exe().expect("path of the test program");
     let directory = suite.parent().and_then(Path::parent).expect("cargo's directory");
-    let push = cfg!(target_arch = "x86_64").then_some("walmgr-push");
+    let push = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")).then_some("walmgr-push");
     let built = ["walmgr", "walmgr-tls"].into_iter().chain(push).map(|name| {
         let program = directory.join(name);
         assert!(program.exists(), "{} is not built; make test builds it", program.display());

@@ -391,7 +391,7 @@ fn failures(cluster: &Cluster) -> i64 {
 
 /// The archiver hears of new settings a moment after setup has set them: what the command before
 /// took meanwhile was archived, and is not in the repository.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn a_segment_that_the_command_before_took_fails_no_setup() {
     let site = Site::new(archiving().set("archive_command", "false").start());

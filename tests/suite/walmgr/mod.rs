@@ -29,7 +29,7 @@ mod objects;
 mod peer;
 mod pins;
 mod promotion;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod push;
 mod recovery;
 mod several;

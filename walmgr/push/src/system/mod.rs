@@ -1,33 +1,29 @@
-//! The program's first instruction, Linux's system calls on x86-64, and what the compiler takes for
-//! granted: all unsafe code is here.
-//!
-//! Calling convention: Linux `Documentation/arch/x86/entry_64.rst` and the x86-64 System V ABI,
-//! sections 3.4.1 (the stack at a program's start) and A.2.1 (system calls).
+//! What the program asks of Linux, and what the compiler takes for granted: all unsafe code is
+//! here. What differs by processor is in [`machine`]: the program's first instruction, how the
+//! kernel is called, the numbers of its calls, and memory functions.
 
-use core::arch::{asm, naked_asm};
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod machine;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod machine;
+
 use core::ffi::{CStr, c_char};
 use core::time::Duration;
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+use machine::{
+    CONNECT, EXECVE, EXIT_GROUP, FACCESSAT, GETEUID, GETSOCKOPT, PPOLL, READLINKAT, RECVFROM,
+    SENDTO, SOCKET, WRITE, call,
+};
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
-    "walmgr-push is for Linux on x86-64; elsewhere walmgr itself is the archive_command"
+    "walmgr-push is for Linux on x86-64 and aarch64; elsewhere walmgr itself is the archive_command"
 );
 
-// <asm/unistd_64.h>
-const WRITE: usize = 1;
-const POLL: usize = 7;
-const ACCESS: usize = 21;
-const SOCKET: usize = 41;
-const CONNECT: usize = 42;
-const SENDTO: usize = 44;
-const RECVFROM: usize = 45;
-const GETSOCKOPT: usize = 55;
-const EXECVE: usize = 59;
-const READLINK: usize = 89;
-const GETEUID: usize = 107;
-const EXIT_GROUP: usize = 231;
-
-// <linux/socket.h>, <linux/net.h>, <asm-generic/poll.h>, <asm-generic/errno-base.h>
+// <linux/socket.h>, <linux/net.h>, <asm-generic/fcntl.h>, <asm-generic/poll.h>,
+// <asm-generic/errno-base.h>; the same on both processors
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: usize = 1;
 const SOCK_CLOEXEC: usize = 0o2_000_000;
@@ -37,6 +33,8 @@ const SOL_SOCKET: usize = 1;
 const SO_PEERCRED: usize = 17;
 const POLLIN: i16 = 1;
 const EINTR: isize = -4;
+// <linux/fcntl.h>: -100, paths are relative to the current directory.
+const AT_FDCWD: usize = usize::MAX - 99;
 
 /// What the kernel gave the program.
 pub(crate) struct Process {
@@ -112,15 +110,17 @@ impl Connection {
 
     /// Wait until there is something to receive; `None` when nothing comes for that long.
     fn wait(&self, limit: Duration) -> Option<()> {
-        let milliseconds = usize::try_from(limit.as_millis()).ok()?;
+        // struct timespec; the kernel leaves in it what is over when a signal comes.
+        let mut time = [i64::try_from(limit.as_secs()).ok()?, i64::from(limit.subsec_nanos())];
+        let time = time.as_mut_ptr().expose_provenance();
         let socket = i32::try_from(self.0).ok()?.to_ne_bytes();
         let [a, b, c, d] = socket;
         let [e, f] = POLLIN.to_ne_bytes();
         // struct pollfd: descriptor, what is waited for, what has happened
         let mut entry = [a, b, c, d, e, f, 0, 0];
         let start = entry.as_mut_ptr().expose_provenance();
-        // SAFETY: the kernel reads and writes the one entry.
-        let ready = retried(|| unsafe { call(POLL, [start, 1, milliseconds, 0, 0, 0]) })?;
+        // SAFETY: the kernel reads and writes the one entry and the time.
+        let ready = retried(|| unsafe { call(PPOLL, [start, 1, time, 0, 0, 0]) })?;
         (ready == 1).then_some(())
     }
 
@@ -156,7 +156,8 @@ pub(crate) fn current_directory(buffer: &mut [u8]) -> Option<usize> {
 /// True when there is a file at a path.
 pub(crate) fn exists(path: &CStr) -> bool {
     // SAFETY: a string with its end. 0 is F_OK.
-    let found = unsafe { call(ACCESS, [path.as_ptr().expose_provenance(), 0, 0, 0, 0, 0]) };
+    let found =
+        unsafe { call(FACCESSAT, [AT_FDCWD, path.as_ptr().expose_provenance(), 0, 0, 0, 0]) };
     found == 0
 }
 
@@ -181,10 +182,10 @@ pub(crate) fn complain(message: &[u8]) {
 
 fn read_link(path: &CStr, buffer: &mut [u8]) -> Option<usize> {
     let (start, length) = (buffer.as_mut_ptr().expose_provenance(), buffer.len());
+    let path = path.as_ptr().expose_provenance();
     // SAFETY: a string with its end, and a buffer that is borrowed for writing, whose length is
     // told.
-    let length =
-        unsafe { call(READLINK, [path.as_ptr().expose_provenance(), start, length, 0, 0, 0]) };
+    let length = unsafe { call(READLINKAT, [AT_FDCWD, path, start, length, 0, 0]) };
     usize::try_from(length).ok()
 }
 
@@ -205,39 +206,9 @@ fn exit(code: u8) -> ! {
     }
 }
 
-/// Call the kernel; its result, an error negative.
-///
 /// # Safety
-/// Arguments that the kernel takes for addresses must be valid for what it does with them, and of
-/// pointers whose provenance is exposed: the compiler must not think that nobody reads or writes
-/// there.
-unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result;
-    // SAFETY: the caller answers for the arguments; the kernel changes nothing but these registers
-    // and what they point to.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number => result,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// Where the kernel starts the program: the stack has the number of arguments, the arguments, and
-/// the environment.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
-    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {start}", "ud2", start = sym start)
-}
-
-/// # Safety
-/// For [`_start`], with the stack as it was.
+/// For the first instruction, with the stack as it was: both processors have there the number of
+/// arguments, the arguments, and the environment.
 unsafe extern "C" fn start(stack: *const *const c_char) -> ! {
     // SAFETY: the first word is the number of arguments, a number of the size of a pointer.
     let count = unsafe { *stack.cast::<usize>() };
@@ -260,43 +231,4 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() -> ! {
     exit(70)
-}
-
-// The compiler calls these for copies and comparisons, and without a C library nobody else has
-// them; another one that it wants is an error of the linker. In assembly, so that it does not make
-// a call of itself out of the loop.
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcpy(_to: *mut u8, _from: *const u8, _count: usize) -> *mut u8 {
-    naked_asm!("mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret")
-}
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memset(_to: *mut u8, _byte: i32, _count: usize) -> *mut u8 {
-    naked_asm!("mov r8, rdi", "mov eax, esi", "mov rcx, rdx", "rep stosb", "mov rax, r8", "ret")
-}
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcmp(_one: *const u8, _other: *const u8, _count: usize) -> i32 {
-    naked_asm!(
-        "xor eax, eax",
-        "mov rcx, rdx",
-        // For no bytes at all: the flags say equal.
-        "cmp eax, eax",
-        "repe cmpsb",
-        "je 2f",
-        "movzx eax, byte ptr [rdi - 1]",
-        "movzx ecx, byte ptr [rsi - 1]",
-        "sub eax, ecx",
-        "2: ret"
-    )
-}
-
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn strlen(_string: *const c_char) -> usize {
-    naked_asm!("mov rax, -1", "2:", "inc rax", "cmp byte ptr [rdi + rax], 0", "jne 2b", "ret")
 }
