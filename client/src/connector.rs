@@ -70,6 +70,23 @@ impl Connector {
         self.place.cancel(client)
     }
 
+    /// Connect without holding up the thread: see [`pgq_connect::Connector::connect_async`].
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn connect_async(
+        &self,
+    ) -> Result<(tokio_postgres::Client, pgq_connect::Moves), Error> {
+        Ok(self.place.connect_async().await?)
+    }
+
+    /// As [`Connector::cancel`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cancel_async(
+        &self,
+        client: &tokio_postgres::Client,
+    ) -> Option<pgq_connect::AsyncCancel> {
+        self.place.cancel_async(client)
+    }
+
     pub(crate) fn notices(&self) -> &Notices {
         &self.notices
     }

@@ -11,6 +11,7 @@ use postgres::types::{ToSql, Type};
 use crate::error::Error;
 use crate::event::Event;
 use crate::stats::count;
+use crate::subscription::requests::open_cursor;
 
 /// Bytes of events that a page aims at.
 const PAGE_BYTES: usize = 4 << 20;
@@ -18,7 +19,13 @@ const PAGE_BYTES: usize = 4 << 20;
 const FIRST_ROWS: usize = 500;
 type Parameter<'v> = (&'v (dyn ToSql + Sync), Type);
 
-const CURSOR: &str = "pgq_batch";
+/// Its name in the transaction.
+pub(crate) const CURSOR: &str = "pgq_batch";
+
+/// The next rows of it.
+pub(crate) fn fetch(rows: usize) -> String {
+    format!("fetch forward {rows} from {CURSOR}")
+}
 
 /// How many rows to ask for next.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +40,13 @@ impl PageSize {
         Self { rows: FIRST_ROWS.min(limit), limit }
     }
 
-    fn learn(&mut self, page: &[Event]) {
+    /// How many rows to ask for.
+    pub(crate) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// A page came.
+    pub(crate) fn learn(&mut self, page: &[Event]) {
         self.learn_of(page.len(), page.iter().map(Event::weight).sum());
     }
 
@@ -81,15 +94,8 @@ impl BatchCursor {
         mut size: PageSize,
     ) -> Result<Self, Error> {
         let asked = size.rows;
-        let limit = i32::try_from(asked).unwrap_or(i32::MAX);
-        let parameters: [Parameter<'_>; 4] = [
-            (&batch_id, Type::INT8),
-            (&CURSOR, Type::TEXT),
-            (&limit, Type::INT4),
-            (&filter, Type::TEXT),
-        ];
-        let mut rows = transaction
-            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)?;
+        let request = open_cursor(batch_id, CURSOR, asked, filter);
+        let mut rows = transaction.query_typed_raw(&request.sql, request.parameters())?;
         let mut page = Vec::with_capacity(asked.min(1024));
         while let Some(row) = rows.next()? {
             page.push(Event::from_row(&row)?);
@@ -109,16 +115,9 @@ impl BatchCursor {
         mut size: PageSize,
         mut handle: impl FnMut(Vec<Event>) -> Result<(), Error>,
     ) -> Result<PageSize, Error> {
-        let limit = i32::try_from(size.rows).unwrap_or(i32::MAX);
-        let parameters: [Parameter<'_>; 4] = [
-            (&batch_id, Type::INT8),
-            (&CURSOR, Type::TEXT),
-            (&limit, Type::INT4),
-            (&filter, Type::TEXT),
-        ];
+        let request = open_cursor(batch_id, CURSOR, size.rows, filter);
         let mut asked = size.rows;
-        let mut rows = transaction
-            .query_typed_raw("select * from pgq.get_batch_cursor($1, $2, $3, $4)", parameters)?;
+        let mut rows = transaction.query_typed_raw(&request.sql, request.parameters())?;
         loop {
             let (mut count, mut weight, mut load) = (0, 0, Load::default());
             while let Some(row) = rows.next()? {
@@ -139,8 +138,7 @@ impl BatchCursor {
             }
             asked = size.rows;
             let no_parameters: [Parameter<'_>; 0] = [];
-            rows = transaction
-                .query_typed_raw(&format!("fetch forward {asked} from {CURSOR}"), no_parameters)?;
+            rows = transaction.query_typed_raw(&fetch(asked), no_parameters)?;
         }
         transaction.batch_execute(&format!("close {CURSOR}"))?;
         Ok(size)
@@ -159,8 +157,7 @@ impl BatchCursor {
         }
         let asked = self.size.rows;
         let no_parameters: [Parameter<'_>; 0] = [];
-        let mut rows = transaction
-            .query_typed_raw(&format!("fetch forward {asked} from {CURSOR}"), no_parameters)?;
+        let mut rows = transaction.query_typed_raw(&fetch(asked), no_parameters)?;
         let mut page = Vec::with_capacity(asked);
         while let Some(row) = rows.next()? {
             page.push(Event::from_row(&row)?);

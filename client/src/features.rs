@@ -1,7 +1,7 @@
 //! What the server on the other end can do, asked once per connection.
 
-use postgres::GenericClient;
 use postgres::types::Type;
+use postgres::{GenericClient, Row};
 
 use crate::error::Error;
 
@@ -28,7 +28,15 @@ impl Features {
     /// # Errors
     /// [`Error::Server`], [`Error::Lost`].
     pub fn detect(client: &mut impl GenericClient) -> Result<Self, Error> {
-        let row = client.query_typed_one(include_str!("features.sql"), &[])?;
+        Self::from_row(&client.query_typed_one(Self::QUESTION, &[])?)
+    }
+
+    /// What [`Features::detect`] asks.
+    pub(crate) const QUESTION: &str = include_str!("features.sql");
+    /// What [`Features::has_pgq`] asks.
+    pub(crate) const HAS_PGQ: &str = "select pg_catalog.to_regnamespace('pgq') is not null";
+
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
         Ok(Self {
             pgq_version: row.try_get(0)?,
             insert_events: row.try_get(1)?,
@@ -44,8 +52,7 @@ impl Features {
     /// # Errors
     /// [`Error::Server`], [`Error::Lost`].
     pub fn has_pgq(client: &mut impl GenericClient) -> Result<bool, Error> {
-        let sql = "select pg_catalog.to_regnamespace('pgq') is not null";
-        Ok(client.query_typed_one(sql, &[])?.try_get(0)?)
+        Ok(client.query_typed_one(Self::HAS_PGQ, &[])?.try_get(0)?)
     }
 
     /// Does schema pgq have a function of this name? For those few that only one place asks for.
@@ -71,8 +78,12 @@ impl Features {
 pub(crate) fn require_pgq(client: &mut impl GenericClient, label: &str) -> Result<(), Error> {
     match Features::has_pgq(client)? {
         true => Ok(()),
-        false => Err(Error::Missing(format!(
-            "{label}: extension pgq is not installed there; run \"create extension pgq\" or \"pgq install\""
-        ))),
+        false => Err(no_pgq(label)),
     }
+}
+
+pub(crate) fn no_pgq(label: &str) -> Error {
+    Error::Missing(format!(
+        "{label}: extension pgq is not installed there; run \"create extension pgq\" or \"pgq install\""
+    ))
 }

@@ -10,6 +10,7 @@
 //! | [`Consumer`] with [`ConsumerBuilder::position_file`] | this machine | at least once |
 //! | [`CoopConsumer`] | several processes share the batches | the same, in no particular order |
 //! | [`RemoteConsumer`] | another database | exactly once |
+//! | `AsyncConsumer` | the same, by async functions (feature `tokio`) | the same |
 //! | [`Producer`] | the queue, in the caller's transaction | commits or rolls back with it |
 //! | [`Ticker`] | makes the ticks where the server has no worker | |
 //!
@@ -32,6 +33,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod backoff;
 mod batch;
 mod builder;
@@ -64,6 +67,8 @@ mod ticker;
 mod until_now;
 mod work;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncBatch, AsyncConsumer, AsyncConsumerBuilder, AsyncStop};
 pub use backoff::Backoff;
 pub use batch::Batch;
 pub use builder::Builder;
@@ -88,4 +93,6 @@ pub use stats::{BatchReport, Stats};
 pub use stop::Stop;
 pub use subscription::BatchRule;
 pub use ticker::{SyslogFacility, Ticker, TickerConfig};
+#[cfg(feature = "tokio")]
+pub use tokio_postgres;
 pub use work::Work;

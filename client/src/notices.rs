@@ -18,6 +18,15 @@ struct Wait {
     said: Vec<String>,
 }
 
+/// That a statement waits.
+pub(crate) struct Waits<'n>(&'n Notices);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.lock().lasts = false;
+    }
+}
+
 impl Notices {
     pub(crate) fn hear(&self, notice: &DbError) {
         let message = notice.message();
@@ -46,10 +55,14 @@ impl Notices {
 
     /// Run a statement that waits.
     pub(crate) fn while_waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let _waits = self.wait();
+        wait()
+    }
+
+    /// A statement waits as long as this lives.
+    pub(crate) fn wait(&self) -> Waits<'_> {
         self.lock().lasts = true;
-        let result = wait();
-        self.lock().lasts = false;
-        result
+        Waits(self)
     }
 
     /// There is a batch: what was wrong is over.

@@ -1,12 +1,15 @@
 //! Make connections to one place, again and again.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use postgres::config::{Host, LoadBalanceHosts, SslMode, SslNegotiation};
 use postgres::error::DbError;
-use postgres::{CancelToken, Client, Config};
+use postgres::{CancelToken, Client};
+use tokio_postgres::{AsyncMessage, Config};
 
 use crate::conninfo::Conninfo;
 use crate::conninfo::encryption::{Encryption, Sslmode};
@@ -23,6 +26,8 @@ pub struct Connector {
     configs: Vec<Config>,
     transport: Transport,
     label: String,
+    /// Hears the server's notices.
+    hear: Option<Arc<dyn Fn(DbError) + Send + Sync>>,
     /// The connection string has an `application_name`.
     is_named: bool,
     /// A socket file of this machine that leads to something else than PostgreSQL; looked at once.
@@ -45,6 +50,26 @@ impl Cancel {
         self.transport.cancel(&self.token)
     }
 }
+
+/// What stops a statement of an open connection, without holding up the thread.
+#[derive(Clone)]
+pub struct AsyncCancel {
+    token: tokio_postgres::CancelToken,
+    transport: Transport,
+}
+
+impl AsyncCancel {
+    /// As [`Cancel::send`].
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn send(&self) -> Result<(), postgres::Error> {
+        self.token.cancel_query(self.transport.until_taken()).await
+    }
+}
+
+/// A connection that moves while this is awaited.
+pub type Moves = Pin<Box<dyn Future<Output = Result<(), postgres::Error>> + Send>>;
 
 impl fmt::Debug for Connector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +99,7 @@ impl Connector {
                 // The driver hands nothing over for an address without a name.
                 let addresses = config.get_hostaddrs().to_vec();
                 for address in addresses {
-                    config.host(&address.to_string());
+                    config.host(address.to_string());
                 }
             }
             if !by_driver {
@@ -94,7 +119,8 @@ impl Connector {
         let transport =
             Transport::new(tls, Rules { demanded: mode.demands(), at_once, agreed: by_driver });
         let is_named = configs.iter().any(|config| config.get_application_name().is_some());
-        Ok(Self { configs, transport, label: conninfo.label(), is_named, pooled: Arc::default() })
+        let label = conninfo.label();
+        Ok(Self { configs, transport, label, hear: None, is_named, pooled: Arc::default() })
     }
 
     /// Set `application_name`, which `pg_stat_activity` shows, unless the connection string did.
@@ -107,11 +133,7 @@ impl Connector {
 
     /// What hears the server's notices.
     pub fn on_notice(mut self, hear: impl Fn(DbError) + Send + Sync + 'static) -> Self {
-        let hear = Arc::new(hear);
-        for config in &mut self.configs {
-            let hear = Arc::clone(&hear);
-            config.notice_callback(move |notice| hear(notice));
-        }
+        self.hear = Some(Arc::new(hear));
         self
     }
 
@@ -125,34 +147,86 @@ impl Connector {
     /// # Errors
     /// [`Error::Connect`].
     pub fn connect(&self) -> Result<Client, Error> {
-        let mut configs: Vec<&Config> = self.configs.iter().collect();
-        if configs.iter().any(|one| one.get_load_balance_hosts() == LoadBalanceHosts::Random) {
-            let random = RandomState::new();
-            configs.sort_by_cached_key(|one| random.hash_one(format!("{:?}", one.get_hosts())));
-        }
         let mut failed = None;
-        for config in configs {
+        for config in self.in_order() {
+            let mut config = postgres::Config::from(config.clone());
+            if let Some(hear) = self.hear.clone() {
+                config.notice_callback(move |notice| hear(notice));
+            }
             match config.connect(self.transport.clone()) {
                 Ok(client) => return Ok(client),
                 Err(error) => failed = Some(error),
             }
         }
-        let error = failed.expect("there is at least one");
+        Err(self.refusal(&failed.expect("there is at least one")))
+    }
+
+    /// Connect without holding up the thread. Nothing moves unless the second future is awaited
+    /// beside what is done with the client, by a task of its own; it ends with the connection.
+    ///
+    /// # Errors
+    /// [`Error::Connect`].
+    pub async fn connect_async(&self) -> Result<(tokio_postgres::Client, Moves), Error> {
+        let mut failed = None;
+        for config in self.in_order() {
+            match config.connect(self.transport.clone()).await {
+                Ok((client, mut connection)) => {
+                    let hear = self.hear.clone();
+                    let moves = async move {
+                        while let Some(message) =
+                            poll_fn(|context| connection.poll_message(context)).await
+                        {
+                            if let (AsyncMessage::Notice(notice), Some(hear)) = (message?, &hear) {
+                                hear(notice);
+                            }
+                        }
+                        Ok(())
+                    };
+                    return Ok((client, Box::pin(moves)));
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(self.refusal(&failed.expect("there is at least one")))
+    }
+
+    /// The places in the order in which they are tried.
+    fn in_order(&self) -> Vec<&Config> {
+        let mut configs: Vec<&Config> = self.configs.iter().collect();
+        if configs.iter().any(|one| one.get_load_balance_hosts() == LoadBalanceHosts::Random) {
+            let random = RandomState::new();
+            configs.sort_by_cached_key(|one| random.hash_one(format!("{:?}", one.get_hosts())));
+        }
+        configs
+    }
+
+    fn refusal(&self, error: &postgres::Error) -> Error {
         let (reason, sqlstate) = match error.as_db_error() {
             Some(server) => (server.message().to_owned(), Some(server.code().clone())),
-            None => (with_causes(&error), None),
+            None => (with_causes(error), None),
         };
-        Err(Error::Connect { to: self.label.clone(), reason: redact(&reason), sqlstate })
+        Error::Connect { to: self.label.clone(), reason: redact(&reason), sqlstate }
     }
 
     /// What stops a statement of this client's; none where a cancel request could do harm: the
     /// driver closes its connection too early on a socket file, and only PostgreSQL itself is known
     /// to bear that.
     pub fn cancel(&self, client: &Client) -> Option<Cancel> {
-        let is_pooled = |config: &Config| uses_socket_files(config) && pooler::is_behind(config);
-        let pooled = self.pooled.get_or_init(|| self.configs.iter().any(is_pooled));
-        (!pooled)
+        (!self.is_pooled())
             .then(|| Cancel { token: client.cancel_token(), transport: self.transport.clone() })
+    }
+
+    /// The same for a client that was made by [`Connector::connect_async`].
+    pub fn cancel_async(&self, client: &tokio_postgres::Client) -> Option<AsyncCancel> {
+        (!self.is_pooled()).then(|| AsyncCancel {
+            token: client.cancel_token(),
+            transport: self.transport.clone(),
+        })
+    }
+
+    fn is_pooled(&self) -> bool {
+        let is_pooled = |config: &Config| uses_socket_files(config) && pooler::is_behind(config);
+        *self.pooled.get_or_init(|| self.configs.iter().any(is_pooled))
     }
 }
 

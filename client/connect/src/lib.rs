@@ -17,7 +17,7 @@ pub mod quote;
 mod redact;
 mod transport;
 
-pub use connector::{Cancel, Connector};
+pub use connector::{AsyncCancel, Cancel, Connector, Moves};
 pub use conninfo::Conninfo;
 pub use conninfo::encryption::{Encryption, Sslmode};
 pub use error::{Error, with_causes};

@@ -3,8 +3,8 @@
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use postgres::Config;
 use postgres::config::Host;
+use tokio_postgres::Config;
 
 /// True unless PostgreSQL itself listens on all socket files of the configuration. What cannot be
 /// known counts as a pooler.

@@ -71,7 +71,12 @@ impl Transport {
     /// Send a cancel request, and wait until the server has taken it: then it closes the
     /// connection.
     pub(crate) fn cancel(&self, token: &CancelToken) -> Result<(), postgres::Error> {
-        token.cancel_query(Self { waits_for_end: true, ..self.clone() })
+        token.cancel_query(self.until_taken())
+    }
+
+    /// For a cancel request: closing waits until the server has closed.
+    pub(crate) fn until_taken(&self) -> Self {
+        Self { waits_for_end: true, ..self.clone() }
     }
 }
 

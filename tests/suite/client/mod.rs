@@ -1,5 +1,6 @@
 //! `pgq_client` and the `pgq` program.
 
+mod asynchronous;
 mod batch_gone;
 mod commands;
 mod consumer;

@@ -127,6 +127,22 @@ fn pgxns_metadata_is_whole_and_of_this_version() {
     }
 }
 
+/// The oldest Rust that is promised is the one that everything here is built and tested with.
+#[test]
+fn the_promised_rust_is_the_one_that_is_used() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let setting = |file: &str, key: &str| {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = \""))).unwrap();
+        line.trim_end_matches('"').to_owned()
+    };
+    let promised = setting("Cargo.toml", "rust-version");
+    assert_eq!(setting("walmgr/push/Cargo.toml", "rust-version"), promised);
+    assert_eq!(setting("rust-toolchain.toml", "channel"), format!("{promised}.0"));
+    let control = std::fs::read_to_string(root.join("packaging/debian/control.in")).unwrap();
+    assert!(control.contains(&format!("cargo (>= {promised})")), "{control}");
+}
+
 /// Databases that were on upstream's libraries have functions that name them.
 #[test]
 fn functions_declared_on_upstreams_libraries_work() {

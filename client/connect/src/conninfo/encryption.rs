@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use postgres::Config;
 use postgres::config::{ChannelBinding, Host};
+use tokio_postgres::Config;
 
 use super::Conninfo;
 use crate::error::Error;

@@ -10,7 +10,7 @@ mod passfile;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use postgres::Config;
+use tokio_postgres::Config;
 
 use crate::error::{Error, with_causes};
 use crate::quote;

@@ -1,16 +1,20 @@
 //! A consumer's place in a queue: register, take the next batch, finish it, wait for one. Plain and
 //! cooperative consumers differ only here.
 
+pub(crate) mod requests;
+
 use std::time::Duration;
 
-use postgres::types::{ToSql, Type};
-use postgres::{Client, GenericClient};
+use postgres::types::Type;
+use postgres::{Client, GenericClient, Row};
 
 use crate::batch::Batch;
 use crate::connector::Connector;
 use crate::error::{Error, ServerError};
 use crate::features::Features;
 use crate::stop::Stop;
+
+use requests::Request;
 
 /// Which batches a consumer wants. All unset: every tick, as soon as it is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,12 +42,7 @@ pub(crate) struct Subscription {
 }
 
 /// Longest wait that a stop cannot end.
-const UNCANCELLED_WAIT: Duration = Duration::from_secs(1);
-
-/// An interval for `$n::interval`.
-fn interval(duration: Option<Duration>) -> Option<String> {
-    duration.map(|duration| format!("{} microseconds", duration.as_micros()))
-}
+pub(crate) const UNCANCELLED_WAIT: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(crate) fn new(queue: &str, consumer: &str) -> Self {
@@ -65,21 +64,7 @@ impl Subscription {
 
     /// Register; true when it was not registered before.
     pub(crate) fn register(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
-        let row = match &self.member {
-            None => client.query_typed_one(
-                "select pgq.register_consumer($1, $2)",
-                &[(&self.queue, Type::TEXT), (&self.consumer, Type::TEXT)],
-            )?,
-            Some(member) => client.query_typed_one(
-                "select pgq_coop.register_subconsumer($1, $2, $3)",
-                &[
-                    (&self.queue, Type::TEXT),
-                    (&self.consumer, Type::TEXT),
-                    (&member.name, Type::TEXT),
-                ],
-            )?,
-        };
-        Ok(row.try_get::<_, i32>(0)? != 0)
+        Ok(ask(client, &self.registration())?.try_get::<_, i32>(0)? != 0)
     }
 
     /// Register at, or move to, a tick.
@@ -102,21 +87,7 @@ impl Subscription {
 
     /// Unregister; false when it was not registered.
     pub(crate) fn unregister(&self, client: &mut impl GenericClient) -> Result<bool, Error> {
-        let row = match &self.member {
-            None => client.query_typed_one(
-                "select pgq.unregister_consumer($1, $2)",
-                &[(&self.queue, Type::TEXT), (&self.consumer, Type::TEXT)],
-            )?,
-            Some(member) => client.query_typed_one(
-                "select pgq_coop.unregister_subconsumer($1, $2, $3, 0)",
-                &[
-                    (&self.queue, Type::TEXT),
-                    (&self.consumer, Type::TEXT),
-                    (&member.name, Type::TEXT),
-                ],
-            )?,
-        };
-        Ok(row.try_get::<_, i32>(0)? != 0)
+        Ok(ask(client, &self.removal())?.try_get::<_, i32>(0)? != 0)
     }
 
     /// The open batch, or the next one; none when there is nothing yet.
@@ -124,34 +95,10 @@ impl Subscription {
         &self,
         client: &mut impl GenericClient,
     ) -> Result<Option<Batch>, Error> {
-        let min_lag = interval(self.rule.min_lag);
-        let min_interval = interval(self.rule.min_interval);
-        let Some(member) = &self.member else {
-            let row = client.query_typed_one(
-                "select * from pgq.next_batch_custom($1, $2, $3::interval, $4, $5::interval)",
-                &[
-                    (&self.queue, Type::TEXT),
-                    (&self.consumer, Type::TEXT),
-                    (&min_lag, Type::TEXT),
-                    (&self.rule.min_count, Type::INT4),
-                    (&min_interval, Type::TEXT),
-                ],
-            )?;
+        let row = ask(client, &self.look())?;
+        if self.member.is_none() {
             return Batch::from_next_batch(&row);
-        };
-        let takeover = interval(member.takeover);
-        let row = client.query_typed_one(
-            "select pgq_coop.next_batch_custom($1, $2, $3, $4::interval, $5, $6::interval, $7::interval)",
-            &[
-                (&self.queue, Type::TEXT),
-                (&self.consumer, Type::TEXT),
-                (&member.name, Type::TEXT),
-                (&min_lag, Type::TEXT),
-                (&self.rule.min_count, Type::INT4),
-                (&min_interval, Type::TEXT),
-                (&takeover, Type::TEXT),
-            ],
-        )?;
+        }
         match row.try_get::<_, Option<i64>>(0)? {
             Some(id) => batch_info(client, id),
             None => Ok(None),
@@ -164,12 +111,12 @@ impl Subscription {
         client: &mut impl GenericClient,
         batch_id: i64,
     ) -> Result<(), Error> {
-        let sql = match self.member {
-            None => "select pgq.finish_batch($1)",
-            Some(_) => "select pgq_coop.finish_batch($1)",
-        };
-        let row = client.query_typed_one(sql, &[(&batch_id, Type::INT8)])?;
-        match row.try_get::<_, i32>(0)? {
+        self.finished(batch_id, &ask(client, &self.end(batch_id))?)
+    }
+
+    /// What the answer of [`Subscription::end`] means.
+    pub(crate) fn finished(&self, batch_id: i64, answer: &Row) -> Result<(), Error> {
+        match answer.try_get::<_, i32>(0)? {
             0 => Err(Error::BatchGone { batch_id, consumer: self.full_name() }),
             _ => Ok(()),
         }
@@ -178,13 +125,18 @@ impl Subscription {
     /// The error, or, when the batch was finished or the consumer moved by somebody else in the
     /// meantime, that.
     pub(crate) fn explain(&self, error: Error, client: &mut Client, batch_id: i64) -> Error {
-        if !matches!(error, Error::Server(_)) || error.is_transient() {
+        if !Self::may_be_gone(&error) {
             return error;
         }
         match batch_info(client, batch_id) {
             Ok(None) => Error::BatchGone { batch_id, consumer: self.full_name() },
             _ => error,
         }
+    }
+
+    /// Can an error be the consequence of a batch that is not ours any more?
+    pub(crate) fn may_be_gone(error: &Error) -> bool {
+        matches!(error, Error::Server(_)) && !error.is_transient()
     }
 
     /// True when waiting can be left to the server.
@@ -203,18 +155,13 @@ impl Subscription {
         stop: &Stop,
         timeout: Duration,
     ) -> Result<Option<Batch>, Error> {
-        let outputs = usize::try_from(features.wait_batch.unwrap_or(4)).unwrap_or(4) - 3;
-        let nulls = vec!["null"; outputs].join(", ");
-        let sql = format!("call pgq.wait_batch($1, $2, $3::interval, {nulls})");
         let cancel = connector.cancel(client);
         // A wait that cannot be cut short must be short.
         let timeout = if cancel.is_some() { timeout } else { timeout.min(UNCANCELLED_WAIT) };
-        let timeout = interval(Some(timeout));
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&self.queue, Type::TEXT), (&self.consumer, Type::TEXT), (&timeout, Type::TEXT)];
+        let request = self.wait(features, timeout);
         let notices = connector.notices();
         let answer = stop.cancellable(cancel, || {
-            notices.while_waiting(|| client.query_typed_one(&sql, &parameters))
+            notices.while_waiting(|| client.query_typed_one(&request.sql, &request.parameters()))
         });
         let row = match answer.map(|answer| answer.map_err(Error::from)) {
             None => return Ok(None),
@@ -237,8 +184,10 @@ impl Subscription {
     }
 }
 
+fn ask(client: &mut impl GenericClient, request: &Request) -> Result<Row, Error> {
+    Ok(client.query_typed_one(&request.sql, &request.parameters())?)
+}
+
 fn batch_info(client: &mut impl GenericClient, id: i64) -> Result<Option<Batch>, Error> {
-    let row =
-        client.query_typed_one("select * from pgq.get_batch_info($1)", &[(&id, Type::INT8)])?;
-    Batch::from_batch_info(id, &row)
+    Batch::from_batch_info(id, &ask(client, &requests::batch_info(id))?)
 }
