@@ -10,8 +10,6 @@ use crate::session::{Argument, Failure, Session};
 
 /// A changed watermark is told so often while there is something else to do.
 const TELL: Duration = Duration::from_secs(30);
-/// Longest wait for a batch: between waits the node is looked at.
-const LONGEST_WAIT: &str = "1 second";
 
 /// The arguments of `pgq.wait_batch`; none where the provider does not have it.
 const WAIT: &str = "
@@ -168,12 +166,13 @@ impl<R: Remote> Link<R> {
         Ok(())
     }
 
-    /// Wait for a batch in the server.
-    pub(super) fn wait(&mut self) -> Result<(), R::Error> {
+    /// Wait for a batch in the server, so long at most.
+    pub(super) fn wait(&mut self, longest: Duration) -> Result<(), R::Error> {
         self.looked = Looked::NotYet;
         let Some(wait) = &self.wait else { return Ok(()) };
+        let longest = format!("{} milliseconds", longest.as_millis());
         let arguments =
-            [self.queue.as_str().into(), self.consumer.as_str().into(), LONGEST_WAIT.into()];
+            [self.queue.as_str().into(), self.consumer.as_str().into(), longest.as_str().into()];
         let rows = self.there.rows(wait, &arguments)?;
         let row = rows.first().ok_or_else(|| Error::Answer("nothing of a wait".to_owned()))?;
         let Some(id) = row.number_or_null(0)? else { return Ok(()) };

@@ -126,7 +126,7 @@ impl<H: Host> Worker<H> {
             told: link.and_then(Link::told),
             told_lately: link.is_some_and(|link| link.told_lately(now)),
         };
-        let besides = self.are_besides_due(now);
+        let (besides, longest) = (self.are_besides_due(now), self.besides());
         match (decide(&node, &hand)?, &mut self.link) {
             (Step::Acknowledge, _) => calls::acknowledge(local, &queue, &node.worker)?,
             (Step::Pause, _) => {
@@ -156,7 +156,8 @@ impl<H: Host> Worker<H> {
                 if besides {
                     self.look_besides(host, local, &node)?;
                 } else if link.waits() {
-                    link.wait()?;
+                    // Between waits the node is looked at.
+                    link.wait(longest)?;
                     // One that does not wait is not asked again and again.
                     if link.looked == Looked::NotYet && host.now().saturating_sub(now) < AT_ONCE {
                         host.pause(HOLD);
@@ -190,8 +191,11 @@ impl<H: Host> Worker<H> {
     }
 
     fn are_besides_due(&self, now: Duration) -> bool {
-        let every = if self.copies { BESIDES_COPIES } else { BESIDES };
-        self.looked_besides.is_none_or(|then| now.saturating_sub(then) >= every)
+        self.looked_besides.is_none_or(|then| now.saturating_sub(then) >= self.besides())
+    }
+
+    fn besides(&self) -> Duration {
+        if self.copies { BESIDES_COPIES } else { BESIDES }
     }
 
     /// Apply a batch, unless a copier has to come level first.
