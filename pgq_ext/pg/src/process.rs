@@ -121,7 +121,8 @@ fn start_described(mut worker: pg_sys::BackgroundWorker) -> Option<Started> {
         worker.bgw_notify_pid = pg_sys::MyProcPid;
         pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
     });
-    started.then_some(Started(handle))
+    // Not then_some(): what is made is dropped then, and there is nothing to free.
+    started.then(|| Started(handle))
 }
 
 /// Run `body` with the longest-lived memory context as the current one, which comes back also when

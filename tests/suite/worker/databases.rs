@@ -134,3 +134,25 @@ fn two_hundred_databases_of_which_three_have_the_extension() {
     assert_eq!(running(&mut main), 3);
     assert_eq!(number(&mut main, commits), before);
 }
+
+/// A handle that the server had not given was freed, which took the whole server down.
+#[test]
+fn the_launcher_waits_for_a_free_process() {
+    // The server's own launcher has one, ours the second.
+    let cluster = preloaded().set("max_worker_processes", 3).start();
+    let mut main = cluster.connect("postgres");
+    main.batch_execute("create extension pgq").unwrap();
+    main.batch_execute("create database other").unwrap();
+    worker_pid(&mut main);
+    let launcher = "select pid from pg_stat_activity where backend_type = 'pgq launcher'";
+    let before = number(&mut main, launcher);
+    let mut other = cluster.connect("other");
+    other.batch_execute("create extension pgq").unwrap();
+    let told =
+        || cluster.log().contains("no background worker slot is free for database \"other\"");
+    assert!(wait_until(PATIENCE, told), "{}", cluster.log());
+    assert_eq!(number(&mut main, launcher), before);
+    main.batch_execute("drop extension pgq").unwrap();
+    worker_pid(&mut other);
+    assert_eq!(number(&mut main, launcher), before);
+}
