@@ -31,8 +31,8 @@ help:
 	@echo "make test-modes  the suite of walmgr, encrypted, and with a second repository that fails"
 	@echo "make test-versions  suites of the extension on PostgreSQL 13, 17 and 18"
 	@echo "make lint      rustfmt, clippy, rustdoc, and CODING.md; warnings are errors"
-	@echo "make bench     ratios against upstream PgQ, raw SQL, pgBackRest and Barman; londiste's and"
-	@echo "               PostgreSQL's own replication"
+	@echo "make bench     ratios against upstream PgQ, raw SQL, job queues, pgBackRest and Barman;"
+	@echo "               londiste's and PostgreSQL's own replication"
 	@echo "make all       PG_CONFIG=/path/to/pg_config: build for that server, in target/built"
 	@echo "make install   PG_CONFIG=/path/to/pg_config [DESTDIR=]: install into that server"
 	@echo "make deb       Debian packages, in target/deb; for another Debian: SUITE=trixie"
@@ -45,7 +45,7 @@ help:
 	@echo "make book      the documentation as HTML, in target/book"
 	@echo "make fmt       format the sources"
 
-.PHONY: needs tree peer programs siblings archivers stores pythons
+.PHONY: needs tree peer programs siblings archivers stores pythons queues
 needs:
 	@tests/env/needs.sh
 tree: needs
@@ -62,6 +62,8 @@ stores: needs
 	@tests/env/stores.sh
 pythons: needs
 	@tests/env/python.sh
+queues: needs
+	@tests/env/queues.sh
 
 # The extension in the private tree, debug or release.
 .PHONY: build build-release
@@ -208,7 +210,7 @@ test-version: build peer
 
 # Ratios, so a release build. BENCH="insert idle" runs only those parts.
 .PHONY: bench
-bench: build-release peer programs archivers
+bench: build-release peer programs archivers queues
 	cargo build --locked --release -p pgq_client -p walmgr -p walmgr_tls --bins
 	$(push) --release
 	PGQ_WORK=$(work) cargo bench --locked -p pgq_tests --bench peers -- $(BENCH)

@@ -15,12 +15,14 @@
     reason = "nanoseconds become figures to print"
 )]
 
+mod api;
 mod capture;
 mod client;
 mod consume;
 mod idle;
 mod insert;
 mod measure;
+mod queues;
 mod servers;
 
 use std::time::Instant;
@@ -31,13 +33,15 @@ fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let suites: [(&str, Suite); 6] = [
+    let suites: [(&str, Suite); 8] = [
         ("insert", insert::in_one_transaction),
         ("commit", insert::one_per_transaction),
         ("consume", consume::run),
         ("idle", idle::run),
         ("capture", capture::run),
         ("client", client::run),
+        ("api", api::run),
+        ("queues", queues::run),
     ];
     let mut is_first = true;
     for (name, run) in suites.into_iter().filter(|(name, _)| is_wanted(name)) {
