@@ -50,6 +50,9 @@ pub(crate) enum PgqError {
     /// A page between ticks that are not there.
     #[error("no events between ticks {previous} and {current}: they are gone")]
     NoTicks { previous: i64, current: i64 },
+    /// A slot that no consumer can have.
+    #[error("there is no slot {number} of {count}")]
+    NoSuchSlot { count: i32, number: i32 },
     /// Headers of a message that are no object.
     #[error("headers must be a JSON object")]
     Headers,
@@ -164,6 +167,7 @@ impl PgqError {
             | Self::NoSuchLock { .. }
             | Self::Cron { .. }
             | Self::TimeZone { .. }
+            | Self::NoSuchSlot { .. }
             | Self::Headers => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::NoSuchQueue { .. }
             | Self::NoQueueToTick { .. }
@@ -233,6 +237,7 @@ impl PgqError {
             Self::TransactionLimit { .. } => {
                 plain("Commit more often, or raise queue_per_tx_limit in pgq.queue.")
             }
+            Self::NoSuchSlot { .. } => plain("Slots are counted from 0."),
             Self::NoTicks { .. } => plain("See pgq.queue_health()."),
             Self::Headers => plain("For example '{\"traceparent\": \"00-…\"}'."),
             Self::Cron { .. } => plain(

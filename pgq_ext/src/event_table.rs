@@ -28,6 +28,8 @@ pub(crate) const ID: usize = offset("ev_id");
 pub(crate) const TXID: usize = offset("ev_txid");
 /// Offset of `ev_owner`.
 pub(crate) const OWNER: usize = offset("ev_owner");
+/// Offset of `ev_extra1`, the key of a message.
+pub(crate) const KEY: usize = offset("ev_extra1");
 /// Offsets of the columns that every event has a value in.
 pub(crate) const NEVER_NULL: [usize; 3] = [offset("ev_id"), offset("ev_time"), TXID];
 /// Offsets of the columns that consumers get: all but `ev_owner`.

@@ -38,10 +38,12 @@ pgq_pg::sql_functions! {
     pgq_take_batch, pg_finfo_pgq_take_batch => take::take_batch;
     /// `pgq._tick_on_demand(text)`
     pgq_tick_on_demand, pg_finfo_pgq_tick_on_demand => demand::tick_on_demand;
-    /// `pgq._page_end(integer, integer, bigint, bigint, bigint, integer)`
+    /// `pgq._page_end(integer, integer, bigint, bigint, bigint, integer, integer, integer)`
     pgq_page_end, pg_finfo_pgq_page_end => page::page_end;
-    /// `pgq._page_events(integer, integer, bigint, bigint, bigint, bigint)`
+    /// `pgq._page_events(integer, integer, bigint, bigint, bigint, bigint, integer, integer)`
     pgq_page_events, pg_finfo_pgq_page_events => page::page_events;
+    /// `pgq._key_slot(bigint, text, integer)`
+    pgq_key_slot, pg_finfo_pgq_key_slot => page::key_slot;
     /// `pgq._window_sql(integer, integer, bigint, bigint, text)`
     pgq_window_sql, pg_finfo_pgq_window_sql => sql::window_sql_function;
     /// `pgq._find_waiting(integer, text, text)`

@@ -44,4 +44,6 @@ pgq_pg::sql_functions! {
     /// `pgq.wait_batch(i_queue_name text, i_consumer_name text, i_timeout interval, inout batch_id
     /// bigint, i_skip_empty boolean)`
     pgq_wait_batch, pg_finfo_pgq_wait_batch => wait::wait_batch;
+    /// `pgq._wait_tick(i_queue_name text, i_since bigint, i_timeout interval, i_tell boolean)`
+    pgq_wait_tick, pg_finfo_pgq_wait_tick => wait::wait_tick;
 }

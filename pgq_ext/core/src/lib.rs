@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod cron;
 pub mod encode;
+pub mod key_slot;
 pub mod listing;
 pub mod snapshot;
 pub mod window;

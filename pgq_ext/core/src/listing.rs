@@ -35,6 +35,17 @@ pub struct PageEnd {
     pub is_batch_end: bool,
 }
 
+/// Where a page ends that has only some of the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Here.
+    Page(PageEnd),
+    /// There are none.
+    Nothing,
+    /// There are none up to this id, where the listing ends.
+    Behind(i64),
+}
+
 impl<P> Collector<P> {
     /// For events after an id, the first `most` of them or somewhat more.
     pub fn new(after: Option<i64>, most: usize) -> Self {
@@ -95,6 +106,18 @@ impl<P> Listing<P> {
         Some(PageEnd { last, is_batch_end: self.is_whole && end == self.entries.len() })
     }
 
+    /// The same where only some of the events count.
+    pub fn page_of(&self, after: Option<i64>, most: usize, counts: impl Fn(&P) -> bool) -> Part {
+        let rest = &self.entries[self.begin(after)..];
+        let mut counted = rest.iter().filter(|(_, place)| counts(place)).map(|(id, _)| *id);
+        let Some(last) = counted.by_ref().take(most.max(1)).last() else {
+            let end = (!self.is_whole).then(|| rest.last()).flatten();
+            return end.map_or(Part::Nothing, |(id, _)| Part::Behind(*id));
+        };
+        let has_more = counted.any(|id| id > last);
+        Part::Page(PageEnd { last, is_batch_end: self.is_whole && !has_more })
+    }
+
     /// The events after one id, up to another.
     pub fn between(&self, after: Option<i64>, last: i64) -> &[(i64, P)] {
         let begin = self.begin(after);
@@ -109,7 +132,7 @@ impl<P> Listing<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Collector, Listing, PageEnd};
+    use super::{Collector, Listing, PageEnd, Part};
 
     fn listing(after: Option<i64>, most: usize, ids: &[i64]) -> Listing<usize> {
         let mut collector = Collector::new(after, most);
@@ -165,6 +188,46 @@ mod tests {
         assert_eq!(known.between(None, 2).len(), 4);
         assert_eq!(known.page(Some(2), 2), Some(PageEnd { last: 3, is_batch_end: true }));
         assert_eq!(known.page(Some(3), 2), None);
+    }
+
+    #[test]
+    fn parts_of_a_batch_are_read_in_pages_too() {
+        let ids: Vec<i64> = (0..200).map(|n| n * 7 % 101).collect();
+        for parts in [1, 2, 3, 50] {
+            for page in [1, 2, 7, 1000] {
+                for most in [1, 5, 1000] {
+                    for part in 0..parts {
+                        let is_mine = |place: &usize| ids[*place] % parts == part;
+                        let (mut found, mut after) = (Vec::new(), None);
+                        let mut known = listing(after, most, &ids);
+                        loop {
+                            if !known.covers(after) {
+                                known = listing(after, most, &ids);
+                            }
+                            let end = match known.page_of(after, page, is_mine) {
+                                Part::Page(end) => end,
+                                Part::Nothing => break,
+                                Part::Behind(id) => {
+                                    after = Some(id);
+                                    continue;
+                                }
+                            };
+                            let events = known.between(after, end.last);
+                            let mine = events.iter().filter(|(_, place)| is_mine(place));
+                            found.extend(mine.map(|(id, _)| *id));
+                            after = Some(end.last);
+                            if end.is_batch_end {
+                                break;
+                            }
+                        }
+                        let mut due: Vec<_> =
+                            ids.iter().copied().filter(|id| id % parts == part).collect();
+                        due.sort_unstable();
+                        assert_eq!(found, due, "part {part} of {parts}, {page}, {most}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

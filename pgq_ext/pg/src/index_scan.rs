@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::heap::{check_privilege, has_columns, oids_of};
+use super::text::Text;
 use super::{constants, ports};
 
 /// A table opened for reading (ACCESS SHARE, until the transaction ends) together with a btree
@@ -210,6 +211,14 @@ impl ScannedRow {
     pub fn int4(&self, column: usize) -> Option<i32> {
         // SAFETY: reading an int4 out of a pass-by-value datum cannot fail.
         self.datum(column).and_then(|datum| unsafe { pgrx::FromDatum::from_datum(datum, false) })
+    }
+
+    /// A `text` column. What is fetched of a value that is stored out of line stays until the call
+    /// ends.
+    pub fn text(&self, column: usize) -> Option<Text> {
+        // SAFETY: the row's value is valid until the next one is read, and the borrow of the row
+        // ends with the visit that got it; the caller says that it is a text.
+        self.datum(column).map(|datum| unsafe { Text::from_datum(datum) })
     }
 }
 

@@ -53,7 +53,12 @@ impl Text {
             varlena = unsafe { pg_sys::pg_detoast_datum_packed(varlena) };
         }
         // SAFETY: a flat varlena has its bytes inline; the slice does not outlive this call.
-        f(unsafe { pgrx::varlena::varlena_to_byte_slice(varlena) })
+        let result = f(unsafe { pgrx::varlena::varlena_to_byte_slice(varlena) });
+        if !is_flat {
+            // SAFETY: the copy made above, which nobody else has.
+            unsafe { pg_sys::pfree(varlena.cast()) };
+        }
+        result
     }
 
     /// The value as it may stand in a message, see [`setting::for_message`].

@@ -11,9 +11,10 @@ use std::ops::ControlFlow;
 use super::events::is_for;
 use super::span::{Span, TickPair};
 use crate::error::PgqError;
-use crate::event_table::{self, ID, TXID};
+use crate::event_table::{self, ID, KEY, TXID};
+use pgq_core::key_slot::spread;
 use pgq_core::listing::{Collector, Listing};
-use pgq_pg::index_scan::{IndexedTable, Place};
+use pgq_pg::index_scan::{IndexedTable, Place, ScannedRow};
 use pgrx::pg_sys;
 
 /// A window as one subscription gets it.
@@ -23,13 +24,23 @@ pub(super) struct Reader {
     pub(super) ticks: TickPair,
     /// Whose events that come again belong to it.
     pub(super) subscription: i32,
+    /// The slots of a consumer read the same window.
+    pub(super) has_slots: bool,
 }
 
 /// What a table is stored in: the number of its file, and how many blocks that had.
 type File = (pg_sys::Oid, pg_sys::BlockNumber);
 
-/// Which of the window's tables, and where in it.
-pub(super) type Spot = (usize, Place);
+/// Where an event is.
+#[derive(Clone, Copy)]
+pub(super) struct Spot {
+    /// In which of the window's tables.
+    pub(super) table: u16,
+    /// Where in it.
+    pub(super) place: Place,
+    /// Which slot it belongs to, see [`spread`]; 0 where nobody asks for that.
+    pub(super) spread: u32,
+}
 
 /// What a session knows of a window.
 pub(super) struct Listed {
@@ -95,7 +106,7 @@ fn take(reader: Reader) -> Option<Listed> {
     KNOWN.with_borrow_mut(|known| {
         let key = |reader: Reader| {
             let TickPair { queue, previous, current } = reader.ticks;
-            (queue, reader.subscription, previous, current)
+            (queue, reader.subscription, previous, current, reader.has_slots)
         };
         let index = known.iter().position(|listed| key(listed.reader) == key(reader))?;
         Some(known.remove(index))
@@ -119,7 +130,7 @@ fn are_there(files: &[File], tables: &[IndexedTable]) -> bool {
 
 impl Listed {
     /// True when the row that was found at a place is the one that was listed.
-    pub(super) fn is_same(&self, row: &pgq_pg::index_scan::ScannedRow, id: i64) -> bool {
+    pub(super) fn is_same(&self, row: &ScannedRow, id: i64) -> bool {
         row.int8(ID) == Some(id)
             && row.int8(TXID).is_some_and(|xid| self.span.window.contains(xid))
             && is_for(row, self.reader.subscription)
@@ -128,15 +139,23 @@ impl Listed {
 
 fn read(reader: Reader, after: Option<i64>, span: &Span, tables: &[IndexedTable]) -> Listing<Spot> {
     let mut collector = Collector::new(after, MOST);
-    for (number, table) in tables.iter().enumerate() {
+    for (number, table) in (0_u16..).zip(tables) {
         let ControlFlow::Continue(()) = span.visit(table, |row| {
             if is_for(row, reader.subscription)
                 && let Some(id) = row.int8(ID)
             {
-                collector.add(id, (number, row.place()));
+                let spread = if reader.has_slots { key_of(row, id) } else { 0 };
+                collector.add(id, Spot { table: number, place: row.place(), spread });
             }
             ControlFlow::<Infallible>::Continue(())
         });
     }
     collector.finish()
+}
+
+fn key_of(row: &ScannedRow, id: i64) -> u32 {
+    match row.text(KEY) {
+        Some(key) => key.with_bytes(|bytes| spread(id, Some(bytes))),
+        None => spread(id, None),
+    }
 }

@@ -15,6 +15,7 @@ with free as materialized (
                select q.queue_id from pgq.queue q where q.queue_name operator(pg_catalog.=) $1)
        and s.sub_consumer operator(pg_catalog.=) (
                select c.co_id from pgq.consumer c where c.co_name operator(pg_catalog.=) $2)
+       and s.sub_consumer operator(pg_catalog.>) 0
        and s.sub_batch is null
        and not pgq._is_foreign_tick(n.tick_snapshot, n.stored,
                                     pg_catalog.txid_current_snapshot())

@@ -6,3 +6,4 @@ select s.sub_queue, s.sub_last_tick, s.sub_next_tick, s.sub_id
                 and a.as_tick operator(pg_catalog.=) s.sub_last_tick)
   from pgq.subscription s
  where s.sub_batch operator(pg_catalog.=) $1
+   and s.sub_consumer operator(pg_catalog.>) 0

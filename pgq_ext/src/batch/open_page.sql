@@ -11,3 +11,4 @@ select s.sub_queue, s.sub_last_tick, s.sub_next_tick, s.sub_id
    and s.sub_batch operator(pg_catalog.=) p.page_batch
  where p.page_id operator(pg_catalog.=) $1
    and p.page_end is not null
+   and p.page_consumer operator(pg_catalog.>) 0

@@ -18,3 +18,4 @@ select s.sub_queue
            select q.queue_id from pgq.queue q where q.queue_name operator(pg_catalog.=) $1)
    and s.sub_consumer operator(pg_catalog.=) (
            select c.co_id from pgq.consumer c where c.co_name operator(pg_catalog.=) $2)
+   and s.sub_consumer operator(pg_catalog.>) 0

@@ -8,6 +8,7 @@
 
 mod look;
 mod reasons;
+mod tick;
 mod waiter;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use pgrx::{ereport, pg_sys::elog::PgLogLevel};
 
 use self::look::{Look, Session};
 use self::reasons::Reasons;
+pub(crate) use self::tick::wait_tick;
 use self::waiter::Waiter;
 use pgq_pg::call::{Call, Returned, SqlError};
 use pgq_pg::latch::WaitEvent;

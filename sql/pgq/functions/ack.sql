@@ -84,6 +84,22 @@ as $$
 -- ----------------------------------------------------------------------
 begin
     if page.page_aside > 0 and page.page_tick is distinct from i_tick then
+        if sub.sub_consumer < 0 then
+            -- Slots go on at the same time, and a batch of one is not that of another: what all are
+            -- past.
+            delete from pgq.aside a
+             where a.as_queue = sub.sub_queue
+               and a.as_sub = sub.sub_id
+               and a.as_tick < (select min(case
+                                               when s.sub_consumer = sub.sub_consumer then i_tick
+                                               else s.sub_last_tick
+                                           end)
+                                  from pgq.subscription s
+                                 where s.sub_queue = sub.sub_queue
+                                   and s.sub_id = sub.sub_id
+                                   and s.sub_consumer < 0);
+            return;
+        end if;
         delete from pgq.aside a
          where a.as_queue = sub.sub_queue
            and a.as_sub = sub.sub_id

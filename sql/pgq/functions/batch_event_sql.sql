@@ -48,7 +48,11 @@ declare
     statement   text;
     filter      text;
 begin
-    select * into sub from pgq.subscription s where s.sub_batch = x_batch_id;
+    select *
+      into sub
+      from pgq.subscription s
+     where s.sub_batch = x_batch_id
+       and s.sub_consumer > 0; -- of a slot's batch not all events are its own
     if not found then
         -- Of pgq.receive(3) it is a page's.
         select * into sub from pgq._batch_of_page(x_batch_id);

@@ -69,7 +69,8 @@ begin
        and s.sub_consumer = p.page_consumer
        and s.sub_batch = p.page_batch
      where p.page_id = i_id
-       and p.page_end is not null;
+       and p.page_end is not null
+       and p.page_consumer > 0; -- of a slot's batch not all events are its own
 end;
 $$;
 comment on function pgq._batch_of_page(bigint) is

@@ -46,7 +46,11 @@ begin
 
     if x_force then
         for consumer in
-            select i.consumer_name from pgq.get_consumer_info(x_queue_name) i
+            select c.co_name
+              from pgq.subscription s
+              join pgq.consumer c on c.co_id = s.sub_consumer
+             where s.sub_queue = queue.queue_id
+               and c.co_id > 0 -- slots go with their consumers
         loop
             perform pgq._unregister_consumer(x_queue_name, consumer, true);
         end loop;
@@ -57,7 +61,8 @@ begin
           into consumer
           from pgq.subscription s
           join pgq.consumer c on c.co_id = s.sub_consumer
-         where s.sub_queue = queue.queue_id;
+         where s.sub_queue = queue.queue_id
+           and c.co_id > 0;
         if consumer is not null then
             raise exception 'cannot drop queue, consumers still attached'
                 using errcode = '55000',

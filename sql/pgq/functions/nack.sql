@@ -146,6 +146,7 @@ declare
     known   pgq.page;
     message record;
     policy  pgq.queue_option;
+    slot    pgq.slot;
     is_dead boolean;
 begin
     if msg_id is null then
@@ -161,10 +162,14 @@ begin
 
     select * into held from pgq._held_page(batch_id, msg_id);
     sub := held.sub;
+    if sub.sub_consumer < 0 then
+        slot := pgq._slot_of(sub.sub_queue, sub.sub_consumer);
+    end if;
     select *
       into message
       from pgq._page_events(sub.sub_queue, sub.sub_id, sub.sub_last_tick, sub.sub_next_tick,
-                            msg_id - 1, msg_id)
+                            msg_id - 1, msg_id, coalesce(slot.slot_count, 1),
+                            coalesce(slot.slot_number, 0))
      limit 1;
     if not found then
         raise exception 'message % is not in batch %', msg_id, batch_id
@@ -185,7 +190,8 @@ begin
 
     if is_dead then
         perform pgq._give_up(sub.sub_queue,
-                             coalesce(pgq._group_main(sub.sub_queue, sub.sub_consumer),
+                             coalesce(slot.slot_consumer,
+                                      pgq._group_main(sub.sub_queue, sub.sub_consumer),
                                       sub.sub_consumer),
                              policy.opt_dead_letter_queue, message, reason);
     else

@@ -63,8 +63,8 @@ as $$
 --      i_min_count     at least this many events, see pgq.find_tick_helper
 --      i_min_interval  or spanning at least this time
 -- Returns: id of the batch, and the ticks at its ends; all NULL when there is nothing (yet)
--- Errors: 42704 not subscribed; XX001 the consumer's tick is gone, or the tick is of another
---      cluster (see pgq.rebase)
+-- Errors: 42704 not subscribed; 55000 the consumer has slots, see pgq.receive(4); XX001 the
+--      consumer's tick is gone, or the tick is of another cluster (see pgq.rebase)
 -- Locks: row of the subscription
 -- Tables: pgq.subscription, pgq.tick
 -- ----------------------------------------------------------------------
@@ -87,6 +87,10 @@ begin
                                       '%L).', i_queue_name, i_consumer_name)
                       else pgq._no_queue_hint(i_queue_name)
                   end;
+    end if;
+
+    if sub.sub_consumer < 0 or sub.sub_last_tick is null then
+        perform pgq._refuse_slot(i_consumer_name, sub);
     end if;
 
     -- A statement of its own: it sees the ticks that go with the row just locked.

@@ -14,7 +14,8 @@ as $$
 -- ----------------------------------------------------------------------
     select i_queue_id, coalesce(o.opt_max_retries, 5), coalesce(o.opt_retry_base, '1 second'),
            coalesce(o.opt_retry_max, '1 hour'), o.opt_dead_letter_queue,
-           coalesce(o.opt_keep, '0'), coalesce(o.opt_unique_for, '1 hour')
+           coalesce(o.opt_keep, '0'), coalesce(o.opt_unique_for, '1 hour'),
+           coalesce(o.opt_slot_lease, '30 seconds')
       from (values (1)) always
       left join pgq.queue_option o on o.opt_queue = i_queue_id
 $$;

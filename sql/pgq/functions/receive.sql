@@ -5,12 +5,14 @@ create or replace function pgq._page_end(
     in  i_cur_tick      bigint,
     in  i_after         bigint,
     in  i_most          integer,
+    in  i_slots         integer default 1,
+    in  i_slot          integer default 0,
     out last_id         bigint,
     out is_batch_end    boolean)
 returns setof record
 language c
 -- ----------------------------------------------------------------------
--- Function: pgq._page_end(6)
+-- Function: pgq._page_end(8)
 --      Where a page ends. The session remembers where the events of the window are, so that the
 --      window is read once, and not for each page.
 -- Parameters:
@@ -20,13 +22,16 @@ language c
 --      i_cur_tick  tick at its end
 --      i_after     the page begins behind this event; NULL: with the first one
 --      i_most      number of events; more only if the last one's id is shared
+--      i_slots     only the events of one of so many slots count, see pgq._key_slot(3)
+--      i_slot      which, from 0
 -- Returns: id of its last event, and whether the window has none behind it; no row if there is no
 --      event at all
--- Errors: 42501 no right to read the event tables; XX001 the ticks are gone
+-- Errors: 42501 no right to read the event tables; XX001 the ticks are gone; 22023 no such slot
 -- Tables: pgq.queue, pgq.tick, event tables
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_page_end';
-comment on function pgq._page_end(integer, integer, bigint, bigint, bigint, integer) is
+comment on function pgq._page_end(integer, integer, bigint, bigint, bigint, integer, integer,
+    integer) is
     'where a page of events ends';
 
 create or replace function pgq._page_events(
@@ -36,6 +41,8 @@ create or replace function pgq._page_events(
     in  i_cur_tick  bigint,
     in  i_after     bigint,
     in  i_last      bigint,
+    in  i_slots     integer default 1,
+    in  i_slot      integer default 0,
     out ev_id       bigint,
     out ev_time     timestamptz,
     out ev_txid     bigint,
@@ -50,14 +57,15 @@ returns setof record
 language c
 rows 100
 -- ----------------------------------------------------------------------
--- Function: pgq._page_events(6)
---      Events of a page, in order of ev_id. See pgq._page_end(6).
+-- Function: pgq._page_events(8)
+--      Events of a page, in order of ev_id. See pgq._page_end(8).
 -- Parameters:
 --      i_after     behind this event; NULL: from the first one on
 --      i_last      up to this one
 -- ----------------------------------------------------------------------
 as 'MODULE_PATHNAME', 'pgq_page_events';
-comment on function pgq._page_events(integer, integer, bigint, bigint, bigint, bigint) is
+comment on function pgq._page_events(integer, integer, bigint, bigint, bigint, bigint, integer,
+    integer) is
     'events of a page';
 
 create or replace function pgq._headers(i_text text)
@@ -131,6 +139,9 @@ begin
             raise exception 'consumer "%" is a member of a cooperative group', i_consumer
                 using errcode = '55000',
                       hint = 'Its batches are the group''s to give: pgq_coop.next_batch().';
+        end if;
+        if sub.sub_consumer < 0 or sub.sub_last_tick is null then
+            perform pgq._refuse_slot(i_consumer, sub);
         end if;
         exit when found
                   and exists (select 1
@@ -216,10 +227,11 @@ begin
                             from pgq.tick t
                            where t.tick_queue = i_queue_id
                              and t.tick_id = i_prev_tick)
-           or i_cur_tick is distinct from (select min(t.tick_id)
-                                             from pgq.tick t
-                                            where t.tick_queue = i_queue_id
-                                              and t.tick_id > i_prev_tick) then
+           or not exists (select 1
+                            from pgq.tick t
+                           where t.tick_queue = i_queue_id
+                             and t.tick_id = i_cur_tick
+                             and t.tick_id > i_prev_tick) then
             return null;
         end if;
     elsif (i_prev_tick, i_cur_tick) is distinct from (sub.sub_last_tick, sub.sub_next_tick) then

@@ -16,7 +16,8 @@ as $$
 --      x_consumer_name name of the consumer, which need not exist yet
 --      x_tick_pos      tick to stand on; NULL: the newest one, or where the consumer stands already
 -- Returns: 1 subscribed, 0 was subscribed already
--- Errors: 42704 no such queue or tick; 55000 the queue has no ticks; 23502 NULL consumer
+-- Errors: 42704 no such queue or tick; 55000 the queue has no ticks, or the name is that of a
+--      slot; 23502 NULL consumer
 -- Locks: the queue's rotation lock (shared, so that the tick stays), then the rows of consumer and
 --      subscription
 -- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
@@ -55,6 +56,12 @@ begin
             on conflict (co_name) do nothing;
     end loop;
 
+    if consumer < 0 then
+        raise exception 'consumer "%" is a slot of another one', x_consumer_name
+            using errcode = '55000',
+                  hint = 'Choose another name; pgq.seek() moves all slots of a consumer.';
+    end if;
+
     if x_tick_pos is not null then
         perform 1 from pgq.tick t where t.tick_queue = id and t.tick_id = x_tick_pos;
         if not found then
@@ -74,7 +81,7 @@ begin
         and s.sub_consumer = consumer
         for update;
     if found then
-        if x_tick_pos is not null then
+        if x_tick_pos is not null and not pgq._move_slots(id, consumer, x_tick_pos) then
             update pgq.subscription
                set sub_last_tick = x_tick_pos,
                    sub_batch = null,

@@ -61,13 +61,22 @@ begin
                            where t.tick_queue = id);
     end if;
 
-    result.from_tick := sub.sub_last_tick;
+    -- Slots stand where the last of them stands.
+    result.from_tick := coalesce(sub.sub_last_tick,
+                                 (select min(s.sub_last_tick)
+                                    from pgq.subscription s
+                                   where s.sub_queue = id
+                                     and s.sub_consumer in (
+                                             select l.slot_member
+                                               from pgq.slot l
+                                              where l.slot_queue = id
+                                                and l.slot_consumer = sub.sub_consumer)));
     result.to_tick := to_tick;
     select abs(b.tick_event_seq - a.tick_event_seq)
       into result.events
       from pgq.tick a, pgq.tick b
      where a.tick_queue = id
-       and a.tick_id = sub.sub_last_tick
+       and a.tick_id = result.from_tick
        and b.tick_queue = id
        and b.tick_id = to_tick;
     if not coalesce(dry_run, false) then

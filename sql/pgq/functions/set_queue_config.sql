@@ -17,7 +17,9 @@ as $$
 --                      rotation_period, external_ticker or batch_max_count; for messages that
 --                      are not processed max_retries, retry_base, retry_max or
 --                      dead_letter_queue; keep: how long events stay although all consumers
---                      have them; unique_for: for how long a unique key is not sent again
+--                      have them; unique_for: for how long a unique key is not sent again;
+--                      slot_lease: after what silence of a worker others get its slots, at
+--                      least 1 s
 --      x_param_value   the value as text
 -- Returns: 1
 -- Errors: 22004 NULL argument; 42704 no such queue; 22023 unknown setting or value out of range;
@@ -30,6 +32,7 @@ declare
     kind    text;
     valid   boolean;
     lowest  integer := 1;
+    least_time  interval := case x_param_name when 'slot_lease' then '1 second' else '0' end;
 begin
     if x_queue_name is null or x_param_name is null then
         raise exception 'Invalid NULL value'
@@ -47,7 +50,7 @@ begin
     kind := case
         when x_param_name in ('ticker_max_count', 'batch_max_count', 'max_retries') then 'integer'
         when x_param_name in ('ticker_max_lag', 'ticker_idle_period', 'rotation_period',
-                              'retry_base', 'retry_max', 'keep', 'unique_for')
+                              'retry_base', 'retry_max', 'keep', 'unique_for', 'slot_lease')
             then 'interval'
         when x_param_name = 'dead_letter_queue' then 'text'
         when x_param_name in ('ticker_paused', 'external_ticker') then 'boolean'
@@ -59,7 +62,7 @@ begin
                   hint = 'Parameters are ticker_max_count, ticker_max_lag, ticker_idle_period, '
                          'ticker_paused, rotation_period,'
                          ' external_ticker and batch_max_count; max_retries, retry_base, '
-                         'retry_max, dead_letter_queue, keep and unique_for.';
+                         'retry_max, dead_letter_queue, keep, unique_for and slot_lease.';
     end if;
     if x_param_value is null then
         raise exception 'query string argument of EXECUTE is null'
@@ -73,7 +76,7 @@ begin
     valid := case kind
         when 'text' then true
         when 'integer' then x_param_value::integer >= lowest
-        when 'interval' then x_param_value::interval >= '0'
+        when 'interval' then x_param_value::interval >= least_time
                              and (x_param_name <> 'unique_for'
                                   or x_param_value::interval <= '32 days')
         else x_param_value::boolean is not null
@@ -83,15 +86,17 @@ begin
             using errcode = '22023',
                   hint = case kind
                       when 'integer' then format('The value must be at least %s.', lowest)
-                      else 'The value must not be negative'
-                           || case when x_param_name = 'unique_for' then ', nor above 32 days'
-                                   else ''
-                              end || '.'
+                      else case x_param_name
+                          when 'slot_lease' then 'The value must be at least one second.'
+                          when 'unique_for'
+                              then 'The value must not be negative, nor above 32 days.'
+                          else 'The value must not be negative.'
+                      end
                   end;
     end if;
 
     if x_param_name in ('max_retries', 'retry_base', 'retry_max', 'dead_letter_queue', 'keep',
-                        'unique_for') then
+                        'unique_for', 'slot_lease') then
         perform pgq._set_queue_option(id, x_param_name, x_param_value);
         return 1;
     end if;

@@ -23,7 +23,8 @@ comment on function pgq._tick_before(integer, timestamptz) is
 create or replace function pgq.subscribe(
     queue       text,
     consumer    text,
-    start_at    timestamptz default null)
+    start_at    timestamptz default null,
+    slots       integer default 0)
 returns integer
 language plpgsql
 security definer
@@ -31,19 +32,23 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 -- ----------------------------------------------------------------------
--- Function: pgq.subscribe(3)
---      Subscribe a consumer to a queue. One that is subscribed stays where it is.
+-- Function: pgq.subscribe(4)
+--      Subscribe a consumer to a queue. One that is subscribed stays as it is.
 -- Parameters:
 --      queue       name of the queue
 --      consumer    name of the consumer, which need not exist yet
 --      start_at    NULL: it gets what is committed after the newest tick; a time: what is committed
 --                  after the last tick before that time, as far back as the queue has events;
 --                  '-infinity': everything that the queue has
+--      slots       in how many parts it is read at the same time, by workers that say who they are
+--                  (pgq.receive(4)); messages of one key are in one part. 0: by pgq.receive(3).
 -- Returns: 1 subscribed, 0 was subscribed already
--- Errors, Locks: as pgq.register_consumer_at(3)
--- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription
+-- Errors: 22004, 22023, 55000 as pgq.set_slots(3); others as pgq.register_consumer_at(3)
+-- Locks: as pgq.register_consumer_at(3)
+-- Tables: pgq.queue, pgq.tick, pgq.consumer, pgq.subscription, pgq.slot
 -- ----------------------------------------------------------------------
 begin
+    perform pgq._check_slots(slots);
     -- With that the consumer's row and the rotation lock are held: it is nobody else who registers
     -- it, and ticks stay.
     if pgq.register_consumer(queue, consumer) = 0 then
@@ -53,10 +58,13 @@ begin
         perform pgq.register_consumer_at(queue, consumer,
                                          pgq._tick_before(pgq._queue_id(queue), start_at));
     end if;
+    if slots > 0 then
+        perform pgq.set_slots(queue, consumer, slots);
+    end if;
     return 1;
 end;
 $$;
-comment on function pgq.subscribe(text, text, timestamptz) is
+comment on function pgq.subscribe(text, text, timestamptz, integer) is
     'subscribe a consumer, from a time on: 1 subscribed, 0 was already';
 
 create or replace function pgq.unsubscribe(

@@ -13,12 +13,12 @@ as $$
 --      x_queue_name    name of the queue
 --      x_consumer_name name of the consumer
 --      i_force         true: with its dead letters, and a notice says how many
--- Returns: number of subscriptions removed; 0 if it is not subscribed
--- Errors: 55000 it has dead letters in pgq.dead_letter, and it is not forced
+-- Returns: number of subscriptions removed, each slot being one; 0 if it is not subscribed
+-- Errors: 55000 it has dead letters in pgq.dead_letter, and it is not forced, or it is a slot
 -- Locks: the consumer's row, its subscription, then those of its members; for a member what
 --      pgq._drop_member(2) locks; then rows of what is dropped, as pgq.nack(4) has that order
 -- Tables: pgq.queue, pgq.consumer, pgq.subscription, pgq.retry_queue, pgq.page, pgq.aside,
---      pgq.dead_letter
+--      pgq.dead_letter, pgq.slot, pgq.slot_worker
 -- ----------------------------------------------------------------------
 declare
     id          integer;
@@ -30,6 +30,11 @@ begin
     select q.queue_id into id from pgq.queue q where q.queue_name = x_queue_name;
     loop
         select c.co_id into consumer from pgq.consumer c where c.co_name = x_consumer_name;
+        if consumer < 0 then
+            raise exception 'consumer "%" is a slot of another one', x_consumer_name
+                using errcode = '55000',
+                      hint = 'Slots go with their consumer. pgq.set_slots() changes their number.';
+        end if;
         -- A member's group is locked before its own rows.
         if pgq._group_main(id, consumer) is not null then
             return pgq._drop_member(id, consumer);
@@ -65,8 +70,20 @@ begin
      where s.sub_queue = id
        and s.sub_id = sub.sub_id
        and (s.sub_consumer = consumer
+            or s.sub_consumer in (select l.slot_member
+                                    from pgq.slot l
+                                   where l.slot_queue = id
+                                     and l.slot_consumer = consumer)
             or pgq._group_main(s.sub_queue, s.sub_consumer) = consumer);
     perform 1 from pgq.consumer c where c.co_id = any (main) order by c.co_id for no key update;
+    -- Before the rows of their pages, as pgq.ack(1) has that order.
+    perform pgq._lock_slots(id, consumer);
+    perform 1
+       from pgq.subscription s
+      where s.sub_queue = id
+        and s.sub_consumer = any (main)
+      order by s.sub_consumer desc
+        for update;
 
     if i_force then
         delete from pgq.dead_letter d
@@ -91,6 +108,12 @@ begin
                                 x_consumer_name);
     end if;
 
+    delete from pgq.slot l
+     where l.slot_queue = id
+       and l.slot_consumer = consumer;
+    delete from pgq.slot_worker w
+     where w.worker_queue = id
+       and w.worker_consumer = consumer;
     delete from pgq.page p
      where p.page_queue = id
        and p.page_consumer = any (main);

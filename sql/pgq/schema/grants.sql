@@ -39,7 +39,16 @@ grant execute on function
     pgq._why_no_batch(text, timestamptz),
     pgq._window_sql(integer, integer, bigint, bigint, text),
     pgq._window_tables(integer, bigint, bigint),
-    pgq.subscribe(text, text, timestamptz),
+    pgq.subscribe(text, text, timestamptz, integer),
+    pgq.set_slots(text, text, integer),
+    pgq.receive(text, text, integer, text),
+    pgq.slots(text, text),
+    pgq._slot_next(text, text, text, integer[]),
+    pgq._slot_window(integer, bigint, bigint),
+    pgq._key_slot(bigint, text, integer),
+    pgq._newest_tick(text),
+    pgq._slot_pause(text, text, text),
+    pgq._receive_slots(text, text, integer, text),
     pgq.seek(text, text, bigint, boolean),
     pgq.seek(text, text, timestamptz, boolean),
     pgq.unsubscribe(text, text, boolean),
@@ -51,8 +60,8 @@ grant execute on function
     pgq.dead_replay(text, text, bigint[]),
     pgq.dead_purge(text, text, interval, bigint[]),
     pgq._page_open(text, text),
-    pgq._page_end(integer, integer, bigint, bigint, bigint, integer),
-    pgq._page_events(integer, integer, bigint, bigint, bigint, bigint),
+    pgq._page_end(integer, integer, bigint, bigint, bigint, integer, integer, integer),
+    pgq._page_events(integer, integer, bigint, bigint, bigint, bigint, integer, integer),
     pgq._page_give(integer, integer, bigint, bigint, bigint, bigint, boolean),
     pgq._pass_ticks(integer, integer, bigint),
     pgq._window_has_events(integer, integer, bigint, bigint),
@@ -63,7 +72,9 @@ grant execute on function
 to pgq_reader;
 
 grant execute on procedure pgq.wait_batch(text, text, interval, bigint, boolean),
-    pgq.wait_receive(text, text, interval, integer, pgq.message[])
+    pgq.wait_receive(text, text, interval, integer, pgq.message[]),
+    pgq.wait_receive(text, text, interval, integer, text, pgq.message[]),
+    pgq._wait_tick(text, bigint, interval, boolean)
 to pgq_reader;
 
 -- monitoring
@@ -141,7 +152,7 @@ to pgq_admin;
 
 revoke all on
     pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.event_template, pgq.retry_queue,
-    pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
+    pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter, pgq.slot, pgq.slot_worker
 from public, pgq_reader, pgq_writer, pgq_admin;
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
 grant select, insert, update, delete on pgq.consumer, pgq.tick, pgq.subscription to pgq_admin;
@@ -158,8 +169,9 @@ grant select on pgq.event_template to pgq_reader;
 grant select, insert, truncate on pgq.event_template to pgq_admin;
 grant select, insert, update, delete on pgq.retry_queue to pgq_admin;
 grant select on pgq.queue_option, pgq.page, pgq.aside to public, pgq_reader;
-grant select on pgq.dead_letter to pgq_reader;
-grant select, insert, update, delete on pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter
+grant select on pgq.dead_letter, pgq.slot, pgq.slot_worker to pgq_reader;
+grant select, insert, update, delete on
+    pgq.queue_option, pgq.page, pgq.aside, pgq.dead_letter, pgq.slot, pgq.slot_worker
 to pgq_admin;
 -- Nobody but functions of this schema writes these.
 revoke all on pgq.unique_key, pgq.delayed, pgq.delayed_state, pgq.delayed_left, pgq.schedule

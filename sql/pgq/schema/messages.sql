@@ -31,6 +31,7 @@ create table pgq.queue_option (
     opt_dead_letter_queue   text,
     opt_keep                interval    not null,
     opt_unique_for          interval    not null,
+    opt_slot_lease          interval    not null,
 
     constraint queue_option_pkey primary key (opt_queue)
 );
@@ -49,6 +50,8 @@ comment on column pgq.queue_option.opt_keep is
     'how long events stay although all consumers have them';
 comment on column pgq.queue_option.opt_unique_for is
     'for how long a unique key is not sent again';
+comment on column pgq.queue_option.opt_slot_lease is
+    'after what silence of a worker others get its slots';
 
 -- One row for a subscription, of no use, and overwritten by the next page, once the batch is
 -- another one. Each page has a new number, by which it is looked up in one step, however many

@@ -12,6 +12,7 @@ mod messages;
 mod once;
 mod outage;
 mod pool_modes;
+mod pooled_slots;
 mod pooler;
 mod producer;
 mod python;

@@ -11,7 +11,9 @@ const READ: &str = "batch_event_sql batch_event_tables find_tick_helper register
     event_retry batch_retry force_tick finish_batch \
     subscribe unsubscribe seek receive ack nack dead_letters dead_replay dead_purge \
     _page_open _page_end _page_events _page_give _pass_ticks _headers _receive_all \
-    _window_has_events _last_empty_tick _take_batch";
+    _window_has_events _last_empty_tick _take_batch \
+    set_slots slots _slot_next _slot_window _slot_pause _key_slot _newest_tick _receive_slots \
+    _wait_tick";
 const WRITE: &str = "insert_event insert_events send cancel send_batch _send_batch current_event_table jsontriga sqltriga logutriga";
 const ADMIN: &str = "ticker maint_retry_events maint_rotate_tables_step1 maint_rotate_tables_step2 maint_tables_to_vacuum \
     maint_operations upgrade_schema grant_perms _grant_perms_from tune_storage seq_setval \

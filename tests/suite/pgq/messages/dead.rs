@@ -268,7 +268,7 @@ fn settings_are_checked() {
     }
     assert_eq!(
         row(&mut client, "select * from pgq.queue_option"),
-        "1|0|00:00:01|00:00:00|∅|00:00:00|01:00:00",
+        "1|0|00:00:01|00:00:00|∅|00:00:00|01:00:00|00:00:30",
         "what is not set has its default"
     );
 }

@@ -15,6 +15,8 @@ mod rights;
 mod schedules;
 mod seek;
 mod send;
+mod slots;
+mod slots_load;
 mod unique;
 mod wait;
 

@@ -11,9 +11,12 @@ const SEND: [&str; 6] = [
     "send_batch('q', 't', array['x'])",
     "send_batch('q', 't', array['{}']::jsonb[])",
 ];
-const RECEIVE: [&str; 10] = [
+const RECEIVE: [&str; 13] = [
     "subscribe('q', 'c')",
     "receive('q', 'c')",
+    "receive('q', 'c', 1, 'w')",
+    "set_slots('q', 'c', 1)",
+    "slots('q', 'c')",
     "ack(1, 1)",
     "nack(1, 2)",
     "ack(1)",
@@ -75,6 +78,16 @@ fn senders_send_and_receivers_receive() {
         assert_eq!(outcome(&mut reader, &format!("select pgq.{call}")), answer, "{call}");
     }
     assert_eq!(outcome(&mut reader, "select count(*) from pgq.dead_letter"), "0");
+    for (call, answer) in [
+        ("select pgq.subscribe('q', 's', '-infinity', 1)", "1"),
+        ("select count(*) from pgq.receive('q', 's', 10, 'w')", "6"),
+        ("select pgq.ack(page_id) from pgq.page where page_end is not null", "1"),
+        ("call pgq.wait_receive('q', 's', '0', 1, 'w', null)", "{}"),
+        ("select worker from pgq.slots('q', 's')", "w"),
+        ("select pgq.set_slots('q', 's', 0)", "0"),
+    ] {
+        assert_eq!(outcome(&mut reader, call), answer, "{call}");
+    }
     assert!(outcome(&mut writer, "select * from pgq.dead_letter").starts_with("ERROR 42501"));
 
     // What a queue's own tables allow counts as for get_batch_events.
