@@ -135,6 +135,18 @@ pub struct ServerError {
     pub hint: Option<String>,
 }
 
+impl ServerError {
+    /// As the server says it of a relation that a queue names and that is not its own (XX001).
+    pub fn not_event_table(relation: &str) -> Self {
+        Self {
+            sqlstate: "XX001".to_owned(),
+            message: format!("relation {relation} is not an event table"),
+            detail: None,
+            hint: None,
+        }
+    }
+}
+
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} (SQLSTATE {})", self.message, self.sqlstate)?;

@@ -107,12 +107,7 @@ pub(super) fn event_table(client: &mut Client, name: &str) -> Result<String, Err
     )?;
     match row {
         Some(row) if row.try_get(1)? => Ok(row.try_get(0)?),
-        Some(row) => Err(Error::Server(ServerError {
-            sqlstate: "XX001".to_owned(),
-            message: format!("relation {} is not an event table", row.try_get::<_, String>(0)?),
-            detail: None,
-            hint: None,
-        })),
+        Some(row) => Err(Error::Server(ServerError::not_event_table(row.try_get(0)?))),
         None => Err(no_queue(name)),
     }
 }

@@ -7,7 +7,7 @@ use postgres::{Client, GenericClient, Transaction};
 
 use super::{DeadLetter, Decision, HOLDER};
 use crate::cursor::{BatchCursor, PageSize};
-use crate::error::Error;
+use crate::error::{Error, ServerError};
 use crate::event::Event;
 use crate::producer::Producer;
 use crate::stop::Stop;
@@ -15,28 +15,35 @@ use crate::subscription::Subscription;
 
 /// Letters that are held: committed after the holder's position. None when the queue does not exist
 /// or is no dead-letter queue.
+///
+/// # Errors
+/// [`Error::Server`]: its table is none of events (XX001).
 pub(super) fn list(
     client: &mut impl GenericClient,
     dead_queue: &str,
 ) -> Result<Option<Vec<DeadLetter>>, Error> {
     let place = client.query_typed_opt(
-        "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::pg_catalog.text
+        "select pgq.quote_fqname(q.queue_data_pfx), t.tick_snapshot::pg_catalog.text,
+                exists (select from pg_catalog.pg_inherits i
+                         where i.inhrelid operator(pg_catalog.=) pg_catalog.to_regclass(
+                                   pgq.quote_fqname(q.queue_data_pfx))::pg_catalog.oid
+                           and i.inhparent operator(pg_catalog.=)
+                                   'pgq.event_template'::pg_catalog.regclass::pg_catalog.oid)
            from pgq.queue q
                 join pgq.subscription s on s.sub_queue operator(pg_catalog.=) q.queue_id
                 join pgq.consumer c on c.co_id operator(pg_catalog.=) s.sub_consumer
                 join pgq.tick t on t.tick_queue operator(pg_catalog.=) q.queue_id
                                and t.tick_id operator(pg_catalog.=) s.sub_last_tick
           where q.queue_name operator(pg_catalog.=) $1
-            and c.co_name operator(pg_catalog.=) $2
-            and exists (select from pg_catalog.pg_inherits i
-                         where i.inhrelid operator(pg_catalog.=) pg_catalog.to_regclass(
-                                   pgq.quote_fqname(q.queue_data_pfx))::pg_catalog.oid
-                           and i.inhparent operator(pg_catalog.=)
-                                   'pgq.event_template'::pg_catalog.regclass::pg_catalog.oid)",
+            and c.co_name operator(pg_catalog.=) $2",
         &[(&dead_queue, Type::TEXT), (&HOLDER, Type::TEXT)],
     )?;
     let Some(place) = place else { return Ok(None) };
     let table: String = place.try_get(0)?;
+    if !place.try_get(2)? {
+        // Letters that cannot be seen are not none.
+        return Err(Error::Server(ServerError::not_event_table(&table)));
+    }
     let snapshot: String = place.try_get(1)?;
     let rows = client.query_typed(
         &format!(

@@ -310,10 +310,12 @@ fn the_client_reads_event_tables_only() {
     let mut stage = Stage::set();
     let tail = ["tail", "q", "--no-follow"];
     assert!(run_pgq(&stage.database, &tail).status.success());
-    run(&mut stage.owner, "select pgq.register_consumer('q', '.dead')");
+    run(&mut stage.owner, "select pgq.register_consumer('q', 'dead_letters')");
+    let list = ["dead", "list", "q"];
+    assert!(run_pgq(&stage.database, &list).status.success());
     for name in ["evil.view", "evil.policed", "pg_catalog.pg_class"] {
         stage.name("q", &format!("queue_data_pfx = '{name}'"));
-        for arguments in [&tail[..], &["dead", "list", "q"]] {
+        for arguments in [&tail[..], &list] {
             let output = run_pgq(&stage.database, arguments);
             assert!(!output.status.success(), "{name}: {arguments:?}");
             stage.assert_nothing_gained(&format!("{name}: {arguments:?}"));
