@@ -8,7 +8,9 @@ use pgq_tests::{PATIENCE, wait_until};
 use super::{Node, server, set_of};
 
 const DISABLED: &str = "select queue_disable_insert from pgq.queue";
-const PAUSED: &str = "select paused from pgq_node.local_state";
+/// A copy that was killed as it ended has a row, too.
+const PAUSED: &str = "select s.paused from pgq_node.local_state s
+                        join pgq_node.node_info n on s.consumer_name = n.worker_name";
 
 fn begin(node: &Node<'_>, arguments: &[&str]) -> Child {
     let mut command = node.command(arguments);
