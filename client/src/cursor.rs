@@ -41,6 +41,7 @@ impl PageSize {
     }
 
     /// How many rows to ask for.
+    #[cfg(feature = "tokio")]
     pub(crate) fn rows(self) -> usize {
         self.rows
     }
