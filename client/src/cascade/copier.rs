@@ -1,5 +1,6 @@
 //! A table's copier: it copies the rows, follows the table's changes, and hands it over.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use pgq_replica::cascade::calls::{self, Position};
@@ -117,8 +118,7 @@ impl Copier {
         let completed = match &place {
             Some(place) => place.completed,
             None if copier::follows(&table) => {
-                log::warn!("{}: its position is gone: the copy begins anew", self.consumer);
-                return self.begin_anew(&table, None);
+                return self.begin_anew(&table, None, &"its position is gone");
             }
             None => 0,
         };
@@ -139,8 +139,7 @@ impl Copier {
                     return Ok(Went::On);
                 }
                 self.lost = None;
-                log::warn!("{}: {error}: the copy begins anew", self.consumer);
-                return self.begin_anew(&table, place);
+                return self.begin_anew(&table, place, &error);
             }
             step => match step? {
                 Step::Copy => return self.copy(&node, &table, place.is_none()),
@@ -148,8 +147,7 @@ impl Copier {
                     return match link.look() {
                         // What the copy has not seen is kept for us no more.
                         Err(error) if error.sqlstate() == Some(UNDEFINED) => {
-                            log::warn!("{}: {error}: the copy begins anew", self.consumer);
-                            self.begin_anew(&table, place)
+                            self.begin_anew(&table, place, &error)
                         }
                         looked => looked.map(|()| Went::On),
                     };
@@ -204,15 +202,23 @@ impl Copier {
         Ok(changed)
     }
 
-    /// Copy the rows once more, in the place of those that were copied.
-    fn begin_anew(&mut self, table: &Table, place: Option<&Position>) -> Result<Went, Error> {
+    /// Copy the rows once more, in the place of those that were copied. Another process may have
+    /// handed the table over since it was looked at: then nothing is done, and nothing said.
+    fn begin_anew(
+        &mut self,
+        table: &Table,
+        place: Option<&Position>,
+        why: &dyn Display,
+    ) -> Result<Went, Error> {
         if table.attributes.is_set("skip_truncate") {
             return Err(Error::Cascade(format!(
                 "the copy of table \"{0}\" has to begin anew, and skip_truncate keeps the rows that were copied: delete them, then select londiste.local_set_table_state('{1}', '{0}', null, null)",
                 table.name, self.settings.queue
             )));
         }
-        self.change(table, place, State::InCopy)?;
+        if self.change(table, place, State::InCopy)? {
+            log::warn!("{}: {why}: the copy begins anew", self.consumer);
+        }
         Ok(Went::On)
     }
 
@@ -221,8 +227,7 @@ impl Copier {
     fn move_away(&mut self, table: &Table, place: Option<&Position>) -> Result<Went, Error> {
         let Some(old) = place else { return Ok(Went::On) };
         if copier::follows(table) {
-            log::warn!("{}: the provider has changed: the copy begins anew", self.consumer);
-            return self.begin_anew(table, place);
+            return self.begin_anew(table, place, &"the provider has changed");
         }
         self.forget_at(&old.provider);
         let session = &mut Statements(self.local.get()?.0);

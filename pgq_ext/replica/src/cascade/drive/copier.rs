@@ -1,5 +1,6 @@
 //! A table's copier: it copies the rows, follows the table's changes, and hands it over.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::link::{self, Link};
@@ -101,8 +102,7 @@ impl<H: Host> Copier<H> {
         let completed = match &place {
             Some(place) => place.completed,
             None if copier::follows(&table) => {
-                host.warn(&"its position is gone: the copy begins anew");
-                return self.begin_anew(local, &table, None);
+                return self.begin_anew(host, local, &table, None, &"its position is gone");
             }
             None => 0,
         };
@@ -121,8 +121,7 @@ impl<H: Host> Copier<H> {
                     return Ok(Went::On);
                 }
                 self.lost = None;
-                host.warn(&format_args!("{error}: the copy begins anew"));
-                return self.begin_anew(local, &table, place);
+                return self.begin_anew(host, local, &table, place, &error);
             }
             step => step?,
         };
@@ -132,8 +131,7 @@ impl<H: Host> Copier<H> {
                 return match link.look() {
                     // What the copy has not seen is kept for us no more.
                     Err(error) if link::is_unknown(&error) => {
-                        host.warn(&format_args!("{error}: the copy begins anew"));
-                        self.begin_anew(local, &table, place)
+                        self.begin_anew(host, local, &table, place, &error)
                     }
                     looked => looked.map(|()| Went::On),
                 };
@@ -190,12 +188,15 @@ impl<H: Host> Copier<H> {
         Ok(changed.is_some())
     }
 
-    /// Copy the rows once more, in the place of those that were copied.
+    /// Copy the rows once more, in the place of those that were copied. Another process may have
+    /// handed the table over since it was looked at: then nothing is done, and nothing said.
     fn begin_anew(
         &mut self,
+        host: &mut H,
         local: &mut H::Local,
         table: &Table,
         place: Option<&Position>,
+        why: &dyn Display,
     ) -> Result<Went, ErrorOf<H>> {
         if table.attributes.is_set("skip_truncate") {
             return Err(Error::Refused(format!(
@@ -204,7 +205,9 @@ impl<H: Host> Copier<H> {
             ))
             .into());
         }
-        self.change(local, table, place, State::InCopy)?;
+        if self.change(local, table, place, State::InCopy)? {
+            host.warn(&format_args!("{why}: the copy begins anew"));
+        }
         Ok(Went::On)
     }
 
@@ -219,8 +222,7 @@ impl<H: Host> Copier<H> {
     ) -> Result<Went, ErrorOf<H>> {
         let Some(old) = place else { return Ok(Went::On) };
         if copier::follows(table) {
-            host.warn(&"the provider has changed: the copy begins anew");
-            return self.begin_anew(local, table, place);
+            return self.begin_anew(host, local, table, place, &"the provider has changed");
         }
         link::forget_at(host, local, &self.queue, &self.consumer, &old.provider);
         calls::unregister(local, &self.queue, &self.consumer)?;
