@@ -52,6 +52,9 @@ fn a_lost_root_follows_the_new_one_and_keeps_what_nobody_else_has() {
     run(
         &mut here,
         "select pgq.set_queue_config('rep', 'rotation_period', '77 min');
+         select pgq.set_queue_config('rep', 'batch_max_count', '777');
+         select pgq.set_queue_config('rep', 'max_retries', '7');
+         select pgq.set_queue_config('rep', 'keep', '7 min');
          select pgq.register_consumer('rep', 'ordinary');
          insert into t values (1000, 'lost'); delete from t where id = 7;
          select pgq.force_tick('rep')",
@@ -111,7 +114,9 @@ fn a_lost_root_follows_the_new_one_and_keeps_what_nobody_else_has() {
     assert_eq!(rows(&mut root.connect(), CONSUMERS), [".global_watermark"]);
     assert_eq!(rows(&mut root.connect(), READERS), [""; 0]);
     assert_eq!(rows(&mut one.connect(), READERS), ["root|root_worker", "two|two_worker"]);
-    assert_eq!(row(&mut root.connect(), "select queue_rotation_period from pgq.queue"), "01:17:00");
+    let settings = "select queue_rotation_period, queue_batch_max_count, opt_max_retries, opt_keep
+                      from pgq.queue join pgq.queue_option on opt_queue = queue_id";
+    assert_eq!(row(&mut root.connect(), settings), "01:17:00|777|7|00:07:00");
     for node in [one, two, root] {
         node.wait_for("select count(*) from pgq_node.node_location where dead", "0");
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use pgq_client::Error;
+use pgq_replica::Row;
 
 use super::provider::register;
 use super::set::Set;
@@ -197,21 +198,43 @@ fn demote(site: &mut Site, queue: &str, step: i32, provider: &str) -> anyhow::Re
     Ok(())
 }
 
+/// All settings of a queue, whatever release its tables are of, as `pgq.set_queue_config` takes
+/// them. Who ticks it, its kind of node says.
+fn settings(site: &mut Site, queue: &str) -> anyhow::Result<Vec<Row>> {
+    const OF_QUEUE: &str = "
+        select pg_catalog.substr(s.key, 7), s.value
+          from pgq.queue q
+               cross join lateral pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(q)) s
+         where q.queue_name operator(pg_catalog.=) $1
+           and s.key in ('queue_ticker_max_count', 'queue_ticker_max_lag',
+                         'queue_ticker_idle_period', 'queue_rotation_period',
+                         'queue_batch_max_count')
+           and s.value is not null";
+    const HAS_OPTIONS: &str =
+        "select (pg_catalog.to_regclass('pgq.queue_option') is not null)::pg_catalog.text";
+    const OPTIONS: &str = "
+        select pg_catalog.substr(s.key, 5), s.value
+          from pgq.queue q
+               join pgq.queue_option o on o.opt_queue operator(pg_catalog.=) q.queue_id
+               cross join lateral pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(o)) s
+         where q.queue_name operator(pg_catalog.=) $1
+           and s.key operator(pg_catalog.<>) 'opt_queue'
+           and s.value is not null";
+    let mut settings = site.rows(OF_QUEUE, &[queue.into()])?;
+    let has_options = site.rows(HAS_OPTIONS, &[])?;
+    if has_options.first().map(|row| row.flag(0)).transpose()? == Some(true) {
+        settings.extend(site.rows(OPTIONS, &[queue.into()])?);
+    }
+    Ok(settings)
+}
+
 /// In a transaction: a queue that ends with the grave's tick takes the place of this one, whose
 /// readers go with it.
 fn become_branch(set: &mut Set, grave: &Grave, tick: &Tick) -> anyhow::Result<()> {
-    const SETTINGS: &str = "
-        select s.key, s.value
-          from pgq.get_queue_info($1) q
-               cross join lateral (values
-                   ('ticker_max_count', q.queue_ticker_max_count::pg_catalog.text),
-                   ('ticker_max_lag', q.queue_ticker_max_lag::pg_catalog.text),
-                   ('ticker_idle_period', q.queue_ticker_idle_period::pg_catalog.text),
-                   ('rotation_period', q.queue_rotation_period::pg_catalog.text)) s (key, value)";
     let (queue, worker) = (set.queue.clone(), set.own.worker_name.clone());
     let queue = queue.as_str();
     let site = &mut set.here;
-    let settings = site.rows(SETTINGS, &[queue.into()])?;
+    let settings = settings(site, queue)?;
     for node in super::drop::subscribers(site, queue)? {
         site.call("pgq_node.unregister_subscriber($1, $2)", &[queue.into(), node.as_str().into()])?;
     }
