@@ -20,6 +20,7 @@ select pg_catalog.format('%s.%s', n.nspname, c.relname)
            ('pgq', 'tick'), ('pgq', 'subscription'), ('pgq', 'queue'), ('pgq', 'consumer'),
            ('pgq', 'retry_queue'), ('pgq', 'page'), ('pgq', 'aside'), ('pgq', 'dead_letter'),
            ('pgq', 'delayed_state'), ('pgq', 'delayed_left'), ('pgq', 'schedule'),
+           ('pgq', 'slot'), ('pgq', 'slot_worker'),
            ('pgq_node', 'local_state'), ('pgq_node', 'subscriber_info'),
            ('pgq_ext', 'completed_tick'), ('pgq_ext', 'completed_batch'),
            ('pgq_ext', 'completed_event'))

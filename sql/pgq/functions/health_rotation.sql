@@ -29,7 +29,11 @@ as $$
         -- Consumers whose tick does not see the last switch. Those that stand at the newest tick
         -- are not to blame: either a transaction keeps that tick from seeing the switch, or there
         -- is no younger one, which other findings tell.
-        select l.queue_id, c.co_name, t.tick_time, txid_snapshot_xmin(t.tick_snapshot) as xmin,
+        select l.queue_id, c.co_name,
+               -- A slot goes with its consumer.
+               case when c.co_id < 0 then regexp_replace(c.co_name, '#[0-9]+$', '')
+                    else c.co_name end as consumer,
+               t.tick_time, txid_snapshot_xmin(t.tick_snapshot) as xmin,
                t.tick_time > l.queue_switch_time as is_past_switch,
                exists (
                    select 1
@@ -89,7 +93,7 @@ as $$
            l.due,
            format('Start it. Only if nobody wants its events any more: '
                   'pgq.unregister_consumer(%L, %L) gives up all that it has not read.',
-                  l.queue_name, h.co_name)
+                  l.queue_name, h.consumer)
       from late l
       join holding h using (queue_id)
      where h.is_behind

@@ -18,7 +18,7 @@ begin
       from unnest(array[
                'pgq.subscription', 'pgq.consumer', 'pgq.queue', 'pgq.tick', 'pgq.retry_queue',
                'pgq.page', 'pgq.aside', 'pgq.dead_letter', 'pgq.delayed_state', 'pgq.delayed_left',
-               'pgq.schedule',
+               'pgq.schedule', 'pgq.slot', 'pgq.slot_worker',
                'pgq_ext.completed_tick', 'pgq_ext.completed_batch', 'pgq_ext.completed_event',
                'pgq_ext.partial_batch',
                'pgq_node.local_state', 'londiste.seq_info', 'txid.epoch',

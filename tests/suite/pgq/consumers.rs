@@ -345,7 +345,8 @@ fn maintenance_finds_what_there_is_to_do() {
     assert_eq!(
         row(&mut client, vacuum),
         "pgq.subscription pgq.consumer pgq.queue pgq.tick pgq.retry_queue pgq.page pgq.aside \
-         pgq.dead_letter pgq.delayed_state pgq.delayed_left pgq.schedule pgq_node.local_state"
+         pgq.dead_letter pgq.delayed_state pgq.delayed_left pgq.schedule pgq.slot \
+         pgq.slot_worker pgq_node.local_state"
     );
 }
 
