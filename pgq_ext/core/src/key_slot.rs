@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn what_was_decided_once_stays() {
         assert_eq!(spread(1, Some(b"")), 3_130_599_718);
-        assert_eq!(spread(2, Some(b"customer 4")), 0);
+        assert_eq!(spread(2, Some(b"customer 4")), 1_174_368_737);
         assert_eq!(spread(7, None), 7);
         assert_eq!(spread(-1, None), u32::MAX);
     }
