@@ -8,10 +8,11 @@
 //! so within `wait_batch`, which commits at once, and under conditions in which that commit waits
 //! for no longer than the worker's would ([`permitted`]): for what the worker's commits wait for,
 //! and with a client that could hold it up by no flood of messages that it does not read. It does
-//! not wait for the lock. What it could not decide, be it by an error or because it was ended, the
+//! not wait for the lock, nor longer than the worker for any other. What it could not decide, be it by an error or because it was ended, the
 //! worker decides: a mark that it took comes back when its transaction does not commit.
 
 use std::cell::Cell;
+use std::ffi::CString;
 use std::time::Duration;
 
 use crate::shared::{Database, Shared};
@@ -37,7 +38,14 @@ pub(crate) fn permitted<T>(body: impl FnOnce() -> T) -> T {
 
 /// True when this session can lay ticks while it waits.
 pub(crate) fn is_able() -> bool {
-    guc::is_quiet() && !xact::has_fixed_snapshot()
+    guc::is_quiet() && !xact::has_fixed_snapshot() && slot().is_some_and(commits_alone)
+}
+
+/// The commit waits for no standby: this session could give that up and leave a tick that no
+/// standby has.
+fn commits_alone(slot: &Database) -> bool {
+    let level = slot.synchronous_commit();
+    level.is_some_and(|level| level <= guc::LOCAL_COMMIT || !guc::has_synchronous_standbys())
 }
 
 /// True when events of the queue wait for a tick, as far as is known.
@@ -51,9 +59,37 @@ pub fn is_likely() -> bool {
     IS_PERMITTED.get() && queue().is_some_and(is_wanted)
 }
 
-/// True within [`permitted`], where a worker runs: without one nobody ticks on demand.
-pub fn is_allowed() -> bool {
-    IS_PERMITTED.get() && slot().is_some_and(|slot| slot.has_worker() && !slot.stop_is_asked())
+/// True within [`permitted`], where a worker runs: without one nobody ticks on demand. Not where
+/// somebody waits for a queue of the same mark, which the worker sees.
+pub fn is_allowed(queue: i32) -> bool {
+    IS_PERMITTED.get()
+        && slot().is_some_and(|slot| {
+            slot.has_worker()
+                && !slot.stop_is_asked()
+                && commits_alone(slot)
+                && !has_twin(slot, queue)
+        })
+}
+
+fn has_twin(slot: &Database, queue: i32) -> bool {
+    let waited = Shared::get().map(|shared| shared.waited_queues(process::my_database()));
+    waited
+        .unwrap_or_default()
+        .into_iter()
+        .any(|other| other != queue && slot.share_mark(queue, other))
+}
+
+/// This session is about to wait for something else: events that it was woken for, or has heard of,
+/// are for the next one who can lay their tick, or for the worker. It must not count as one itself.
+pub(crate) fn hand_on(queue: i32) {
+    let own = process::my_database();
+    if let (Some(shared), Some(slot)) = (Shared::get(), slot())
+        && slot.is_dirty(queue)
+        && !shared.nobody_waits()
+        && !shared.wake_leader(own, queue)
+    {
+        slot.wake_worker();
+    }
 }
 
 /// How many backends wait for the queue that this one waits for.
@@ -80,8 +116,14 @@ pub fn least_age(all_wait: bool) -> i64 {
 /// before the tick's snapshot is taken.
 pub fn begin(queue: i32) {
     let Some(slot) = slot() else { return };
-    let level = slot.synchronous_commit();
-    if level != guc::synchronous_commit() {
+    let patience = settings::worker_lock_timeout();
+    if guc::lock_timeout() == 0 || guc::lock_timeout() > patience {
+        let patience = CString::new(patience.to_string()).unwrap_or_default();
+        guc::set_for_transaction(c"lock_timeout", &patience);
+    }
+    if let Some(level) = slot.synchronous_commit()
+        && level != guc::synchronous_commit()
+    {
         guc::set_for_transaction(c"synchronous_commit", guc::name_of_synchronous_commit(level));
     }
     dirty::begin_tick(slot, queue);

@@ -56,10 +56,30 @@ pub fn set_for_transaction(name: &'static CStr, value: &CStr) {
     }
 }
 
+/// The highest `synchronous_commit` whose commits wait for no standby: `local`.
+pub const LOCAL_COMMIT: c_int = 1;
+
 /// How far commits of this session wait: `synchronous_commit`.
 pub fn synchronous_commit() -> c_int {
     // SAFETY: a plain variable of this process.
     unsafe { pg_sys::synchronous_commit }
+}
+
+/// True when commits may wait for a standby: such a wait can be given up, by a timeout for example,
+/// and what was committed is then there without one.
+pub fn has_synchronous_standbys() -> bool {
+    // SAFETY: a C string; without `restrict_privileged` it raises nothing for a name that may be
+    // missing, and what it gives is read at once.
+    let names =
+        unsafe { pg_sys::GetConfigOption(c"synchronous_standby_names".as_ptr(), true, false) };
+    // SAFETY: a C string unless it is NULL.
+    !names.is_null() && !unsafe { CStr::from_ptr(names) }.is_empty()
+}
+
+/// `lock_timeout` of this session, in milliseconds; 0: none.
+pub fn lock_timeout() -> c_int {
+    // SAFETY: a plain variable of this process.
+    unsafe { pg_sys::LockTimeout }
 }
 
 /// The value of `synchronous_commit` that [`synchronous_commit`] gives as this number.

@@ -64,16 +64,23 @@ pub fn outside_transaction<T>(caller: Caller, body: impl FnOnce() -> T) -> T {
             value
         }
         Caller::Procedure => {
-            // SAFETY: SPI's own way to commit inside a procedure; the connection is closed before
-            // anything else uses SPI.
-            unsafe {
-                pg_sys::SPI_connect_ext(SPI_OPT_NONATOMIC);
-                pg_sys::SPI_commit();
-                pg_sys::SPI_finish();
-            }
-            body()
+            commit_in_procedure();
+            let value = body();
+            // `now()` of the transaction that was open meanwhile is of before.
+            commit_in_procedure();
+            value
         }
         Caller::Transaction => body(),
+    }
+}
+
+fn commit_in_procedure() {
+    // SAFETY: SPI's own way to commit inside a procedure; the connection is closed before anything
+    // else uses SPI.
+    unsafe {
+        pg_sys::SPI_connect_ext(SPI_OPT_NONATOMIC);
+        pg_sys::SPI_commit();
+        pg_sys::SPI_finish();
     }
 }
 

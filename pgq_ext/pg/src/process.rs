@@ -275,6 +275,12 @@ pub fn my_pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Oid of the role whose rights count at present.
+pub fn my_user() -> u32 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::GetUserId() }.to_u32()
+}
+
 /// Oid of the database of this session; 0: none.
 pub fn my_database() -> u32 {
     // SAFETY: set once when the session begins.

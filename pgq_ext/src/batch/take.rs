@@ -116,7 +116,7 @@ fn take(queue: Text, consumer: Text) -> Result<Found, PgqError> {
     if !lead::is_wanted(stand.queue) {
         return Ok(Found::Nothing);
     }
-    if !lead::is_allowed() || !lock::try_ticks(stand.queue) {
+    if !lead::is_allowed(stand.queue) || !lock::try_ticks(stand.queue) {
         return Ok(Found::Worker);
     }
     let least_age = lead::least_age(stand.crowd <= waiting);

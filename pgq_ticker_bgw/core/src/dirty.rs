@@ -1,5 +1,5 @@
 //! Which queues may have events that nobody ticked: a bit for each, shared by queues whose ids are
-//! equal modulo the number of bits. That costs a needless look, no more.
+//! equal modulo the number of bits. Whoever clears one has to look at all queues that share it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,14 @@ pub fn clear(words: &[AtomicU64], queue: i32) {
     word.fetch_and(!bit, Ordering::SeqCst);
 }
 
+/// True when two queues have one bit.
+pub fn share_bit(words: &[AtomicU64], one: i32, other: i32) -> bool {
+    let index = |queue: i32| {
+        queue.unsigned_abs() % (u32::try_from(words.len()).unwrap_or(u32::MAX).saturating_mul(64))
+    };
+    index(one) == index(other)
+}
+
 fn place(words: &[AtomicU64], queue: i32) -> (&AtomicU64, u64) {
     let number = usize::try_from(queue.unsigned_abs()).expect("an address has at least 32 bits");
     let index = number % (words.len() * 64);
@@ -49,6 +57,13 @@ mod tests {
             prop_assert!(is_marked(&words, queue));
             clear(&words, queue);
             prop_assert!(words.iter().all(|word| word.load(Ordering::SeqCst) == 0));
+        }
+
+        #[test]
+        fn queues_that_share_a_bit_are_known(one in any::<i32>(), other in 0..400) {
+            let words = [const { AtomicU64::new(0) }; 3];
+            mark(&words, one);
+            prop_assert_eq!(is_marked(&words, other), share_bit(&words, one, other));
         }
 
         #[test]

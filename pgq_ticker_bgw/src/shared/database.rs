@@ -13,6 +13,9 @@ use super::{minus_one, plus_one};
 /// Words of the dirty map, see [`dirty`].
 const DIRTY_WORDS: usize = 64;
 
+/// No level of `synchronous_commit`.
+const NOT_KNOWN: i32 = -1;
+
 shareable! {
     /// One database that has, or may have, a worker.
     #[repr(align(64))]
@@ -25,7 +28,7 @@ shareable! {
         pub(crate) pid: AtomicI32,
         /// Process number of the worker plus one; 0: none.
         worker: AtomicI32,
-        /// How far the worker's commits wait: its `synchronous_commit`.
+        /// How far the worker's commits wait: its `synchronous_commit`, or [`NOT_KNOWN`].
         synchronous_commit: AtomicI32,
         stop: AtomicBool,
         /// londiste.worker was changed since the worker asked last.
@@ -56,7 +59,7 @@ impl Database {
             since: AtomicI64::new(0),
             pid: AtomicI32::new(0),
             worker: AtomicI32::new(0),
-            synchronous_commit: AtomicI32::new(0),
+            synchronous_commit: AtomicI32::new(NOT_KNOWN),
             stop: AtomicBool::new(false),
             wishes_changed: AtomicBool::new(false),
             delayed_changed: AtomicBool::new(false),
@@ -100,6 +103,7 @@ impl Database {
         self.stop.store(false, Ordering::SeqCst);
         self.pid.store(0, Ordering::SeqCst);
         self.worker.store(0, Ordering::SeqCst);
+        self.synchronous_commit.store(NOT_KNOWN, Ordering::SeqCst);
         self.set_state(State::Idle, now);
         self.mark_all_dirty();
         self.oid.store(oid, Ordering::SeqCst);
@@ -123,6 +127,7 @@ impl Database {
 
     /// The worker's process is there, or (`None`) gone.
     pub(crate) fn set_worker(&self, number: Option<usize>, pid: i32) {
+        self.synchronous_commit.store(NOT_KNOWN, Ordering::SeqCst);
         self.worker.store(plus_one(number), Ordering::SeqCst);
         self.pid.store(pid, Ordering::SeqCst);
     }
@@ -132,9 +137,9 @@ impl Database {
         self.worker.load(Ordering::SeqCst) != 0
     }
 
-    /// How far the worker's commits wait.
-    pub(crate) fn synchronous_commit(&self) -> i32 {
-        self.synchronous_commit.load(Ordering::SeqCst)
+    /// How far the worker's commits wait; none until it has said so.
+    pub(crate) fn synchronous_commit(&self) -> Option<i32> {
+        Some(self.synchronous_commit.load(Ordering::SeqCst)).filter(|level| *level != NOT_KNOWN)
     }
 
     /// Say how far the worker's commits wait.
@@ -220,5 +225,10 @@ impl Database {
     /// again.
     pub(crate) fn clear_dirty(&self, queue: i32) {
         dirty::clear(&self.dirty, queue);
+    }
+
+    /// True when clearing the mark of one queue clears that of the other.
+    pub(crate) fn share_mark(&self, one: i32, other: i32) -> bool {
+        dirty::share_bit(&self.dirty, one, other)
     }
 }

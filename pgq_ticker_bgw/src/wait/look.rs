@@ -13,8 +13,10 @@ const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a look has found.
 pub(super) enum Look {
-    /// A batch, now open.
-    Batch { id: i64, has_events: bool },
+    /// A batch, now open. One without events is passed over where it is to be.
+    Batch(i64),
+    /// A batch without events, finished.
+    Empty,
     /// Nothing new.
     Nothing,
     /// Events that can have their tick after this time.
@@ -68,10 +70,21 @@ impl Session {
         process::check_interrupts_in_query();
     }
 
-    /// Look for the consumer's next batch, and open it.
-    pub(super) fn look(&mut self, queue: &str, consumer: &str) -> Look {
+    /// Look for the consumer's next batch, and open it; with `skip_empty`, finish one that has no
+    /// events. Before it waits for somebody it calls `before_waiting`.
+    pub(super) fn look(
+        &mut self,
+        queue: &str,
+        consumer: &str,
+        skip_empty: bool,
+        before_waiting: impl Fn(),
+    ) -> Look {
+        let ask = || {
+            before_waiting();
+            ask(queue, consumer).map_or(Look::Asked, |id| of_batch(id, skip_empty, None))
+        };
         if !has_take_batch() {
-            return ask(queue, consumer).unwrap_or(Look::Asked);
+            return ask();
         }
         let may_lead = self.is_fresh() && self.can_lead();
         let taken = match may_lead {
@@ -82,25 +95,31 @@ impl Session {
         let mut columns = row.into_iter();
         let mut next = || columns.next().flatten();
         let (verdict, id, has_events, pause) = (next(), next(), next(), next());
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let opened = match (verdict.as_deref(), number(id)) {
+            // In this transaction, which has the subscription's row: afterwards another session of
+            // this consumer may finish the batch.
+            (Some("batch"), Some(id)) => {
+                Some(of_batch(id, skip_empty, has_events.map(|has| has == "t")))
+            }
+            _ => None,
+        };
         // What was laid is for all: it does not wait for what the caller does next. Nor does the
         // ticker lock.
         if lead::has_begun() {
             self.pause(|| ());
         }
-        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
-        match (verdict.as_deref(), number(id)) {
-            (Some("batch"), Some(id)) => {
-                // Who may not read the events cannot be told that there are none.
-                let has_events = has_events.is_some_and(|has| has == "t") || has_events_of(id);
-                Look::Batch { id, has_events }
-            }
+        if let Some(look) = opened {
+            return look;
+        }
+        match (verdict.as_deref(), pause) {
             (Some("nothing"), _) => Look::Nothing,
             (Some("worker"), _) => Look::Worker,
-            (Some("later"), _) => {
+            (Some("later"), pause) => {
                 let pause = pause.and_then(|pause| pause.parse().ok());
                 Look::Later(Duration::from_micros(pause.unwrap_or(0)))
             }
-            _ => ask(queue, consumer).unwrap_or(Look::Asked),
+            _ => ask(),
         }
     }
 
@@ -125,11 +144,19 @@ fn take(queue: &str, consumer: &str) -> Row {
 }
 
 /// The next batch as everybody gets it.
-fn ask(queue: &str, consumer: &str) -> Option<Look> {
+fn ask(queue: &str, consumer: &str) -> Option<i64> {
     let sql = "select pgq.next_batch($1, $2)";
     let rows = session::query(sql, &[Value::Text(queue), Value::Text(consumer)]);
-    let id = rows.into_iter().flatten().flatten().find_map(|id| id.parse().ok())?;
-    Some(Look::Batch { id, has_events: has_events_of(id) })
+    rows.into_iter().flatten().flatten().find_map(|id| id.parse().ok())
+}
+
+/// Who may not read the events cannot be told that there are none.
+fn of_batch(id: i64, skip_empty: bool, has_events: Option<bool>) -> Look {
+    if !skip_empty || has_events == Some(true) || has_events_of(id) {
+        return Look::Batch(id);
+    }
+    session::query("select pgq.finish_batch($1)", &[Value::Int8(id)]);
+    Look::Empty
 }
 
 fn has_events_of(batch: i64) -> bool {
@@ -137,20 +164,22 @@ fn has_events_of(batch: i64) -> bool {
     rows.into_iter().flatten().flatten().any(|answer| answer == "t")
 }
 
-/// True unless the schema is of an older release.
+/// True unless the schema is of an older release, or this role may call the functions of old only.
 fn has_take_batch() -> bool {
     thread_local! {
-        static KNOWN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+        static KNOWN: Cell<Option<(u64, u32, bool)>> = const { Cell::new(None) };
     }
-    let number = watch::of_functions();
-    if let Some((of, known)) = KNOWN.get()
-        && of == number
+    let (number, user) = (watch::of_functions(), process::my_user());
+    if let Some((of, by, known)) = KNOWN.get()
+        && (of, by) == (number, user)
     {
         return known;
     }
-    let sql = "select pg_catalog.to_regprocedure(
-                   'pgq._take_batch(pg_catalog.text, pg_catalog.text)') is not null";
+    let sql = "select coalesce(pg_catalog.has_function_privilege(
+                   pg_catalog.to_regprocedure(
+                       'pgq._take_batch(pg_catalog.text, pg_catalog.text)')::pg_catalog.oid,
+                   'execute'), false)";
     let has = session::query(sql, &[]).into_iter().flatten().flatten().any(|has| has == "t");
-    KNOWN.set(Some((number, has)));
+    KNOWN.set(Some((number, user, has)));
     has
 }

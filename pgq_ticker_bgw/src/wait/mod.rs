@@ -25,6 +25,16 @@ use pgq_pg::latch::WaitEvent;
 use pgq_pg::procedure::Caller;
 use pgq_pg::session::{self, Value};
 
+/// What a session that sleeps does for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    Nothing,
+    /// It may be woken to lay a tick.
+    ToBeWoken,
+    /// So, and if one is wanted by now it does not fall asleep.
+    ToBeAsked,
+}
+
 /// So many batches without events are finished in one transaction.
 const SKIPPED_AT_ONCE: u32 = 100;
 
@@ -84,15 +94,12 @@ fn batch(
     let mut skipped = 0;
     let mut queue_id = find_queue(queue);
     loop {
-        let seen = waiter.register(queue_id, session.can_lead());
-        let pause = match session.look(queue, consumer) {
-            Look::Batch { id, has_events } => {
-                if !skip_empty || has_events {
-                    return Some(id);
-                }
-                // The row of the subscription is locked since it was opened: nobody else works on
-                // it.
-                finish_batch(id);
+        let seen = waiter.register(queue_id);
+        let hand_on = || waiter.hand_on(queue_id);
+        // When to look again, and whether others may count on this session meanwhile.
+        let (pause, offer) = match session.look(queue, consumer, skip_empty, hand_on) {
+            Look::Batch(id) => return Some(id),
+            Look::Empty => {
                 skipped += 1;
                 if skipped % SKIPPED_AT_ONCE == 0 {
                     session.pause(|| ());
@@ -104,15 +111,15 @@ fn batch(
                 }
                 continue;
             }
-            Look::Nothing => None,
-            Look::Later(pause) => Instant::now().checked_add(pause),
+            Look::Nothing => (None, Offer::ToBeAsked),
+            Look::Later(pause) => (Instant::now().checked_add(pause), Offer::ToBeWoken),
             Look::Worker if session.is_older() => {
                 session.pause(|| ());
                 continue;
             }
             Look::Worker | Look::Asked => {
                 waiter.ask_for_tick(queue_id);
-                None
+                (None, Offer::Nothing)
             }
         };
         if is_over() {
@@ -123,7 +130,13 @@ fn batch(
             reasons.tell();
         }
         let until = earliest(earliest(deadline, reasons.due), pause);
-        session.pause(|| waiter.sleep(seen, until, event));
+        let offer = if session.can_lead() { offer } else { Offer::Nothing };
+        session.pause(|| {
+            let is_free = offer == Offer::Nothing || waiter.offer(queue_id);
+            if is_free || offer == Offer::ToBeWoken {
+                waiter.sleep(seen, until, event);
+            }
+        });
         // Who is woken is woken for this queue. Another one of that name wakes nobody yet.
         if !waiter.is_woken(seen) {
             queue_id = find_queue(queue);
@@ -144,10 +157,6 @@ fn find_queue(name: &str) -> Option<i32> {
     .flatten()
     .flatten()
     .find_map(|id| id.parse().ok())
-}
-
-fn finish_batch(batch: i64) {
-    session::query("select pgq.finish_batch($1)", &[Value::Int8(batch)]);
 }
 
 fn raise(code: PgSqlErrorCode, message: &'static str, hint: &str) -> ! {

@@ -41,7 +41,7 @@ pub(crate) fn wait_tick(call: &Call) -> Result<Returned, SqlError> {
     loop {
         // Who waits for no tick is not woken by one.
         let queue_id = since.and_then(|_| find_queue(&queue));
-        let seen = waiter.register(queue_id, false);
+        let seen = waiter.register(queue_id);
         if since.is_some_and(|since| has_tick_after(&queue, since))
             || deadline.is_some_and(|deadline| Instant::now() >= deadline)
         {

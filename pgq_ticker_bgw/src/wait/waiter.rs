@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::lead;
 use crate::shared::Shared;
 use pgq_pg::latch::{self, WaitEvent};
 use pgq_pg::process;
@@ -25,13 +26,31 @@ impl Waiter {
         Self { shared: Shared::get(), number: latch::my_number(), database: process::my_database() }
     }
 
-    /// Be woken from now on, also to lay a tick if `can_lead`; how often that has happened so far.
-    pub(super) fn register(&self, queue: Option<i32>, can_lead: bool) -> u32 {
+    /// Be woken from now on; how often that has happened so far. Who is awake is not woken to lay a
+    /// tick: it may wait for something else first.
+    pub(super) fn register(&self, queue: Option<i32>) -> u32 {
         let (Some(shared), Some(number), Some(queue)) = (self.shared, self.number, queue) else {
             return 0;
         };
-        shared.begin_waiting(number, self.database, queue, can_lead);
+        shared.begin_waiting(number, self.database, queue, false);
         shared.wakes(number)
+    }
+
+    /// From here on it does nothing but sleep, and may be woken to lay a tick. False when it is
+    /// wanted for one already.
+    pub(super) fn offer(&self, queue: Option<i32>) -> bool {
+        let (Some(shared), Some(number), Some(queue)) = (self.shared, self.number, queue) else {
+            return true;
+        };
+        shared.begin_waiting(number, self.database, queue, true);
+        !lead::is_wanted(queue)
+    }
+
+    /// It is about to wait for something else than a batch.
+    pub(super) fn hand_on(&self, queue: Option<i32>) {
+        if let Some(queue) = queue {
+            lead::hand_on(queue);
+        }
     }
 
     /// If there are events that nobody has ticked, the worker may not have known that somebody
@@ -90,12 +109,5 @@ fn withdraw() {
     let (Some(shared), Some(number)) = (Shared::get(), latch::my_number()) else { return };
     let Some(queue) = shared.queue_of_waiter(number) else { return };
     shared.end_waiting(number);
-    let own = process::my_database();
-    if let Some(slot) = shared.database(own)
-        && slot.is_dirty(queue)
-        && !shared.nobody_waits()
-        && !shared.wake_leader(own, queue)
-    {
-        slot.wake_worker();
-    }
+    lead::hand_on(queue);
 }

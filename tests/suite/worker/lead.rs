@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use pgq_tests::query::run;
 use pgq_tests::{PATIENCE, Scratch, Stop, scratch_database_with_worker, wait_until};
@@ -255,6 +256,100 @@ fn hear_until_the_end(consumer: &mut Client, count: &AtomicUsize) -> Vec<String>
         count.store(heard.len(), Ordering::SeqCst);
         if consumer.execute("select pgq.finish_batch($1)", &[&batch]).is_err() {
             return heard;
+        }
+    }
+}
+
+/// `now()` of a procedure's transaction could be of when it fell asleep.
+#[test]
+fn a_tick_laid_in_a_procedure_is_no_older_than_its_event() {
+    let (database, mut client) = waiting_room(&["c"]);
+    let mut consumer = database.connect();
+    let reader = thread::spawn(move || {
+        run(
+            &mut consumer,
+            "do $$ declare batch int8; begin call pgq.wait_batch('q', 'c', '1 hour', batch); end $$",
+        );
+    });
+    let waits = "select count(*) from pg_stat_activity
+                  where datname = current_database() and wait_event_type = 'Extension'
+                    and query like 'do %'";
+    assert!(wait_until(PATIENCE, || number(&mut client, waits) == 1));
+    thread::sleep(Duration::from_millis(1500));
+    run(&mut client, "select pgq.insert_event('q', 'type', 'data')");
+    reader.join().unwrap();
+    assert_eq!(number(&mut client, OF_CONSUMERS), 1);
+    let late = "select count(*) from pgq.event_1 e, pgq.subscription s
+                  join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_next_tick
+                 where t.tick_time < e.ev_time";
+    assert_eq!(number(&mut client, late), 0);
+}
+
+/// A session of a consumer that waits for the consumer's row is no one to wake.
+#[test]
+fn who_is_held_up_itself_is_not_woken_for_others() {
+    let (database, mut client) = waiting_room(&["c", "d"]);
+    run(&mut client, "select pgq.insert_event('q', 'type', 'first'); select pgq.ticker('q')");
+    assert_eq!(consume(&mut client, "d", 1), ["first"]);
+    let (mut holder, mut held, mut other) =
+        (database.connect(), database.connect(), database.connect());
+    run(
+        &mut holder,
+        "begin; select from pgq.subscription s join pgq.consumer c on c.co_id = s.sub_consumer
+                 where c.co_name = 'c' for update of s",
+    );
+    let reader = thread::spawn(move || consume(&mut held, "c", 2));
+    let waits = "select count(*) from pg_locks where not granted
+                    and locktype in ('transactionid', 'tuple')";
+    assert!(wait_until(PATIENCE, || number(&mut client, waits) == 1), "nobody is held up");
+    let second = thread::spawn(move || wait_batch(&mut other, "d", "1 hour"));
+    assert!(wait_until(PATIENCE, || sleepers(&mut client) == 1));
+    run(&mut client, "select pgq.insert_event('q', 'type', 'second')");
+    assert!(second.join().unwrap().is_some());
+    assert_eq!(number(&mut client, OF_CONSUMERS), 1, "the worker had to lay it");
+    run(&mut holder, "commit");
+    assert_eq!(reader.join().unwrap(), ["first", "second"]);
+}
+
+/// They share a mark, which one of their consumers clears.
+#[test]
+fn queues_of_the_same_mark_do_not_hide_each_others_events() {
+    let (database, mut client) = waiting_room(&["c"]);
+    run(
+        &mut client,
+        "select setval(pg_get_serial_sequence('pgq.queue', 'queue_id'),
+                       (select queue_id + 4095 from pgq.queue));
+         select pgq.create_queue('twin');
+         select pgq.set_queue_config('twin', 'ticker_max_lag', '1 hour');
+         select pgq.set_queue_config('twin', 'ticker_max_count', '1000000');
+         select pgq.set_queue_config('twin', 'ticker_idle_period', '1 hour');
+         select pgq.register_consumer('twin', 'c')",
+    );
+    assert_eq!(
+        number(&mut client, "select count(*) from pgq.queue where queue_id in (1, 4097)"),
+        2
+    );
+    for _ in 0..5 {
+        let readers: Vec<_> = ["q", "twin"]
+            .map(|queue| {
+                let mut consumer = database.connect();
+                thread::spawn(move || {
+                    let call = format!("call pgq.wait_batch('{queue}', 'c', '20 s')");
+                    let batch: Option<i64> = consumer.query_one(&call, &[]).unwrap().get(0);
+                    let batch = batch.unwrap_or_else(|| panic!("{queue}: no batch"));
+                    consumer.execute("select pgq.finish_batch($1)", &[&batch]).unwrap();
+                })
+            })
+            .into_iter()
+            .collect();
+        assert!(wait_until(PATIENCE, || sleepers(&mut client) == 2));
+        run(
+            &mut client,
+            "begin; select pgq.insert_event('q', 'type', 'data');
+             select pgq.insert_event('twin', 'type', 'data'); commit",
+        );
+        for reader in readers {
+            reader.join().unwrap();
         }
     }
 }
