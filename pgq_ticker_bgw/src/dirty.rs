@@ -68,6 +68,18 @@ pub(crate) fn begin_tick(database: &Database, queue: i32) {
     commit::register(&Marks);
     LED.with_borrow_mut(|led| led.push((queue, false)));
     database.clear_dirty(queue);
+    // Looked at once more after the mark is gone: who begins to wait later marks its queue itself.
+    if has_twin(database, queue) {
+        database.mark_dirty(queue);
+        database.wake_worker();
+    }
+}
+
+/// True when somebody waits for another queue of the same mark.
+pub(crate) fn has_twin(database: &Database, queue: i32) -> bool {
+    let Some(shared) = Shared::get() else { return false };
+    let waited = shared.waited_queues(process::my_database());
+    waited.into_iter().any(|other| other != queue && database.share_mark(queue, other))
 }
 
 /// It does not decide, though: the queue is marked again.

@@ -8,8 +8,9 @@
 //! so within `wait_batch`, which commits at once, and under conditions in which that commit waits
 //! for no longer than the worker's would ([`permitted`]): for what the worker's commits wait for,
 //! and with a client that could hold it up by no flood of messages that it does not read. It does
-//! not wait for the lock, nor longer than the worker for any other. What it could not decide, be it by an error or because it was ended, the
-//! worker decides: a mark that it took comes back when its transaction does not commit.
+//! not wait for the lock, nor longer than the worker for any other. What it could not decide, be it
+//! by an error or because it was ended, the worker decides: a mark that it took comes back when its
+//! transaction does not commit.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -42,10 +43,9 @@ pub(crate) fn is_able() -> bool {
 }
 
 /// The commit waits for no standby: this session could give that up and leave a tick that no
-/// standby has.
+/// standby has. The worker says so: a session that waits has read no change of the settings since.
 fn commits_alone(slot: &Database) -> bool {
-    let level = slot.synchronous_commit();
-    level.is_some_and(|level| level <= guc::LOCAL_COMMIT || !guc::has_synchronous_standbys())
+    slot.synchronous_commit().is_some()
 }
 
 /// True when events of the queue wait for a tick, as far as is known.
@@ -67,16 +67,8 @@ pub fn is_allowed(queue: i32) -> bool {
             slot.has_worker()
                 && !slot.stop_is_asked()
                 && commits_alone(slot)
-                && !has_twin(slot, queue)
+                && !dirty::has_twin(slot, queue)
         })
-}
-
-fn has_twin(slot: &Database, queue: i32) -> bool {
-    let waited = Shared::get().map(|shared| shared.waited_queues(process::my_database()));
-    waited
-        .unwrap_or_default()
-        .into_iter()
-        .any(|other| other != queue && slot.share_mark(queue, other))
 }
 
 /// This session is about to wait for something else: events that it was woken for, or has heard of,

@@ -36,6 +36,11 @@ pub fn share_bit(words: &[AtomicU64], one: i32, other: i32) -> bool {
     index(one) == index(other)
 }
 
+/// True when the queue's id is not below the number of bits: one below may share its bit.
+pub fn is_beyond(words: &[AtomicU64], queue: i32) -> bool {
+    usize::try_from(queue.unsigned_abs()).is_ok_and(|number| number >= words.len() * 64)
+}
+
 fn place(words: &[AtomicU64], queue: i32) -> (&AtomicU64, u64) {
     let number = usize::try_from(queue.unsigned_abs()).expect("an address has at least 32 bits");
     let index = number % (words.len() * 64);
@@ -63,7 +68,10 @@ mod tests {
         fn queues_that_share_a_bit_are_known(one in any::<i32>(), other in 0..400) {
             let words = [const { AtomicU64::new(0) }; 3];
             mark(&words, one);
-            prop_assert_eq!(is_marked(&words, other), share_bit(&words, one, other));
+            let shares = share_bit(&words, one, other);
+            prop_assert_eq!(is_marked(&words, other), shares);
+            let is_beyond = is_beyond(&words, one) || is_beyond(&words, other);
+            prop_assert!(!shares || one.abs() == other || is_beyond);
         }
 
         #[test]

@@ -47,6 +47,8 @@ shareable! {
         pub(crate) error: Text<32>,
         /// Some queue got events, or was marked otherwise, since the worker asked last.
         touched: AtomicBool,
+        /// There are queues of so high ids that some may share their mark.
+        shares: AtomicBool,
         dirty: [AtomicU64; DIRTY_WORDS],
     }
 }
@@ -74,6 +76,7 @@ impl Database {
             error_at: AtomicI64::new(0),
             error: Text::new(),
             touched: AtomicBool::new(false),
+            shares: AtomicBool::new(false),
             dirty: [const { AtomicU64::new(0) }; DIRTY_WORDS],
         }
     }
@@ -143,8 +146,8 @@ impl Database {
     }
 
     /// Say how far the worker's commits wait.
-    pub(crate) fn set_synchronous_commit(&self, level: i32) {
-        self.synchronous_commit.store(level, Ordering::SeqCst);
+    pub(crate) fn set_synchronous_commit(&self, level: Option<i32>) {
+        self.synchronous_commit.store(level.unwrap_or(NOT_KNOWN), Ordering::SeqCst);
     }
 
     /// A tick was laid because somebody waited for it.
@@ -202,6 +205,7 @@ impl Database {
         if !self.touched.load(Ordering::SeqCst) {
             self.touched.store(true, Ordering::SeqCst);
         }
+        self.note_queue(queue);
         dirty::mark(&self.dirty, queue)
     }
 
@@ -224,11 +228,24 @@ impl Database {
     /// To be called before the tick's snapshot is taken: whatever commits later marks the queue
     /// again.
     pub(crate) fn clear_dirty(&self, queue: i32) {
+        self.note_queue(queue);
         dirty::clear(&self.dirty, queue);
     }
 
     /// True when clearing the mark of one queue clears that of the other.
     pub(crate) fn share_mark(&self, one: i32, other: i32) -> bool {
         dirty::share_bit(&self.dirty, one, other)
+    }
+    /// True when the queue's mark may be missing although it has events that nobody ticked: another
+    /// one of that mark was ticked while nobody waited for this one.
+    pub(crate) fn may_hide(&self, queue: i32) -> bool {
+        self.note_queue(queue);
+        self.shares.load(Ordering::SeqCst)
+    }
+
+    fn note_queue(&self, queue: i32) {
+        if dirty::is_beyond(&self.dirty, queue) && !self.shares.load(Ordering::SeqCst) {
+            self.shares.store(true, Ordering::SeqCst);
+        }
     }
 }

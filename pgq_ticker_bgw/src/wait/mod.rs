@@ -93,8 +93,13 @@ fn batch(
     let mut session = Session::new(caller, limit != Some(0));
     let mut skipped = 0;
     let mut queue_id = find_queue(queue);
+    let mut doubted = None;
     loop {
         let seen = waiter.register(queue_id);
+        if queue_id != doubted {
+            waiter.doubt(queue_id);
+            doubted = queue_id;
+        }
         let hand_on = || waiter.hand_on(queue_id);
         // When to look again, and whether others may count on this session meanwhile.
         let (pause, offer) = match session.look(queue, consumer, skip_empty, hand_on) {
@@ -122,12 +127,13 @@ fn batch(
                 (None, Offer::Nothing)
             }
         };
-        if is_over() {
+        let is_over = is_over();
+        if is_over || reasons.are_due() {
+            hand_on();
             reasons.tell();
-            return None;
         }
-        if reasons.are_due() {
-            reasons.tell();
+        if is_over {
+            return None;
         }
         let until = earliest(earliest(deadline, reasons.due), pause);
         let offer = if session.can_lead() { offer } else { Offer::Nothing };
@@ -136,6 +142,8 @@ fn batch(
             if is_free || offer == Offer::ToBeWoken {
                 waiter.sleep(seen, until, event);
             }
+            // Awake: it may be held up from here on.
+            waiter.register(queue_id);
         });
         // Who is woken is woken for this queue. Another one of that name wakes nobody yet.
         if !waiter.is_woken(seen) {

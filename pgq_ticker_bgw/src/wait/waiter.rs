@@ -36,6 +36,17 @@ impl Waiter {
         shared.wakes(number)
     }
 
+    /// Have the queue looked at where a missing mark does not tell that it has no events. Once
+    /// registered, whoever takes the mark for another queue sees that somebody waits for this one.
+    pub(super) fn doubt(&self, queue: Option<i32>) {
+        if let (Some(shared), Some(queue)) = (self.shared, queue)
+            && let Some(slot) = shared.database(self.database)
+            && slot.may_hide(queue)
+        {
+            slot.mark_dirty(queue);
+        }
+    }
+
     /// From here on it does nothing but sleep, and may be woken to lay a tick. False when it is
     /// wanted for one already.
     pub(super) fn offer(&self, queue: Option<i32>) -> bool {

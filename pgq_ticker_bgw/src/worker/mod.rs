@@ -62,6 +62,8 @@ struct Worker {
     touched: u64,
     /// Looks in a row that found retry events due which could not be moved.
     futile_retries: u32,
+    /// Queues to be ticked on demand whose mark was taken for others that share it.
+    owed: Vec<i32>,
     /// Newest tick of each queue somebody waits for, to see ticks that others make.
     newest: HashMap<i32, i64>,
     /// Names of these queues, for messages.
@@ -112,6 +114,7 @@ pub(crate) fn main(argument: usize) {
         operations: VecDeque::new(),
         touched: 0,
         futile_retries: 0,
+        owed: Vec::new(),
         newest: HashMap::new(),
         names: HashMap::new(),
         delayed_at: 0,
@@ -132,7 +135,7 @@ impl Worker {
             }
             process::check_interrupts();
             // Also after a change of the configuration.
-            self.slot.set_synchronous_commit(guc::synchronous_commit());
+            self.slot.set_synchronous_commit(commit_level());
             if self.slot.stop_is_asked() {
                 crew::end_all();
                 report::log(&format!("pgq worker for database \"{}\" stopped", self.name));
@@ -254,6 +257,12 @@ impl Worker {
     fn now(&self) -> u64 {
         micros(self.began.elapsed())
     }
+}
+
+/// How far ticks that others lay for the worker have to wait; none where that is for a standby.
+fn commit_level() -> Option<i32> {
+    let level = guc::synchronous_commit();
+    (level <= guc::LOCAL_COMMIT || !guc::has_synchronous_standbys()).then_some(level)
 }
 
 fn micros(duration: Duration) -> u64 {

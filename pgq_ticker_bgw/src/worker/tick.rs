@@ -28,20 +28,42 @@ impl Worker {
         if waited.is_empty() {
             return None;
         }
-        let dirty: Vec<i32> =
-            waited.into_iter().filter(|&queue| self.slot.is_dirty(queue)).collect();
+        self.owed.retain(|queue| waited.contains(queue));
+        let is_due = |queue: &i32| self.slot.is_dirty(*queue) || self.owed.contains(queue);
+        let dirty: Vec<i32> = waited.into_iter().filter(is_due).collect();
         let (open, next) = self.gates.open(&dirty, self.now());
         for queue in open {
             self.tick(queue);
         }
-        next
+        let (owed, next_owed) = self.gates.open(&self.owed, self.now());
+        let now = (!owed.is_empty()).then(|| self.now());
+        now.into_iter().chain(next).chain(next_owed).min()
+    }
+
+    /// Take the queue's mark. It may have stood for others too, which are owed a tick then.
+    fn take_mark(&mut self, queue: i32) {
+        self.owed.retain(|&owed| owed != queue);
+        if !self.slot.is_dirty(queue) {
+            return;
+        }
+        self.slot.clear_dirty(queue);
+        if !self.slot.may_hide(queue) {
+            return;
+        }
+        // After the mark is gone: who begins to wait later marks its queue itself.
+        for other in self.shared.waited_queues(self.database) {
+            let is_twin = other != queue && self.slot.share_mark(queue, other);
+            if is_twin && !self.owed.contains(&other) {
+                self.owed.push(other);
+            }
+        }
     }
 
     fn tick(&mut self, queue: i32) {
         let begin = self.now();
         let name = self.names.get(&queue).cloned();
         activity::busy(&format!("tick {}", name.as_deref().unwrap_or_default()));
-        self.slot.clear_dirty(queue);
+        self.take_mark(queue);
         let result = self.in_transaction(None, || {
             session::query(
                 "select pgq._tick_on_demand(queue_name), queue_name from pgq.queue \

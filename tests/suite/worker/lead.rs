@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use pgq_tests::query::run;
 use pgq_tests::{PATIENCE, Scratch, Stop, scratch_database_with_worker, wait_until};
@@ -275,7 +274,6 @@ fn a_tick_laid_in_a_procedure_is_no_older_than_its_event() {
                   where datname = current_database() and wait_event_type = 'Extension'
                     and query like 'do %'";
     assert!(wait_until(PATIENCE, || number(&mut client, waits) == 1));
-    thread::sleep(Duration::from_millis(1500));
     run(&mut client, "select pgq.insert_event('q', 'type', 'data')");
     reader.join().unwrap();
     assert_eq!(number(&mut client, OF_CONSUMERS), 1);
@@ -351,5 +349,61 @@ fn queues_of_the_same_mark_do_not_hide_each_others_events() {
         for reader in readers {
             reader.join().unwrap();
         }
+    }
+}
+
+/// Its client could cancel the wait for a standby, and the tick would be seen before that has it.
+#[test]
+fn a_tick_that_a_standby_has_to_have_is_the_workers() {
+    let cluster = preloaded().set("synchronous_standby_names", "nobody").start();
+    let mut client = cluster.connect("postgres");
+    run(&mut client, "set synchronous_commit = local; create extension pgq");
+    worker_pid(&mut client);
+    quiet_queue(&mut client, &["c"]);
+    let mut consumer = cluster.connect("postgres");
+    run(&mut consumer, "set synchronous_commit = local; set statement_timeout = '20 s'");
+    let reader = thread::spawn(move || wait_batch(&mut consumer, "c", "3 s"));
+    assert!(wait_until(PATIENCE, || sleepers(&mut client) == 1));
+    run(&mut client, "select pgq.insert_event('q', 'type', 'data')");
+    // The worker's commit waits, and so does what it has laid.
+    assert_eq!(reader.join().unwrap(), None);
+}
+
+/// Two queues whose ids are so far apart that one mark stands for both.
+fn twin_queues() -> (Scratch, Client) {
+    let (database, mut client) = waiting_room(&["c"]);
+    run(
+        &mut client,
+        "select setval('pgq.queue_queue_id_seq', queue_id + 4095) from pgq.queue;
+         select pgq.create_queue('r');
+         select pgq.set_queue_config('r', 'ticker_max_lag', '1 hour');
+         select pgq.set_queue_config('r', 'ticker_max_count', '1000000');
+         select pgq.set_queue_config('r', 'ticker_idle_period', '1 hour');
+         select pgq.register_consumer('r', 'c')",
+    );
+    let apart = "max(queue_id) - min(queue_id) from pgq.queue";
+    assert_eq!(number(&mut client, &format!("select {apart}")), 4096);
+    (database, client)
+}
+
+fn wait_for(database: &Scratch, queue: &'static str) -> thread::JoinHandle<bool> {
+    let mut consumer = database.connect();
+    thread::spawn(move || {
+        let call = format!("call pgq.wait_batch('{queue}', 'c', '20 s')");
+        consumer.query_one(&call, &[]).unwrap().get::<_, Option<i64>>(0).is_some()
+    })
+}
+
+#[test]
+fn a_mark_that_was_taken_for_another_queue_hides_no_event_from_who_comes_later() {
+    for (first, second) in [("q", "r"), ("r", "q")] {
+        let (database, mut client) = twin_queues();
+        let reader = wait_for(&database, first);
+        assert!(wait_until(PATIENCE, || sleepers(&mut client) == 1));
+        for queue in [second, first] {
+            client.execute("select pgq.insert_event($1, 'type', 'data')", &[&queue]).unwrap();
+        }
+        assert!(reader.join().unwrap(), "{first}");
+        assert!(wait_for(&database, second).join().unwrap(), "{second} after {first}");
     }
 }
