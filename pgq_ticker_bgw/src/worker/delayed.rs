@@ -42,8 +42,13 @@ impl Worker {
 
     /// Deliver some of those that are due, and find out when to look again.
     pub(super) fn deliver_delayed(&mut self) {
+        self.look_for_delayed();
+        // From its end on, so that others have their turn however long it takes.
+        self.delayed_done = self.now();
+    }
+
+    fn look_for_delayed(&mut self) {
         let begin = self.now();
-        self.delayed_done = begin;
         self.delayed_at = begin.saturating_add(micros(LOOK));
         let next = self.in_transaction(None, || {
             // Before `alter extension pgq update` there are none.

@@ -187,6 +187,9 @@ begin
                 txid_snapshot_xmax(i_from.ds_snapshot),
                 array(select txid_snapshot_xip(i_from.ds_snapshot));
     end if;
+    if i_most = 0 then
+        return;
+    end if;
     return query
     execute format('select l.place, l.is_touched, false from (%s) l '
                    'order by l.dl_due, l.dl_queue, l.dl_id limit $8', due)
@@ -294,6 +297,14 @@ begin
     after.ds_due := greatest(clock_timestamp(), state.ds_due);
     after.ds_queue := 2147483647;
     after.ds_id := 9223372036854775807;
+    -- Any number may have been committed late: too many for one call wait, and a thousand at a time
+    -- follow. Else a call could be over its time before its end, and be so again for ever.
+    if state.ds_due is not null
+       and (select count(*) from pgq._due_delayed(state, after, 0)) > most then
+        perform pgq._leave_delayed(d.place, interval '0')
+           from pgq._due_delayed(state, after, 0) d;
+        state.ds_snapshot := after.ds_snapshot;
+    end if;
 
     begin
         select * into done from pgq._deliver_due(state, after, most, null);

@@ -103,6 +103,33 @@ fn what_is_committed_late_is_delivered_then() {
     assert_eq!(got, ["0", "1", "2", "fast", "slow"]);
 }
 
+/// However many there are, a call delivers about a thousand of them, and ends.
+#[test]
+fn many_that_are_committed_late_are_delivered_in_parts() {
+    let (database, mut client) = queue();
+    let mut slow = database.connect();
+    run(
+        &mut slow,
+        "begin; select pgq.send('q', 't', n::text, deliver_at => now() + interval '1 s')
+                  from generate_series(1, 3499) n",
+    );
+    send_after(&mut client, "0", 2);
+    pass(&mut client, 10);
+    assert_eq!(deliver(&mut client), "1");
+    pass(&mut slow, 10);
+    run(&mut slow, "commit");
+    let mut moved = Vec::new();
+    while moved.last().map(String::as_str) != Some("0") {
+        moved.push(deliver(&mut client));
+    }
+    assert_eq!(moved, ["1000", "1000", "1000", "499", "0"]);
+    tick(&mut client);
+    let mut got: Vec<i32> =
+        drain(&mut client, "c", 1000).1.iter().map(|text| text.parse().unwrap()).collect();
+    got.sort_unstable();
+    assert_eq!(got, (0..3500).collect::<Vec<_>>());
+}
+
 /// Its own transaction's messages are delivered by the next one.
 #[test]
 fn who_sends_and_delivers_in_one_transaction_delivers_once() {
