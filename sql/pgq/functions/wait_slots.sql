@@ -25,6 +25,7 @@ returns bigint
 language sql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 set enable_seqscan = off
 as $$
 -- ----------------------------------------------------------------------
@@ -149,10 +150,10 @@ begin
         left_over := timeout operator(pg_catalog.-)
                      (pg_catalog.clock_timestamp() operator(pg_catalog.-) begun);
         exit when left_over operator(pg_catalog.<=) '0'::pg_catalog.interval;
-        select p.pause, case when p.has_slots then newest end as since
-          into rest
-          from pgq._slot_pause(queue, consumer, worker) p;
-        call pgq._wait_tick(queue, rest.since, least(left_over, rest.pause), is_first);
+        -- By assignment, not by a query, which might be compiled.
+        rest := pgq._slot_pause(queue, consumer, worker);
+        call pgq._wait_tick(queue, case when rest.has_slots then newest end,
+                            least(left_over, rest.pause), is_first);
         is_first := false;
     end loop;
 end;
